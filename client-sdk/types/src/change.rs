@@ -1,0 +1,120 @@
+//! What is recorded of a change: who, when, from where, and what it did.
+
+use crate::{Difference, Kind, Timestamp, Version};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Through which door a change came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The HTTP API.
+    Api,
+    /// The command line, on the machine of the database.
+    Cli,
+    /// One of the server's own background workers.
+    Worker,
+}
+
+/// Who made a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct By {
+    /// The name of the API key.
+    pub actor: String,
+    /// Whom the caller acted for, as it said in `X-On-Behalf-Of`.
+    pub on_behalf_of: Option<String>,
+    /// Through which door the change came.
+    pub source: Source,
+    /// Whether the version check was skipped by an admin.
+    #[serde(default)]
+    pub forced: bool,
+}
+
+/// What a change was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// The object came into being.
+    Created,
+    /// A write computed from the current version.
+    Updated,
+    /// An admin's write that skipped the version check, over a version it had not seen.
+    Forced,
+    /// A write computed from an older version, put on top of the current one by the server.
+    Merged,
+    /// The object was deleted.
+    Deleted,
+}
+
+impl ChangeKind {
+    /// Every kind there is.
+    pub const ALL: [Self; 5] =
+        [Self::Created, Self::Updated, Self::Forced, Self::Merged, Self::Deleted];
+
+    /// The name on the wire: `updated`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Forced => "forced",
+            Self::Merged => "merged",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// One line of an object's history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HistoryEntry {
+    /// The version this change made.
+    pub version: Version,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// Who made it.
+    pub by: By,
+    /// What it was.
+    pub kind: ChangeKind,
+    /// The paths that changed, with their values before and after.
+    pub changes: Vec<Difference>,
+    /// The reason given with a forced write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Paths that somebody else had changed and that a repeated, earlier refused write replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwrote: Option<Vec<String>>,
+    /// The request that made it.
+    pub request_id: String,
+}
+
+/// The object an event or a problem is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResourceRef {
+    /// Its kind.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
+}
+
+/// One change in the stream of all changes, in commit order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Event {
+    /// Its place in the stream; give the last one seen as `?after=`.
+    pub seq: i64,
+    /// What happened to what: `subscription.updated`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The object it happened to.
+    pub resource: ResourceRef,
+    /// The change itself.
+    #[serde(flatten)]
+    pub entry: HistoryEntry,
+    /// The object after the change (for `deleted`: as it last was).
+    pub state: Value,
+}

@@ -1,0 +1,93 @@
+//! The kinds of versioned objects, and what the wire calls them.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A kind of versioned object: one collection of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// What can be subscribed to, and its price.
+    Plan,
+    /// The paying customer.
+    Workspace,
+    /// A part of a workspace.
+    Namespace,
+    /// A workspace's running plan.
+    Subscription,
+    /// What a workspace owes.
+    Invoice,
+}
+
+impl Kind {
+    /// Every kind there is.
+    pub const ALL: [Self; 5] =
+        [Self::Plan, Self::Workspace, Self::Namespace, Self::Subscription, Self::Invoice];
+
+    /// The name used in `resource.type`, events and transactions: `subscription`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Workspace => "workspace",
+            Self::Namespace => "namespace",
+            Self::Subscription => "subscription",
+            Self::Invoice => "invoice",
+        }
+    }
+
+    /// The path segment of the collection: `subscriptions`.
+    pub const fn collection(self) -> &'static str {
+        match self {
+            Self::Plan => "plans",
+            Self::Workspace => "workspaces",
+            Self::Namespace => "namespaces",
+            Self::Subscription => "subscriptions",
+            Self::Invoice => "invoices",
+        }
+    }
+
+    /// What every id of this kind begins with, underscore included: `sub_`.
+    pub const fn id_prefix(self) -> &'static str {
+        match self {
+            Self::Plan => "pln_",
+            Self::Workspace => "wsp_",
+            Self::Namespace => "nsp_",
+            Self::Subscription => "sub_",
+            Self::Invoice => "inv_",
+        }
+    }
+
+    /// The kind with this [`name`](Self::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The kind that a well-formed id belongs to, told by its prefix.
+    pub fn of_id(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| crate::id::is_well_formed(id, kind.id_prefix()))
+    }
+
+    /// Fields that only make sense together, as JSON Pointers.
+    ///
+    /// Two edits that change different members of one group are not merged by a machine.
+    pub const fn merge_groups(self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::Plan => {
+                &[&["/amount", "/currency"], &["/interval", "/interval_count", "/trial_days"]]
+            }
+            Self::Workspace | Self::Namespace => &[],
+            Self::Subscription => &[
+                &["/status", "/cancel_at_period_end", "/canceled_at"],
+                &["/current_period_start", "/current_period_end"],
+            ],
+            Self::Invoice => &[&["/lines", "/tax", "/currency"]],
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

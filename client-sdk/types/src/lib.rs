@@ -1,0 +1,34 @@
+//! The vocabulary of Ifmatch: entities, requests, problem bodies, and how two edits compare.
+//!
+//! The server and the Rust SDK both speak in these types, so that a field exists once. The crate
+//! does no I/O and knows no clock; [`merge`] holds the one definition of "what changed" and "can
+//! these two edits be merged" that both sides use.
+#![deny(missing_docs)]
+
+pub mod billing;
+pub mod change;
+pub mod id;
+pub mod kind;
+pub mod list;
+pub mod merge;
+pub mod problem;
+pub mod time;
+
+pub use billing::{
+    ApiKey, BillingRun, Deleted, Interval, Invoice, InvoiceFields, InvoiceLine, InvoiceLineFields,
+    InvoiceStatus, Metadata, Namespace, NamespaceFields, NewApiKey, NewPayment, Payment,
+    PaymentStatus, Plan, PlanFields, PlanStatus, Role, Subscription, SubscriptionFields,
+    SubscriptionStatus, Workspace, WorkspaceFields,
+};
+pub use change::{By, ChangeKind, Event, HistoryEntry, ResourceRef, Source};
+pub use id::{
+    ApiKeyId, IdError, InvoiceId, NamespaceId, PaymentId, PlanId, SubscriptionId, WorkspaceId,
+};
+pub use kind::Kind;
+pub use list::Page;
+pub use merge::{Difference, MergeReport, Verdict};
+pub use problem::{Code, Conflict, ConflictChange, FieldError, Problem, Retry, RetryAction};
+pub use time::Timestamp;
+
+/// The number of an object's state: 1 at creation, one more per effective change, never reused.
+pub type Version = i64;

@@ -1,0 +1,202 @@
+//! Problem bodies (RFC 9457), one shape for every refusal.
+
+use crate::{By, MergeReport, Timestamp, Version, change::ResourceRef};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What went wrong, for a machine. Dispatch on this, never on the status alone.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+            /// A code that this version of the crate does not know.
+            #[serde(other)]
+            Unknown,
+        }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code on the wire: `CONFLICT_VERSION_MISMATCH`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                    Self::Unknown => "UNKNOWN",
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The write was computed from a version that is not the current one.
+    ConflictVersionMismatch = "CONFLICT_VERSION_MISMATCH",
+    /// The write names no version.
+    PreconditionRequired = "PRECONDITION_REQUIRED",
+    /// The version is named in a way nobody can read, or twice and differently.
+    MalformedPrecondition = "MALFORMED_PRECONDITION",
+    /// No such object, or no such path.
+    NotFound = "NOT_FOUND",
+    /// The object was deleted.
+    Deleted = "DELETED",
+    /// A unique key is taken by an object with other content.
+    AlreadyExists = "ALREADY_EXISTS",
+    /// The object's status does not allow this.
+    InvalidStateTransition = "INVALID_STATE_TRANSITION",
+    /// The request cannot be read.
+    MalformedRequest = "MALFORMED_REQUEST",
+    /// Fields are wrong; `errors` names each.
+    ValidationFailed = "VALIDATION_FAILED",
+    /// The caller may not force.
+    ForceForbidden = "FORCE_FORBIDDEN",
+    /// A forced write needs `X-Force-Reason`.
+    ReasonRequired = "REASON_REQUIRED",
+    /// Too many requests.
+    RateLimited = "RATE_LIMITED",
+    /// Busy or away; nothing was written.
+    TryAgain = "TRY_AGAIN",
+    /// Something unforeseen; the log knows it by the request id.
+    Internal = "INTERNAL",
+    /// No key, or one that is not accepted.
+    Unauthenticated = "UNAUTHENTICATED",
+    /// The key's role is too small.
+    Forbidden = "FORBIDDEN",
+    /// A well-formed id of another type.
+    WrongIdType = "WRONG_ID_TYPE",
+    /// The method does not exist on this path.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED",
+    /// The body is too large.
+    PayloadTooLarge = "PAYLOAD_TOO_LARGE",
+    /// The content type is not one this path reads.
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE",
+    /// The snapshot of that version was pruned.
+    VersionPruned = "VERSION_PRUNED",
+    /// The Idempotency-Key was used for another request.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED",
+    /// This request needs an Idempotency-Key.
+    IdempotencyKeyRequired = "IDEMPOTENCY_KEY_REQUIRED",
+    /// A number left the range of 64 bits.
+    AmountOverflow = "AMOUNT_OVERFLOW",
+    /// The price of a plan that was active once cannot change.
+    PlanPriceFrozen = "PLAN_PRICE_FROZEN",
+    /// The plan is not a draft, or has subscriptions.
+    PlanInUse = "PLAN_IN_USE",
+    /// Subscriptions need an active plan.
+    PlanInactive = "PLAN_INACTIVE",
+    /// The plans' currencies differ.
+    CurrencyMismatch = "CURRENCY_MISMATCH",
+    /// The workspace still has namespaces, subscriptions or invoices.
+    WorkspaceInUse = "WORKSPACE_IN_USE",
+    /// The subscription had an invoice.
+    SubscriptionInUse = "SUBSCRIPTION_IN_USE",
+    /// These fields of a finalized invoice cannot change.
+    InvoiceImmutable = "INVOICE_IMMUTABLE",
+    /// The invoice has settled payments.
+    InvoiceHasPayments = "INVOICE_HAS_PAYMENTS",
+    /// The payment is more than is due.
+    ExceedsAmountDue = "EXCEEDS_AMOUNT_DUE",
+}
+
+/// What a machine should do about a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RetryAction {
+    /// Fetch the current version, apply the edit to it, send that.
+    Reapply,
+    /// Send the same bytes again.
+    Resend,
+    /// Nothing: it will not work this way.
+    None,
+}
+
+/// Whether and when to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Retry {
+    /// What to do.
+    pub action: RetryAction,
+    /// How long to wait first, in milliseconds.
+    pub after_ms: u64,
+}
+
+/// A wrong field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FieldError {
+    /// Where, as a JSON Pointer into the body.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// A refusal: `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// Which problem, as a relative URI: `/problems/version-conflict`.
+    #[serde(rename = "type")]
+    pub problem_type: String,
+    /// The problem in a few words, the same for every occurrence.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// This occurrence, for a person.
+    pub detail: String,
+    /// This problem, for a machine.
+    pub code: Code,
+    /// The request, as the log knows it.
+    pub request_id: String,
+    /// What to do next.
+    pub retry: Retry,
+    /// Wrong fields, with `VALIDATION_FAILED`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// What else the code brings, by the names of the API's documentation.
+    #[serde(flatten)]
+    pub extensions: Map<String, Value>,
+}
+
+/// The part of a problem body that `CONFLICT_VERSION_MISMATCH` adds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Conflict {
+    /// This conflict, `cfl_…`, for logs and support.
+    pub conflict_id: String,
+    /// The object.
+    pub resource: ResourceRef,
+    /// The version the caller named, if it was a number.
+    pub expected_version: Option<Version>,
+    /// The version the object is at.
+    pub current_version: Version,
+    /// The whole object at that version.
+    pub current: Value,
+    /// The net difference between the two versions.
+    pub changes: Vec<ConflictChange>,
+    /// The paths that the request would have changed against its own base.
+    pub attempted: Vec<String>,
+    /// Whether the request can be merged.
+    pub merge: MergeReport,
+}
+
+/// One path that somebody changed since the version a stale write was computed from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ConflictChange {
+    /// Where, as a JSON Pointer.
+    pub path: String,
+    /// The value at the version the caller named.
+    pub base: Value,
+    /// The value now.
+    pub current: Value,
+    /// The version of the latest change of this path.
+    pub version: Version,
+    /// When that change was committed.
+    pub at: Timestamp,
+    /// Who made that change.
+    pub by: By,
+}
