@@ -17,6 +17,22 @@ pub enum Source {
     Worker,
 }
 
+impl Source {
+    /// The name on the wire: `api`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Cli => "cli",
+            Self::Worker => "worker",
+        }
+    }
+
+    /// The source with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Api, Self::Cli, Self::Worker].into_iter().find(|source| source.name() == name)
+    }
+}
+
 /// Who made a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -63,6 +79,11 @@ impl ChangeKind {
             Self::Merged => "merged",
             Self::Deleted => "deleted",
         }
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -117,4 +138,44 @@ pub struct Event {
     pub entry: HistoryEntry,
     /// The object after the change (for `deleted`: as it last was).
     pub state: Value,
+}
+
+/// One line of the audit log: what needed a special right, and who used or wanted it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AuditRecord {
+    /// `aud_…`
+    pub id: String,
+    /// What happened: `forced_write`, `force_denied`, `api_key_created`, `api_key_revoked`.
+    #[serde(rename = "type")]
+    pub audit_type: String,
+    /// When.
+    pub at: Timestamp,
+    /// The name of the API key.
+    pub actor: String,
+    /// Whom the caller acted for, as it said.
+    pub on_behalf_of: Option<String>,
+    /// Why, as the caller said.
+    pub reason: Option<String>,
+    /// The request, as the log knows it.
+    pub request_id: String,
+    /// What it was about: `{type, id}`.
+    pub resource: Option<AuditResource>,
+    /// The version the caller said it had seen: a number, or `blind`.
+    pub expected_version: Option<Value>,
+    /// The version that was overwritten.
+    pub overwritten_version: Option<Version>,
+    /// What was overwritten, with before and after.
+    pub changes: Vec<Difference>,
+}
+
+/// What an audit record is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AuditResource {
+    /// `subscription`, `api_key`, …
+    #[serde(rename = "type")]
+    pub resource_type: String,
+    /// Its id.
+    pub id: String,
 }

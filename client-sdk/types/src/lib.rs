@@ -20,7 +20,9 @@ pub use billing::{
     PaymentStatus, Plan, PlanFields, PlanStatus, Role, Subscription, SubscriptionFields,
     SubscriptionStatus, Workspace, WorkspaceFields,
 };
-pub use change::{By, ChangeKind, Event, HistoryEntry, ResourceRef, Source};
+pub use change::{
+    AuditRecord, AuditResource, By, ChangeKind, Event, HistoryEntry, ResourceRef, Source,
+};
 pub use id::{
     ApiKeyId, IdError, InvoiceId, NamespaceId, PaymentId, PlanId, SubscriptionId, WorkspaceId,
 };

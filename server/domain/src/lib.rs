@@ -1,1 +1,52 @@
+//! The rules of Ifmatch, as pure functions over a state in memory.
+//!
+//! Nothing here waits, reads a clock or draws a random number: the instant and the seed of fresh
+//! ids are parameters, and what a command must see is named by [`needs`] before it is decided by
+//! [`decide`]. A rejected command leaves the state exactly as it found it.
+#![deny(missing_docs)]
 
+mod access;
+mod billing;
+mod calendar;
+mod command;
+mod conflict;
+mod decide;
+mod fields;
+mod id;
+mod invoice;
+mod namespace;
+mod need;
+mod outcome;
+mod payment;
+mod plan;
+mod proration;
+mod rejection;
+mod resource;
+mod state;
+mod subscription;
+mod table;
+mod transaction;
+mod versioned;
+mod workspace;
+
+pub use access::{CreateApiKey, RevokeApiKey, StoredApiKey};
+pub use billing::{BillSubscription, FinishBillingRun};
+pub use command::{
+    Action, Actor, Change, Command, CreateObject, DeleteObject, Force, IdempotencyKey, Meta, Mode,
+    NamedVersion, Precondition, RecordDenied, UpdateObject,
+};
+pub use decide::decide;
+pub use fields::Errors;
+pub use invoice::SERIES;
+pub use need::{Need, needs};
+pub use outcome::{Answer, How, ObjectAnswer, Outcome};
+pub use payment::{RecordPayment, ReversePayment};
+pub use rejection::Rejection;
+pub use resource::{Resource, Scope};
+pub use state::{
+    Audit, BilledPeriods, CodeHolder, History, NewEvent, PlanTerms, Sequence, State, StoredPayment,
+    Use,
+};
+pub use subscription::{PlanChange, SubscriptionRecord};
+pub use table::{Change as RowChange, Guarded, Row, Rows, Table};
+pub use transaction::{Operation, Transact};

@@ -1,0 +1,11 @@
+DROP TABLE api_keys;
+DROP TABLE answers;
+DROP TABLE audits;
+DROP TABLE events;
+DROP TABLE sequences;
+DROP TABLE payments;
+DROP TABLE invoices;
+DROP TABLE subscriptions;
+DROP TABLE plans;
+DROP TABLE namespaces;
+DROP TABLE workspaces;

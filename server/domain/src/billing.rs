@@ -1,0 +1,174 @@
+//! The billing run: one step per subscription, one recurring invoice per subscription and period.
+//!
+//! Periods are billed in advance: the invoice of a period is due when the period begins. A run may
+//! be repeated, raced or killed at any point; what it made stays, and the next one makes the rest.
+
+use crate::{
+    Outcome, PlanChange, Rejection, Scope, SubscriptionRecord,
+    calendar::{Step, days_between},
+    invoice::{self, InvoiceRules},
+    proration,
+    state::BilledPeriods,
+    subscription::plan_terms,
+    versioned::{self, living},
+};
+use ifmatch_types::{
+    BillingRun, InvoiceLineFields, PlanId, SubscriptionStatus as Status, Timestamp,
+};
+
+/// So many periods are billed in one step; a subscription further behind needs another step.
+const PERIODS_PER_STEP: i64 = 24;
+
+/// Make a subscription's due invoices and advance its period.
+#[derive(Clone, Debug)]
+pub struct BillSubscription {
+    /// The subscription.
+    pub subscription_id: String,
+    /// Everything due at this instant is billed.
+    pub as_of: Timestamp,
+}
+
+/// Keep the answer of a billing run, for a repeat of its request.
+#[derive(Clone, Debug)]
+pub struct FinishBillingRun {
+    /// What the run did.
+    pub run: BillingRun,
+}
+
+impl BillSubscription {
+    pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
+        let before = living::<SubscriptionRecord>(&self.subscription_id, scope)?;
+        let mut record = before.clone();
+        let mut made = 0i64;
+        let mut more = false;
+        while let Some(due) = self.next_due(&record, scope) {
+            if made >= PERIODS_PER_STEP {
+                more = true;
+                break;
+            }
+            match due {
+                Due::Invoice => {
+                    make_invoice(&mut record, scope)?;
+                    made = made.saturating_add(1);
+                }
+                Due::End => record.end(record.subscription.current_period_end),
+                Due::Advance => {
+                    record.subscription.status = match record.subscription.status {
+                        Status::Trialing => Status::Active,
+                        status => status,
+                    };
+                    let start = record.subscription.current_period_end;
+                    record.start_period(start, scope)?;
+                }
+            }
+        }
+        if record.subscription != before.subscription {
+            versioned::change_internally(record, &before, scope);
+        } else if record != before {
+            versioned::keep_internally(record, scope);
+        }
+        Ok(Outcome::Billed { made, skipped: made == 0, more })
+    }
+
+    /// What is due next for this subscription; `None` when it is up to date.
+    fn next_due(&self, record: &SubscriptionRecord, scope: &Scope<'_>) -> Option<Due> {
+        let subscription = &record.subscription;
+        let billable = matches!(subscription.status, Status::Active | Status::PastDue);
+        if !billable && subscription.status != Status::Trialing {
+            return None;
+        }
+        let billed = || {
+            let periods = scope.state.billed.get(&self.subscription_id);
+            periods.is_some_and(|billed| billed.0.contains(&subscription.current_period_start))
+        };
+        if billable && subscription.current_period_start <= self.as_of && !billed() {
+            return Some(Due::Invoice);
+        }
+        if subscription.current_period_end > self.as_of {
+            return None;
+        }
+        Some(if subscription.cancel_at_period_end { Due::End } else { Due::Advance })
+    }
+}
+
+impl FinishBillingRun {
+    pub(crate) fn decide(&self) -> Outcome {
+        Outcome::BillingRun(self.run.clone())
+    }
+}
+
+/// What is due for a subscription.
+enum Due {
+    /// The invoice of its running period.
+    Invoice,
+    /// Its end, at the boundary of the running period.
+    End,
+    /// Its next period.
+    Advance,
+}
+
+/// Makes and finalizes the invoice of the running period.
+fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Result<(), Rejection> {
+    let subscription = record.subscription.clone();
+    let changes = std::mem::take(&mut record.plan_changes);
+    // A change within this period is settled below, from the plan the period began with.
+    let plan_at_start = changes
+        .iter()
+        .find(|change| change.period_start >= subscription.current_period_start)
+        .map_or(&subscription.plan_id, |change| &change.from);
+    let terms = plan_terms(plan_at_start, scope);
+    let mut lines = vec![InvoiceLineFields {
+        description: format!("{} × {}", terms.code, subscription.quantity),
+        quantity: subscription.quantity,
+        unit_amount: terms.amount,
+        amount: None,
+    }];
+    for change in &changes {
+        lines.extend(settle_change(change, scope)?);
+    }
+    let id = scope.ids.fresh(ifmatch_types::InvoiceId::PREFIX);
+    let mut invoice =
+        invoice::draft(id, subscription.workspace_id.clone(), terms.currency.clone(), scope);
+    invoice.subscription_id = Some(subscription.id.clone());
+    invoice.period_start = Some(subscription.current_period_start);
+    invoice.period_end = Some(subscription.current_period_end);
+    invoice.set_lines(lines, 0)?;
+    invoice.finalize(scope)?;
+    versioned::create_internally(invoice, scope);
+    let key = subscription.id.as_str();
+    let mut billed = scope.state.billed.get(key).cloned().unwrap_or_default();
+    billed.0.insert(subscription.current_period_start);
+    scope.state.billed.put(key.to_owned(), BilledPeriods(billed.0));
+    Ok(())
+}
+
+/// What a change of plan within a period costs: the old plan's unused days back, the new plan's on.
+fn settle_change(
+    change: &PlanChange,
+    scope: &Scope<'_>,
+) -> Result<Vec<InvoiceLineFields>, Rejection> {
+    let total_days = days_between(change.period_start, change.period_end);
+    let used_days = days_between(change.period_start, change.at).clamp(0, total_days);
+    let line = |plan_id: &PlanId, text: &str, sign: i64, total: i64| {
+        let terms = plan_terms(plan_id, scope);
+        let whole = terms.amount.checked_mul(change.quantity)?;
+        let from = used_days.min(total);
+        let amount = proration::share(whole, from, total_days.min(total), total)?;
+        Some(InvoiceLineFields {
+            description: format!("{text} {}", terms.code),
+            quantity: 1,
+            unit_amount: amount.checked_mul(sign)?,
+            amount: None,
+        })
+    };
+    let new = plan_terms(&change.to, scope);
+    let new_total = Step { interval: new.interval, count: new.interval_count }
+        .boundary(change.period_start, 1)
+        .map_or(total_days, |end| days_between(change.period_start, end).max(1));
+    let credit = line(&change.from, "Unused time on", -1, total_days.max(1));
+    let charge = line(&change.to, "Remaining time on", 1, new_total.max(total_days));
+    match (credit, charge) {
+        (Some(credit), Some(charge)) => Ok(vec![credit, charge]),
+        _ => Err(Rejection::AmountOverflow { path: "/lines".to_owned() }),
+    }
+}

@@ -1,0 +1,86 @@
+//! One command, decided: the only door to the rules.
+
+use crate::{
+    Action, Command, Outcome, Rejection, Scope, State, access::plain_audit, id::Ids, versioned,
+};
+use ifmatch_types::{AuditResource, Timestamp};
+
+/// Runs generic code for a kind that is known at run time.
+macro_rules! dispatch_kind {
+    ($kind:expr, $resource:ident => $body:expr) => {
+        match $kind {
+            ifmatch_types::Kind::Plan => {
+                type $resource = ifmatch_types::Plan;
+                $body
+            }
+            ifmatch_types::Kind::Workspace => {
+                type $resource = ifmatch_types::Workspace;
+                $body
+            }
+            ifmatch_types::Kind::Namespace => {
+                type $resource = ifmatch_types::Namespace;
+                $body
+            }
+            ifmatch_types::Kind::Subscription => {
+                type $resource = crate::SubscriptionRecord;
+                $body
+            }
+            ifmatch_types::Kind::Invoice => {
+                type $resource = ifmatch_types::Invoice;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use dispatch_kind;
+
+/// Decides one command on what was loaded for it.
+///
+/// On `Ok` the state holds the effect; what to answer is in the outcome. On `Err` the state is as
+/// it was before, so that the next command of the batch does not see a trace of this one.
+pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Outcome, Rejection> {
+    if let Some(key) = &command.idempotency
+        && let Some(answer) = state.recall(key)
+    {
+        return if answer.fingerprint == key.fingerprint {
+            Ok(Outcome::Replayed(answer.clone()))
+        } else {
+            Err(Rejection::IdempotencyKeyReused)
+        };
+    }
+    state.attempt(|state| {
+        let ids = Ids::from_seed(command.seed);
+        let mut scope = Scope { state, now, ids, meta: &command.meta };
+        act(&command.action, &mut scope)
+    })
+}
+
+fn act(action: &Action, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
+    match action {
+        Action::Create(create) => {
+            dispatch_kind!(create.kind, R => versioned::create::<R>(create, scope))
+        }
+        Action::Update(update) => {
+            dispatch_kind!(update.kind, R => versioned::update::<R>(update, scope))
+        }
+        Action::Delete(delete) => {
+            dispatch_kind!(delete.kind, R => versioned::delete::<R>(delete, scope))
+        }
+        Action::Transact(transact) => transact.decide(scope),
+        Action::RecordPayment(record) => record.decide(scope),
+        Action::ReversePayment(reverse) => reverse.decide(scope),
+        Action::BillSubscription(bill) => bill.decide(scope),
+        Action::FinishBillingRun(finish) => Ok(finish.decide()),
+        Action::CreateApiKey(create) => create.decide(scope),
+        Action::RevokeApiKey(revoke) => revoke.decide(scope),
+        Action::RecordDenied(denied) => {
+            let resource = AuditResource {
+                resource_type: denied.kind.name().to_owned(),
+                id: denied.id.clone(),
+            };
+            let record = plain_audit("force_denied", Some(resource), denied.reason.clone(), scope);
+            scope.state.audits.push(record);
+            Ok(Outcome::Recorded)
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Checks of single fields, shared by all collections.
+
+use ifmatch_types::{FieldError, Metadata};
+
+/// The wrong fields found so far.
+#[derive(Debug, Default)]
+pub struct Errors(Vec<FieldError>);
+
+impl Errors {
+    /// Adds one.
+    pub fn push(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(FieldError { path: path.into(), message: message.into() });
+    }
+
+    /// What was found.
+    pub fn into_inner(self) -> Vec<FieldError> {
+        self.0
+    }
+
+    /// A text of `min..=max` characters without control characters other than line breaks and tabs.
+    pub fn text(&mut self, path: &str, value: &str, min: usize, max: usize) {
+        let length = value.chars().count();
+        if length < min && value.is_empty() {
+            self.push(path, "must not be empty");
+        } else if length < min || length > max {
+            self.push(path, format!("must have {min} to {max} characters, has {length}"));
+        }
+        if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            self.push(path, "must not contain control characters");
+        }
+    }
+
+    /// A whole number in `min..=max`.
+    pub fn range(&mut self, path: &str, value: i64, min: i64, max: i64) {
+        if value < min || value > max {
+            let message = if max == i64::MAX {
+                format!("must be at least {min}, is {value}")
+            } else {
+                format!("must be from {min} to {max}, is {value}")
+            };
+            self.push(path, message);
+        }
+    }
+
+    /// An ISO 4217 code, upper case.
+    pub fn currency(&mut self, path: &str, value: &str) {
+        let known = iso_currency::Currency::from_code(value).is_some();
+        if !known {
+            self.push(path, "must be an ISO 4217 currency code in upper case, such as USD");
+        }
+    }
+
+    /// A caller's own keys and values.
+    pub fn metadata(&mut self, metadata: &Metadata) {
+        if metadata.len() > 50 {
+            self.push("/metadata", format!("must have at most 50 keys, has {}", metadata.len()));
+        }
+        for (key, value) in metadata {
+            let path = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
+            self.text(&path, key, 1, 40);
+            self.text(&path, value, 0, 500);
+        }
+    }
+
+    /// A code that callers choose: letters, digits and `. _ : -`.
+    pub fn code(&mut self, path: &str, value: &str) {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+        if value.is_empty() || value.len() > 100 || !value.chars().all(allowed) {
+            self.push(path, "must have 1 to 100 characters out of A-Z a-z 0-9 . _ : -");
+        }
+    }
+
+    /// A reference to another object.
+    pub fn reference(&mut self, path: &str, id: &str) {
+        if id.is_empty() {
+            self.push(path, "must not be empty");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What must be loaded before a command can be decided.
+
+use crate::{
+    Action, Command, CreateObject, DeleteObject, Operation, State, UpdateObject, invoice::SERIES,
+};
+use ifmatch_types::{Kind, PlanId, Version};
+use serde_json::{Map, Value};
+
+/// Something a command must see. Objects and sequences are locked until the commit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// A versioned object, locked.
+    Object(Kind, String),
+    /// Which plan has this code.
+    PlanCode(String),
+    /// The terms of a plan somebody subscribed to; frozen, so not locked.
+    PlanTerms(PlanId),
+    /// The snapshot at this version, and all changes since.
+    History(String, Version),
+    /// All payments of an invoice.
+    Payments(String),
+    /// The payment with this provider reference.
+    PaymentRef(String),
+    /// The periods for which a subscription has a recurring invoice that is not void.
+    BilledPeriods(String),
+    /// Whether anything lives in a workspace, or whether a subscription ever had an invoice.
+    InUse(Kind, String),
+    /// An API key.
+    ApiKey(String),
+    /// The answer kept for a scope and a key.
+    Answer(String, String),
+    /// The last number of a series, locked; always the last lock.
+    Sequence(&'static str),
+}
+
+/// Adds what a command must see and `state` does not have yet.
+///
+/// A pure function of the command and of what is loaded. The lane calls it, loads, and calls it
+/// again until nothing is added: what a subscription's bill needs depends on the subscription.
+pub fn needs(command: &Command, state: &State, wanted: &mut Vec<Need>) {
+    let mut wants = Wants { state, wanted };
+    if let Some(key) = &command.idempotency {
+        wants.answer(key.scope.as_str(), &key.key);
+    }
+    match &command.action {
+        Action::Create(create) => wants.create(create),
+        Action::Update(update) => wants.update(update),
+        Action::Delete(delete) => wants.delete(delete),
+        Action::Transact(transact) => {
+            for operation in &transact.operations {
+                match operation {
+                    Operation::Create(create) => wants.create(create),
+                    Operation::Update(update) => wants.update(update),
+                    Operation::Delete(delete) => wants.delete(delete),
+                    Operation::Check { kind, id, version } => {
+                        wants.object(*kind, id);
+                        wants.history(*kind, id, *version);
+                    }
+                }
+            }
+        }
+        Action::RecordPayment(record) => {
+            wants.object(Kind::Invoice, &record.invoice_id);
+            wants.payments(&record.invoice_id);
+            if let Some(provider_ref) = record.provider_ref()
+                && !state.payment_refs.is_loaded(provider_ref)
+            {
+                wants.wanted.push(Need::PaymentRef(provider_ref.to_owned()));
+            }
+        }
+        Action::ReversePayment(reverse) => {
+            wants.object(Kind::Invoice, &reverse.invoice_id);
+            wants.payments(&reverse.invoice_id);
+        }
+        Action::BillSubscription(bill) => wants.bill(&bill.subscription_id),
+        Action::RevokeApiKey(revoke) => {
+            if !state.api_keys.is_loaded(&revoke.id) {
+                wants.wanted.push(Need::ApiKey(revoke.id.clone()));
+            }
+        }
+        Action::FinishBillingRun(_) | Action::CreateApiKey(_) | Action::RecordDenied(_) => {}
+    }
+}
+
+struct Wants<'a> {
+    state: &'a State,
+    wanted: &'a mut Vec<Need>,
+}
+
+impl Wants<'_> {
+    fn answer(&mut self, scope: &str, key: &str) {
+        let both = (scope.to_owned(), key.to_owned());
+        if !self.state.answers.is_loaded(&both) {
+            self.wanted.push(Need::Answer(both.0, both.1));
+        }
+    }
+
+    fn object(&mut self, kind: Kind, id: &str) {
+        if !self.state.is_object_loaded(kind, id) {
+            self.wanted.push(Need::Object(kind, id.to_owned()));
+        }
+    }
+
+    /// The objects that the fields of a request name.
+    fn references(&mut self, body: &Map<String, Value>) {
+        let fields = [
+            ("workspace_id", Kind::Workspace),
+            ("plan_id", Kind::Plan),
+            ("subscription_id", Kind::Subscription),
+        ];
+        for (field, kind) in fields {
+            if let Some(id) = body.get(field).and_then(Value::as_str) {
+                self.object(kind, id);
+            }
+        }
+    }
+
+    fn create(&mut self, create: &CreateObject) {
+        self.references(&create.body);
+        match create.kind {
+            Kind::Plan => self.plan_code(&create.body),
+            Kind::Invoice if is_open(&create.body) => self.sequence(),
+            _ => {}
+        }
+    }
+
+    fn plan_code(&mut self, body: &Map<String, Value>) {
+        let Some(code) = body.get("code").and_then(Value::as_str) else { return };
+        if !self.state.plan_codes.is_loaded(code) {
+            self.wanted.push(Need::PlanCode(code.to_owned()));
+        } else if let Some(holder) = self.state.plan_codes.get(code) {
+            self.object(Kind::Plan, &holder.id.clone());
+        }
+    }
+
+    fn update(&mut self, update: &UpdateObject) {
+        self.object(update.kind, &update.id);
+        self.references(update.change.body());
+        for version in [update.precondition.named(), update.refused_at].into_iter().flatten() {
+            self.history(update.kind, &update.id, version);
+        }
+        let body = update.change.body();
+        match update.kind {
+            // Another plan is compared with the one there is; another status may begin a period.
+            Kind::Subscription if body.contains_key("plan_id") || body.contains_key("status") => {
+                self.terms_of_subscription(&update.id);
+            }
+            Kind::Invoice => {
+                self.references_of_invoice(&update.id);
+                if is_open(body) {
+                    self.sequence();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn delete(&mut self, delete: &DeleteObject) {
+        self.object(delete.kind, &delete.id);
+        if let Some(version) = delete.precondition.named() {
+            self.history(delete.kind, &delete.id, version);
+        }
+        if matches!(delete.kind, Kind::Workspace | Kind::Subscription)
+            && !self.state.in_use.is_loaded(&delete.id)
+        {
+            self.wanted.push(Need::InUse(delete.kind, delete.id.clone()));
+        }
+    }
+
+    /// The explanation of a write that names an older version than the one that was loaded.
+    fn history(&mut self, kind: Kind, id: &str, named: Version) {
+        let Some(loaded) = self.state.loaded_version(kind, id) else { return };
+        let asked = self.state.histories.get(id).is_some_and(|h| h.asked.contains(&named));
+        if (1..loaded).contains(&named) && !asked {
+            self.wanted.push(Need::History(id.to_owned(), named));
+        }
+    }
+
+    fn terms_of_subscription(&mut self, id: &str) {
+        let row = self.state.subscriptions.original(id);
+        if let Some(row) = row {
+            self.terms(&row.record.subscription.plan_id);
+        }
+    }
+
+    fn terms(&mut self, plan_id: &PlanId) {
+        if !self.state.plan_terms.contains_key(plan_id) {
+            self.wanted.push(Need::PlanTerms(plan_id.clone()));
+        }
+    }
+
+    fn references_of_invoice(&mut self, id: &str) {
+        // A draft that moves to another workspace takes its subscription along, which must be
+        // looked at again.
+        let Some(row) = self.state.invoices.original(id) else { return };
+        if let Some(subscription_id) = &row.record.subscription_id {
+            self.object(Kind::Subscription, subscription_id.as_str());
+        }
+    }
+
+    fn payments(&mut self, invoice_id: &str) {
+        if !self.state.paid_invoices.contains(invoice_id) {
+            self.wanted.push(Need::Payments(invoice_id.to_owned()));
+        }
+    }
+
+    fn bill(&mut self, subscription_id: &str) {
+        self.object(Kind::Subscription, subscription_id);
+        let Some(row) = self.state.subscriptions.original(subscription_id) else { return };
+        self.terms(&row.record.subscription.plan_id);
+        for change in &row.record.plan_changes {
+            self.terms(&change.from);
+            self.terms(&change.to);
+        }
+        if !self.state.billed.is_loaded(subscription_id) {
+            self.wanted.push(Need::BilledPeriods(subscription_id.to_owned()));
+        }
+        self.sequence();
+    }
+
+    fn sequence(&mut self) {
+        if !self.state.sequences.is_loaded(SERIES) {
+            self.wanted.push(Need::Sequence(SERIES));
+        }
+    }
+}
+
+fn is_open(body: &Map<String, Value>) -> bool {
+    body.get("status").and_then(Value::as_str) == Some("open")
+}

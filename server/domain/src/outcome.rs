@@ -1,0 +1,112 @@
+//! What an accepted command made.
+
+use crate::StoredApiKey;
+use ifmatch_types::{BillingRun, Deleted, Difference, Kind, Payment, Version};
+use serde_json::Value;
+
+/// What an accepted command made, for the HTTP layer to render.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// A versioned object, as it is now.
+    Object(ObjectAnswer),
+    /// A versioned object is no more.
+    Deleted {
+        /// Its tombstone.
+        deleted: Deleted,
+        /// Whether the version check was skipped over an unseen version.
+        forced: bool,
+    },
+    /// What a forced write would overwrite; nothing was written.
+    DryRun {
+        /// Each path it would change.
+        would_overwrite: Vec<Difference>,
+        /// The version it would overwrite.
+        current_version: Version,
+    },
+    /// A transaction's operations, in order.
+    Transaction(Vec<Outcome>),
+    /// A `check` held.
+    Checked {
+        /// The object's kind.
+        kind: Kind,
+        /// The object.
+        id: String,
+        /// Its version.
+        version: Version,
+    },
+    /// A payment; `first` is false if it was known already.
+    Payment {
+        /// The payment.
+        payment: Payment,
+        /// Whether this command recorded it.
+        first: bool,
+    },
+    /// A payment that counts no more.
+    PaymentReversed(Payment),
+    /// What one step of a billing run did with one subscription.
+    Billed {
+        /// Invoices made.
+        made: i64,
+        /// Whether nothing needed to be made.
+        skipped: bool,
+        /// Whether there is more to bill than one step takes.
+        more: bool,
+    },
+    /// A whole billing run.
+    BillingRun(BillingRun),
+    /// An API key that was made.
+    ApiKeyCreated(StoredApiKey),
+    /// An API key that works no more.
+    ApiKeyRevoked(StoredApiKey),
+    /// A record was kept.
+    Recorded,
+    /// The same request was answered before, like this.
+    Replayed(Answer),
+}
+
+/// A versioned object in an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectAnswer {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: Version,
+    /// The object.
+    pub body: Value,
+    /// How it came to be so.
+    pub how: How,
+    /// Paths that somebody else had changed and that this write, refused before, replaced.
+    pub overwrote: Vec<String>,
+}
+
+/// How an object came to be as it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// This command created it.
+    Created,
+    /// It existed already, with the same content.
+    Existed,
+    /// This command changed it.
+    Updated,
+    /// This command changed nothing.
+    Unchanged,
+    /// This command was computed from this older version and put on top.
+    Merged(Version),
+    /// This command skipped the version check over a version it had not seen.
+    Forced,
+}
+
+/// An answer as it was sent, kept for a repeat of its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The digest of the request it answers.
+    pub fingerprint: String,
+    /// The HTTP status; always 2xx.
+    pub status: u16,
+    /// The headers that belong to the answer.
+    pub headers: Vec<(String, String)>,
+    /// The body, to the byte.
+    pub body: String,
+}

@@ -1,0 +1,127 @@
+//! Why a command was refused: a closed set that carries facts, no sentences.
+
+use ifmatch_types::{Conflict, Deleted, FieldError, Kind, Version};
+
+/// A refusal. The HTTP layer has one table from these to statuses and texts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rejection {
+    /// The Idempotency-Key was used for another request.
+    IdempotencyKeyReused,
+    /// No such object.
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+        /// The id it was looked for by.
+        id: String,
+    },
+    /// The object was deleted.
+    Deleted(Kind, Deleted),
+    /// A field names an object of another type.
+    WrongIdType {
+        /// The field, as a JSON Pointer.
+        path: String,
+        /// What the id should begin with.
+        expected_prefix: &'static str,
+    },
+    /// Fields are wrong.
+    Invalid(Vec<FieldError>),
+    /// The write names no version.
+    PreconditionRequired,
+    /// The write was computed from a version that is not the current one.
+    Conflict(Box<Conflict>),
+    /// A unique key is taken by an object with other content.
+    AlreadyExists {
+        /// The kind of the object.
+        what: &'static str,
+        /// The object that has it.
+        existing_id: String,
+        /// Where the two differ.
+        differing_fields: Vec<String>,
+    },
+    /// The object's status does not allow this.
+    InvalidTransition {
+        /// Its status.
+        from: &'static str,
+        /// The status asked for.
+        to: &'static str,
+        /// What could be asked for instead.
+        allowed: Vec<&'static str>,
+    },
+    /// A number left the range of 64 bits.
+    AmountOverflow {
+        /// What was being computed.
+        path: String,
+    },
+    /// The price of a plan that was active once cannot change.
+    PlanPriceFrozen {
+        /// The fields the request would have changed.
+        fields: Vec<&'static str>,
+    },
+    /// The plan is not a draft.
+    PlanInUse,
+    /// Subscriptions need an active plan.
+    PlanInactive {
+        /// The plan.
+        plan_id: String,
+        /// Its status.
+        status: &'static str,
+    },
+    /// The plans' currencies differ.
+    CurrencyMismatch {
+        /// The currency of the plan there is.
+        from: String,
+        /// The currency of the plan asked for.
+        to: String,
+    },
+    /// The workspace still has namespaces, subscriptions or invoices.
+    WorkspaceInUse,
+    /// The subscription had an invoice.
+    SubscriptionInUse,
+    /// These fields of a finalized invoice cannot change.
+    InvoiceImmutable {
+        /// The fields the request would have changed.
+        fields: Vec<&'static str>,
+    },
+    /// The invoice has settled payments.
+    InvoiceHasPayments {
+        /// Their sum.
+        amount_paid: i64,
+    },
+    /// The payment is more than is due.
+    ExceedsAmountDue {
+        /// What is due.
+        amount_due: i64,
+        /// What was offered.
+        amount: i64,
+    },
+    /// An operation of a transaction was refused, and with it all of them.
+    Operation {
+        /// Its place, from 0.
+        failed_index: usize,
+        /// Why.
+        rejection: Box<Self>,
+    },
+}
+
+impl Rejection {
+    /// One wrong field.
+    pub fn invalid(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { path: path.into(), message: message.into() }])
+    }
+
+    /// No versioned object with this id.
+    pub fn not_found(kind: Kind, id: &str) -> Self {
+        Self::NotFound { what: kind.name(), id: id.to_owned() }
+    }
+}
+
+/// What a caller named and what there is, for logs and metrics.
+impl Rejection {
+    /// The versions of a conflict: named, current.
+    pub fn conflict_versions(&self) -> Option<(Option<Version>, Version)> {
+        match self {
+            Self::Conflict(conflict) => Some((conflict.expected_version, conflict.current_version)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! How the text of a setting becomes its value; `None` is "not one".
+
+use crate::log::LogFormat;
+use secrecy::{ExposeSecret, SecretString};
+use std::{fmt, path::PathBuf, str::FromStr};
+
+/// A database's address, which may hold a password: only [`expose`](Self::expose) shows it whole.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The whole address, password included.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is PostgreSQL; else it is SQLite.
+    pub fn is_postgres(&self) -> bool {
+        !self.0.starts_with("sqlite:")
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Parameters may hold a password too.
+        let address = self.0.split('?').next().unwrap_or_default();
+        match (address.split_once("://"), address.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, place))) => write!(f, "{scheme}://…@{place}"),
+            _ => f.write_str(address),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whatever the type itself can read.
+pub fn parsed<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+/// A number between these two, both included.
+pub fn between<T: FromStr + PartialOrd>(text: &str, least: T, most: T) -> Option<T> {
+    parsed(text).filter(|number| least <= *number && *number <= most)
+}
+
+/// Up to a day.
+pub fn milliseconds(text: &str) -> Option<u64> {
+    between(text, 1, 86_400_000)
+}
+
+/// The address of a database of a kind that is supported.
+pub fn database_url(text: &str) -> Option<DatabaseUrl> {
+    let schemes = ["sqlite://", "postgres://", "postgresql://"];
+    let place = schemes.iter().find_map(|scheme| text.strip_prefix(scheme))?;
+    (!place.is_empty()).then(|| DatabaseUrl(text.to_owned()))
+}
+
+/// `text` or `json`.
+pub fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+/// A filter that `tracing` understands.
+pub fn log_filter(text: &str) -> Option<String> {
+    let readable = tracing_subscriber::EnvFilter::try_new(text).is_ok();
+    (readable && !text.is_empty()).then(|| text.to_owned())
+}
+
+/// The name of a file.
+pub fn file(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// A secret that fits into a header.
+pub fn visible(text: &str) -> Option<SecretString> {
+    let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    good.then(|| SecretString::from(text))
+}
+
+/// A key must fit into an `Authorization` header.
+pub fn admin_key(text: &str) -> Option<SecretString> {
+    visible(text).filter(|key| (24..=255).contains(&key.expose_secret().len()))
+}
+
+/// A secret long enough not to be guessed.
+pub fn secret(text: &str) -> Option<SecretString> {
+    (text.chars().count() >= 24).then(|| SecretString::from(text))
+}
+
+/// An HTTP address, without a slash at its end.
+pub fn web_url(text: &str) -> Option<String> {
+    let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme))?;
+    // A password in it would end up in logs.
+    (!host.is_empty() && !host.contains('@')).then(|| text.trim_end_matches('/').to_owned())
+}

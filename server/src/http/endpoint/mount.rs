@@ -1,0 +1,118 @@
+//! Puts the route table into an actix application.
+
+use super::{Endpoint, EndpointInfo};
+use actix_web::{
+    Error, HttpRequest, Resource, Responder, Route, Scope,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    guard::{self, GuardContext},
+    http::{Method, header::ALLOW},
+    middleware::{Next, from_fn},
+    web,
+};
+use std::collections::BTreeMap;
+
+/// Registers all endpoints.
+///
+/// - Endpoints of one path become one resource, and a literal segment wins over a parameter.
+/// - `HEAD` is answered wherever `GET` is.
+/// - A known path with another method is answered by `wrong_method`, which is given what `Allow`
+///   should say; the header is added here.
+/// - Every endpoint stands behind `gate`, which decides whether a request may pass. It runs before
+///   the handler's extractors and finds the [`EndpointInfo`] in the request's extensions, where it
+///   stays for whoever wraps the application.
+pub fn mount<G, F, B, W, R>(
+    endpoints: Vec<Endpoint>,
+    config: &mut web::ServiceConfig,
+    gate: G,
+    wrong_method: W,
+) where
+    G: Fn(ServiceRequest, Next<BoxBody>) -> F + Clone + 'static,
+    F: Future<Output = Result<ServiceResponse<B>, Error>> + 'static,
+    B: MessageBody + 'static,
+    W: Fn(HttpRequest, String) -> R + Clone + 'static,
+    R: Responder + 'static,
+{
+    let mut resources: Vec<(&'static str, Vec<Endpoint>)> = Vec::new();
+    for endpoint in endpoints {
+        match resources.iter_mut().find(|(path, _)| *path == endpoint.info.path) {
+            Some((_, same_path)) => same_path.push(endpoint),
+            None => resources.push((endpoint.info.path, vec![endpoint])),
+        }
+    }
+    // The router takes the first match; the sort is stable, so the table's order decides the rest.
+    resources.sort_by_key(|(path, _)| path.split('/').map(is_parameter).collect::<Vec<_>>());
+
+    // A scope is one comparison of text, a pattern is a regular expression: this way a request
+    // meets the patterns of its own collection only.
+    let mut scopes: BTreeMap<&'static str, Scope> = BTreeMap::new();
+    for (path, endpoints) in resources {
+        let allow = allow_header(&endpoints);
+        let (prefix, rest) = split_prefix(path);
+        let mut resource = web::resource(if prefix.is_empty() { path } else { rest });
+        for endpoint in endpoints {
+            resource = resource.route(guarded(endpoint).wrap(from_fn(gate.clone())));
+        }
+        let resource = with_wrong_method(resource, allow, wrong_method.clone());
+        if prefix.is_empty() {
+            config.service(resource);
+        } else {
+            let scope = scopes.remove(prefix).unwrap_or_else(|| web::scope(prefix));
+            scopes.insert(prefix, scope.service(resource));
+        }
+    }
+    for scope in scopes.into_values() {
+        config.service(scope);
+    }
+}
+
+/// The endpoint's route: for its method only, and telling whoever asks which endpoint it is.
+fn guarded(endpoint: Endpoint) -> Route {
+    let Endpoint { method, info, route, .. } = endpoint;
+    let announce = move |context: &GuardContext<'_>| {
+        context.req_data_mut().insert::<EndpointInfo>(info);
+        true
+    };
+    let route = if method == Method::GET {
+        route.guard(guard::Any(guard::Get()).or(guard::Head()))
+    } else {
+        route.method(method)
+    };
+    route.guard(guard::fn_guard(announce))
+}
+
+fn with_wrong_method<W, R>(resource: Resource, allow: String, wrong_method: W) -> Resource
+where
+    W: Fn(HttpRequest, String) -> R + Clone + 'static,
+    R: Responder + 'static,
+{
+    resource.default_service(web::to(move |request: HttpRequest| {
+        let answer = wrong_method(request, allow.clone());
+        let allow = allow.clone();
+        async move { answer.customize().insert_header((ALLOW, allow)) }
+    }))
+}
+
+fn allow_header(endpoints: &[Endpoint]) -> String {
+    let names = endpoints.iter().flat_map(|endpoint| match endpoint.method {
+        Method::GET => vec!["GET", "HEAD"],
+        ref method => vec![method.as_str()],
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// The part of a path that names its collection, `/v1/plans`, and the rest; `""` if it is shorter
+/// or a parameter comes first.
+fn split_prefix(path: &'static str) -> (&'static str, &'static str) {
+    let end = path.match_indices('/').nth(2).map_or(path.len(), |(at, _)| at);
+    let (prefix, rest) = path.split_at_checked(end).unwrap_or(("", path));
+    if prefix.matches('/').count() == 2 && !prefix.split('/').any(is_parameter) {
+        (prefix, rest)
+    } else {
+        ("", path)
+    }
+}
+
+fn is_parameter(segment: &str) -> bool {
+    segment.starts_with('{')
+}

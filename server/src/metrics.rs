@@ -1,0 +1,291 @@
+//! What the server counts and times, as Prometheus text for `GET /metrics`.
+//!
+//! Every metric is one row here and one function below, so that its name and labels exist once.
+//! Labels are bounded: they come from the route table, from enumerations and from the fields of
+//! the entities, never from what a caller wrote.
+
+use crate::http::openapi::entity;
+use ifmatch_types::{Kind, Verdict};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+    time::Duration,
+};
+use utoipa::openapi::{RefOr, Schema};
+
+enum Shape {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+struct Metric {
+    name: &'static str,
+    shape: Shape,
+    unit: Unit,
+    help: &'static str,
+}
+
+macro_rules! metrics_table {
+    ($($id:ident: $shape:ident, $unit:ident, $name:literal, $help:literal;)*) => {
+        $(const $id: &str = $name;)*
+
+        const METRICS: &[Metric] = &[$(Metric {
+            name: $id, shape: Shape::$shape, unit: Unit::$unit, help: $help,
+        },)*];
+    };
+}
+
+metrics_table! {
+    REQUESTS: Counter, Count, "ifmatch_http_requests_total",
+        "Requests answered, by route, method and status";
+    REQUEST_DURATION: Histogram, Seconds, "ifmatch_http_request_duration_seconds",
+        "Time from a request's head to its answer, by route and method";
+    BATCH_SIZE: Histogram, Count, "ifmatch_lane_batch_commands",
+        "Commands that shared one commit";
+    LANE_WAIT: Histogram, Seconds, "ifmatch_lane_wait_seconds",
+        "Time a command waited in a lane's queue";
+    COMMIT_DURATION: Histogram, Seconds, "ifmatch_lane_commit_duration_seconds",
+        "Time from a batch's first read to its commit";
+    RERUNS: Counter, Count, "ifmatch_lane_reruns_total",
+        "Batches that had to be run again, by reason";
+    QUEUE_DEPTH: Gauge, Count, "ifmatch_lane_queue_commands",
+        "Commands waiting in a lane's queue now, by lane";
+    CONFLICTS: Counter, Count, "ifmatch_conflicts_total",
+        "Fields of refused stale writes, by type, field and verdict";
+    MERGES: Counter, Count, "ifmatch_merges_total",
+        "Stale writes that the server merged, by type";
+    FORCED: Counter, Count, "ifmatch_forced_writes_total",
+        "Writes that skipped the version check, by type";
+    OVERWRITES: Counter, Count, "ifmatch_overwrites_total",
+        "Fields replaced by a repeat of a refused write, by type and path";
+    REPLAYS: Counter, Count, "ifmatch_idempotent_replays_total",
+        "Requests answered from the record of an earlier one";
+    RATE_LIMITED: Counter, Count, "ifmatch_rate_limited_total",
+        "Requests turned away by the rate limit";
+    RECONNECTS: Counter, Count, "ifmatch_database_reconnects_total",
+        "Connections to the database that had to be made again";
+}
+
+/// From a cached read to a request that waited for a failover.
+const SECONDS: [f64; 15] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+    30.0,
+];
+const BATCH_SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// The metrics of this process.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Starts counting; once in a process.
+    ///
+    /// # Errors
+    /// If something counts already.
+    pub fn install() -> Result<Self, BuildError> {
+        let handle = builder()?.install_recorder()?;
+        describe();
+        Ok(Self(handle))
+    }
+
+    /// Everything as Prometheus text, for `text/plain; version=0.0.4`.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Puts recorded times into their buckets. To be called every few seconds: what was recorded
+    /// since is kept one by one, and nobody may be asking for [`render`](Self::render).
+    pub fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(BATCH_SIZE.to_owned()), &BATCH_SIZES)
+}
+
+fn describe() {
+    for Metric { name, shape, unit, help } in METRICS {
+        match shape {
+            Shape::Counter => describe_counter!(*name, *unit, *help),
+            Shape::Gauge => describe_gauge!(*name, *unit, *help),
+            Shape::Histogram => describe_histogram!(*name, *unit, *help),
+        }
+    }
+}
+
+/// A request was answered. `route` is the pattern, and one fixed text where none matched.
+pub fn request(route: &'static str, method: &'static str, status: u16, duration: Duration) {
+    counter!(REQUESTS, "route" => route, "method" => method, "status" => status.to_string())
+        .increment(1);
+    histogram!(REQUEST_DURATION, "route" => route, "method" => method).record(duration);
+}
+
+/// The method as a label: one of the standard ones or `other`.
+pub fn method_label(method: &str) -> &'static str {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    METHODS.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
+/// A batch was committed; `commands` of them, in `duration` from its first read on.
+pub fn batch_committed(commands: usize, duration: Duration) {
+    histogram!(BATCH_SIZE).record(u32::try_from(commands).unwrap_or(u32::MAX));
+    histogram!(COMMIT_DURATION).record(duration);
+}
+
+/// A command left the queue after waiting so long.
+pub fn lane_wait(duration: Duration) {
+    histogram!(LANE_WAIT).record(duration);
+}
+
+/// A batch has to be run again.
+pub fn batch_rerun(reason: &'static str) {
+    counter!(RERUNS, "reason" => reason).increment(1);
+}
+
+/// So many commands wait in the queue of this lane.
+pub fn queue_depth(lane: usize, commands: usize) {
+    let commands = u32::try_from(commands).unwrap_or(u32::MAX);
+    gauge!(QUEUE_DEPTH, "lane" => lane.to_string()).set(commands);
+}
+
+/// A stale write was refused; `paths` are those it and the changes since are at odds over, or
+/// the attempted ones if they are at odds over none. Each field counts once.
+pub fn conflict<'a>(kind: Kind, verdict: Verdict, paths: impl IntoIterator<Item = &'a str>) {
+    let verdict = verdict_name(verdict);
+    for field in fields_of(kind, paths) {
+        counter!(CONFLICTS, "type" => kind.name(), "field" => field, "verdict" => verdict)
+            .increment(1);
+    }
+}
+
+/// A stale write was merged by the server.
+pub fn merged(kind: Kind) {
+    counter!(MERGES, "type" => kind.name()).increment(1);
+}
+
+/// A write skipped the version check.
+pub fn forced(kind: Kind) {
+    counter!(FORCED, "type" => kind.name()).increment(1);
+}
+
+/// A repeat of a refused write replaced what somebody else had put at these paths.
+pub fn overwrote<'a>(kind: Kind, paths: impl IntoIterator<Item = &'a str>) {
+    for field in fields_of(kind, paths) {
+        counter!(OVERWRITES, "type" => kind.name(), "path" => field).increment(1);
+    }
+}
+
+/// A request was answered from the record of an earlier one.
+pub fn replayed() {
+    counter!(REPLAYS).increment(1);
+}
+
+/// A request was turned away by the rate limit.
+pub fn rate_limited() {
+    counter!(RATE_LIMITED).increment(1);
+}
+
+/// A connection to the database was made again.
+pub fn reconnected() {
+    counter!(RECONNECTS).increment(1);
+}
+
+fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Clean => "clean",
+        Verdict::Identical => "identical",
+        Verdict::Overlap => "overlap",
+        Verdict::GroupOverlap => "group_overlap",
+        Verdict::UnknownBase => "unknown_base",
+    }
+}
+
+static FIELDS: LazyLock<BTreeMap<Kind, BTreeSet<String>>> = LazyLock::new(|| {
+    let fields = |kind| match entity(kind).1 {
+        RefOr::T(Schema::Object(object)) => {
+            object.properties.into_keys().map(|name| format!("/{name}")).collect()
+        }
+        _ => BTreeSet::new(),
+    };
+    Kind::ALL.into_iter().map(|kind| (kind, fields(kind))).collect()
+});
+
+/// The top-level fields that these JSON Pointers lead into, `/other` for what is no field.
+fn fields_of<'a>(kind: Kind, paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'static str> {
+    let known = FIELDS.get(&kind);
+    let field = |path: &str| {
+        let end = path.match_indices('/').nth(1).map_or(path.len(), |(at, _)| at);
+        let top = path.get(..end).unwrap_or_default();
+        known.and_then(|fields| fields.get(top)).map_or("/other", String::as_str)
+    };
+    paths.into_iter().map(field).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(record: impl FnOnce()) -> String {
+        let recorder = builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            record();
+        });
+        recorder.handle().render()
+    }
+
+    #[test]
+    fn every_metric_is_recorded_by_a_function_and_described() {
+        let text = rendered(|| {
+            request("/v1/plans/{id}", "GET", 200, Duration::from_millis(2));
+            batch_committed(3, Duration::from_millis(1));
+            lane_wait(Duration::from_micros(90));
+            batch_rerun("guard");
+            queue_depth(0, 7);
+            conflict(Kind::Plan, Verdict::Overlap, ["/name"]);
+            merged(Kind::Plan);
+            forced(Kind::Plan);
+            overwrote(Kind::Plan, ["/name"]);
+            replayed();
+            rate_limited();
+            reconnected();
+        });
+        for metric in METRICS {
+            let described = format!("# HELP {} ", metric.name);
+            assert!(text.contains(&described), "{} in {text}", metric.name);
+            let samples = text.lines().filter(|line| line.starts_with(metric.name)).count();
+            assert!(samples > 0, "{} has no samples", metric.name);
+        }
+        let sample =
+            r#"ifmatch_http_requests_total{route="/v1/plans/{id}",method="GET",status="200"} 1"#;
+        assert!(text.contains(sample), "{text}");
+        assert!(text.contains(r#"ifmatch_lane_batch_commands_bucket{le="4"} 1"#), "{text}");
+        assert!(text.contains(
+            r#"_duration_seconds_bucket{route="/v1/plans/{id}",method="GET",le="0.0025"} 1"#
+        ));
+    }
+
+    #[test]
+    fn a_label_is_a_field_of_the_entity_or_other() {
+        let paths = ["/metadata/secret-key", "/metadata/another", "/status", "/made~1up", "", "x"];
+        let fields: Vec<_> = fields_of(Kind::Subscription, paths).into_iter().collect();
+        assert_eq!(fields, ["/metadata", "/other", "/status"]);
+        for kind in Kind::ALL {
+            assert!(!fields_of(kind, ["/version"]).contains("/other"), "{kind} has no fields");
+        }
+    }
+
+    #[test]
+    fn a_method_is_one_of_few() {
+        assert_eq!(method_label("PATCH"), "PATCH");
+        assert_eq!(method_label("BREW"), "other");
+    }
+}

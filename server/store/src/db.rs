@@ -1,0 +1,193 @@
+//! A connection to either database, and everything in which the two differ as connections.
+
+use crate::error::StoreError;
+use diesel::{Connection, PgConnection, SqliteConnection, connection::SimpleConnection};
+use std::{fmt, str::FromStr};
+
+/// Where the database is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A file of the embedded SQLite.
+    Sqlite(String),
+    /// A PostgreSQL connection string.
+    Postgres(String),
+}
+
+/// Why a text is not a database URL.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither sqlite://FILE nor postgres://…")]
+pub struct UrlError(String);
+
+impl FromStr for DatabaseUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        if let Some(path) = text.strip_prefix("sqlite://").filter(|path| !path.is_empty()) {
+            return Ok(Self::Sqlite(path.to_owned()));
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        let scheme = text.split("://").next().unwrap_or_default();
+        Err(UrlError(format!("{scheme}…")))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    /// Never shows a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{path}"),
+            Self::Postgres(url) => {
+                let place = url.rsplit_once('@').map_or(url.as_str(), |(_, place)| place);
+                write!(f, "postgres://…{place}")
+            }
+        }
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The lane's few statements, which must keep one plan.
+    Lane,
+    /// Everything else.
+    Read,
+}
+
+/// A connection to either database.
+#[expect(clippy::large_enum_variant, reason = "there are a handful of connections")]
+pub enum Db {
+    /// The embedded SQLite.
+    Sqlite(SqliteConnection),
+    /// PostgreSQL.
+    Postgres(PgConnection),
+}
+
+/// Runs the same Diesel expression on whichever database it is.
+#[macro_export]
+macro_rules! on_backend {
+    ($db:expr, $connection:ident => $query:expr) => {
+        match $db {
+            $crate::Db::Sqlite($connection) => $query,
+            $crate::Db::Postgres($connection) => $query,
+        }
+    };
+}
+
+/// Every commit is on disk before it is answered; the log file is reused, because one that grows
+/// makes each sync write its length too.
+const SQLITE_SESSION: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+     PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 1000; \
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;";
+
+const POSTGRES_SESSION: &str = "SET synchronous_commit = on; SET TIME ZONE 'UTC'; \
+     SET lock_timeout = '10s'; SET client_min_messages = warning;";
+
+/// One plan for every batch size, always by index: a small hot table would otherwise get a
+/// sequential scan over its own dead rows, and a plan without order would lock without order.
+const POSTGRES_LANE_SESSION: &str = "SET plan_cache_mode = force_generic_plan; \
+     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+     SET enable_bitmapscan = off;";
+
+impl Db {
+    /// Opens a connection; a SQLite file that does not exist is created.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Gone`] if the database cannot be reached.
+    pub fn connect(url: &DatabaseUrl, purpose: Use) -> Result<Self, StoreError> {
+        match url {
+            DatabaseUrl::Sqlite(path) => {
+                let mut connection = SqliteConnection::establish(path)?;
+                connection.batch_execute(SQLITE_SESSION)?;
+                Ok(Self::Sqlite(connection))
+            }
+            DatabaseUrl::Postgres(url) => {
+                let mut connection = PgConnection::establish(&with_timeouts(url))?;
+                connection.batch_execute(POSTGRES_SESSION)?;
+                if purpose == Use::Lane {
+                    connection.batch_execute(POSTGRES_LANE_SESSION)?;
+                }
+                Ok(Self::Postgres(connection))
+            }
+        }
+    }
+
+    /// Whether this is the embedded SQLite.
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
+    /// Begins the lane's transaction. On SQLite it takes the write lock at once.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn begin(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute("BEGIN IMMEDIATE")?,
+            Self::Postgres(connection) => {
+                connection.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits the lane's transaction, durably.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Gone`] nobody knows whether the commit took place.
+    pub fn commit(&mut self) -> Result<(), StoreError> {
+        on_backend!(self, connection => connection.batch_execute("COMMIT"))?;
+        Ok(())
+    }
+
+    /// Gives up the lane's transaction; if that fails, the connection is of no more use.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn rollback(&mut self) -> Result<(), StoreError> {
+        on_backend!(self, connection => connection.batch_execute("ROLLBACK"))?;
+        Ok(())
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn ping(&mut self) -> Result<(), StoreError> {
+        on_backend!(self, connection => connection.batch_execute("SELECT 1"))?;
+        Ok(())
+    }
+}
+
+/// A PostgreSQL URL that gives up on a server that does not answer, unless it says otherwise.
+fn with_timeouts(url: &str) -> String {
+    let mut url = url.to_owned();
+    for (name, value) in
+        [("connect_timeout", "3"), ("tcp_user_timeout", "15000"), ("application_name", "ifmatch")]
+    {
+        if !url.contains(&format!("{name}=")) {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(&format!("{name}={value}"));
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_url_never_shows_its_password() {
+        let url: DatabaseUrl = "postgres://me:s3cret@db.internal/billing".parse().unwrap();
+        assert_eq!(format!("{url:?}"), "postgres://…db.internal/billing");
+        let error = "mysql://me:s3cret@db".parse::<DatabaseUrl>().unwrap_err();
+        assert!(!error.to_string().contains("s3cret"));
+    }
+}

@@ -1,0 +1,361 @@
+//! Loads what a batch needs: one query per table, rows locked in a fixed order.
+
+use crate::{
+    Db, StoreError,
+    bulk::{Lock, select_by},
+    on_backend,
+    row::{Stored, answer_from, api_key_from, entry_from, payment_from, state_from},
+    schema::{AnswerRow, ApiKeyRow, EventRow, PaymentRow, PlanRow, SequenceRow, StoredRow},
+    sql::{Column, Sql},
+};
+use diesel::{
+    RunQueryDsl,
+    sql_types::{BigInt, Text},
+};
+use ifmatch_domain::{
+    BilledPeriods, CodeHolder, History, Need, PlanTerms, SERIES, Sequence, State, StoredPayment,
+    SubscriptionRecord, Use,
+};
+use ifmatch_types::{Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A write that is further behind than this is told that its base is unknown, instead of having
+/// the lane read through years of history for it.
+const EXPLAINABLE_VERSIONS: i64 = 1_000;
+
+/// Needs by table, each sorted: the order of the fields is the order of the locks.
+#[derive(Default)]
+struct Wanted {
+    answers: BTreeSet<(String, String)>,
+    objects: BTreeMap<LockOrder, BTreeSet<String>>,
+    plan_codes: BTreeSet<String>,
+    plan_terms: BTreeSet<PlanId>,
+    histories: BTreeMap<String, BTreeSet<Version>>,
+    payments: BTreeSet<String>,
+    payment_refs: BTreeSet<String>,
+    billed: BTreeSet<String>,
+    in_use: BTreeSet<(Kind, String)>,
+    api_keys: BTreeSet<String>,
+    sequences: BTreeSet<&'static str>,
+}
+
+/// Workspace → namespace → plan → subscription → invoice.
+type LockOrder = (u8, Kind);
+
+fn lock_order(kind: Kind) -> LockOrder {
+    let place = match kind {
+        Kind::Workspace => 0,
+        Kind::Namespace => 1,
+        Kind::Plan => 2,
+        Kind::Subscription => 3,
+        Kind::Invoice => 4,
+    };
+    (place, kind)
+}
+
+impl Wanted {
+    fn sort(needs: impl IntoIterator<Item = Need>) -> Self {
+        let mut wanted = Self::default();
+        for need in needs {
+            match need {
+                Need::Answer(scope, key) => {
+                    wanted.answers.insert((scope, key));
+                }
+                Need::Object(kind, id) => {
+                    wanted.objects.entry(lock_order(kind)).or_default().insert(id);
+                }
+                Need::PlanCode(code) => {
+                    wanted.plan_codes.insert(code);
+                }
+                Need::PlanTerms(id) => {
+                    wanted.plan_terms.insert(id);
+                }
+                Need::History(id, version) => {
+                    wanted.histories.entry(id).or_default().insert(version);
+                }
+                Need::Payments(invoice_id) => {
+                    wanted.payments.insert(invoice_id);
+                }
+                Need::PaymentRef(provider_ref) => {
+                    wanted.payment_refs.insert(provider_ref);
+                }
+                Need::BilledPeriods(id) => {
+                    wanted.billed.insert(id);
+                }
+                Need::InUse(kind, id) => {
+                    wanted.in_use.insert((kind, id));
+                }
+                Need::ApiKey(id) => {
+                    wanted.api_keys.insert(id);
+                }
+                Need::Sequence(series) => {
+                    wanted.sequences.insert(series);
+                }
+            }
+        }
+        wanted
+    }
+}
+
+impl Db {
+    /// Loads needs into a batch's state, inside its transaction.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn load(
+        &mut self,
+        needs: impl IntoIterator<Item = Need>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        let wanted = Wanted::sort(needs);
+        self.load_answers(wanted.answers, state)?;
+        for ((_, kind), ids) in wanted.objects {
+            match kind {
+                Kind::Workspace => self.load_objects::<Workspace>(ids, state)?,
+                Kind::Namespace => self.load_objects::<Namespace>(ids, state)?,
+                Kind::Plan => self.load_objects::<Plan>(ids, state)?,
+                Kind::Subscription => self.load_objects::<SubscriptionRecord>(ids, state)?,
+                Kind::Invoice => self.load_objects::<Invoice>(ids, state)?,
+            }
+        }
+        self.load_plan_codes(wanted.plan_codes, state)?;
+        self.load_plan_terms(wanted.plan_terms, state)?;
+        for (id, versions) in wanted.histories {
+            self.load_history(id, versions, state)?;
+        }
+        self.load_payments(wanted.payments, wanted.payment_refs, state)?;
+        self.load_billed(wanted.billed, state)?;
+        for (kind, id) in wanted.in_use {
+            let used = self.is_in_use(kind, &id)?;
+            state.in_use.load(id, Some(Use(used)));
+        }
+        self.load_api_keys(wanted.api_keys, state)?;
+        if wanted.sequences.contains(SERIES) {
+            let rows: Vec<SequenceRow> =
+                select_by(self, "series", vec![SERIES.to_owned()], Lock::Update)?;
+            let last = rows.first().map(|row| Sequence { series: SERIES, last: row.last });
+            state.sequences.load(SERIES.to_owned(), last);
+        }
+        Ok(())
+    }
+
+    fn load_objects<R: Stored>(
+        &mut self,
+        ids: BTreeSet<String>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        let keys: Vec<String> = ids.iter().cloned().collect();
+        for row in select_by::<R::Row>(self, "id", keys, Lock::Update)? {
+            let row = R::from_row(row)?;
+            R::rows_mut(state).load(row.record.id().to_owned(), Some(row));
+        }
+        // What was not found is known to be absent.
+        for id in ids {
+            R::rows_mut(state).load(id, None);
+        }
+        Ok(())
+    }
+
+    fn load_answers(
+        &mut self,
+        keys: BTreeSet<(String, String)>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<AnswerRow> = match self {
+            Self::Sqlite(_) => {
+                let mut rows = Vec::new();
+                for (scope, key) in &keys {
+                    let sql = AnswerRow::select()
+                        .text(" WHERE scope = ")
+                        .bind(scope.as_str())
+                        .text(" AND key = ")
+                        .bind(key.as_str());
+                    rows.append(&mut AnswerRow::query(self, sql)?);
+                }
+                rows
+            }
+            Self::Postgres(_) => {
+                let (scopes, names) = keys.iter().cloned().unzip();
+                let sql = AnswerRow::select()
+                    .text(" WHERE (scope, key) IN (SELECT * FROM unnest(")
+                    .array(Column::Text(scopes))
+                    .text("::text[], ")
+                    .array(Column::Text(names))
+                    .text("::text[]))");
+                AnswerRow::query(self, sql)?
+            }
+        };
+        for row in rows {
+            let key = (row.scope.clone(), row.key.clone());
+            state.answers.load(key, Some(answer_from(row)?));
+        }
+        for key in keys {
+            state.answers.load(key, None);
+        }
+        Ok(())
+    }
+
+    fn load_plan_codes(
+        &mut self,
+        codes: BTreeSet<String>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        if codes.is_empty() {
+            return Ok(());
+        }
+        let keys = codes.iter().cloned().collect();
+        let rows: Vec<PlanRow> = select_by(self, "code", keys, Lock::None)?;
+        for row in rows.into_iter().filter(|row| row.deleted_at.is_none()) {
+            state.plan_codes.load(row.code, Some(CodeHolder { id: row.id }));
+        }
+        for code in codes {
+            state.plan_codes.load(code, None);
+        }
+        Ok(())
+    }
+
+    fn load_plan_terms(
+        &mut self,
+        ids: BTreeSet<PlanId>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let keys = ids.iter().map(ToString::to_string).collect();
+        let rows: Vec<PlanRow> = select_by(self, "id", keys, Lock::None)?;
+        for row in rows {
+            let plan = Plan::from_row(row)?.record;
+            let terms = PlanTerms::from(&plan);
+            state.plan_terms.insert(plan.id, Some(terms));
+        }
+        for id in ids {
+            state.plan_terms.entry(id).or_insert(None);
+        }
+        Ok(())
+    }
+
+    /// Loads snapshots of an object's old versions and all changes since the oldest of them.
+    fn load_history(
+        &mut self,
+        id: String,
+        versions: BTreeSet<Version>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        let oldest = versions.first().copied().unwrap_or_default();
+        let sql = EventRow::select()
+            .text(" WHERE resource_id = ")
+            .bind(id.as_str())
+            .text(" AND version >= ")
+            .bind(oldest)
+            .text(" ORDER BY version DESC LIMIT ")
+            .bind(EXPLAINABLE_VERSIONS);
+        let mut rows = EventRow::query(self, sql)?;
+        rows.reverse();
+        let first = rows.first().map_or(Version::MAX, |row| row.version);
+        let mut history = History { since: first, asked: versions.clone(), ..History::default() };
+        for row in &rows {
+            if versions.contains(&row.version) {
+                history.bases.insert(row.version, state_from(row)?);
+            }
+            history.entries.push(entry_from(row)?);
+        }
+        if let Some(before) = state.histories.remove(&id) {
+            history.merge(before);
+        }
+        state.histories.insert(id, history);
+        Ok(())
+    }
+
+    fn load_payments(
+        &mut self,
+        invoice_ids: BTreeSet<String>,
+        provider_refs: BTreeSet<String>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        if !invoice_ids.is_empty() {
+            let keys = invoice_ids.iter().cloned().collect();
+            for row in select_by::<PaymentRow>(self, "invoice_id", keys, Lock::None)? {
+                let payment = payment_from(row)?;
+                state.payments.load(payment.id.to_string(), Some(StoredPayment(payment)));
+            }
+            state.paid_invoices.extend(invoice_ids);
+        }
+        if !provider_refs.is_empty() {
+            let keys = provider_refs.iter().cloned().collect();
+            for row in select_by::<PaymentRow>(self, "provider_ref", keys, Lock::None)? {
+                let payment = payment_from(row)?;
+                let id = payment.id.to_string();
+                let holder = CodeHolder { id: id.clone() };
+                state.payment_refs.load(payment.provider_ref.clone(), Some(holder));
+                state.payments.load(id, Some(StoredPayment(payment)));
+            }
+            for provider_ref in provider_refs {
+                state.payment_refs.load(provider_ref, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// The subscription is locked, and whoever makes or voids its invoices locks it or its invoice.
+    fn load_billed(
+        &mut self,
+        subscription_ids: BTreeSet<String>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        for id in subscription_ids {
+            let sql = Sql::new("SELECT period_start FROM invoices WHERE subscription_id = ")
+                .bind(id.as_str())
+                .text(" AND period_start IS NOT NULL AND status <> 'void' AND deleted_at IS NULL")
+                .returning::<diesel::sql_types::Nullable<BigInt>>();
+            let starts: Vec<Option<i64>> = on_backend!(self, c => sql.load(c))?;
+            let starts = starts.into_iter().flatten().filter_map(Timestamp::from_micros).collect();
+            state.billed.load(id, Some(BilledPeriods(starts)));
+        }
+        Ok(())
+    }
+
+    fn is_in_use(&mut self, kind: Kind, id: &str) -> Result<bool, StoreError> {
+        let sql = match kind {
+            Kind::Subscription => Sql::new("SELECT id FROM invoices WHERE subscription_id = ")
+                .bind(id)
+                .text(" LIMIT 1"),
+            _ => Sql::new(
+                "SELECT id FROM subscriptions WHERE deleted_at IS NULL AND workspace_id = ",
+            )
+            .bind(id)
+            .text(
+                " UNION ALL SELECT id FROM namespaces WHERE deleted_at IS NULL AND workspace_id = ",
+            )
+            .bind(id)
+            .text(" UNION ALL SELECT id FROM invoices WHERE deleted_at IS NULL AND workspace_id = ")
+            .bind(id)
+            .text(" LIMIT 1"),
+        };
+        let found: Vec<String> = on_backend!(self, c => sql.returning::<Text>().load(c))?;
+        Ok(!found.is_empty())
+    }
+
+    fn load_api_keys(
+        &mut self,
+        ids: BTreeSet<String>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let keys = ids.iter().cloned().collect();
+        for row in select_by::<ApiKeyRow>(self, "id", keys, Lock::Update)? {
+            let stored = api_key_from(row)?;
+            state.api_keys.load(stored.key.id.to_string(), Some(stored));
+        }
+        for id in ids {
+            state.api_keys.load(id, None);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! Reads of what happened: histories, old versions, the event stream, the audit log.
+
+use crate::{
+    Db, StoreError, on_backend,
+    row::{audit_from, entry_from, event_from, state_from},
+    schema::{AuditRow, EventRow, StoredRow},
+    sql::Sql,
+};
+use diesel::{
+    RunQueryDsl,
+    sql_types::{BigInt, Bool, Nullable, Text},
+};
+use ifmatch_domain::Audit;
+use ifmatch_types::{ChangeKind, Event, HistoryEntry, Kind, Timestamp, Version};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// So long a reader waits for writers that were there before it.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Which events to read.
+#[derive(Clone, Debug, Default)]
+pub struct EventsQuery {
+    /// Only events after this place.
+    pub after: i64,
+    /// Only events up to this place, included; see [`Db::settled_seq`].
+    pub until: i64,
+    /// Only events about objects of this kind.
+    pub resource: Option<Kind>,
+    /// Only changes of this kind.
+    pub change: Option<ChangeKind>,
+    /// So many at most.
+    pub limit: i64,
+}
+
+/// Which audit records to read.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Only records of this type.
+    pub audit_type: Option<String>,
+    /// Only records of this actor.
+    pub actor: Option<String>,
+    /// Only records from this instant on.
+    pub since: Option<Timestamp>,
+    /// Only records before this one, by instant and id: the next page.
+    pub before: Option<(i64, String)>,
+    /// So many at most.
+    pub limit: i64,
+}
+
+type EventColumns = (
+    BigInt,
+    Text,
+    BigInt,
+    Text,
+    Text,
+    BigInt,
+    Text,
+    Nullable<Text>,
+    Text,
+    Bool,
+    Nullable<Text>,
+    Nullable<Text>,
+    Text,
+    Text,
+    Text,
+);
+
+/// An event's row behind its place in the stream.
+#[derive(diesel::Queryable)]
+struct Placed {
+    seq: i64,
+    resource_id: String,
+    version: i64,
+    resource_type: String,
+    kind: String,
+    at: i64,
+    actor: String,
+    on_behalf_of: Option<String>,
+    source: String,
+    forced: bool,
+    reason: Option<String>,
+    overwrote: Option<String>,
+    request_id: String,
+    changes: String,
+    state: String,
+}
+
+impl Placed {
+    fn into_event(self) -> Result<Event, StoreError> {
+        let row = EventRow {
+            resource_id: self.resource_id,
+            version: self.version,
+            resource_type: self.resource_type,
+            kind: self.kind,
+            at: self.at,
+            actor: self.actor,
+            on_behalf_of: self.on_behalf_of,
+            source: self.source,
+            forced: self.forced,
+            reason: self.reason,
+            overwrote: self.overwrote,
+            request_id: self.request_id,
+            changes: self.changes,
+            state: self.state,
+        };
+        event_from(self.seq, &row)
+    }
+}
+
+impl Db {
+    /// An object's history after a version, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn history(
+        &mut self,
+        id: &str,
+        after: Version,
+        limit: i64,
+    ) -> Result<Vec<HistoryEntry>, StoreError> {
+        let sql = EventRow::select()
+            .text(" WHERE resource_id = ")
+            .bind(id)
+            .text(" AND version > ")
+            .bind(after)
+            .text(" ORDER BY version LIMIT ")
+            .bind(limit);
+        EventRow::query(self, sql)?.iter().map(entry_from).collect()
+    }
+
+    /// An object as it was at a version, with the kind of change that made it so.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn snapshot(
+        &mut self,
+        id: &str,
+        version: Version,
+    ) -> Result<Option<(ChangeKind, Value)>, StoreError> {
+        let sql = EventRow::select()
+            .text(" WHERE resource_id = ")
+            .bind(id)
+            .text(" AND version = ")
+            .bind(version);
+        let rows = EventRow::query(self, sql)?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some((entry_from(row)?.kind, state_from(row)?)))
+    }
+
+    /// The place up to which the event stream can be read without missing a late commit.
+    ///
+    /// Places are given out before the commit, so that a writer may commit a lower one after a
+    /// higher one was seen. On PostgreSQL the last place given out is read first, then every
+    /// transaction that was running is waited for: what is not committed by then never will be.
+    /// `None` if one of them did not end in time.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn settled_seq(&mut self) -> Result<Option<i64>, StoreError> {
+        let last = |db: &mut Self, sql: &str| -> Result<i64, StoreError> {
+            let query = Sql::new(sql).returning::<BigInt>();
+            Ok(on_backend!(db, c => query.get_result(c))?)
+        };
+        if self.is_sqlite() {
+            return last(self, "SELECT coalesce(max(seq), 0) FROM events").map(Some);
+        }
+        let given_out = last(
+            self,
+            "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM events_seq_seq",
+        )?;
+        let newest = last(self, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")?;
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        loop {
+            let oldest =
+                last(self, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")?;
+            if oldest >= newest {
+                return Ok(Some(given_out));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Events in commit order.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn events(&mut self, query: &EventsQuery) -> Result<Vec<Event>, StoreError> {
+        let mut sql = Sql::new(format!("SELECT seq, {} FROM events", EventRow::column_list()))
+            .text(" WHERE seq > ")
+            .bind(query.after)
+            .text(" AND seq <= ")
+            .bind(query.until);
+        if let Some(kind) = query.resource {
+            sql = sql.text(" AND resource_type = ").bind(kind.name());
+        }
+        if let Some(change) = query.change {
+            sql = sql.text(" AND kind = ").bind(change.name());
+        }
+        let sql = sql.text(" ORDER BY seq LIMIT ").bind(query.limit).returning::<EventColumns>();
+        let rows: Vec<Placed> = on_backend!(self, c => sql.load(c))?;
+        rows.into_iter().map(Placed::into_event).collect()
+    }
+
+    /// Audit records, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn audits(&mut self, query: &AuditQuery) -> Result<Vec<Audit>, StoreError> {
+        let mut sql = AuditRow::select()
+            .text(" WHERE at >= ")
+            .bind(query.since.map_or(i64::MIN, Timestamp::as_micros));
+        if let Some(audit_type) = &query.audit_type {
+            sql = sql.text(" AND audit_type = ").bind(audit_type.as_str());
+        }
+        if let Some(actor) = &query.actor {
+            sql = sql.text(" AND actor = ").bind(actor.as_str());
+        }
+        if let Some((at, id)) = &query.before {
+            sql = sql.text(" AND (at, id) < (").bind(*at).text(", ").bind(id.as_str()).text(")");
+        }
+        let sql = sql.text(" ORDER BY at DESC, id DESC LIMIT ").bind(query.limit);
+        AuditRow::query(self, sql)?.into_iter().map(audit_from).collect()
+    }
+}

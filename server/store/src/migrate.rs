@@ -1,0 +1,84 @@
+//! Migrations, and the version of the embedded SQLite.
+
+use crate::{Db, StoreError, on_backend};
+use diesel::{RunQueryDsl, sql_query, sql_types::Text};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
+
+/// Several servers may start at once: on PostgreSQL they migrate one after the other.
+const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7301240954)";
+const MIGRATION_UNLOCK: &str = "SELECT pg_advisory_unlock(7301240954)";
+
+impl Db {
+    /// Runs the migrations that have not run yet and returns their names.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn migrate(&mut self) -> Result<Vec<String>, StoreError> {
+        let done = match self {
+            Self::Sqlite(connection) => {
+                connection.run_pending_migrations(SQLITE).map(|done| names(&done))
+            }
+            Self::Postgres(connection) => {
+                sql_query(MIGRATION_LOCK).execute(connection)?;
+                let done = connection.run_pending_migrations(POSTGRES).map(|done| names(&done));
+                sql_query(MIGRATION_UNLOCK).execute(connection)?;
+                done
+            }
+        };
+        done.map_err(|error| StoreError::Unforeseen(error.to_string()))
+    }
+
+    /// The names of migrations that this program brings and the database does not have.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn pending_migrations(&mut self) -> Result<Vec<String>, StoreError> {
+        let pending = match self {
+            Self::Sqlite(connection) => connection
+                .pending_migrations(SQLITE)
+                .map(|pending| pending.iter().map(|m| m.name().to_string()).collect()),
+            Self::Postgres(connection) => connection
+                .pending_migrations(POSTGRES)
+                .map(|pending| pending.iter().map(|m| m.name().to_string()).collect()),
+        };
+        pending.map_err(|error| StoreError::Unforeseen(error.to_string()))
+    }
+
+    /// What the database calls itself, for people.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn product(&mut self) -> Result<String, StoreError> {
+        #[derive(diesel::QueryableByName)]
+        struct Product {
+            #[diesel(sql_type = Text)]
+            product: String,
+        }
+        let sql = match self {
+            Self::Sqlite(_) => "SELECT 'SQLite ' || sqlite_version() AS product",
+            Self::Postgres(_) => {
+                "SELECT 'PostgreSQL ' || current_setting('server_version') AS product"
+            }
+        };
+        let found: Product = on_backend!(self, c => sql_query(sql).get_result(c))?;
+        Ok(found.product)
+    }
+}
+
+fn names(done: &[diesel::migration::MigrationVersion<'_>]) -> Vec<String> {
+    done.iter().map(ToString::to_string).collect()
+}
+
+/// The version of the SQLite that is compiled in, as one number: 3 051 003 for 3.51.3.
+///
+/// Below that, a reset of the write-ahead log could corrupt the database, so that older ones are
+/// refused at start (SQLite 3.51.3 release notes).
+pub fn sqlite_version() -> i32 {
+    libsqlite3_sys::SQLITE_VERSION_NUMBER
+}

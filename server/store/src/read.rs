@@ -1,0 +1,143 @@
+//! Reads beside the lane: one object, many objects, and what belongs to one.
+
+use crate::{
+    Db, StoreError,
+    bulk::{Lock, select_by},
+    on_backend,
+    row::{Stored, api_key_from, payment_from},
+    schema::{ApiKeyRow, PaymentRow, StoredRow},
+    sql::Sql,
+};
+use diesel::{RunQueryDsl, sql_types::Text};
+use ifmatch_domain::{Row, StoredApiKey, SubscriptionRecord};
+use ifmatch_types::{
+    Deleted, Invoice, Kind, Namespace, Payment, Plan, Timestamp, Version, Workspace,
+};
+
+/// What is stored under an id.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// A living object.
+    Living {
+        /// Its version.
+        version: Version,
+        /// The object, as JSON text.
+        body: String,
+    },
+    /// A deleted one.
+    Deleted(Deleted),
+}
+
+/// Runs generic code for a kind that is known at run time.
+macro_rules! stored_kind {
+    ($kind:expr, $stored:ident => $body:expr) => {
+        match $kind {
+            Kind::Plan => {
+                type $stored = Plan;
+                $body
+            }
+            Kind::Workspace => {
+                type $stored = Workspace;
+                $body
+            }
+            Kind::Namespace => {
+                type $stored = Namespace;
+                $body
+            }
+            Kind::Subscription => {
+                type $stored = SubscriptionRecord;
+                $body
+            }
+            Kind::Invoice => {
+                type $stored = Invoice;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use stored_kind;
+
+impl Db {
+    /// Looks up objects of one kind; the ids must be sorted and unique.
+    ///
+    /// Returns what was found, with its id; an absent object has no entry.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn find(
+        &mut self,
+        kind: Kind,
+        ids: Vec<String>,
+    ) -> Result<Vec<(String, Found)>, StoreError> {
+        stored_kind!(kind, R => {
+            let rows = select_by::<<R as Stored>::Row>(self, "id", ids, Lock::None)?;
+            rows.into_iter().map(|row| R::from_row(row).map(|row| found(&row))).collect()
+        })
+    }
+
+    /// All payments of an invoice, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn payments(&mut self, invoice_id: &str) -> Result<Vec<Payment>, StoreError> {
+        let sql =
+            PaymentRow::select().text(" WHERE invoice_id = ").bind(invoice_id).text(" ORDER BY id");
+        PaymentRow::query(self, sql)?.into_iter().map(payment_from).collect()
+    }
+
+    /// Every API key there is, revoked ones included, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn api_keys(&mut self) -> Result<Vec<StoredApiKey>, StoreError> {
+        let sql = ApiKeyRow::select().text(" ORDER BY id");
+        ApiKeyRow::query(self, sql)?.into_iter().map(api_key_from).collect()
+    }
+
+    /// Subscriptions with something due at an instant, in the order of their ids, after an id.
+    ///
+    /// It may name one too many: the bill itself decides, on the locked row.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn due_subscriptions(
+        &mut self,
+        as_of: Timestamp,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<String>, StoreError> {
+        let sql = Sql::new("SELECT s.id FROM subscriptions AS s WHERE s.id > ")
+            .bind(after)
+            .text(
+                " AND s.status <> 'canceled' AND s.deleted_at IS NULL AND s.current_period_start <= ",
+            )
+            .bind(as_of.as_micros())
+            .text(" AND (s.current_period_end <= ")
+            .bind(as_of.as_micros())
+            .text(
+                " OR (s.status IN ('active', 'past_due') AND NOT EXISTS (SELECT 1 FROM invoices AS i \
+                 WHERE i.subscription_id = s.id AND i.period_start = s.current_period_start \
+                 AND i.status <> 'void' AND i.deleted_at IS NULL))) ORDER BY s.id LIMIT ",
+            )
+            .bind(limit)
+            .returning::<Text>();
+        Ok(on_backend!(self, c => sql.load(c))?)
+    }
+}
+
+fn found<R: Stored>(row: &Row<R>) -> (String, Found) {
+    let id = row.record.id().to_owned();
+    let found = match row.tombstone() {
+        Some(deleted) => Found::Deleted(deleted),
+        None => Found::Living {
+            version: row.record.version(),
+            body: serde_json::to_string(row.record.entity())
+                .expect("entities are JSON objects with texts for keys"),
+        },
+    };
+    (id, found)
+}

@@ -1,0 +1,179 @@
+//! Every table and column, once: the rows as Diesel reads them, and what bulk statements need.
+//!
+//! Common column types only: ids, enums and JSON are text, instants are microseconds UTC, money is
+//! a 64-bit integer. A test compares this page with both databases column by column.
+
+use crate::{
+    db::Db,
+    error::StoreError,
+    on_backend,
+    sql::{Cell, Sql},
+};
+use diesel::{
+    RunQueryDsl,
+    sql_types::{self, BigInt, Bool, Nullable, Text},
+};
+
+/// The Rust type of a column.
+pub(crate) trait Native {
+    type Rust;
+}
+
+impl Native for Text {
+    type Rust = String;
+}
+
+impl Native for BigInt {
+    type Rust = i64;
+}
+
+impl Native for Bool {
+    type Rust = bool;
+}
+
+impl<T: Native + sql_types::SqlType> Native for Nullable<T> {
+    type Rust = Option<T::Rust>;
+}
+
+/// A row of a table.
+pub(crate) trait StoredRow: Sized {
+    /// The table's name.
+    const TABLE: &'static str;
+    /// The names of all columns, in order; the first is the key.
+    const COLUMNS: &'static [&'static str];
+
+    /// The row's values, in the order of the columns.
+    fn cells(self) -> Vec<Cell>;
+
+    /// Runs a query that returns all columns in order.
+    fn query(db: &mut Db, sql: Sql) -> Result<Vec<Self>, StoreError>;
+
+    /// All columns, quoted, separated by commas.
+    fn column_list() -> String {
+        let quoted: Vec<String> = Self::COLUMNS.iter().map(|name| format!("\"{name}\"")).collect();
+        quoted.join(", ")
+    }
+
+    /// `SELECT` all columns `FROM` the table.
+    fn select() -> Sql {
+        Sql::new(format!("SELECT {} FROM {}", Self::column_list(), Self::TABLE))
+    }
+}
+
+/// A table as the schema test sees it.
+#[derive(Debug)]
+pub struct TableShape {
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns with their Diesel types, in order.
+    pub columns: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $table:ident => $row:ident { $($column:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, diesel::Queryable)]
+            pub(crate) struct $row {
+                $(pub(crate) $column: <$type as Native>::Rust,)*
+            }
+
+            impl StoredRow for $row {
+                const TABLE: &'static str = stringify!($table);
+                const COLUMNS: &'static [&'static str] = &[$(stringify!($column),)*];
+
+                fn cells(self) -> Vec<Cell> {
+                    vec![$(Cell::from(self.$column),)*]
+                }
+
+                fn query(db: &mut Db, sql: Sql) -> Result<Vec<Self>, StoreError> {
+                    let query = sql.returning::<($($type,)*)>();
+                    Ok(on_backend!(db, connection => query.load::<Self>(connection))?)
+                }
+            }
+        )*
+
+        /// Every table.
+        pub const TABLES: &[TableShape] = &[
+            $(TableShape {
+                name: stringify!($table),
+                columns: &[$((stringify!($column), stringify!($type)),)*],
+            },)*
+        ];
+    };
+}
+
+tables! {
+    /// A plan.
+    plans => PlanRow {
+        id: Text, version: BigInt, code: Text, name: Text, description: Text, currency: Text,
+        amount: BigInt, interval: Text, interval_count: BigInt, trial_days: BigInt, status: Text,
+        metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// A workspace.
+    workspaces => WorkspaceRow {
+        id: Text, version: BigInt, name: Text, email: Nullable<Text>, currency: Nullable<Text>,
+        metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// A namespace.
+    namespaces => NamespaceRow {
+        id: Text, version: BigInt, workspace_id: Text, name: Text,
+        metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// A subscription, with what billing remembers of it.
+    subscriptions => SubscriptionRow {
+        id: Text, version: BigInt, workspace_id: Text, plan_id: Text, quantity: BigInt,
+        status: Text, notes: Text, cancel_at_period_end: Bool, start_at: BigInt,
+        current_period_start: BigInt, current_period_end: BigInt, trial_end: Nullable<BigInt>,
+        canceled_at: Nullable<BigInt>, ended_at: Nullable<BigInt>, anchor_at: BigInt,
+        plan_changes: Text, metadata: Text, created_at: BigInt, updated_at: BigInt,
+        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// An invoice.
+    invoices => InvoiceRow {
+        id: Text, version: BigInt, workspace_id: Text, subscription_id: Nullable<Text>,
+        number: Nullable<Text>, status: Text, currency: Text, lines: Text, subtotal: BigInt,
+        tax: BigInt, total: BigInt, amount_paid: BigInt, amount_due: BigInt,
+        period_start: Nullable<BigInt>, period_end: Nullable<BigInt>, due_at: Nullable<BigInt>,
+        notes: Text, finalized_at: Nullable<BigInt>, paid_at: Nullable<BigInt>,
+        voided_at: Nullable<BigInt>, metadata: Text, created_at: BigInt, updated_at: BigInt,
+        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// A payment.
+    payments => PaymentRow {
+        id: Text, version: BigInt, invoice_id: Text, amount: BigInt, provider_ref: Text,
+        status: Text, created_at: BigInt, created_by: Text, reversed_at: Nullable<BigInt>,
+        reversal_reason: Nullable<Text>,
+    }
+    /// One change of one object; `seq` is given by the database.
+    events => EventRow {
+        resource_id: Text, version: BigInt, resource_type: Text, kind: Text, at: BigInt,
+        actor: Text, on_behalf_of: Nullable<Text>, source: Text, forced: Bool,
+        reason: Nullable<Text>, overwrote: Nullable<Text>, request_id: Text, changes: Text,
+        state: Text,
+    }
+    /// One line of the audit log.
+    audits => AuditRow {
+        id: Text, audit_type: Text, at: BigInt, actor: Text, on_behalf_of: Nullable<Text>,
+        reason: Nullable<Text>, request_id: Text, resource_type: Nullable<Text>,
+        resource_id: Nullable<Text>, expected_version: Nullable<Text>,
+        overwritten_version: Nullable<BigInt>, changes: Text,
+    }
+    /// An answer kept for a repeat of its request.
+    answers => AnswerRow {
+        scope: Text, key: Text, fingerprint: Text, status: BigInt, headers: Text, body: Text,
+        created_at: BigInt,
+    }
+    /// The last number given out in a series.
+    sequences => SequenceRow {
+        series: Text, last: BigInt,
+    }
+    /// An API key.
+    api_keys => ApiKeyRow {
+        id: Text, version: BigInt, name: Text, role: Text, digest: Text, created_at: BigInt,
+        expires_at: Nullable<BigInt>, revoked_at: Nullable<BigInt>,
+    }
+}
