@@ -374,7 +374,7 @@ impl Values {
                 None => return Ok(None),
             },
         };
-        let hidden = setting.door == Door::Secret || text.contains('@');
+        let hidden = setting.door == Door::Secret || text.contains(['@', '?']);
         let shown = if hidden { "the value".to_owned() } else { format!("`{text}`") };
         parse(text).map(Some).ok_or_else(|| {
             ConfigError::Setting(format!("{said_as}: {shown} is not {}", setting.expected))

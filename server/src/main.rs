@@ -1,1 +1,47 @@
-fn main() {}
+//! The Ifmatch server: a subscription-billing backend in which no write is ever lost.
+
+mod app;
+mod commands;
+mod config;
+mod http;
+mod key;
+mod keyring;
+mod lane;
+mod log;
+mod metrics;
+mod reads;
+mod routes;
+mod serve;
+mod tls;
+
+use config::{Action, Config};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let (action, config) = match config::from_process() {
+        Ok(asked) => asked,
+        Err(error) => return ExitCode::from(error.report()),
+    };
+    if let Err(error) = log::start(config.log_format, &config.log_level) {
+        eprintln!("log_level: {error}");
+        return ExitCode::from(2);
+    }
+    match run(action, &config) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(action: Action, config: &Config) -> Result<ExitCode, commands::CommandError> {
+    match action {
+        Action::Serve => serve::serve(config).map(|()| ExitCode::SUCCESS),
+        Action::Migrate => commands::migrate(config),
+        Action::Keys(keys) => commands::keys(config, keys),
+        Action::Openapi => commands::openapi(),
+        Action::Doctor => commands::doctor(config),
+        Action::Verify => commands::verify(config),
+    }
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:tt,)*) => {
         /// What went wrong, for a machine. Dispatch on this, never on the status alone.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -99,6 +99,8 @@ codes! {
     InvoiceHasPayments = "INVOICE_HAS_PAYMENTS",
     /// The payment is more than is due.
     ExceedsAmountDue = "EXCEEDS_AMOUNT_DUE",
+    /// The lock that the write is fenced by is not held by that grant any more.
+    StaleFence = "STALE_FENCE",
 }
 
 /// What a machine should do about a problem.

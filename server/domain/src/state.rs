@@ -300,6 +300,13 @@ impl State {
         self.answers.put((key.scope.as_str().to_owned(), key.key.clone()), answer);
     }
 
+    /// Whether there is anything to save.
+    pub fn is_changed(&mut self) -> bool {
+        !self.events.is_empty()
+            || !self.audits.is_empty()
+            || each_table!(self, table => table.is_changed()).contains(&true)
+    }
+
     /// The answers that this batch adds, by scope and key.
     pub fn new_answers(&self) -> impl Iterator<Item = (&(String, String), &Answer)> {
         self.answers.new_rows()

@@ -133,6 +133,11 @@ impl<K: Clone + Eq + Hash + Debug, V: Guarded> Table<K, V> {
         })
     }
 
+    /// Whether any row changed.
+    pub fn is_changed(&self) -> bool {
+        !self.undo.is_empty()
+    }
+
     /// The rows that did not exist when this batch began, with their keys.
     pub fn new_rows(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().filter_map(|(key, entry)| {

@@ -137,6 +137,7 @@ fn a_bad_value_is_named_by_where_it_was_said() {
     for (env, start) in [
         ("IFMATCH_DATABASE_URL=mysql://x", "IFMATCH_DATABASE_URL: `mysql://x` is not"),
         ("IFMATCH_DATABASE_URL=mysql://u:pw@x", "IFMATCH_DATABASE_URL: the value is not"),
+        ("IFMATCH_DATABASE_URL=mysql://x?password=pw", "IFMATCH_DATABASE_URL: the value is not"),
         ("IFMATCH_LOG=info,=/=", "IFMATCH_LOG: `info,=/=` is not"),
         ("IFMATCH_RATE_LIMIT=-1", "IFMATCH_RATE_LIMIT: `-1` is not"),
         ("IFMATCH_BEHIND_PROXY=yes", "IFMATCH_BEHIND_PROXY: `yes` is not true or false"),

@@ -1,8 +1,12 @@
 //! Migrations, and the version of the embedded SQLite.
 
-use crate::{Db, StoreError, on_backend};
-use diesel::{RunQueryDsl, sql_query, sql_types::Text};
+use crate::{Db, StoreError, on_backend, sql::Sql};
+use diesel::{
+    RunQueryDsl, sql_query,
+    sql_types::{BigInt, Text},
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use ifmatch_types::Timestamp;
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
@@ -47,6 +51,21 @@ impl Db {
                 .map(|pending| pending.iter().map(|m| m.name().to_string()).collect()),
         };
         pending.map_err(|error| StoreError::Unforeseen(error.to_string()))
+    }
+
+    /// What the database's clock says: on SQLite it is the process's own.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn clock(&mut self) -> Result<Timestamp, StoreError> {
+        let Self::Postgres(connection) = self else { return Ok(Timestamp::now()) };
+        let micros: i64 =
+            Sql::new("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+                .returning::<BigInt>()
+                .get_result(connection)?;
+        Timestamp::from_micros(micros)
+            .ok_or_else(|| StoreError::Unforeseen(format!("the database's clock says {micros}")))
     }
 
     /// What the database calls itself, for people.

@@ -4,12 +4,12 @@ use crate::{
     Db, StoreError,
     bulk::{Lock, select_by},
     on_backend,
-    row::{Stored, api_key_from, payment_from},
-    schema::{ApiKeyRow, PaymentRow, StoredRow},
+    row::{Stored, answer_from, api_key_from, payment_from},
+    schema::{AnswerRow, ApiKeyRow, PaymentRow, StoredRow},
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
-use ifmatch_domain::{Row, StoredApiKey, SubscriptionRecord};
+use ifmatch_domain::{Answer, Row, StoredApiKey, SubscriptionRecord};
 use ifmatch_types::{
     Deleted, Invoice, Kind, Namespace, Payment, Plan, Timestamp, Version, Workspace,
 };
@@ -95,6 +95,17 @@ impl Db {
     pub fn api_keys(&mut self) -> Result<Vec<StoredApiKey>, StoreError> {
         let sql = ApiKeyRow::select().text(" ORDER BY id");
         ApiKeyRow::query(self, sql)?.into_iter().map(api_key_from).collect()
+    }
+
+    /// The answer kept for an Idempotency-Key.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn answer(&mut self, scope: &str, key: &str) -> Result<Option<Answer>, StoreError> {
+        let sql =
+            AnswerRow::select().text(" WHERE scope = ").bind(scope).text(" AND key = ").bind(key);
+        AnswerRow::query(self, sql)?.into_iter().next().map(answer_from).transpose()
     }
 
     /// Subscriptions with something due at an instant, in the order of their ids, after an id.

@@ -325,7 +325,6 @@ fn descriptions_have_no_links_of_rust() {
 }
 
 #[test]
-#[ignore = "the macros of ifmatch-types hide the wire's names from the schemas: `literal` → `tt`"]
 fn enumerations_have_the_names_of_the_wire() {
     let document = document_of_table();
     let values = |name: &str| at(&document, &format!("/components/schemas/{name}/enum")).clone();

@@ -1,0 +1,252 @@
+//! The subcommands beside `serve`: each does its work and stops.
+
+use crate::{
+    config::{Config, KeysAction},
+    http::{openapi, problem},
+    key,
+    lane::{LaneConfig, Lanes, Refusal},
+    log::RequestId,
+    routes,
+};
+use ifmatch_domain::{
+    Action, Actor, Command, CreateApiKey, Meta, Outcome, Rejection, RevokeApiKey,
+};
+use ifmatch_store::{DatabaseUrl, Db, StoreError, Use, sqlite_version};
+use ifmatch_types::{ApiKeyId, Role, Source, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use std::{process::ExitCode, time::Duration};
+use uuid::Uuid;
+
+/// Below this, resetting SQLite's write-ahead log could corrupt the database.
+const SQLITE_OLDEST: i32 = 3_051_003;
+/// Clocks that differ by more than this make deadlines and histories confusing.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(1);
+
+/// Why a subcommand could not do its work; the text is for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// A setting is wrong.
+    #[error("{0}")]
+    Setting(String),
+    /// The database does not work.
+    #[error("database_url: {0}")]
+    Store(#[from] StoreError),
+    /// A rule refused it.
+    #[error("{0}")]
+    Refused(String),
+    /// The operating system refused something.
+    #[error("{what}: {cause}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+}
+
+/// Where the database is, as the store wants it.
+pub fn database_url(config: &Config) -> Result<DatabaseUrl, CommandError> {
+    let url = config.database_url.expose();
+    url.parse().map_err(|error| CommandError::Setting(format!("database_url: {error}")))
+}
+
+/// How the lanes are set up.
+pub fn lane_config(config: &Config) -> Result<LaneConfig, CommandError> {
+    Ok(LaneConfig {
+        url: database_url(config)?,
+        lanes: config.lanes,
+        queue: config.queue,
+        batch_max: config.batch_max,
+    })
+}
+
+/// `migrate`
+pub fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
+    let mut db = open(config)?;
+    let done = db.migrate()?;
+    if done.is_empty() {
+        println!("the schema is up to date");
+    }
+    for name in done {
+        println!("migrated {name}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the database for this program: a SQLite that may corrupt it is refused.
+pub fn open(config: &Config) -> Result<Db, CommandError> {
+    if sqlite_version() < SQLITE_OLDEST {
+        return Err(CommandError::Setting(format!(
+            "the SQLite in this program is {}; 3.51.3 or newer is needed",
+            sqlite_version()
+        )));
+    }
+    Ok(Db::connect(&database_url(config)?, Use::Read)?)
+}
+
+/// `openapi`
+pub fn openapi() -> Result<ExitCode, CommandError> {
+    let document = openapi::document(&routes::endpoints(), problem::status_of);
+    println!("{document:#}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `keys create|list|revoke`
+pub fn keys(config: &Config, action: KeysAction) -> Result<ExitCode, CommandError> {
+    let mut db = open(config)?;
+    db.migrate()?;
+    match action {
+        KeysAction::Create { name, role, expires_in } => {
+            let (secret, id) = create_key(config, &name, role, expires_in)?;
+            eprintln!("made {id} ({}); this is the only time the key is shown:", role.name());
+            println!("{}", secret.expose_secret());
+        }
+        KeysAction::List => {
+            for stored in db.api_keys()? {
+                let key = stored.key;
+                let state = match (key.revoked_at, key.expires_at) {
+                    (Some(at), _) => format!("revoked {at}"),
+                    (None, Some(at)) if at <= Timestamp::now() => format!("expired {at}"),
+                    (None, Some(at)) => format!("works until {at}"),
+                    (None, None) => "works".to_owned(),
+                };
+                println!("{}  {:6}  {}  {state}", key.id, key.role.name(), key.name);
+            }
+        }
+        KeysAction::Revoke { id } => {
+            submit(config, Action::RevokeApiKey(RevokeApiKey { id: id.clone() }))?;
+            println!("revoked {id}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a key through a lane of its own, so that it is audited like every other.
+pub fn create_key(
+    config: &Config,
+    name: &str,
+    role: Role,
+    expires_in: Option<Duration>,
+) -> Result<(SecretString, ApiKeyId), CommandError> {
+    let id = ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()));
+    let secret = key::mint(&id)
+        .map_err(|error| CommandError::Refused(format!("no random numbers: {error}")))?;
+    let create = new_key(id.clone(), name, role, expires_in, key::digest_of(&secret))?;
+    submit(config, Action::CreateApiKey(create))?;
+    Ok((secret, id))
+}
+
+/// The command that makes a key.
+pub fn new_key(
+    id: ApiKeyId,
+    name: &str,
+    role: Role,
+    expires_in: Option<Duration>,
+    digest: String,
+) -> Result<CreateApiKey, CommandError> {
+    let too_long = || CommandError::Refused("--expires-in: is too long".to_owned());
+    let expires_at = match expires_in {
+        None => None,
+        Some(duration) => {
+            let micros = i64::try_from(duration.as_micros()).map_err(|_| too_long())?;
+            let at = Timestamp::now().as_micros().checked_add(micros).ok_or_else(too_long)?;
+            Some(Timestamp::from_micros(at).ok_or_else(too_long)?)
+        }
+    };
+    let body = json!({ "name": name, "role": role.name(), "expires_at": expires_at });
+    Ok(CreateApiKey { body, id, digest })
+}
+
+/// A command of the command line.
+pub fn cli_command(action: Action) -> Command {
+    Command {
+        meta: Meta {
+            actor: Actor { key_id: ApiKeyId::from_unchecked("cli"), name: "cli".to_owned() },
+            on_behalf_of: None,
+            source: Source::Cli,
+            request_id: RequestId::new().as_str().to_owned(),
+        },
+        seed: Uuid::now_v7(),
+        idempotency: None,
+        action,
+    }
+}
+
+fn submit(config: &Config, action: Action) -> Result<Outcome, CommandError> {
+    let lane = LaneConfig { lanes: 1, ..lane_config(config)? };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| CommandError::Io { what: "runtime".to_owned(), cause })?;
+    let (lanes, threads) =
+        Lanes::start(&lane).map_err(|cause| CommandError::Io { what: "lane".to_owned(), cause })?;
+    let outcome = runtime.block_on(lanes.submit(cli_command(action)));
+    drop(lanes);
+    for thread in threads {
+        // A lane that panicked has answered with a failure already.
+        let _ = thread.join();
+    }
+    outcome.map_err(|refusal| match refusal {
+        Refusal::Rejected(Rejection::NotFound { what, id }) => {
+            CommandError::Refused(format!("there is no {what} {id}"))
+        }
+        refusal => CommandError::Refused(problem::HttpProblem::from(refusal).to_string()),
+    })
+}
+
+/// `doctor`
+pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
+    let mut healthy = true;
+    let mut tell = |what: &str, found: Result<String, String>| match found {
+        Ok(text) => println!("ok    {what}: {text}"),
+        Err(text) => {
+            healthy = false;
+            println!("FAIL  {what}: {text}");
+        }
+    };
+    tell("configuration", Ok(format!("listens on {}", config.listen)));
+    let linked = sqlite_version();
+    let sqlite = format!("{}.{}.{}", linked / 1_000_000, linked / 1_000 % 1_000, linked % 1_000);
+    tell("SQLite", if linked >= SQLITE_OLDEST { Ok(sqlite) } else { Err(sqlite) });
+    match open(config) {
+        Err(error) => tell("database", Err(error.to_string())),
+        Ok(mut db) => {
+            tell("database", db.product().map_err(|error| error.to_string()));
+            let pending = db.pending_migrations().map_err(|error| error.to_string());
+            tell(
+                "migrations",
+                pending.and_then(|pending| match pending.as_slice() {
+                    [] => Ok("all have run".to_owned()),
+                    names => Err(format!("run `ifmatch-server migrate` for {}", names.join(", "))),
+                }),
+            );
+            let before = Timestamp::now().as_micros();
+            let skew = db.clock().map(|clock| clock.as_micros().abs_diff(before));
+            tell(
+                "clock",
+                match skew {
+                    Ok(us) if Duration::from_micros(us) <= CLOCK_SKEW_MAX => {
+                        Ok(format!("{us} µs from the database's"))
+                    }
+                    Ok(us) => Err(format!("{us} µs from the database's; synchronize the clocks")),
+                    Err(error) => Err(error.to_string()),
+                },
+            );
+        }
+    }
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `verify`
+pub fn verify(config: &Config) -> Result<ExitCode, CommandError> {
+    let broken = open(config)?.verify()?;
+    if broken.is_empty() {
+        println!("every stored invariant holds");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for broken in broken {
+        println!("{}: not so for {}", broken.invariant, broken.id);
+    }
+    Ok(ExitCode::FAILURE)
+}

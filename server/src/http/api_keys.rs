@@ -1,0 +1,62 @@
+//! API keys: made with their secret shown once, listed without it, revoked at once.
+
+use super::{
+    objects::Answer, problem::HttpProblem, query::Params, render::render, request::Mutation,
+};
+use crate::{app::App, key};
+use actix_web::{HttpRequest, HttpResponse, web};
+use ifmatch_domain::{Action, CreateApiKey, Outcome, RevokeApiKey};
+use ifmatch_types::{ApiKey, ApiKeyId, Code};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A new API key, with its secret.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ApiKeyWithSecret {
+    /// The key.
+    #[serde(flatten)]
+    pub api_key: ApiKey,
+    /// The whole key, shown this once; a replayed answer is without it.
+    pub key: String,
+}
+
+/// `POST /v1/api-keys`
+pub async fn create(app: web::Data<App>, mutation: Mutation) -> Answer {
+    let body = Value::Object(mutation.body.object()?);
+    let id = ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()));
+    let secret = key::mint(&id).map_err(|error| {
+        tracing::error!(%error, "the operating system has no random numbers");
+        HttpProblem::new(Code::Internal, "no key could be made")
+    })?;
+    let digest = key::digest_of(&secret);
+    let create = CreateApiKey { body, id, digest };
+    let outcome = mutation.submit(&app, Action::CreateApiKey(create)).await?;
+    let mut reply = render(&outcome);
+    if let Outcome::ApiKeyCreated(stored) = outcome {
+        app.keyring.put(stored.clone());
+        let shown =
+            ApiKeyWithSecret { api_key: stored.key, key: secret.expose_secret().to_owned() };
+        reply.body = serde_json::to_string(&shown).expect("an API key is a JSON object");
+    }
+    Ok(reply.into_response())
+}
+
+/// `GET /v1/api-keys`
+pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
+    Params::of(&request)?.end()?;
+    let keys = app.reads.run(ifmatch_store::Db::api_keys).await?;
+    let items: Vec<ApiKey> = keys.into_iter().map(|stored| stored.key).collect();
+    Ok(HttpResponse::Ok().json(json!({ "items": items, "next_cursor": null })))
+}
+
+/// `DELETE /v1/api-keys/{id}`
+pub async fn revoke(app: web::Data<App>, id: web::Path<String>, mutation: Mutation) -> Answer {
+    let revoke = RevokeApiKey { id: id.into_inner() };
+    let outcome = mutation.submit(&app, Action::RevokeApiKey(revoke)).await?;
+    if let Outcome::ApiKeyRevoked(stored) = &outcome {
+        app.keyring.put(stored.clone());
+    }
+    Ok(render(&outcome).into_response())
+}

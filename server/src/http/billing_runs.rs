@@ -1,0 +1,135 @@
+//! The billing run: one command per due subscription, each a commit of its own.
+//!
+//! A run that is raced, killed or repeated makes nothing twice: what is due is decided on the locked
+//! subscription, and a second invoice for a period is refused by the database.
+
+use super::{objects::Answer, problem::HttpProblem, render::render, request::Mutation};
+use crate::{app::App, lane::Refusal};
+use actix_web::{HttpResponse, web};
+use futures::{StreamExt, stream};
+use ifmatch_domain::{Action, BillSubscription, FinishBillingRun, Outcome, Rejection};
+use ifmatch_types::{BillingRun, Code, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Due subscriptions are looked up so many at a time,
+const PAGE: i64 = 500;
+/// and so many are billed at the same time: they share commits.
+const CONCURRENT: usize = 64;
+
+/// What is to be billed.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBillingRun {
+    /// Bill everything due at this instant; default now.
+    #[serde(default)]
+    pub as_of: Option<Timestamp>,
+}
+
+/// `POST /v1/billing-runs`
+pub async fn run(app: web::Data<App>, mutation: Mutation) -> Answer {
+    let body =
+        if mutation.body.is_empty() { Default::default() } else { mutation.body.object()? };
+    let as_of = match body.get("as_of") {
+        None => Timestamp::now(),
+        Some(Value::String(text)) => text
+            .parse()
+            .map_err(|_| HttpProblem::invalid("/as_of", "must be an RFC 3339 instant"))?,
+        Some(_) => return Err(HttpProblem::invalid("/as_of", "must be an RFC 3339 instant")),
+    };
+    if let Some(name) = body.keys().find(|name| *name != "as_of") {
+        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+    }
+    if let Some(replayed) = replay(&app, &mutation).await? {
+        return Ok(replayed);
+    }
+    let run = bill_everything(&app, &mutation, as_of).await?;
+    let finish = Action::FinishBillingRun(FinishBillingRun { run });
+    let outcome = mutation.submit(&app, finish).await?;
+    Ok(render(&outcome).into_response())
+}
+
+/// The answer of an earlier run with the same key, so that a repeat does not bill anew.
+async fn replay(app: &App, mutation: &Mutation) -> Result<Option<HttpResponse>, HttpProblem> {
+    let Some(key) = &mutation.idempotency else { return Ok(None) };
+    let (scope, name) = (key.scope.to_string(), key.key.clone());
+    let answer = app.reads.run(move |db| db.answer(&scope, &name)).await?;
+    match answer {
+        None => Ok(None),
+        Some(answer) if answer.fingerprint == key.fingerprint => {
+            crate::metrics::replayed();
+            Ok(Some(render(&Outcome::Replayed(answer)).into_response()))
+        }
+        Some(_) => Err(Rejection::IdempotencyKeyReused.into()),
+    }
+}
+
+async fn bill_everything(
+    app: &web::Data<App>,
+    mutation: &Mutation,
+    as_of: Timestamp,
+) -> Result<BillingRun, HttpProblem> {
+    let mut run = BillingRun { as_of, made: 0, skipped: 0, failed: 0 };
+    let mut after = String::new();
+    loop {
+        let from = after.clone();
+        let due = app.reads.run(move |db| db.due_subscriptions(as_of, &from, PAGE)).await?;
+        let Some(last) = due.last() else { return Ok(run) };
+        after.clone_from(last);
+        let billed = stream::iter(due)
+            .map(|id| bill_one(app, mutation, id, as_of))
+            .buffer_unordered(CONCURRENT)
+            .collect::<Vec<_>>()
+            .await;
+        for outcome in billed {
+            let Billed { made, skipped, failed } = outcome?;
+            run.made = run.made.saturating_add(made);
+            run.skipped = run.skipped.saturating_add(skipped);
+            run.failed = run.failed.saturating_add(failed);
+        }
+    }
+}
+
+/// What became of one due subscription.
+struct Billed {
+    made: i64,
+    skipped: i64,
+    failed: i64,
+}
+
+async fn bill_one(
+    app: &App,
+    mutation: &Mutation,
+    id: String,
+    as_of: Timestamp,
+) -> Result<Billed, HttpProblem> {
+    let mut billed = Billed { made: 0, skipped: 0, failed: 0 };
+    loop {
+        let bill = BillSubscription { subscription_id: id.clone(), as_of };
+        let mut command = mutation.command(Action::BillSubscription(bill));
+        // The key belongs to the run as a whole.
+        command.idempotency = None;
+        match app.lanes.submit(command).await {
+            Ok(Outcome::Billed { made, more, .. }) => {
+                billed.made = billed.made.saturating_add(made);
+                if !more {
+                    billed.skipped = i64::from(billed.made == 0);
+                    return Ok(billed);
+                }
+            }
+            Ok(_) => return Err(HttpProblem::new(Code::Internal, "a bill was answered oddly")),
+            Err(Refusal::Rejected(Rejection::Deleted(..) | Rejection::NotFound { .. })) => {
+                billed.skipped = i64::from(billed.made == 0);
+                return Ok(billed);
+            }
+            Err(Refusal::Rejected(rejection)) => {
+                let problem = HttpProblem::from(rejection);
+                tracing::warn!(subscription_id = id, %problem, "a subscription could not be billed");
+                billed.failed = 1;
+                return Ok(billed);
+            }
+            // What was billed stays; the run can be sent again for the rest.
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What an object was, and who made it so.
+
+use super::{
+    objects::{Answer, check_id},
+    problem::HttpProblem,
+    query::{Params, cursor},
+    render::etag,
+};
+use crate::app::App;
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use ifmatch_domain::Rejection;
+use ifmatch_store::Found;
+use ifmatch_types::{ChangeKind, Code, Kind, Version};
+use serde_json::json;
+
+/// `GET /v1/{collection}/{id}/history`
+pub async fn history(
+    kind: Kind,
+    app: web::Data<App>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Answer {
+    check_id(kind, &id)?;
+    let mut params = Params::of(&request)?;
+    let limit = params.limit()?;
+    let after: Version = params.cursor()?.unwrap_or_default();
+    params.end()?;
+    // Still readable after a deletion: the object need only have existed.
+    if app.reads.find(kind, &id).await?.is_none() {
+        return Err(Rejection::not_found(kind, &id).into());
+    }
+    let id = id.into_inner();
+    let asked = limit.saturating_add(1);
+    let mut items = app.reads.run(move |db| db.history(&id, after, asked)).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_cursor = items.last().filter(|_| more).map(|last| cursor(&last.version));
+    Ok(HttpResponse::Ok().json(json!({ "items": items, "next_cursor": next_cursor })))
+}
+
+/// `GET /v1/{collection}/{id}/versions/{n}`
+pub async fn version(kind: Kind, app: web::Data<App>, path: web::Path<(String, String)>) -> Answer {
+    let (id, version) = path.into_inner();
+    check_id(kind, &id)?;
+    let no_such_version =
+        || HttpProblem::not_found(format!("{kind} {id} never had the version {version}"));
+    let version: Version = version.parse().map_err(|_| no_such_version())?;
+    let Some(found) = app.reads.find(kind, &id).await? else {
+        return Err(Rejection::not_found(kind, &id).into());
+    };
+    let key = id.clone();
+    match app.reads.run(move |db| db.snapshot(&key, version)).await? {
+        Some((ChangeKind::Deleted, _)) => match found {
+            Found::Deleted(deleted) => Err(Rejection::Deleted(kind, deleted).into()),
+            Found::Living { .. } => Err(no_such_version()),
+        },
+        Some((_, state)) => {
+            Ok(HttpResponse::Ok().insert_header((header::ETAG, etag(version))).json(state))
+        }
+        None => {
+            let newest = match found {
+                Found::Living { version, .. } => version,
+                Found::Deleted(deleted) => deleted.last_version,
+            };
+            if (1..=newest).contains(&version) {
+                let detail = format!("the snapshot of {kind} {id} at version {version} was pruned");
+                return Err(HttpProblem::new(Code::VersionPruned, detail));
+            }
+            Err(no_such_version())
+        }
+    }
+}

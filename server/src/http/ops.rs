@@ -1,0 +1,58 @@
+//! What is open without a key: health, readiness, metrics, documentation.
+
+use super::{docs, objects::Answer, problem::HttpProblem};
+use crate::app::App;
+use actix_web::{HttpResponse, http::header, web};
+use ifmatch_types::Code;
+use serde_json::json;
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::time::timeout;
+
+/// A database that does not answer for so long is not ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `GET /healthz`: the process lives.
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// `GET /readyz`: the database answers and its schema is the one this program knows.
+pub async fn readyz(app: web::Data<App>) -> Answer {
+    let not_ready = |why: &str| HttpProblem::new(Code::TryAgain, why);
+    if app.stopping.load(Ordering::Relaxed) {
+        return Err(not_ready("the server is stopping"));
+    }
+    let asked = app.reads.run(|db| {
+        db.ping()?;
+        db.pending_migrations()
+    });
+    match timeout(READY_TIMEOUT, asked).await {
+        Ok(Ok(pending)) if pending.is_empty() => {
+            Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+        }
+        Ok(Ok(_)) => Err(not_ready("migrations are pending; run `ifmatch-server migrate`")),
+        Ok(Err(_)) | Err(_) => Err(not_ready("the database does not answer")),
+    }
+}
+
+/// `GET /metrics`
+pub async fn metrics(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4"))
+        .body(app.metrics.render())
+}
+
+/// `GET /openapi.json`
+pub async fn openapi(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().content_type(header::ContentType::json()).body(app.openapi.clone())
+}
+
+/// `GET /docs`
+pub async fn docs() -> HttpResponse {
+    docs::page()
+}
+
+/// `GET /docs/{name}`
+pub async fn docs_asset(name: web::Path<String>) -> Answer {
+    docs::asset(&name).ok_or_else(|| HttpProblem::not_found("the documentation has no such file"))
+}

@@ -1,0 +1,83 @@
+//! Payments of an invoice: append-only, known by the provider's reference.
+
+use super::{
+    objects::{Answer, check_id},
+    problem::HttpProblem,
+    query::Params,
+    render::render,
+    request::Mutation,
+};
+use crate::app::App;
+use actix_web::{HttpRequest, HttpResponse, web};
+use ifmatch_domain::{Action, RecordPayment, Rejection, ReversePayment};
+use ifmatch_types::{Kind, PaymentId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Why a payment is taken back.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reversal {
+    /// 1–500 characters.
+    pub reason: String,
+}
+
+/// `POST /v1/invoices/{id}/payments`
+pub async fn record(app: web::Data<App>, id: web::Path<String>, mutation: Mutation) -> Answer {
+    check_id(Kind::Invoice, &id)?;
+    let body = Value::Object(mutation.body.object()?);
+    let record = RecordPayment { invoice_id: id.into_inner(), body };
+    let outcome = mutation.submit(&app, Action::RecordPayment(record)).await?;
+    Ok(render(&outcome).into_response())
+}
+
+/// `GET /v1/invoices/{id}/payments`
+pub async fn list(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> Answer {
+    check_id(Kind::Invoice, &id)?;
+    Params::of(&request)?.end()?;
+    if app.reads.find(Kind::Invoice, &id).await?.is_none() {
+        return Err(Rejection::not_found(Kind::Invoice, &id).into());
+    }
+    let id = id.into_inner();
+    let items = app.reads.run(move |db| db.payments(&id)).await?;
+    Ok(HttpResponse::Ok().json(json!({ "items": items, "next_cursor": null })))
+}
+
+/// `GET /v1/invoices/{id}/payments/{payment_id}`
+pub async fn get(app: web::Data<App>, path: web::Path<(String, String)>) -> Answer {
+    let (id, payment_id) = path.into_inner();
+    check_id(Kind::Invoice, &id)?;
+    let payments = app.reads.run(move |db| db.payments(&id)).await?;
+    let payment = payments.into_iter().find(|payment| payment.id.as_str() == payment_id);
+    let payment = payment.ok_or_else(|| no_such_payment(&payment_id))?;
+    Ok(HttpResponse::Ok().json(payment))
+}
+
+/// `POST /v1/invoices/{id}/payments/{payment_id}/reverse`
+pub async fn reverse(
+    app: web::Data<App>,
+    path: web::Path<(String, String)>,
+    mutation: Mutation,
+) -> Answer {
+    let (invoice_id, payment_id) = path.into_inner();
+    check_id(Kind::Invoice, &invoice_id)?;
+    if payment_id.parse::<PaymentId>().is_err() {
+        return Err(no_such_payment(&payment_id));
+    }
+    let mut body = mutation.body.object()?;
+    let reason = match body.remove("reason") {
+        Some(Value::String(reason)) => reason,
+        Some(_) => return Err(HttpProblem::invalid("/reason", "must be a text")),
+        None => return Err(HttpProblem::invalid("/reason", "is required")),
+    };
+    if let Some(name) = body.keys().next() {
+        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+    }
+    let reverse = ReversePayment { invoice_id, payment_id, reason };
+    let outcome = mutation.submit(&app, Action::ReversePayment(reverse)).await?;
+    Ok(render(&outcome).into_response())
+}
+
+fn no_such_payment(id: &str) -> HttpProblem {
+    HttpProblem::not_found(format!("there is no payment {id} of this invoice"))
+}

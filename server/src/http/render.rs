@@ -1,0 +1,167 @@
+//! From what a command made to the answer its caller gets: a pure function, because the answer to
+//! a request with an Idempotency-Key is stored in the commit of its effect.
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+use ifmatch_domain::{Answer, How, ObjectAnswer, Outcome};
+use ifmatch_types::Kind;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// An answer: everything but what every response has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers that belong to the answer.
+    pub headers: Vec<(String, String)>,
+    /// The body: JSON.
+    pub body: String,
+    /// Whether an earlier answer is repeated.
+    pub replayed: bool,
+}
+
+impl Reply {
+    fn new(status: u16, body: &impl Serialize) -> Self {
+        let body = serde_json::to_string(body).expect("answers are JSON objects");
+        Self { status, headers: Vec::new(), body, replayed: false }
+    }
+
+    fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The answer as it is kept for a repeat of its request.
+    pub fn into_answer(self, fingerprint: &str) -> Answer {
+        Answer {
+            fingerprint: fingerprint.to_owned(),
+            status: self.status,
+            headers: self.headers,
+            body: self.body,
+        }
+    }
+
+    /// The HTTP response.
+    pub fn into_response(self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
+        let mut response = HttpResponse::build(status);
+        response.content_type(mime());
+        for (name, value) in self.headers {
+            response.insert_header((name, value));
+        }
+        if self.replayed {
+            response.insert_header(("Idempotency-Replayed", "true"));
+        }
+        response.body(self.body)
+    }
+}
+
+fn mime() -> header::ContentType {
+    header::ContentType::json()
+}
+
+/// The answer to an accepted command.
+pub fn render(outcome: &Outcome) -> Reply {
+    match outcome {
+        Outcome::Object(answer) => object(answer),
+        Outcome::Deleted { deleted, forced } => {
+            let reply = Reply::new(200, deleted);
+            if *forced { reply.header("X-Forced", "true") } else { reply }
+        }
+        Outcome::DryRun { would_overwrite, current_version } => Reply::new(
+            200,
+            &json!({ "would_overwrite": would_overwrite, "current_version": current_version }),
+        ),
+        Outcome::Transaction(outcomes) => {
+            let results: Vec<Value> = outcomes.iter().map(result).collect();
+            Reply::new(200, &json!({ "results": results }))
+        }
+        Outcome::Checked { kind, id, version } => {
+            Reply::new(200, &json!({ "type": kind, "id": id, "version": version }))
+        }
+        Outcome::Payment { payment, first } => {
+            let status = if *first { 201 } else { 200 };
+            Reply::new(status, payment).header(
+                "Location",
+                format!("/v1/invoices/{}/payments/{}", payment.invoice_id, payment.id),
+            )
+        }
+        Outcome::PaymentReversed(payment) => Reply::new(200, payment),
+        Outcome::Billed { made, skipped, more } => {
+            Reply::new(200, &json!({ "made": made, "skipped": skipped, "more": more }))
+        }
+        Outcome::BillingRun(run) => Reply::new(200, run),
+        // Without its secret, which is never stored: who makes the key adds it to the first answer.
+        Outcome::ApiKeyCreated(stored) => Reply::new(201, &stored.key)
+            .header("Location", format!("/v1/api-keys/{}", stored.key.id)),
+        Outcome::ApiKeyRevoked(stored) => Reply::new(200, &stored.key),
+        Outcome::Recorded => Reply::new(200, &json!({})),
+        Outcome::Replayed(answer) => Reply {
+            status: answer.status,
+            headers: answer.headers.clone(),
+            body: answer.body.clone(),
+            replayed: true,
+        },
+    }
+}
+
+fn object(answer: &ObjectAnswer) -> Reply {
+    let status = if answer.how == How::Created { 201 } else { 200 };
+    let mut reply = Reply::new(status, &answer.body).header("ETag", etag(answer.version));
+    match answer.how {
+        How::Created | How::Existed => {
+            reply = reply.header("Location", location(answer.kind, &answer.id));
+        }
+        How::Updated => {}
+        How::Unchanged => reply = reply.header("X-Changed", "false"),
+        How::Merged(from) => reply = reply.header("X-Merged-From", from.to_string()),
+        How::Forced => reply = reply.header("X-Forced", "true"),
+    }
+    if !answer.overwrote.is_empty() {
+        reply = reply.header("X-Overwrote", header_safe(&answer.overwrote.join(", ")));
+    }
+    reply
+}
+
+/// One operation's part of a transaction's answer.
+fn result(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Object(answer) => json!({
+            "type": answer.kind,
+            "id": answer.id,
+            "version": answer.version,
+            "body": answer.body,
+            "changed": answer.how != How::Unchanged,
+        }),
+        Outcome::Deleted { deleted, .. } => json!({ "id": deleted.id, "deleted": deleted }),
+        Outcome::Checked { kind, id, version } => {
+            json!({ "type": kind, "id": id, "version": version })
+        }
+        _ => unreachable!("a transaction is made of creates, patches, deletes and checks"),
+    }
+}
+
+/// A text as a header value: what a header cannot carry is percent-encoded.
+fn header_safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            0x20..=0x7e => safe.push(char::from(byte)),
+            other => safe.push_str(&format!("%{other:02X}")),
+        }
+    }
+    safe
+}
+
+/// The path of an object.
+pub fn location(kind: Kind, id: &str) -> String {
+    format!("/v1/{}/{id}", kind.collection())
+}
+
+/// A version as an entity tag (RFC 9110 §8.8.3).
+pub fn etag(version: i64) -> String {
+    format!("\"{version}\"")
+}

@@ -1,0 +1,142 @@
+//! Several operations, all or nothing.
+
+use super::{
+    objects::{Answer, check_id, take_version},
+    problem::HttpProblem,
+    render::render,
+    request::Mutation,
+};
+use crate::app::App;
+use actix_web::web;
+use ifmatch_domain::{
+    Action, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, Transact,
+    UpdateObject,
+};
+use ifmatch_types::{Kind, Version};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// So many operations at most.
+const OPERATIONS_MAX: usize = 50;
+
+/// What to do, all or nothing.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTransaction {
+    /// 1–50 operations, carried out in order.
+    pub operations: Vec<NewOperation>,
+}
+
+/// One operation of a transaction.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewOperation {
+    /// What to do; `check` only asserts a version.
+    pub op: Op,
+    /// The kind of the object.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// The object; not for `create`.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// The version it was computed from; not for `create`.
+    #[serde(default)]
+    pub version: Option<Version>,
+    /// The fields of a `create`, the merge patch of a `patch`.
+    #[serde(default)]
+    pub body: Option<Map<String, Value>>,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// Makes an object.
+    Create,
+    /// Changes an object.
+    Patch,
+    /// Deletes an object.
+    Delete,
+    /// Asserts an object's version.
+    Check,
+}
+
+/// What a transaction did.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct TransactionResults {
+    /// One result per operation, in order.
+    pub results: Vec<Value>,
+}
+
+/// `POST /v1/transactions`
+pub async fn transact(app: web::Data<App>, mutation: Mutation) -> Answer {
+    let body = mutation.body.object()?;
+    if let Some(name) = body.keys().find(|name| *name != "operations") {
+        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+    }
+    let operations = match body.get("operations") {
+        Some(Value::Array(operations)) => operations,
+        Some(_) => return Err(HttpProblem::invalid("/operations", "must be a list")),
+        None => return Err(HttpProblem::invalid("/operations", "is required")),
+    };
+    if operations.is_empty() || operations.len() > OPERATIONS_MAX {
+        let message =
+            format!("must have 1 to {OPERATIONS_MAX} operations, has {}", operations.len());
+        return Err(HttpProblem::invalid("/operations", message));
+    }
+    let operations = operations
+        .iter()
+        .enumerate()
+        .map(|(index, operation)| read(index, operation))
+        .collect::<Result<Vec<Operation>, HttpProblem>>()?;
+    let outcome = mutation.submit(&app, Action::Transact(Transact { operations })).await?;
+    Ok(render(&outcome).into_response())
+}
+
+fn read(index: usize, operation: &Value) -> Result<Operation, HttpProblem> {
+    let at = |field: &str| format!("/operations/{index}{field}");
+    let failed = |problem: HttpProblem| problem.with("failed_index", index);
+    let operation: NewOperation = serde_json::from_value(operation.clone())
+        .map_err(|error| failed(HttpProblem::invalid(at(""), error.to_string())))?;
+    let NewOperation { op, kind, id, version, body } = operation;
+    let required = |field: &str| failed(HttpProblem::invalid(at(field), "is required"));
+    let refused =
+        |field: &str| failed(HttpProblem::invalid(at(field), "has no meaning in this operation"));
+    if op == Op::Create {
+        if id.is_some() {
+            return Err(refused("/id"));
+        }
+        if version.is_some() {
+            return Err(refused("/version"));
+        }
+        let body = body.ok_or_else(|| required("/body"))?;
+        return Ok(Operation::Create(CreateObject { kind, body }));
+    }
+    let id = id.ok_or_else(|| required("/id"))?;
+    check_id(kind, &id).map_err(failed)?;
+    let precondition = version.map_or(Precondition::Missing, Precondition::Version);
+    match (op, body) {
+        (Op::Patch, Some(mut body)) => {
+            let in_body = take_version(&mut body).map_err(failed)?;
+            let precondition =
+                in_body.filter(|_| version.is_none()).map_or(precondition, Precondition::Version);
+            Ok(Operation::Update(UpdateObject {
+                kind,
+                id,
+                change: Change::Patch(body),
+                precondition,
+                mode: Mode::Strict,
+                refused_at: None,
+            }))
+        }
+        (Op::Patch, None) => Err(required("/body")),
+        (_, Some(_)) => Err(refused("/body")),
+        (Op::Delete, None) => {
+            Ok(Operation::Delete(DeleteObject { kind, id, precondition, force: None }))
+        }
+        (_, None) => {
+            let version = version.ok_or_else(|| required("/version"))?;
+            Ok(Operation::Check { kind, id, version })
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! `serve`: from the database to the open port, and back down in order.
+
+use crate::{
+    app::App,
+    commands::{self, CommandError},
+    config::Config,
+    http::{
+        auth::gate,
+        endpoint,
+        frame::{frame, no_such_path, wrong_method},
+        limit::Limiter,
+        openapi, problem,
+        refused::Refusals,
+    },
+    key, keyring,
+    keyring::Keyring,
+    lane::{Lanes, Refusal},
+    metrics::Metrics,
+    reads::Reads,
+    routes, tls,
+};
+use actix_web::{App as ActixApp, HttpServer, middleware::from_fn, web};
+use ifmatch_domain::{Action, Outcome};
+use ifmatch_types::{ApiKeyId, Role};
+use secrecy::ExposeSecret;
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::Semaphore, time::interval};
+use uuid::Uuid;
+
+/// So many event streams may be open.
+const STREAMS_MAX: usize = 256;
+/// Recorded times are put into their buckets this often.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long requests that are under way may take to end when the server stops, in seconds.
+const SHUTDOWN_TIMEOUT_S: u64 = 20;
+
+/// Serves until it is told to stop.
+pub fn serve(config: &Config) -> Result<(), CommandError> {
+    let migrated = commands::open(config)?.migrate()?;
+    for name in migrated {
+        tracing::info!(name, "migrated");
+    }
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |cause| CommandError::Io { what, cause }
+    };
+    let (lanes, lane_threads) =
+        Lanes::start(&commands::lane_config(config)?).map_err(io("lanes"))?;
+    let reads = Arc::new(Reads::start(&commands::database_url(config)?).map_err(io("reads"))?);
+    let metrics =
+        Metrics::install().map_err(|error| CommandError::Refused(format!("metrics: {error}")))?;
+    let outcome = actix_web::rt::System::new().block_on(async {
+        let keyring = Keyring::open(Arc::clone(&reads)).await?;
+        let openapi = openapi::document(&routes::endpoints(), problem::status_of);
+        let app = web::Data::new(App {
+            lanes,
+            reads,
+            keyring,
+            limiter: Limiter::new(config.requests_per_s()),
+            refusals: Refusals::default(),
+            metrics,
+            openapi: openapi.to_string(),
+            stopping: AtomicBool::new(false),
+            settled_seq: AtomicI64::new(0),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        });
+        make_first_keys(config, &app).await?;
+        listen(config, app).await
+    });
+    for thread in lane_threads {
+        // Every accepted write was answered; a lane that panicked has said so in the log.
+        let _ = thread.join();
+    }
+    tracing::info!("stopped");
+    outcome
+}
+
+/// Makes the operator's admin key, or the very first one.
+async fn make_first_keys(config: &Config, app: &App) -> Result<(), CommandError> {
+    if let Some(admin_key) = &config.admin_key {
+        let digest = key::digest_of(admin_key);
+        if !app.keyring.knows(&digest) {
+            add_admin_key(app, digest).await?;
+        }
+    } else if app.keyring.is_empty() {
+        let id = fresh_id();
+        let secret = key::mint(&id)
+            .map_err(|error| CommandError::Refused(format!("no random numbers: {error}")))?;
+        add_key(app, id, key::digest_of(&secret)).await?;
+        println!("admin key, shown this once: {}", secret.expose_secret());
+    }
+    Ok(())
+}
+
+fn fresh_id() -> ApiKeyId {
+    ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()))
+}
+
+/// Several servers may start at once with the same key: one of them makes it.
+async fn add_admin_key(app: &App, digest: String) -> Result<(), CommandError> {
+    match add_key(app, fresh_id(), digest.clone()).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            app.keyring.refresh().await?;
+            if app.keyring.knows(&digest) { Ok(()) } else { Err(error) }
+        }
+    }
+}
+
+async fn add_key(app: &App, id: ApiKeyId, digest: String) -> Result<(), CommandError> {
+    let create = commands::new_key(id, "admin", Role::Admin, None, digest)?;
+    match app.lanes.submit(commands::cli_command(Action::CreateApiKey(create))).await {
+        Ok(Outcome::ApiKeyCreated(stored)) => {
+            app.keyring.put(stored);
+            Ok(())
+        }
+        Ok(_) => Err(CommandError::Refused("the admin key could not be made".to_owned())),
+        Err(Refusal::Rejected(rejection)) => {
+            Err(CommandError::Refused(problem::HttpProblem::from(rejection).to_string()))
+        }
+        Err(_) => Err(CommandError::Refused(
+            "the admin key could not be made; the log says why".to_owned(),
+        )),
+    }
+}
+
+async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError> {
+    let shared = app.clone();
+    let server = HttpServer::new(move || {
+        ActixApp::new()
+            .app_data(shared.clone())
+            .configure(|config| endpoint::mount(routes::endpoints(), config, gate, wrong_method))
+            .default_service(web::to(no_such_path))
+            .wrap(from_fn(frame))
+    })
+    .workers(workers())
+    .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
+    .disable_signals();
+    let refused = |cause| CommandError::Io { what: format!("listen: {}", config.listen), cause };
+    let server = match config.tls() {
+        Some((cert, key)) => {
+            let tls = tls::server_config(cert, key)
+                .map_err(|error| CommandError::Setting(error.to_string()))?;
+            server.bind_rustls_0_23(config.listen, tls).map_err(refused)?
+        }
+        None => server.bind(config.listen).map_err(refused)?,
+    };
+    let scheme = if config.tls().is_some() { "https" } else { "http" };
+    let address = server.addrs().first().copied().unwrap_or(config.listen);
+    let server = server.run();
+    let handle = server.handle();
+    println!("listening on {scheme}://{address}");
+    std::io::stdout()
+        .flush()
+        .map_err(|cause| CommandError::Io { what: "stdout".to_owned(), cause })?;
+
+    let keeping = app.clone();
+    actix_web::rt::spawn(async move { keep_up(&keeping).await });
+    actix_web::rt::spawn(async move {
+        wait_for_stop().await;
+        tracing::info!("stopping: no new requests, accepted writes are answered");
+        app.stopping.store(true, Ordering::Relaxed);
+        handle.stop(true).await;
+    });
+    server.await.map_err(|cause| CommandError::Io { what: "server".to_owned(), cause })
+}
+
+/// One worker per processor; the lane has a thread of its own.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// What has to be done now and then: keys that other processes revoked, times into buckets.
+async fn keep_up(app: &App) {
+    let mut refresh = interval(keyring::REFRESH_INTERVAL);
+    let mut upkeep = interval(UPKEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = refresh.tick() => {
+                if let Err(error) = app.keyring.refresh().await {
+                    tracing::warn!(%error, "the API keys could not be read again");
+                }
+            }
+            _ = upkeep.tick() => app.metrics.upkeep(),
+        }
+    }
+}
+
+/// SIGTERM or Ctrl-C.
+async fn wait_for_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "SIGTERM cannot be heard; Ctrl-C still works");
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
