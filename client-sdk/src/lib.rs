@@ -1,1 +1,106 @@
+//! The Rust client of Ifmatch, a billing backend in which no write is ever lost.
+//!
+//! ```no_run
+//! # use ifmatch::{InvoiceId, PlanId, SubscriptionId};
+//! # async fn example(key: String, id: SubscriptionId, pro: PlanId, inv: InvoiceId)
+//! # -> Result<(), ifmatch::Error> {
+//! # use ifmatch::{Decision, InvoiceStatus::Open, SubscriptionStatus::Canceled};
+//! # use std::time::Duration;
+//! let billing = ifmatch::Client::builder("http://127.0.0.1:8080").key(key).build()?;
+//! let subs = billing.subscriptions();
+//! let sub = subs.update(&id, |s| s.quantity += 5).await?;              // fetch, edit, send; on conflict reapply and retry
+//! let sub = subs.update(&id, |s| s.plan_id = pro.clone())
+//!     .on_conflict(|c| async move { if c.touches("/plan_id") { Decision::Park } else { Decision::Reapply } })
+//!     .deadline(Duration::from_secs(10)).await?;
+//! # let base = sub; let edited = base.edited(|s| s.notes.push_str("called"));
+//! let saved = subs.save(base, edited).await?;                          // a form with think-time: three-way merge, not re-run
+//! let mut parked = billing.conflicts().subscribe();                    // what is open now, then what comes
+//! while let Some(conflict) = parked.next().await { conflict.resolve(Decision::TakeRemote).await?; }
+//! subs.update(&id, |s| s.status = Canceled).force("chargeback 8812").await?;
+//! billing.invoices().update(&inv, |i| i.status = Open).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # How a write is never lost
+//!
+//! Every write names the version it was computed from. If somebody else was faster, the server
+//! refuses it and tells what happened; this crate then makes the edit again on the object as it is
+//! now, or merges it, or asks your callback, or keeps it in the [`ConflictStore`] until a person
+//! decides. An edit ends applied, or refused by a rule, or as exactly one open conflict, or in the
+//! [`Error`] that the call returns.
+//!
+//! Two things are counted. A *send* is the same bytes with the same idempotency key, repeated when
+//! an answer gets lost or the server is busy: it can happen only once, however often it is sent. An
+//! *attempt* is the edit made again on a newer object, with a new key, after a conflict. An answer
+//! that got lost is never followed by a new attempt, since the edit would be applied twice; if it
+//! stays lost, the call fails with [`Error::OutcomeUnknown`], which [`Client::resume`] settles.
+//!
+//! # Closures and forms
+//!
+//! [`update`](Collection::update) takes what shall *happen*: `quantity += 5` is run again on every
+//! fresh object. [`save`](Collection::save) takes what shall *be*: only the paths that differ
+//! between the form's beginning and its end are written, on top of what others did elsewhere.
+#![deny(missing_docs)]
 
+mod call;
+mod client;
+mod collection;
+mod config;
+mod conflict;
+mod delete;
+mod diff;
+mod edit;
+mod error;
+mod events;
+mod force;
+mod invoices;
+mod list;
+mod open;
+mod outcome;
+mod pace;
+mod parked;
+mod policy;
+mod reply;
+mod request;
+mod resolution;
+mod resource;
+#[cfg(test)]
+mod scripted;
+mod send;
+mod storage;
+mod transaction;
+mod update;
+mod versioned;
+mod wire;
+
+pub use call::Call;
+pub use client::Client;
+pub use collection::Collection;
+pub use config::ClientBuilder;
+pub use conflict::{Conflict, Decision, RemoteChange};
+pub use delete::Delete;
+pub use diff::{ConflictDiff, DiffRow};
+pub use error::{Error, GaveUp, Unavailable};
+pub use events::Events;
+pub use force::{ForcePreview, Forced};
+pub use list::List;
+pub use open::{ConflictId, OpenConflict};
+pub use outcome::{OutcomeUnknown, Settled};
+pub use pace::SendBudget;
+pub use parked::{ConflictStore, ConflictStream, Parked, Resolution};
+pub use policy::{Attempt, Policy};
+pub use resolution::with_conflict_resolution;
+pub use resource::Resource;
+pub use storage::{ConflictStorage, FileStore};
+pub use transaction::{Transaction, TransactionResults};
+pub use update::Update;
+pub use versioned::{Versioned, WriteInfo};
+
+pub use ifmatch_types::{
+    BillingRun, By, ChangeKind, Code, Deleted, Difference, Event, FieldError, HistoryEntry,
+    IdError, Interval, Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields,
+    InvoiceStatus, Kind, Metadata, Namespace, NamespaceFields, NamespaceId, NewPayment, Page,
+    Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId, PlanStatus, Problem, ResourceRef,
+    Retry, RetryAction, Source, Subscription, SubscriptionFields, SubscriptionId,
+    SubscriptionStatus, Timestamp, Verdict, Version, Workspace, WorkspaceFields, WorkspaceId,
+};

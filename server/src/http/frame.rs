@@ -25,28 +25,11 @@ pub async fn frame<B: MessageBody + 'static>(
     let request_id = RequestId::from_header(given);
     request.extensions_mut().insert(request_id.clone());
     let method = metrics::method_label(request.method().as_str());
-    let http = request.request().clone();
-    let mut response = match next.call(request).await {
-        Ok(response) => named(response.map_into_boxed_body(), &request_id),
-        Err(error) => {
-            let response = match error.as_error::<HttpProblem>() {
-                Some(problem) => problem.response_for(&request_id),
-                None => {
-                    // What actix refuses by itself: a path or a header it cannot read.
-                    let status = error.as_response_error().status_code();
-                    let code = if status.is_client_error() {
-                        Code::MalformedRequest
-                    } else {
-                        Code::Internal
-                    };
-                    tracing::debug!(%error, "refused before a handler");
-                    HttpProblem::new(code, "the request cannot be read").response_for(&request_id)
-                }
-            };
-            ServiceResponse::new(http.clone(), response)
-        }
-    };
-    let route = http.extensions().get::<EndpointInfo>().map_or(UNMATCHED, |info| info.path);
+    // The request must not be kept here: the router needs it for itself.
+    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = named(response, &request_id);
+    let info = response.request().extensions().get::<EndpointInfo>().copied();
+    let route = info.map_or(UNMATCHED, |info| info.path);
     let status = response.status().as_u16();
     let duration = started_at.elapsed();
     metrics::request(route, method, status, duration);

@@ -230,7 +230,10 @@ fn fingerprint(request: &HttpRequest, body: &Body) -> String {
     part(b"");
     // Keys in order and without white space; what is not JSON is digested as it is.
     match serde_json::from_slice::<Value>(&body.0) {
-        Ok(value) => part(value.to_string().as_bytes()),
+        Ok(mut value) => {
+            value.sort_all_objects();
+            part(value.to_string().as_bytes());
+        }
         Err(_) => part(&body.0),
     }
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,0 +1,198 @@
+//! The client: where every call begins.
+
+use crate::{
+    Call, ClientBuilder, Collection, ConflictStore, open::OpenConflicts, pace::Bucket,
+    reply::Reply, request::Request, wire::Wire,
+};
+use ifmatch_types::{BillingRun, Invoice, Namespace, Plan, Subscription, Timestamp, Workspace};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// A connection to an Ifmatch server; cheap to clone, shared by all its clones.
+///
+/// ```
+/// # async fn example(key: String, id: ifmatch::SubscriptionId) -> Result<(), ifmatch::Error> {
+/// let billing = ifmatch::Client::builder("http://127.0.0.1:8080").key(key).build()?;
+/// let sub = billing.subscriptions().update(&id, |s| s.quantity += 5).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    on_behalf_of: Option<Arc<str>>,
+}
+
+/// What all clones share.
+pub(crate) struct Shared {
+    pub(crate) wire: Box<dyn Wire>,
+    pub(crate) bucket: Bucket,
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<OpenConflicts>,
+}
+
+/// The defaults of a client's calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) send_timeout: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) attempts_max: u32,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("settings", &self.shared.settings)
+            .field("on_behalf_of", &self.on_behalf_of)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(crate) fn new(shared: Shared, on_behalf_of: Option<String>) -> Self {
+        Self { shared: Arc::new(shared), on_behalf_of: on_behalf_of.map(Arc::from) }
+    }
+
+    /// Begins a client for the server at this URL.
+    ///
+    /// ```
+    /// # fn example(key: String) -> Result<(), ifmatch::Error> {
+    /// let billing = ifmatch::Client::builder("http://127.0.0.1:8080").key(key).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder(url: impl AsRef<str>) -> ClientBuilder {
+        ClientBuilder::new(url.as_ref())
+    }
+
+    /// The same client, acting for this user.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let for_ann = billing.acting_for("ann@example.com");
+    /// for_ann.subscriptions().update(&id, |s| s.notes.push_str("called")).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn acting_for(&self, user: impl AsRef<str>) -> Self {
+        Self { on_behalf_of: Some(Arc::from(user.as_ref())), ..self.clone() }
+    }
+
+    /// What can be subscribed to, and for how much.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let plan = billing.plans().get(&id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn plans(&self) -> Collection<Plan> {
+        Collection::new(self)
+    }
+
+    /// The paying customers.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::WorkspaceId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let workspace = billing.workspaces().get(&id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn workspaces(&self) -> Collection<Workspace> {
+        Collection::new(self)
+    }
+
+    /// The parts of workspaces.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::NamespaceId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let namespace = billing.namespaces().get(&id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn namespaces(&self) -> Collection<Namespace> {
+        Collection::new(self)
+    }
+
+    /// The workspaces' running plans.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let sub = billing.subscriptions().get(&id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn subscriptions(&self) -> Collection<Subscription> {
+        Collection::new(self)
+    }
+
+    /// What workspaces owe.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::InvoiceId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let invoice = billing.invoices().get(&id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn invoices(&self) -> Collection<Invoice> {
+        Collection::new(self)
+    }
+
+    /// The conflicts that wait for a decision.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// let mut parked = billing.conflicts().subscribe();
+    /// while let Some(conflict) = parked.next().await {
+    ///     conflict.resolve(ifmatch::Decision::TakeRemote).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn conflicts(&self) -> ConflictStore {
+        ConflictStore::new(self)
+    }
+
+    /// Bills everything that is due at this instant; however many runs race, once.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// let run = billing.run_billing(ifmatch::Timestamp::now()).await?;
+    /// println!("{} invoices made", run.made);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) if no answer came; the run is safe
+    /// to repeat.
+    pub fn run_billing(&self, as_of: Timestamp) -> Call<BillingRun> {
+        Call::post(self, &["billing-runs"], &serde_json::json!({ "as_of": as_of }), Reply::decode)
+    }
+
+    /// The request in the name of whom this client acts for.
+    pub(crate) fn signed(&self, mut request: Request) -> Request {
+        request.on_behalf_of = self.on_behalf_of.as_deref().map(str::to_owned);
+        request
+    }
+
+    pub(crate) fn wire(&self) -> &dyn Wire {
+        self.shared.wire.as_ref()
+    }
+
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.shared.bucket
+    }
+
+    pub(crate) fn store(&self) -> &Arc<OpenConflicts> {
+        &self.shared.store
+    }
+
+    pub(crate) fn send_timeout(&self) -> Duration {
+        self.shared.settings.send_timeout
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.shared.settings.deadline
+    }
+
+    pub(crate) fn attempts_max(&self) -> u32 {
+        self.shared.settings.attempts_max
+    }
+}

@@ -1,0 +1,215 @@
+//! The options of a client.
+
+use crate::{
+    Client, ConflictStorage, Error, SendBudget,
+    client::{Settings, Shared},
+    open::OpenConflicts,
+    pace::Bucket,
+    wire::Http,
+};
+use reqwest::{Url, header::HeaderValue};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Builds a [`Client`].
+///
+/// ```
+/// # fn example(key: String) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// let billing = ifmatch::Client::builder("https://billing.example.com")
+///     .key(key)
+///     .send_timeout(Duration::from_secs(5))
+///     .deadline(Duration::from_secs(20))
+///     .attempts_max(5)
+///     .on_behalf_of("ann@example.com")
+///     .conflict_storage(ifmatch::FileStore::open("conflicts")?)
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[must_use]
+pub struct ClientBuilder {
+    url: String,
+    key: String,
+    user_agent: String,
+    on_behalf_of: Option<String>,
+    settings: Settings,
+    send_budget: SendBudget,
+    conflicts_max: usize,
+    storage: Option<Arc<dyn ConflictStorage>>,
+}
+
+impl fmt::Debug for ClientBuilder {
+    /// The key and the URL, which may hold a password, stay out of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("user_agent", &self.user_agent)
+            .field("on_behalf_of", &self.on_behalf_of)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            key: String::new(),
+            user_agent: concat!("ifmatch-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
+            on_behalf_of: None,
+            settings: Settings {
+                send_timeout: Duration::from_secs(10),
+                deadline: Duration::from_secs(30),
+                attempts_max: 3,
+            },
+            send_budget: SendBudget::default(),
+            conflicts_max: 1000,
+            storage: None,
+        }
+    }
+
+    /// The API key. It appears in no log, error or `Debug` output of this crate.
+    ///
+    /// ```
+    /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080").key("ifm_…");
+    /// ```
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// How long one send may take before it is repeated; 10 seconds by default.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080")
+    ///     .send_timeout(Duration::from_secs(3));
+    /// ```
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.send_timeout = timeout;
+        self
+    }
+
+    /// How long a call may take, with all its sends, attempts and pauses; 30 seconds by default.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080")
+    ///     .deadline(Duration::from_secs(5));
+    /// ```
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.settings.deadline = deadline;
+        self
+    }
+
+    /// So many new attempts after conflicts, before the edit is parked; 3 by default.
+    ///
+    /// ```
+    /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080").attempts_max(5);
+    /// ```
+    pub fn attempts_max(mut self, attempts_max: u32) -> Self {
+        self.settings.attempts_max = attempts_max;
+        self
+    }
+
+    /// How many sends the client may repeat, over all its calls.
+    ///
+    /// ```
+    /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080")
+    ///     .send_budget(ifmatch::SendBudget { capacity: 20, refill_per_second: 2 });
+    /// ```
+    pub fn send_budget(mut self, budget: SendBudget) -> Self {
+        self.send_budget = budget;
+        self
+    }
+
+    /// Whom the client acts for, recorded beside the key's name in every change.
+    ///
+    /// ```
+    /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080").on_behalf_of("ann");
+    /// ```
+    pub fn on_behalf_of(mut self, user: impl Into<String>) -> Self {
+        self.on_behalf_of = Some(user.into());
+        self
+    }
+
+    /// The name of the application, in front of this crate's.
+    ///
+    /// ```
+    /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080").user_agent("shop/2.1");
+    /// ```
+    pub fn user_agent(mut self, application: &str) -> Self {
+        self.user_agent = format!("{application} {}", self.user_agent);
+        self
+    }
+
+    /// Where open conflicts survive a restart; by default they live in memory only.
+    ///
+    /// ```
+    /// # fn example() -> std::io::Result<()> {
+    /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080")
+    ///     .conflict_storage(ifmatch::FileStore::open("conflicts")?);
+    /// # Ok(()) }
+    /// ```
+    pub fn conflict_storage(mut self, storage: impl ConflictStorage) -> Self {
+        self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// How many conflicts may be open; 1000 by default.
+    ///
+    /// One more fails its call with [`Error::ConflictStoreFull`], which holds the edit: nothing
+    /// is dropped to make room.
+    ///
+    /// ```
+    /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080").conflicts_max(50);
+    /// ```
+    pub fn conflicts_max(mut self, conflicts_max: usize) -> Self {
+        self.conflicts_max = conflicts_max;
+        self
+    }
+
+    /// The client.
+    ///
+    /// ```
+    /// # fn example(key: String) -> Result<(), ifmatch::Error> {
+    /// let billing = ifmatch::Client::builder("http://127.0.0.1:8080").key(key).build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setup`] if the URL or the key cannot be used, [`Error::Storage`] if the open
+    /// conflicts of an earlier run cannot be read.
+    pub fn build(self) -> Result<Client, Error> {
+        let base = base_url(&self.url)?;
+        if self.key.is_empty() {
+            return Err(Error::Setup("there is no API key".to_owned()));
+        }
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", self.key))
+            .map_err(|_| Error::Setup("the API key is not a header value".to_owned()))?;
+        authorization.set_sensitive(true);
+        let http = Http::new(base, authorization, &self.user_agent)?;
+        let shared = Shared {
+            wire: Box::new(http),
+            bucket: Bucket::new(self.send_budget),
+            settings: self.settings,
+            store: Arc::new(OpenConflicts::load(self.storage, self.conflicts_max)?),
+        };
+        Ok(Client::new(shared, self.on_behalf_of))
+    }
+}
+
+/// The URL without the things that do not belong there, which is where secrets hide.
+fn base_url(text: &str) -> Result<Url, Error> {
+    let url = Url::parse(text).map_err(|error| Error::Setup(format!("bad URL: {error}")))?;
+    let problem = if !matches!(url.scheme(), "http" | "https") {
+        "the URL must begin with http:// or https://"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "the URL holds credentials; the API key belongs into `key`"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "the URL has a query or a fragment"
+    } else {
+        return Ok(url);
+    };
+    Err(Error::Setup(problem.to_owned()))
+}

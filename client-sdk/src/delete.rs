@@ -1,0 +1,115 @@
+//! Deletes: like edits, they name the version they were decided on.
+
+use crate::{
+    Client, Error, Resource, Versioned,
+    edit::Edit,
+    pace::Deadline,
+    request::{Request, Verb},
+    send::Sending,
+    versioned::to_json,
+};
+use futures::future::{BoxFuture, FutureExt};
+use ifmatch_types::{Deleted, Kind, Version};
+use serde_json::Value;
+use std::{future::IntoFuture, time::Duration};
+
+/// A deletion: it is sent when it is awaited.
+///
+/// ```
+/// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
+/// # -> Result<(), ifmatch::Error> {
+/// let plan = billing.plans().get(&id).await?;
+/// let tombstone = billing.plans().delete(&plan).await?;
+/// println!("gone at {}", tombstone.deleted_at);
+/// # Ok(()) }
+/// ```
+#[must_use = "nothing is sent until it is awaited"]
+#[derive(Debug)]
+pub struct Delete {
+    client: Client,
+    target: Result<Edit, Error>,
+    key: Option<String>,
+    force: Option<String>,
+    deadline: Duration,
+}
+
+impl Delete {
+    pub(crate) fn of_object<T: Resource>(client: &Client, object: &Versioned<T>) -> Self {
+        let mut delete = Self::at(client, T::KIND, object.id().as_ref(), object.version());
+        delete.target = delete.target.and_then(|target| {
+            let base = to_json(&**object)?;
+            Ok(Edit { local: base.clone(), base, ..target })
+        });
+        delete
+    }
+
+    pub(crate) fn at(client: &Client, kind: Kind, id: &str, version: Version) -> Self {
+        let id = id.to_owned();
+        let (base, local) = (Value::Null, Value::Null);
+        let target = Ok(Edit { kind, id, base, base_version: version, local });
+        let deadline = client.deadline();
+        Self { client: client.clone(), target, key: None, force: None, deadline }
+    }
+
+    /// Skips the version check, and only that; needs the role `admin`.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.plans().delete_at(&id, 7).force("made by mistake").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn force(mut self, reason: impl Into<String>) -> Self {
+        self.force = Some(reason.into());
+        self
+    }
+
+    /// The key that makes a repetition harmless; a random one by default.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.plans().delete_at(&id, 7).idempotency_key("clean-up-1").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// How long it may take, repeated sends included.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// use std::time::Duration;
+    /// billing.plans().delete_at(&id, 7).deadline(Duration::from_secs(2)).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    async fn run(self) -> Result<Deleted, Error> {
+        let target = self.target?;
+        let mut request = Request::new(Verb::Delete, &[target.kind.collection(), &target.id])
+            .query("version", target.base_version)
+            .key(self.key);
+        if let Some(reason) = &self.force {
+            request = request.force(reason);
+        }
+        let request = self.client.signed(request);
+        let mut sending = Sending::new(request, Deadline::after(self.deadline));
+        self.client.send_edit(&mut sending, &target).await?.decode()
+    }
+}
+
+impl IntoFuture for Delete {
+    type Output = Result<Deleted, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().boxed()
+    }
+}

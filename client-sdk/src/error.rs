@@ -1,0 +1,260 @@
+//! What can go wrong, and what a caller may ask about it without matching every variant.
+
+use crate::{Conflict, ConflictId, OutcomeUnknown};
+use ifmatch_types::{Code, Problem, RetryAction, Version};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{fmt, io};
+
+/// Why this crate stopped sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum GaveUp {
+    /// The call's deadline passed, or would have while waiting.
+    Deadline,
+    /// The client's [`SendBudget`](crate::SendBudget) was used up.
+    SendBudget,
+    /// A later send was refused in a way that says nothing about the earlier one.
+    Refused,
+}
+
+impl fmt::Display for GaveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deadline => "the deadline passed",
+            Self::SendBudget => "the send budget is used up",
+            Self::Refused => "a later send was refused",
+        })
+    }
+}
+
+/// No answer came, and nothing was applied.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unavailable {
+    /// Why there were no more sends.
+    pub why: GaveUp,
+    /// What the last send met.
+    pub cause: String,
+    /// The server's last words, if it said why.
+    pub problem: Option<Box<Problem>>,
+}
+
+/// Everything that this crate's calls can fail with.
+///
+/// No variant loses an edit: it was not applied and the caller still has it, or it waits in the
+/// conflict store, or it is in the error. Ask with the predicates; match where you need the data.
+///
+/// ```
+/// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
+/// # -> Result<(), ifmatch::Error> {
+/// use ifmatch::Error;
+///
+/// match billing.subscriptions().update(&id, |s| s.quantity += 5).await {
+///     Ok(sub) => println!("{} units", sub.quantity),
+///     Err(Error::Unresolved(conflict)) => println!("somebody has to look at {conflict}"),
+///     Err(Error::OutcomeUnknown(unknown)) => {
+///         billing.resume(*unknown).await?;
+///     }
+///     Err(error) if error.is_not_found() => println!("no such subscription"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The client cannot be built from these options.
+    #[error("the client cannot be set up: {0}")]
+    Setup(String),
+    /// The request cannot be written down as HTTP.
+    #[error("the request cannot be sent: {0}")]
+    Unsendable(String),
+    /// The server refused, and nothing was applied.
+    #[error("{} ({})", .0.detail, .0.code.as_str())]
+    Refused(Box<Problem>),
+    /// The edit met a conflict and `Decision::Abort` gave it up; here it is.
+    #[error("the edit was given up at a conflict on {}", .0.resource_id)]
+    Conflict(Box<Conflict<Value>>),
+    /// The edit met a conflict that only a person can decide; it waits in the conflict store.
+    #[error("the edit waits in the conflict store as {0}")]
+    Unresolved(ConflictId),
+    /// The conflict store holds as many open conflicts as it may; the edit is in here.
+    #[error("the conflict store is full with {open} open conflicts")]
+    ConflictStoreFull {
+        /// So many conflicts are open.
+        open: usize,
+        /// The conflict that found no place, with the edit.
+        conflict: Box<Conflict<Value>>,
+    },
+    /// The conflict store's storage failed; the edit is in here.
+    #[error("the conflict store cannot keep a conflict on {}: {cause}", conflict.resource_id)]
+    NotParked {
+        /// The conflict that was not kept, with the edit.
+        conflict: Box<Conflict<Value>>,
+        /// What the storage met.
+        #[source]
+        cause: io::Error,
+    },
+    /// The conflict is not open any more in the form it was looked at.
+    #[error("{0} was resolved or re-opened by somebody else")]
+    AlreadyResolved(ConflictId),
+    /// The conflict store's storage failed.
+    #[error("the conflict store's storage failed: {0}")]
+    Storage(#[source] io::Error),
+    /// The request was sent and nobody knows whether it was applied;
+    /// [`Client::resume`](crate::Client::resume) settles it.
+    #[error("{0}")]
+    OutcomeUnknown(Box<OutcomeUnknown>),
+    /// It is too late to settle this: the server forgets idempotency keys after 24 hours.
+    #[error("{0}; it is too late to ask again")]
+    OutcomeExpired(Box<OutcomeUnknown>),
+    /// No answer came, and nothing was applied.
+    #[error("{}: {}", .0.why, .0.cause)]
+    Unavailable(Box<Unavailable>),
+    /// An answer that is not the server's: a status without a problem body.
+    #[error("an unexpected answer with status {status}")]
+    UnexpectedAnswer {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A 2xx answer that does not read as what was asked for.
+    #[error("the answer cannot be read: {0}")]
+    Decode(#[source] serde_json::Error),
+    /// An object that cannot be written as JSON.
+    #[error("the object cannot be written as JSON: {0}")]
+    Encode(#[source] serde_json::Error),
+}
+
+impl Error {
+    /// Whether the version named was not the current one.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.is_conflict() { println!("somebody was faster"); }
+    /// # }
+    /// ```
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Conflict(_)
+            | Self::Unresolved(_)
+            | Self::ConflictStoreFull { .. }
+            | Self::NotParked { .. } => true,
+            Self::Refused(problem) => is_stale(problem),
+            _ => false,
+        }
+    }
+
+    /// Whether there is no such object, or not any more.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.is_not_found() { println!("gone"); }
+    /// # }
+    /// ```
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.code(), Some(Code::NotFound | Code::Deleted))
+    }
+
+    /// Whether the write may have been applied although the call failed.
+    ///
+    /// Also true of every 2xx answer that cannot be read.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.maybe_applied() { println!("look before you do it again"); }
+    /// # }
+    /// ```
+    pub fn maybe_applied(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown(_) | Self::OutcomeExpired(_) | Self::Decode(_))
+    }
+
+    /// Whether the same call may simply be made again later: nothing was applied or parked.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.is_retryable() { println!("later"); }
+    /// # }
+    /// ```
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Refused(problem) => problem.retry.action != RetryAction::None,
+            _ => false,
+        }
+    }
+
+    /// Whether the call's deadline passed.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.is_deadline() { println!("give it more time"); }
+    /// # }
+    /// ```
+    pub fn is_deadline(&self) -> bool {
+        match self {
+            Self::Unavailable(unavailable) => unavailable.why == GaveUp::Deadline,
+            Self::OutcomeUnknown(unknown) => unknown.why() == GaveUp::Deadline,
+            _ => false,
+        }
+    }
+
+    /// The server's problem body, if there is one.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if let Some(problem) = error.problem() { println!("see log {}", problem.request_id); }
+    /// # }
+    /// ```
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Refused(problem) => Some(problem),
+            Self::Unavailable(unavailable) => unavailable.problem.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The server's code, if it gave one.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.code() == Some(ifmatch::Code::PlanPriceFrozen) { println!("make another plan"); }
+    /// # }
+    /// ```
+    pub fn code(&self) -> Option<Code> {
+        self.problem().map(|problem| problem.code)
+    }
+
+    /// Which operation of a transaction was refused, counted from 0.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if let Some(index) = error.failed_index() { println!("operation {index} failed"); }
+    /// # }
+    /// ```
+    pub fn failed_index(&self) -> Option<usize> {
+        let index = self.problem()?.extensions.get("failed_index")?.as_u64()?;
+        usize::try_from(index).ok()
+    }
+
+    /// The version the object is at, if the error is a conflict that tells it.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if let Some(version) = error.current_version() { println!("now at {version}"); }
+    /// # }
+    /// ```
+    pub fn current_version(&self) -> Option<Version> {
+        match self {
+            Self::Conflict(conflict)
+            | Self::ConflictStoreFull { conflict, .. }
+            | Self::NotParked { conflict, .. } => Some(conflict.remote_version),
+            _ => self.problem()?.extensions.get("current_version")?.as_i64(),
+        }
+    }
+}
+
+/// Whether a refusal means "computed from a version that is not the current one".
+pub(crate) fn is_stale(problem: &Problem) -> bool {
+    problem.code == Code::ConflictVersionMismatch || problem.retry.action == RetryAction::Reapply
+}

@@ -1,0 +1,80 @@
+//! Writes that skip the version check, and the look at what they would overwrite.
+
+use crate::{Error, Resource, Update, Versioned, pace::Deadline};
+use futures::future::{BoxFuture, FutureExt};
+use ifmatch_types::{Difference, Version};
+use serde::Deserialize;
+use std::future::IntoFuture;
+
+/// What a forced write would overwrite; nothing was written.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct ForcePreview {
+    /// Each path it would change, with its values before and after.
+    pub would_overwrite: Vec<Difference>,
+    /// The version it would overwrite.
+    pub current_version: Version,
+}
+
+/// An edit that skips the version check: it is made when it is awaited.
+///
+/// Made by [`Update::force`].
+///
+/// ```
+/// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
+/// # -> Result<(), ifmatch::Error> {
+/// let sub = billing
+///     .subscriptions()
+///     .update(&id, |s| s.quantity = 1)
+///     .force("contract 77 ended")
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "nothing is sent until it is awaited"]
+#[derive(Debug)]
+pub struct Forced<'a, T: Resource> {
+    update: Update<'a, T>,
+    reason: String,
+}
+
+impl<'a, T: Resource> Forced<'a, T> {
+    pub(crate) fn new(update: Update<'a, T>, reason: String) -> Self {
+        Self { update, reason }
+    }
+
+    /// Tells what the write would overwrite, and writes nothing.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let preview = billing
+    ///     .subscriptions()
+    ///     .update(&id, |s| s.quantity = 1)
+    ///     .force("contract 77 ended")
+    ///     .dry_run()
+    ///     .await?;
+    /// for change in preview.would_overwrite {
+    ///     println!("{}: {} → {}", change.path, change.from, change.to);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] where the forced write would be refused too.
+    pub async fn dry_run(self) -> Result<ForcePreview, Error> {
+        let (collection, edit, deadline) = self.update.into_edit().await?;
+        let client = collection.client();
+        let request = client.signed(edit.dry_run(&self.reason));
+        client.call(request, Deadline::after(deadline)).await?.decode()
+    }
+}
+
+impl<'a, T: Resource> IntoFuture for Forced<'a, T> {
+    type Output = Result<Versioned<T>, Error>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.update.forced(self.reason).into_future().boxed()
+    }
+}

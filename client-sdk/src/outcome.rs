@@ -1,0 +1,188 @@
+//! Requests whose answer got lost, and how to settle them later.
+
+use crate::{
+    Error, GaveUp, Versioned, WriteInfo, client::Client, edit::Edit, pace::Deadline, reply::Reply,
+    request::Request, send::Sending,
+};
+use ifmatch_types::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{fmt, time::Duration};
+
+/// The server keeps idempotency keys for at least this long.
+const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A request that was sent and whose fate nobody knows.
+///
+/// It keeps the very bytes and the idempotency key, so that [`Client::resume`] can ask again
+/// without doing anything twice. It is serializable and holds no credentials: write it to disk if
+/// the process may end before it is settled.
+///
+/// ```
+/// # async fn example(billing: ifmatch::Client, unknown: ifmatch::OutcomeUnknown)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// let saved = serde_json::to_string(&unknown)?;
+/// // after a restart
+/// let unknown: ifmatch::OutcomeUnknown = serde_json::from_str(&saved)?;
+/// let sub: ifmatch::Versioned<ifmatch::Subscription> =
+///     billing.resume(unknown).await?.versioned()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OutcomeUnknown {
+    request: Request,
+    edit: Option<Edit>,
+    since: Timestamp,
+    why: GaveUp,
+    cause: String,
+}
+
+impl OutcomeUnknown {
+    pub(crate) fn new(request: Request, why: GaveUp, cause: String) -> Self {
+        Self { request, edit: None, since: Timestamp::now(), why, cause }
+    }
+
+    pub(crate) fn of_edit(mut self, edit: &Edit) -> Self {
+        self.edit = Some(edit.clone());
+        self
+    }
+
+    /// The key that the request was and will be sent with.
+    ///
+    /// ```
+    /// # fn example(unknown: ifmatch::OutcomeUnknown) {
+    /// println!("look for {}", unknown.idempotency_key());
+    /// # }
+    /// ```
+    pub fn idempotency_key(&self) -> &str {
+        self.request.idempotency_key.as_deref().unwrap_or_default()
+    }
+
+    /// The body that was and will be sent.
+    ///
+    /// ```
+    /// # fn example(unknown: ifmatch::OutcomeUnknown) {
+    /// println!("{}", unknown.body());
+    /// # }
+    /// ```
+    pub fn body(&self) -> &str {
+        self.request.body_text().unwrap_or_default()
+    }
+
+    /// Why there were no more sends.
+    ///
+    /// ```
+    /// # fn example(unknown: ifmatch::OutcomeUnknown) {
+    /// println!("{}", unknown.why());
+    /// # }
+    /// ```
+    pub fn why(&self) -> GaveUp {
+        self.why
+    }
+
+    fn is_expired(&self) -> bool {
+        let age = Timestamp::now().to_jiff().duration_since(self.since.to_jiff());
+        Duration::try_from(age).is_ok_and(|age| age >= KEY_LIFETIME)
+    }
+}
+
+impl fmt::Display for OutcomeUnknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, path) = (self.request.method(), self.request.path());
+        write!(f, "nobody knows whether {method} {path} was applied: {} ({})", self.why, self.cause)
+    }
+}
+
+/// The answer to a request whose outcome had been unknown.
+#[derive(Clone, Debug)]
+pub struct Settled(Reply);
+
+impl Settled {
+    /// The object, if the request was the create or the edit of one.
+    ///
+    /// ```
+    /// # fn example(settled: ifmatch::Settled) -> Result<(), ifmatch::Error> {
+    /// let plan: ifmatch::Versioned<ifmatch::Plan> = settled.versioned()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] if it is not a `T`.
+    pub fn versioned<T: DeserializeOwned>(self) -> Result<Versioned<T>, Error> {
+        self.0.versioned()
+    }
+
+    /// Any other answer: a payment, a tombstone, a billing run, a transaction's results.
+    ///
+    /// ```
+    /// # fn example(settled: ifmatch::Settled) -> Result<(), ifmatch::Error> {
+    /// let payment: ifmatch::Payment = settled.decode()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] if it is not a `T`.
+    pub fn decode<T: DeserializeOwned>(self) -> Result<T, Error> {
+        self.0.decode()
+    }
+
+    /// What the answer's headers said; `replayed` tells that the lost send had been applied.
+    ///
+    /// ```
+    /// # fn example(settled: ifmatch::Settled) {
+    /// if settled.info().replayed { println!("it had been applied all along"); }
+    /// # }
+    /// ```
+    pub fn info(&self) -> &WriteInfo {
+        &self.0.info
+    }
+}
+
+impl Client {
+    /// Settles a request whose outcome is unknown, by sending the same bytes with the same key.
+    ///
+    /// If an earlier send was applied, this is its stored answer; if none was, it is applied now.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// use ifmatch::{Error, Subscription};
+    ///
+    /// if let Err(Error::OutcomeUnknown(unknown)) =
+    ///     billing.subscriptions().update(&id, |s| s.quantity += 5).await
+    /// {
+    ///     let sub = billing.resume(*unknown).await?.versioned::<Subscription>()?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] with the edit if it was not applied and the object has moved on since:
+    /// then it is safe to make the edit again. [`Error::OutcomeUnknown`] if it still cannot be
+    /// told, [`Error::OutcomeExpired`] 24 hours after it was lost.
+    pub async fn resume(&self, unknown: OutcomeUnknown) -> Result<Settled, Error> {
+        if unknown.is_expired() {
+            return Err(Error::OutcomeExpired(Box::new(unknown)));
+        }
+        tracing::info!(path = unknown.request.path(), "settling an unknown outcome");
+        let mut sending = Sending::new(unknown.request, Deadline::after(self.deadline()));
+        sending.in_doubt = true;
+        let settled = match &unknown.edit {
+            Some(edit) => self.send_edit(&mut sending, edit).await,
+            None => match self.send(&mut sending).await {
+                Ok(reply) => Ok(reply),
+                Err(error) => Err(sending.settle(error)),
+            },
+        };
+        settled.map(Settled).map_err(|error| match error {
+            // The clock of the key's lifetime started with the first send, not with this one.
+            Error::OutcomeUnknown(mut again) => {
+                again.since = unknown.since;
+                Error::OutcomeUnknown(again)
+            }
+            other => other,
+        })
+    }
+}

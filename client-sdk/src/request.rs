@@ -1,0 +1,173 @@
+//! One request, ready to be sent as often as it takes: always the same bytes, the same key.
+
+use crate::Error;
+use reqwest::{
+    Method, Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The methods this crate uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Verb {
+    Get,
+    Post,
+    Patch,
+    Delete,
+}
+
+/// Everything that must be the same whenever the request is sent again.
+///
+/// It holds no credentials, so that it can be kept in an [`OutcomeUnknown`](crate::OutcomeUnknown)
+/// and written to disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) verb: Verb,
+    segments: Vec<String>,
+    query: Vec<(String, String)>,
+    body: Option<String>,
+    force_reason: Option<String>,
+    pub(crate) on_behalf_of: Option<String>,
+    /// Present exactly on what may change something: whoever has one may not be sent twice
+    /// without it.
+    pub(crate) idempotency_key: Option<String>,
+    /// The same for every send, so that the history tells whether one of them was applied.
+    pub(crate) request_id: String,
+}
+
+/// A key nobody has used: what makes a repeated send harmless.
+pub(crate) fn fresh_key() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+impl Request {
+    pub(crate) fn new(verb: Verb, segments: &[&str]) -> Self {
+        Self {
+            verb,
+            segments: segments.iter().map(|segment| (*segment).to_owned()).collect(),
+            query: Vec::new(),
+            body: None,
+            force_reason: None,
+            on_behalf_of: None,
+            idempotency_key: None,
+            request_id: fresh_key(),
+        }
+    }
+
+    /// Sets a query parameter, in place of an earlier value.
+    pub(crate) fn query(mut self, name: &str, value: impl ToString) -> Self {
+        self.query.retain(|(known, _)| known != name);
+        self.query.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    pub(crate) fn body(mut self, body: &Value) -> Self {
+        self.body = Some(body.to_string());
+        self
+    }
+
+    pub(crate) fn key(mut self, key: Option<String>) -> Self {
+        self.idempotency_key = Some(key.unwrap_or_else(fresh_key));
+        self
+    }
+
+    pub(crate) fn force(self, reason: &str) -> Self {
+        let mut forced = self.query("force", true);
+        forced.force_reason = Some(reason.to_owned());
+        forced
+    }
+
+    /// Whether a lost answer leaves open what happened.
+    pub(crate) fn is_mutation(&self) -> bool {
+        self.idempotency_key.is_some()
+    }
+
+    pub(crate) fn body_text(&self) -> Option<&str> {
+        self.body.as_deref()
+    }
+
+    /// The path for logs, without the query: filters may name people.
+    pub(crate) fn path(&self) -> String {
+        format!("/v1/{}", self.segments.join("/"))
+    }
+
+    pub(crate) fn method(&self) -> Method {
+        match self.verb {
+            Verb::Get => Method::GET,
+            Verb::Post => Method::POST,
+            Verb::Patch => Method::PATCH,
+            Verb::Delete => Method::DELETE,
+        }
+    }
+
+    pub(crate) fn url(&self, base: &Url) -> Result<Url, Error> {
+        let mut url = base.clone();
+        url.path_segments_mut()
+            .map_err(|()| Error::Setup(format!("{base} cannot have a path")))?
+            .pop_if_empty()
+            .push("v1")
+            .extend(&self.segments);
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        Ok(url)
+    }
+
+    /// The headers, credentials aside.
+    pub(crate) fn headers(&self) -> Result<HeaderMap, Error> {
+        let mut headers = HeaderMap::new();
+        let mut put = |name: &'static str, value: &str| {
+            let value = HeaderValue::from_bytes(value.as_bytes())
+                .map_err(|_| Error::Unsendable(format!("{name} holds a control character")))?;
+            headers.insert(HeaderName::from_static(name), value);
+            Ok::<(), Error>(())
+        };
+        put("accept", "application/json, application/problem+json")?;
+        put("x-request-id", &self.request_id)?;
+        if self.verb == Verb::Get {
+            // A base out of some proxy's cache would make every attempt stale.
+            put("cache-control", "no-cache")?;
+        }
+        if self.body.is_some() {
+            let content_type = match self.verb {
+                Verb::Patch => "application/merge-patch+json",
+                _ => "application/json",
+            };
+            put("content-type", content_type)?;
+        }
+        if let Some(key) = &self.idempotency_key {
+            put("idempotency-key", key)?;
+        }
+        if let Some(reason) = &self.force_reason {
+            put("x-force-reason", reason)?;
+        }
+        if let Some(user) = &self.on_behalf_of {
+            put("x-on-behalf-of", user)?;
+        }
+        Ok(headers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_cannot_leave_its_place_in_the_path() {
+        let request = Request::new(Verb::Get, &["plans", "../api-keys?x=1#y"]).query("q", "a&b");
+        let base = Url::parse("http://billing.test/prefix/").expect("a URL");
+        assert_eq!(
+            request.url(&base).expect("a path").as_str(),
+            "http://billing.test/prefix/v1/plans/..%2Fapi-keys%3Fx=1%23y?q=a%26b"
+        );
+    }
+
+    #[test]
+    fn a_reason_may_be_in_any_language_but_not_break_the_header() {
+        let request = |reason| Request::new(Verb::Patch, &["plans"]).force(reason);
+        assert!(request("zurückgebucht").headers().is_ok());
+        let broken = request("a\r\nX-Evil: 1").headers();
+        assert!(matches!(broken, Err(Error::Unsendable(_))), "{broken:?}");
+    }
+}

@@ -1,0 +1,288 @@
+//! The conflict loop: edit, send, and on a conflict edit again, merge, ask, or park.
+//!
+//! An *attempt* is a new base, the edit made again and a new key. The repeated *sends* of one
+//! attempt are `send.rs`, and an attempt ends only when its outcome is known.
+
+use crate::{
+    Attempt, Conflict, Decision, Error, GaveUp, Policy, Resource, Unavailable, Versioned,
+    WriteInfo,
+    edit::report_of,
+    error::is_stale,
+    pace::{Backoff, Deadline},
+    versioned::to_json,
+};
+use ifmatch_types::Verdict;
+use serde_json::Value;
+use std::{future::Future, ops::ControlFlow};
+
+/// Runs any mutation of one object until it is applied, decided, or parked.
+///
+/// `fetch` gets the object as it is, `apply` edits it, `send` writes the edit. When `send` fails
+/// with a conflict, the policy decides: by default the edit is applied again to the object as it is
+/// now and sent with a new key; the first time at once, with the state that came with the conflict,
+/// then after a random pause and a fresh `fetch`. An edit that changes nothing is not sent.
+///
+/// [`update`](crate::Collection::update) and [`save`](crate::Collection::save) are made of this.
+///
+/// ```
+/// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
+/// # -> Result<(), ifmatch::Error> {
+/// use ifmatch::{Policy, with_conflict_resolution};
+///
+/// let subs = billing.subscriptions();
+/// let sub = with_conflict_resolution(
+///     Policy::reapply(&billing),
+///     || subs.get(&id),
+///     |s| {
+///         s.quantity += 5;
+///         Ok(())
+///     },
+///     |attempt| subs.send(attempt),
+/// )
+/// .await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Unresolved`] when the edit was parked; [`Error::Conflict`] when the policy's callback
+/// gave it up; else what `fetch`, `apply` or `send` failed with. Once there has been a conflict,
+/// running out of time parks the edit too.
+pub async fn with_conflict_resolution<'a, T, Fetch, Fetching, Apply, Send, Sent>(
+    policy: Policy<'a, T>,
+    mut fetch: Fetch,
+    mut apply: Apply,
+    mut send: Send,
+) -> Result<Versioned<T>, Error>
+where
+    T: Resource,
+    Fetch: FnMut() -> Fetching,
+    Fetching: Future<Output = Result<Versioned<T>, Error>>,
+    Apply: FnMut(&mut T) -> Result<(), Error>,
+    Send: FnMut(Attempt<T>) -> Sent,
+    Sent: Future<Output = Result<Versioned<T>, Error>>,
+{
+    let deadline = Deadline::after(policy.deadline);
+    let mut course = Course { policy, deadline, backoff: Backoff::new(), number: 0, met: None };
+    let base = in_time(deadline, fetch()).await?;
+    let mut step = Step::Reapply { base };
+    loop {
+        let attempt = course.attempt(step, &mut apply)?;
+        if attempt.force.is_none() && attempt.edit()?.attempted().is_empty() {
+            return Ok(attempt.base.unchanged());
+        }
+        tracing::debug!(
+            kind = T::KIND.name(), id = %attempt.base.id(), attempt = attempt.number,
+            base = attempt.base.version(), "attempt"
+        );
+        let conflict = match send(attempt.clone()).await {
+            Ok(written) => return Ok(written),
+            Err(error) => course.conflict(&attempt, error).await?,
+        };
+        let conflict = match course.pause(conflict).await? {
+            Paused::Ready(conflict) => conflict,
+            Paused::Fetch(conflict) => {
+                let now = in_time(deadline, fetch()).await;
+                course.refreshed(conflict, now).await?
+            }
+        };
+        match course.decide(conflict).await? {
+            ControlFlow::Break(remote) => return Ok(remote),
+            ControlFlow::Continue(next) => step = next,
+        }
+        course.number += 1;
+    }
+}
+
+/// What to do next.
+enum Step<T> {
+    /// Make the edit on this base.
+    Reapply { base: Versioned<T> },
+    /// Write this instead of this base.
+    Write { base: Versioned<T>, edited: T, force: Option<String> },
+}
+
+/// What was decided: to go on, or to be content with the object as it is.
+type Ruling<T> = ControlFlow<Versioned<T>, Step<T>>;
+
+/// A conflict before its decision: as it came, or to be completed by a fresh look.
+enum Paused {
+    Ready(Conflict<Value>),
+    Fetch(Conflict<Value>),
+}
+
+/// One run of the loop.
+struct Course<'a, T> {
+    policy: Policy<'a, T>,
+    deadline: Deadline,
+    backoff: Backoff,
+    number: u32,
+    /// The last conflict: from the first one on, the edit is parked rather than dropped.
+    met: Option<Conflict<Value>>,
+}
+
+impl<T: Resource> Course<'_, T> {
+    fn exhausted(&self) -> bool {
+        self.number >= self.policy.attempts_max
+    }
+
+    fn attempt(
+        &self,
+        step: Step<T>,
+        apply: &mut impl FnMut(&mut T) -> Result<(), Error>,
+    ) -> Result<Attempt<T>, Error> {
+        let (base, edited, force) = match step {
+            Step::Reapply { base } => {
+                let mut edited = base.clone().into_inner();
+                apply(&mut edited)?;
+                (base, edited, self.policy.force.clone())
+            }
+            Step::Write { base, edited, force } => (base, edited, force),
+        };
+        Ok(Attempt {
+            base,
+            edited,
+            number: self.number,
+            idempotency_key: self.policy.key_of(self.number),
+            force,
+            deadline: self.deadline,
+        })
+    }
+
+    /// The conflict in an error, or the error; without time the conflict met before is parked.
+    async fn conflict(
+        &mut self,
+        attempt: &Attempt<T>,
+        error: Error,
+    ) -> Result<Conflict<Value>, Error> {
+        let mut conflict = match error {
+            Error::Conflict(conflict) => *conflict,
+            // A `send` of the caller's own may leave the reading of the problem to this loop.
+            Error::Refused(problem) if is_stale(&problem) => {
+                let edit = attempt.edit()?;
+                match report_of(&problem) {
+                    Some(report) if report.resource.id == edit.id => {
+                        Conflict::reported(&edit, report)?
+                    }
+                    _ => return Err(Error::Refused(problem)),
+                }
+            }
+            Error::Unavailable(unavailable) => match self.met.take() {
+                Some(met) => return Err(self.park(met).await),
+                None => return Err(Error::Unavailable(unavailable)),
+            },
+            other => return Err(other),
+        };
+        conflict.attempts = self.number + 1;
+        tracing::info!(
+            kind = T::KIND.name(), id = conflict.resource_id, attempt = self.number,
+            base = conflict.base_version, remote = conflict.remote_version,
+            verdict = ?conflict.verdict, conflict_id = conflict.conflict_id, "conflict"
+        );
+        self.met = Some(conflict.clone());
+        Ok(conflict)
+    }
+
+    /// From the second conflict on, waits first: the crowd around a hot object has to thin out,
+    /// and what came with the conflict is old by then.
+    async fn pause(&mut self, conflict: Conflict<Value>) -> Result<Paused, Error> {
+        if self.number == 0 || self.exhausted() {
+            return Ok(Paused::Ready(conflict));
+        }
+        let wait = self.backoff.next();
+        if !self.deadline.allows(wait) {
+            return Err(self.park(conflict).await);
+        }
+        tokio::time::sleep(wait).await;
+        Ok(Paused::Fetch(conflict))
+    }
+
+    async fn refreshed(
+        &mut self,
+        mut conflict: Conflict<Value>,
+        now: Result<Versioned<T>, Error>,
+    ) -> Result<Conflict<Value>, Error> {
+        match now {
+            Ok(now) => {
+                conflict.move_to(to_json(&*now)?)?;
+                self.met = Some(conflict.clone());
+                Ok(conflict)
+            }
+            Err(Error::Unavailable(_)) => Err(self.park(conflict).await),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn decide(&mut self, conflict: Conflict<Value>) -> Result<Ruling<T>, Error> {
+        let (verdict, exhausted) = (conflict.verdict, self.exhausted());
+        let settled = self.policy.is_settled(verdict);
+        // A state that only a newer version of this crate can read is for a person.
+        let Ok(typed) = conflict.clone().typed::<T>() else {
+            return Err(self.park(conflict).await);
+        };
+        let decision = match &mut self.policy.callback {
+            Some(callback) if !settled => {
+                let deciding = callback(typed.clone());
+                // A callback that outlives the deadline leaves the edit to a person.
+                tokio::time::timeout_at(self.deadline.instant(), deciding)
+                    .await
+                    .unwrap_or(Decision::Park)
+            }
+            _ => self.policy.default_decision(verdict),
+        };
+        let remote = Versioned::with(typed.remote, conflict.remote_version, WriteInfo::nothing());
+        let step = match decision {
+            Decision::TakeRemote => return Ok(ControlFlow::Break(remote)),
+            Decision::Abort => return Err(Error::Conflict(Box::new(conflict))),
+            Decision::Merge if verdict == Verdict::Identical => {
+                return Ok(ControlFlow::Break(remote));
+            }
+            Decision::Send(edited) => {
+                // From now on this is the edit that must not get lost.
+                let met = conflict.with_local(to_json(&edited)?);
+                if exhausted {
+                    return Err(self.park(met).await);
+                }
+                self.met = Some(met);
+                Step::Write { base: remote, edited, force: None }
+            }
+            _ if exhausted => return Err(self.park(conflict).await),
+            Decision::Reapply => Step::Reapply { base: remote },
+            Decision::Force { reason } => Step::Write {
+                edited: decode(conflict.merged())?,
+                base: remote,
+                force: Some(reason),
+            },
+            Decision::Merge if verdict == Verdict::Clean => {
+                Step::Write { edited: decode(conflict.merged())?, base: remote, force: None }
+            }
+            Decision::Merge | Decision::Park => return Err(self.park(conflict).await),
+        };
+        Ok(ControlFlow::Continue(step))
+    }
+
+    async fn park(&mut self, conflict: Conflict<Value>) -> Error {
+        match self.policy.client.store().park(conflict).await {
+            Ok(id) => Error::Unresolved(id),
+            Err(error) => error,
+        }
+    }
+}
+
+/// Runs a look at the object for as long as there is time.
+async fn in_time<O>(
+    deadline: Deadline,
+    look: impl Future<Output = Result<O, Error>>,
+) -> Result<O, Error> {
+    tokio::time::timeout_at(deadline.instant(), look).await.unwrap_or_else(|_| {
+        Err(Error::Unavailable(Box::new(Unavailable {
+            why: GaveUp::Deadline,
+            cause: "the object could not be fetched in time".to_owned(),
+            problem: None,
+        })))
+    })
+}
+
+fn decode<T: Resource>(object: Value) -> Result<T, Error> {
+    serde_json::from_value(object).map_err(Error::Decode)
+}

@@ -1,0 +1,71 @@
+//! The collections this crate knows, as types.
+
+use ifmatch_types::{
+    Invoice, InvoiceFields, InvoiceId, Kind, Namespace, NamespaceFields, NamespaceId, Plan,
+    PlanFields, PlanId, Subscription, SubscriptionFields, SubscriptionId, Version, Workspace,
+    WorkspaceFields, WorkspaceId,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A kind of versioned object: what a [`Collection`](crate::Collection) holds.
+///
+/// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`] and [`Invoice`], and
+/// sealed: the server knows no others.
+pub trait Resource:
+    sealed::Sealed
+    + Clone
+    + fmt::Debug
+    + PartialEq
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// The type of its id.
+    type Id: AsRef<str> + Clone + fmt::Debug + fmt::Display + Send + Sync + 'static;
+    /// What a client sets when it creates one.
+    type Fields: Serialize + Send + Sync;
+    /// What the wire calls it.
+    const KIND: Kind;
+
+    /// Its id.
+    fn id(&self) -> &Self::Id;
+    /// The version it is at.
+    fn version(&self) -> Version;
+}
+
+macro_rules! resources {
+    ($($entity:ident, $fields:ident, $id:ident;)*) => {
+        $(
+            impl sealed::Sealed for $entity {}
+
+            impl Resource for $entity {
+                type Id = $id;
+                type Fields = $fields;
+                const KIND: Kind = Kind::$entity;
+
+                fn id(&self) -> &$id {
+                    &self.id
+                }
+
+                fn version(&self) -> Version {
+                    self.version
+                }
+            }
+        )*
+    };
+}
+
+resources! {
+    Plan, PlanFields, PlanId;
+    Workspace, WorkspaceFields, WorkspaceId;
+    Namespace, NamespaceFields, NamespaceId;
+    Subscription, SubscriptionFields, SubscriptionId;
+    Invoice, InvoiceFields, InvoiceId;
+}

@@ -1,0 +1,218 @@
+//! Sends: the same bytes with the same key, until there is an answer that settles it.
+//!
+//! Nothing here knows of conflicts. What comes back is an answer, a refusal, or the admission that
+//! nobody knows: an ambiguous failure is repeated as it is, never fetched and re-applied.
+
+use crate::{
+    Error, GaveUp, OutcomeUnknown, Unavailable,
+    client::Client,
+    pace::{Backoff, Deadline},
+    reply::Reply,
+    request::Request,
+    wire::{Answer, WireError},
+};
+use ifmatch_types::{Code, Problem, RetryAction};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use std::time::Duration;
+
+/// A request on its way, with what is known so far.
+pub(crate) struct Sending {
+    pub(crate) request: Request,
+    pub(crate) deadline: Deadline,
+    /// Whether an earlier send may have been applied although no answer came.
+    pub(crate) in_doubt: bool,
+    backoff: Backoff,
+    sends: u32,
+}
+
+/// Why a request got no 2xx.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The server's own refusal: nothing was applied.
+    Refused(Box<Problem>),
+    /// A refusal without a problem body: somebody in between speaks.
+    Bare(u16),
+    /// No answer, and no more time or budget to ask again.
+    Gone(Error),
+}
+
+/// What one exchange tells.
+enum Told {
+    Done(Reply),
+    Refused(Box<Problem>),
+    Bare(u16),
+    Again(Trouble),
+}
+
+/// A failure that may be gone next time.
+struct Trouble {
+    cause: String,
+    wait: Duration,
+    maybe_applied: bool,
+    problem: Option<Box<Problem>>,
+}
+
+impl Trouble {
+    fn new(cause: impl Into<String>, maybe_applied: bool) -> Self {
+        Self { cause: cause.into(), wait: Duration::ZERO, maybe_applied, problem: None }
+    }
+}
+
+impl Sending {
+    pub(crate) fn new(request: Request, deadline: Deadline) -> Self {
+        Self { request, deadline, in_doubt: false, backoff: Backoff::new(), sends: 0 }
+    }
+
+    /// Waits before the next send, or tells why there will be none.
+    pub(crate) async fn pause(&mut self, client: &Client, at_least: Duration) -> Option<GaveUp> {
+        let wait = self.backoff.next().max(at_least);
+        if !self.deadline.allows(wait) {
+            return Some(GaveUp::Deadline);
+        }
+        if !client.bucket().take() {
+            return Some(GaveUp::SendBudget);
+        }
+        tokio::time::sleep(wait).await;
+        None
+    }
+
+    /// The error of a request that has no answer.
+    pub(crate) fn lost(&self, why: GaveUp, cause: String, problem: Option<Box<Problem>>) -> Error {
+        if self.in_doubt {
+            return Error::OutcomeUnknown(Box::new(OutcomeUnknown::new(
+                self.request.clone(),
+                why,
+                cause,
+            )));
+        }
+        Error::Unavailable(Box::new(Unavailable { why, cause, problem }))
+    }
+}
+
+impl Client {
+    /// Sends until an answer settles it.
+    pub(crate) async fn send(&self, sending: &mut Sending) -> Result<Reply, SendError> {
+        loop {
+            let Some(limit) = sending.deadline.cap(self.send_timeout()) else {
+                let error = sending.lost(GaveUp::Deadline, "the deadline passed".into(), None);
+                return Err(SendError::Gone(error));
+            };
+            sending.sends += 1;
+            let trouble = match self.exchange(&sending.request, limit).await? {
+                Told::Done(reply) => return Ok(reply),
+                Told::Refused(problem) if sending.in_doubt && !settles(problem.code) => {
+                    let cause = problem.detail.clone();
+                    let error = sending.lost(GaveUp::Refused, cause, Some(problem));
+                    return Err(SendError::Gone(error));
+                }
+                Told::Refused(problem) => return Err(SendError::Refused(problem)),
+                Told::Bare(status) => return Err(SendError::Bare(status)),
+                Told::Again(trouble) => trouble,
+            };
+            // A read that was or was not answered leaves nothing open.
+            sending.in_doubt |= trouble.maybe_applied && sending.request.is_mutation();
+            tracing::debug!(
+                method = %sending.request.method(), path = sending.request.path(),
+                request_id = sending.request.request_id, sends = sending.sends,
+                cause = trouble.cause, in_doubt = sending.in_doubt,
+                "send failed"
+            );
+            if let Some(why) = sending.pause(self, trouble.wait).await {
+                let error = sending.lost(why, trouble.cause, trouble.problem);
+                return Err(SendError::Gone(error));
+            }
+        }
+    }
+
+    async fn exchange(&self, request: &Request, limit: Duration) -> Result<Told, SendError> {
+        tracing::trace!(
+            method = %request.method(), path = request.path(),
+            request_id = request.request_id, "send"
+        );
+        Ok(match tokio::time::timeout(limit, self.wire().exchange(request)).await {
+            Ok(Ok(answer)) => read(answer),
+            Ok(Err(WireError::Unsendable(error))) => return Err(SendError::Gone(error)),
+            Ok(Err(WireError::NotConnected(cause))) => Told::Again(Trouble::new(cause, false)),
+            Ok(Err(WireError::Broken(cause))) => Told::Again(Trouble::new(cause, true)),
+            Err(_) => Told::Again(Trouble::new("no answer in time", true)),
+        })
+    }
+
+    /// Sends a request that cannot meet a conflict.
+    pub(crate) async fn call(&self, request: Request, deadline: Deadline) -> Result<Reply, Error> {
+        let mut sending = Sending::new(request, deadline);
+        match self.send(&mut sending).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(sending.settle(error)),
+        }
+    }
+}
+
+impl Sending {
+    /// The error for the caller, when a refusal is final.
+    pub(crate) fn settle(&self, error: SendError) -> Error {
+        match error {
+            SendError::Refused(problem) => Error::Refused(problem),
+            SendError::Gone(error) => error,
+            SendError::Bare(status) if self.in_doubt => {
+                self.lost(GaveUp::Refused, format!("a bare {status}"), None)
+            }
+            SendError::Bare(status) => Error::UnexpectedAnswer { status },
+        }
+    }
+}
+
+/// Whether a refusal with this code says that no earlier send was applied.
+///
+/// Who asks is checked before the idempotency key is looked up, so that a key that was revoked in
+/// between hides the stored answer.
+fn settles(code: Code) -> bool {
+    !matches!(code, Code::Unauthenticated | Code::Forbidden | Code::ForceForbidden)
+}
+
+fn read(answer: Answer) -> Told {
+    let Answer { status, headers, body } = answer;
+    if (200..300).contains(&status) {
+        return match serde_json::from_slice(&body) {
+            Ok(body) => Told::Done(Reply::new(&headers, body)),
+            Err(_) => Told::Again(Trouble::new(format!("a {status} that is not JSON"), true)),
+        };
+    }
+    let asked = retry_after(&headers);
+    let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
+        let trouble = |maybe_applied| {
+            let cause = format!("a bare {status}");
+            Told::Again(Trouble { wait: asked, ..Trouble::new(cause, maybe_applied) })
+        };
+        return match status {
+            429 => trouble(false),
+            // A proxy says 502, 503 or 504 also when the server did its part.
+            408 | 500..=599 => trouble(true),
+            _ => Told::Bare(status),
+        };
+    };
+    match problem.retry.action {
+        RetryAction::Reapply | RetryAction::None => Told::Refused(Box::new(problem)),
+        RetryAction::Resend => Told::Again(Trouble {
+            cause: problem.detail.clone(),
+            wait: asked.max(Duration::from_millis(problem.retry.after_ms)),
+            maybe_applied: !matches!(problem.code, Code::TryAgain | Code::RateLimited),
+            problem: Some(Box::new(problem)),
+        }),
+    }
+}
+
+/// `Retry-After`: seconds or a date (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let Some(text) = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()) else {
+        return Duration::ZERO;
+    };
+    if let Ok(seconds) = text.trim().parse() {
+        return Duration::from_secs(seconds);
+    }
+    let until = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim());
+    until
+        .ok()
+        .and_then(|until| Duration::try_from(until.duration_since(jiff::Timestamp::now())).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,102 @@
+//! One exchange with the server: a request out, an answer or a failure back, nothing retried.
+
+use crate::{Error, request::Request};
+use futures::{FutureExt, future::BoxFuture};
+use reqwest::{
+    Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
+use std::error::Error as StdError;
+
+/// An answer of whoever answered: the server or a proxy before it.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum WireError {
+    /// The request cannot be written down; it never will be.
+    Unsendable(Error),
+    /// No connection came about, so that the server cannot have seen the request.
+    NotConnected(String),
+    /// It broke somewhere in between: the server may have seen the request.
+    Broken(String),
+}
+
+/// What can exchange a request for an answer; tests bring their own.
+pub(crate) trait Wire: Send + Sync {
+    fn exchange<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, WireError>>;
+}
+
+/// The real thing.
+pub(crate) struct Http {
+    client: reqwest::Client,
+    base: Url,
+    authorization: HeaderValue,
+}
+
+impl Http {
+    pub(crate) fn new(
+        base: Url,
+        authorization: HeaderValue,
+        user_agent: &str,
+    ) -> Result<Self, Error> {
+        use rustls::crypto::{CryptoProvider, ring};
+        if CryptoProvider::get_default().is_none() {
+            // Losing this race means that the host app has chosen just now, which is as good.
+            let _ = ring::default_provider().install_default();
+        }
+        let client = reqwest::Client::builder()
+            .user_agent(user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .build()
+            .map_err(|error| Error::Setup(chain(&error)))?;
+        Ok(Self { client, base, authorization })
+    }
+
+    async fn run(&self, request: &Request) -> Result<Answer, WireError> {
+        let headers = request.headers().map_err(WireError::Unsendable)?;
+        let url = request.url(&self.base).map_err(WireError::Unsendable)?;
+        let mut builder = self
+            .client
+            .request(request.method(), url)
+            .headers(headers)
+            .header(AUTHORIZATION, self.authorization.clone());
+        if let Some(body) = request.body_text() {
+            builder = builder.body(body.to_owned());
+        }
+        let response = builder.send().await.map_err(broken)?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.map_err(broken)?.to_vec();
+        Ok(Answer { status, headers, body })
+    }
+}
+
+impl Wire for Http {
+    fn exchange<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, WireError>> {
+        self.run(request).boxed()
+    }
+}
+
+fn broken(error: reqwest::Error) -> WireError {
+    let not_connected = error.is_connect();
+    let text = chain(&error.without_url());
+    if not_connected { WireError::NotConnected(text) } else { WireError::Broken(text) }
+}
+
+/// An error with all its causes: reqwest keeps the interesting one at the bottom.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

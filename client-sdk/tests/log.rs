@@ -1,0 +1,80 @@
+//! What the client logs. A binary of its own: other tests without a subscriber would decide for the
+//! whole process that nobody listens.
+
+use ifmatch::{Client, Decision, SubscriptionId};
+use serde_json::{Value, json};
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
+
+const KEY: &str = "ifm_test_CANARY0123456789";
+const AT: &str = "2026-11-22T01:06:00.000000Z";
+
+/// What was logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn subscription(version: i64, quantity: i64) -> Value {
+    json!({"id": "sub_1", "version": version, "workspace_id": "wsp_1", "plan_id": "pln_1",
+        "quantity": quantity, "status": "active", "notes": "", "cancel_at_period_end": false,
+        "start_at": AT, "current_period_start": AT, "current_period_end": AT, "trial_end": null,
+        "canceled_at": null, "ended_at": null, "metadata": {}, "created_at": AT, "updated_at": AT,
+        "updated_by": "somebody"})
+}
+
+fn conflict() -> Value {
+    json!({"type": "/problems/version-conflict", "title": "Version conflict", "status": 409,
+        "detail": "stale", "code": "CONFLICT_VERSION_MISMATCH", "request_id": "req_1",
+        "retry": {"action": "reapply", "after_ms": 0}, "conflict_id": "cfl_1",
+        "resource": {"type": "subscription", "id": "sub_1"}, "expected_version": 1,
+        "current_version": 2, "current": subscription(2, 9), "changes": [],
+        "attempted": ["/quantity"],
+        "merge": {"verdict": "overlap", "overlap": ["/quantity"], "groups_split": [],
+            "preview": null}})
+}
+
+#[tokio::test]
+async fn the_log_tells_the_course_of_an_edit_and_no_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let server = MockServer::start().await;
+    let answer = |status, body| ResponseTemplate::new(status).set_body_json(body);
+    Mock::given(method("GET")).respond_with(answer(200, subscription(1, 5))).mount(&server).await;
+    for reply in [ResponseTemplate::new(502), answer(409, conflict())] {
+        Mock::given(method("PATCH")).respond_with(reply).up_to_n_times(1).mount(&server).await;
+    }
+    Mock::given(method("PATCH")).respond_with(answer(200, subscription(3, 6))).mount(&server).await;
+
+    let billing = Client::builder(server.uri()).key(KEY).build().expect("a client");
+    let id = SubscriptionId::from_unchecked("sub_1");
+    let update = billing.subscriptions().update(&id, |s| s.quantity += 1);
+    update.on_conflict(|_| async { Decision::Park }).await.expect_err("parked");
+    for parked in billing.conflicts().list() {
+        parked.resolve(Decision::Reapply).await.expect("resolved");
+    }
+
+    let bytes = log.0.lock().expect("no panic").clone();
+    let text = String::from_utf8(bytes).expect("text");
+    for message in ["attempt", "send failed", "conflict", "parked", "resolving", "resolved"] {
+        assert!(text.contains(message), "{message} in {text}");
+    }
+    assert!(!text.contains("CANARY"), "{text}");
+}

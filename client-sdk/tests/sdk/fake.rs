@@ -1,0 +1,297 @@
+//! One object behind HTTP: versions, conflicts, idempotency and history as the contract has them,
+//! and faults on demand.
+
+use ifmatch::{Client, ClientBuilder, Kind, SubscriptionId, Verdict};
+use ifmatch_types::{Difference, merge};
+use serde_json::{Value, json};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
+
+pub const ID: &str = "sub_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
+pub const KEY: &str = "ifm_test_CANARY0123456789";
+const AT: &str = "2026-11-22T01:06:00.000000Z";
+
+pub fn id() -> SubscriptionId {
+    SubscriptionId::from_unchecked(ID)
+}
+
+/// What befalls the next write.
+pub enum Fault {
+    /// Somebody else changes the object just before.
+    Rival(Value),
+    /// The write is applied, and its answer is lost in a proxy.
+    LoseAnswer,
+    /// Something in between answers, and the write never arrives.
+    Intercept(ResponseTemplate),
+    /// Somebody else is faster, and something in between strips the conflict's body.
+    StripConflict(u16, Value),
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: String,
+    pub target: String,
+    pub key: Option<String>,
+    pub headers: HashMap<String, String>,
+    pub body: Value,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Default)]
+struct State {
+    object: Value,
+    versions: HashMap<i64, Value>,
+    answers: HashMap<String, Value>,
+    faults: VecDeque<Fault>,
+    seen: Vec<Seen>,
+    applied: usize,
+    deleted: bool,
+}
+
+#[derive(Clone)]
+pub struct Fake {
+    state: Arc<Mutex<State>>,
+    server: Arc<MockServer>,
+}
+
+impl Fake {
+    /// A server with one subscription of 5 units at version 1.
+    pub async fn start() -> Self {
+        let object = json!({"id": ID, "version": 1, "workspace_id": "wsp_1", "plan_id": "pln_a",
+            "quantity": 5, "status": "active", "notes": "", "cancel_at_period_end": false,
+            "start_at": AT, "current_period_start": AT, "current_period_end": AT,
+            "trial_end": null, "canceled_at": null, "ended_at": null, "metadata": {},
+            "created_at": AT, "updated_at": AT, "updated_by": "somebody"});
+        let versions = HashMap::from([(1, object.clone())]);
+        let state = Arc::new(Mutex::new(State { object, versions, ..State::default() }));
+        let server = Arc::new(MockServer::start().await);
+        Mock::given(any()).respond_with(Door(state.clone())).mount(&server).await;
+        Self { state, server }
+    }
+
+    pub fn url(&self) -> String {
+        self.server.uri()
+    }
+
+    pub fn builder(&self) -> ClientBuilder {
+        Client::builder(self.url()).key(KEY)
+    }
+
+    pub fn client(&self) -> Client {
+        self.builder().build().expect("a client")
+    }
+
+    pub fn fault(&self, fault: Fault) -> &Self {
+        self.state().faults.push_back(fault);
+        self
+    }
+
+    /// Somebody else changes the object right now.
+    pub fn rival(&self, change: Value) -> &Self {
+        self.state().change(&change);
+        self
+    }
+
+    pub fn object(&self) -> Value {
+        self.state().object.clone()
+    }
+
+    pub fn field(&self, name: &str) -> Value {
+        self.object().get(name).cloned().unwrap_or_default()
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state().seen.clone()
+    }
+
+    pub fn methods(&self) -> Vec<String> {
+        self.seen().into_iter().map(|seen| seen.method).collect()
+    }
+
+    pub fn patches(&self) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.method == "PATCH").collect()
+    }
+
+    /// So many writes of the client took effect.
+    pub fn applied(&self) -> usize {
+        self.state().applied
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic")
+    }
+}
+
+struct Door(Arc<Mutex<State>>);
+
+impl Respond for Door {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let mut state = self.0.lock().expect("no panic");
+        let seen = Seen::of(request);
+        state.seen.push(seen.clone());
+        if seen.method == "GET" {
+            return state.read(request);
+        }
+        match state.faults.pop_front() {
+            None => state.write(request, &seen),
+            Some(Fault::Rival(change)) => {
+                state.change(&change);
+                state.write(request, &seen)
+            }
+            Some(Fault::LoseAnswer) => {
+                state.write(request, &seen);
+                ResponseTemplate::new(502).set_body_string("<html>Bad Gateway</html>")
+            }
+            Some(Fault::Intercept(answer)) => answer,
+            Some(Fault::StripConflict(status, change)) => {
+                state.change(&change);
+                ResponseTemplate::new(status).set_body_string("<html>no</html>")
+            }
+        }
+    }
+}
+
+impl Seen {
+    fn of(request: &Request) -> Self {
+        let headers: HashMap<String, String> = request
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into())
+            })
+            .collect();
+        let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Self {
+            method: request.method.to_string(),
+            target: format!("{}{query}", request.url.path()),
+            key: headers.get("idempotency-key").cloned(),
+            headers,
+            body: serde_json::from_slice(&request.body).unwrap_or_default(),
+            bytes: request.body.clone(),
+        }
+    }
+}
+
+impl State {
+    fn version(&self) -> i64 {
+        self.object.get("version").and_then(Value::as_i64).expect("a version")
+    }
+
+    fn change(&mut self, patch: &Value) {
+        let version = self.version() + 1;
+        let (Value::Object(object), Value::Object(patch)) = (&mut self.object, patch) else {
+            return;
+        };
+        for (name, value) in patch {
+            object.insert(name.clone(), value.clone());
+        }
+        object.insert("version".into(), version.into());
+        self.versions.insert(version, self.object.clone());
+    }
+
+    fn read(&self, request: &Request) -> ResponseTemplate {
+        if self.deleted || !request.url.path().ends_with(ID) {
+            return problem(404, "NOT_FOUND", json!({}));
+        }
+        // As a proxy would leave it: nobody may take the version from here.
+        ResponseTemplate::new(200).insert_header("etag", "W/\"99\"").set_body_json(&self.object)
+    }
+
+    fn write(&mut self, request: &Request, seen: &Seen) -> ResponseTemplate {
+        if let Some(answer) = seen.key.as_ref().and_then(|key| self.answers.get(key)) {
+            return ResponseTemplate::new(200)
+                .insert_header("idempotency-replayed", "true")
+                .set_body_json(answer);
+        }
+        let query: HashMap<String, String> = request.url.query_pairs().into_owned().collect();
+        let forced = query.contains_key("force");
+        let mut patch = seen.body.clone();
+        let named = patch.as_object_mut().and_then(|patch| patch.remove("version"));
+        let named = match query.get("version") {
+            Some(version) => version.parse().ok(),
+            None => named.and_then(|version| version.as_i64()),
+        };
+        let Some(named) = named else { return problem(428, "PRECONDITION_REQUIRED", json!({})) };
+        if query.contains_key("dry_run") {
+            let preview = json!({"current_version": self.version(),
+                "would_overwrite": [{"path": "/quantity", "from": 5, "to": 1}]});
+            return ResponseTemplate::new(200).set_body_json(preview);
+        }
+        if named != self.version() && !forced {
+            return self.conflict(named, &patch);
+        }
+        self.applied += 1;
+        let mut answer = ResponseTemplate::new(200);
+        if forced {
+            answer = answer.insert_header("x-forced", "true");
+        }
+        let body = if seen.method == "DELETE" {
+            self.deleted = true;
+            json!({"id": ID, "deleted_at": AT, "deleted_by": "me", "last_version": named})
+        } else {
+            self.change(&patch);
+            self.object.clone()
+        };
+        self.answers.extend(seen.key.clone().map(|key| (key, body.clone())));
+        answer.set_body_json(body)
+    }
+
+    fn conflict(&self, named: i64, patch: &Value) -> ResponseTemplate {
+        let by = json!({"actor": "rival", "on_behalf_of": null, "source": "api", "forced": false});
+        let Some(base) = self.versions.get(&named) else {
+            return problem(
+                409,
+                "CONFLICT_VERSION_MISMATCH",
+                self.report(
+                    named,
+                    json!([]),
+                    &[],
+                    json!({"verdict": Verdict::UnknownBase, "overlap": [], "groups_split": [],
+                    "preview": null}),
+                ),
+            );
+        };
+        let mut wanted = base.clone();
+        for (name, value) in patch.as_object().into_iter().flatten() {
+            wanted.as_object_mut().expect("an object").insert(name.clone(), value.clone());
+        }
+        let (changes, attempted) = (merge::diff(base, &self.object), merge::diff(base, &wanted));
+        let merge = json!(merge::judge(Kind::Subscription, &attempted, &changes));
+        let changes: Vec<Value> = changes
+            .iter()
+            .map(|Difference { path, from, to }| {
+                json!({"path": path, "base": from, "current": to, "version": self.version(),
+                    "at": AT, "by": by})
+            })
+            .collect();
+        let report = self.report(named, json!(changes), &attempted, merge);
+        problem(409, "CONFLICT_VERSION_MISMATCH", report)
+    }
+
+    fn report(&self, named: i64, changes: Value, attempted: &[Difference], merge: Value) -> Value {
+        let attempted: Vec<&str> = attempted.iter().map(|one| one.path.as_str()).collect();
+        json!({"conflict_id": "cfl_1", "resource": {"type": "subscription", "id": ID},
+            "expected_version": named, "current_version": self.version(), "current": self.object,
+            "changes": changes, "attempted": attempted, "merge": merge})
+    }
+}
+
+/// A refusal in the server's own words.
+pub fn problem(status: u16, code: &str, extensions: Value) -> ResponseTemplate {
+    let action = match code {
+        "CONFLICT_VERSION_MISMATCH" => "reapply",
+        "TRY_AGAIN" | "RATE_LIMITED" | "INTERNAL" => "resend",
+        _ => "none",
+    };
+    let mut body = json!({"type": "/problems/test", "title": "A test", "status": status,
+        "detail": format!("this is {code}"), "code": code, "request_id": "req_1",
+        "retry": {"action": action, "after_ms": 1}});
+    if let (Value::Object(body), Value::Object(extensions)) = (&mut body, extensions) {
+        body.extend(extensions);
+    }
+    ResponseTemplate::new(status).set_body_raw(body.to_string(), "application/problem+json")
+}

@@ -1,0 +1,201 @@
+//! API keys: who may come in, as what, for how long, and that nobody else learns the key.
+
+use crate::harness::{ADMIN_KEY, Server, both_databases, eventually, id, postgres_only, unique};
+use jiff::{Timestamp, ToSpan};
+use serde_json::json;
+
+both_databases![
+    a_key_is_shown_once,
+    a_key_does_what_its_role_says_under_its_own_name,
+    a_revoked_key_stops_at_once,
+    an_expired_key_stops,
+    every_reason_for_a_401_gets_the_same_answer,
+    wrong_keys_to_make_are_refused,
+    keys_survive_a_restart,
+    no_key_is_ever_logged_stored_or_told,
+    on_behalf_of_is_recorded_and_bounded,
+];
+postgres_only![a_key_made_or_revoked_here_is_known_elsewhere];
+
+async fn a_key_is_shown_once(server: Server) {
+    let api = server.api();
+    let body = json!({"name": "deploy", "role": "agent"});
+    let made = api.post("/v1/api-keys", &body).await.ok(201);
+    let key = made["key"].as_str().unwrap();
+    assert!(key.starts_with("ifm_"), "a key can be told from other secrets");
+    assert!(key.len() >= 30, "at least 128 bits are in it");
+    assert!(id(&made).starts_with("key_"));
+    assert_eq!((&made["name"], &made["role"]), (&json!("deploy"), &json!("agent")));
+    let list = api.get("/v1/api-keys").await.is(200);
+    assert!(!list.text.contains(key), "it is never shown again");
+    let listed = list.body["items"].as_array().unwrap();
+    let listed = listed.iter().find(|item| item["id"] == made["id"]).unwrap();
+    assert_eq!((&listed["name"], &listed["role"]), (&json!("deploy"), &json!("agent")));
+    assert!(listed["key"].is_null());
+}
+
+async fn a_key_does_what_its_role_says_under_its_own_name(server: Server) {
+    let api = server.api();
+    let (agent, key) = api.make_named_key("agent").await;
+    let viewer = api.make_key("viewer").await;
+    let workspace = agent.make_workspace(json!({})).await;
+    assert_eq!(workspace["updated_by"], key["name"]);
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    assert_eq!(viewer.get(&path).await.ok(200), workspace);
+    let edit = viewer.patch(&path, &json!({"name": "x"})).if_match(1).await;
+    edit.problem(403, "FORBIDDEN");
+    agent.get("/v1/api-keys").await.problem(403, "FORBIDDEN");
+    agent.get("/v1/audit").await.problem(403, "FORBIDDEN");
+    assert_eq!(api.read("workspaces", &workspace).await, workspace);
+}
+
+async fn a_revoked_key_stops_at_once(server: Server) {
+    let api = server.api();
+    let (agent, key) = api.make_named_key("agent").await;
+    agent.get("/v1/plans").await.ok(200);
+    let answer = api.delete(&format!("/v1/api-keys/{}", id(&key))).await;
+    assert!((200..300).contains(&answer.status), "{}", answer.text);
+    agent.get("/v1/plans").await.problem(401, "UNAUTHENTICATED");
+    agent.post("/v1/workspaces", &json!({"name": "x"})).await.problem(401, "UNAUTHENTICATED");
+    let missing = format!("/v1/api-keys/key_{}", "0".repeat(32));
+    api.delete(&missing).await.problem(404, "NOT_FOUND");
+}
+
+async fn an_expired_key_stops(server: Server) {
+    let api = server.api();
+    let expires_at = (Timestamp::now() + 2.seconds()).to_string();
+    let body = json!({"name": "short", "role": "viewer", "expires_at": expires_at});
+    let made = api.post("/v1/api-keys", &body).await.ok(201);
+    let short = api.with_key(made["key"].as_str().unwrap());
+    let first = short.get("/v1/plans").await;
+    let end: Timestamp = expires_at.parse().unwrap();
+    assert!(first.status == 200 || Timestamp::now() > end, "{}", first.text);
+    eventually("the key is refused", async || {
+        let answer = short.get("/v1/plans").await;
+        (answer.status == 401).then(|| answer.problem(401, "UNAUTHENTICATED"))
+    })
+    .await;
+    assert!(Timestamp::now() >= end, "it worked until then");
+}
+
+async fn every_reason_for_a_401_gets_the_same_answer(server: Server) {
+    let api = server.api();
+    let (revoked, key) = api.make_named_key("agent").await;
+    api.delete(&format!("/v1/api-keys/{}", id(&key))).await;
+    let good = api.make_key("viewer").await.key().to_owned();
+    let (shorter, longer) = (&good[..good.len() - 1], format!("{good}x"));
+    let anonymous = api.without_key();
+    let get =
+        |authorization: &str| anonymous.get("/v1/plans").header("Authorization", authorization);
+    let answers = [
+        anonymous.get("/v1/plans").await,
+        revoked.get("/v1/plans").await,
+        get("Bearer nonsense").await,
+        get("Bearer ").await,
+        get(&format!("Bearer {shorter}")).await,
+        get(&format!("Bearer {longer}")).await,
+        get("Basic dXNlcjpwYXNz").await,
+        get(&good).await,
+    ];
+    let mut bodies = Vec::new();
+    for answer in answers {
+        let mut body = answer.problem(401, "UNAUTHENTICATED");
+        body["request_id"].take();
+        bodies.push(body);
+    }
+    for body in &bodies {
+        assert_eq!(body, &bodies[0], "nobody learns why");
+    }
+    api.with_key(&good).get("/v1/plans").await.ok(200);
+}
+
+async fn wrong_keys_to_make_are_refused(server: Server) {
+    let api = server.api();
+    for (body, field) in [
+        (json!({"name": "x", "role": "owner"}), "/role"),
+        (json!({"name": "", "role": "agent"}), "/name"),
+        (json!({"role": "agent"}), "/name"),
+        (json!({"name": "x"}), "/role"),
+        (json!({"name": "x", "role": "agent", "key": "mine"}), "/key"),
+        (
+            json!({"name": "x", "role": "agent", "expires_at": "2020-01-01T00:00:00Z"}),
+            "/expires_at",
+        ),
+    ] {
+        api.post("/v1/api-keys", &body).await.invalid(field);
+    }
+}
+
+async fn keys_survive_a_restart(mut server: Server) {
+    let (agent, _) = server.api().make_named_key("agent").await;
+    let (revoked, key) = server.api().make_named_key("agent").await;
+    server.api().delete(&format!("/v1/api-keys/{}", id(&key))).await;
+    server.kill9().await;
+    server.restart().await;
+    agent.at(server.url()).get("/v1/plans").await.ok(200);
+    revoked.at(server.url()).get("/v1/plans").await.problem(401, "UNAUTHENTICATED");
+    server.api().get("/v1/api-keys").await.ok(200);
+}
+
+async fn no_key_is_ever_logged_stored_or_told(mut server: Server) {
+    let api = server.api();
+    let (agent, _) = api.make_named_key("agent").await;
+    let (revoked, revoked_key) = api.make_named_key("agent").await;
+    api.delete(&format!("/v1/api-keys/{}", id(&revoked_key))).await;
+    let canary = "ifm_canary_0123456789_0123456789_canary";
+    let workspace = agent.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    agent.patch(&path, &json!({"name": "x", "version": 9})).key("k").await.conflict(409);
+    agent.patch(&path, &json!({"name": 1, "version": 1})).await.invalid("/name");
+    agent.call("PATCH", &path).body("application/json", "{".to_owned()).await.is(400);
+    revoked.get(&path).await.is(401);
+    api.with_key(canary).get(&path).await.is(401);
+    let mut told = String::new();
+    for path in ["/v1/audit", "/v1/api-keys", "/v1/events?after=0", "/metrics"] {
+        told += &api.get(path).await.is(200).text;
+    }
+    server.stop().await;
+    told += &server.log();
+    told += &server.stdout();
+    let stored = String::from_utf8_lossy(&server.database().stored_bytes()).into_owned();
+    assert!(stored.contains("Acme"), "the search looks at what is stored");
+    for secret in [ADMIN_KEY, agent.key(), revoked.key(), canary] {
+        assert!(!told.contains(secret), "a key was logged or told: {secret}");
+        assert!(!stored.contains(secret), "a key was stored: {secret}");
+    }
+    let secret_part = agent.key().rsplit('_').next().unwrap();
+    assert!(!told.contains(secret_part) && !stored.contains(secret_part));
+}
+
+async fn on_behalf_of_is_recorded_and_bounded(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    let send = |whom: &str, n: i64| {
+        let call = api.patch(&path, &json!({"name": unique("name")})).if_match(n);
+        call.header("X-On-Behalf-Of", whom)
+    };
+    send(&"d".repeat(200), 1).await.ok(200);
+    assert_eq!(api.history(&path).await[1]["by"]["on_behalf_of"], "d".repeat(200));
+    if send(&"d".repeat(201), 2).await.status == 200 {
+        let recorded = &api.history(&path).await[2]["by"]["on_behalf_of"];
+        assert!(recorded.as_str().is_none_or(|whom| whom.len() <= 200), "{recorded}");
+    }
+}
+
+async fn a_key_made_or_revoked_here_is_known_elsewhere(server: Server) {
+    let sibling = server.sibling().await;
+    let (agent, key) = server.api().make_named_key("agent").await;
+    let elsewhere = agent.at(sibling.url());
+    eventually("the new key works elsewhere", async || {
+        (elsewhere.get("/v1/plans").await.status == 200).then_some(())
+    })
+    .await;
+    server.api().delete(&format!("/v1/api-keys/{}", id(&key))).await;
+    let revoked = std::time::Instant::now();
+    eventually("the revoked key stops elsewhere", async || {
+        (elsewhere.get("/v1/plans").await.status == 401).then_some(())
+    })
+    .await;
+    assert!(revoked.elapsed().as_secs_f64() < 4.0, "it took {:?}", revoked.elapsed());
+}

@@ -1,0 +1,137 @@
+//! The subcommands an operator uses.
+
+use crate::harness::{
+    Api, Backend, Database, Finished, Server, Settings, block_on, both_databases, eventually,
+    find_key, id, run_to_end,
+};
+use serde_json::{Value, json};
+
+both_databases![
+    keys_are_made_listed_and_revoked_on_the_command_line,
+    a_key_of_the_command_line_can_expire,
+    migrating_twice_changes_nothing,
+    the_doctor_finds_a_healthy_database_healthy,
+    verify_accepts_what_the_api_wrote,
+    what_the_command_line_does_is_on_record,
+];
+
+async fn command(database: &Database, args: &[&str]) -> Finished {
+    run_to_end(database, args, &[("IFMATCH_DATABASE_URL", database.url())]).await
+}
+
+async fn keys_are_made_listed_and_revoked_on_the_command_line(server: Server) {
+    let database = server.database();
+    let args = ["keys", "create", "--name", "from-the-shell", "--role", "agent"];
+    let made = command(database, &args).await.succeeded();
+    let key = find_key(&made.stdout).unwrap_or_else(|| panic!("no key: {}", made.output()));
+    let api = server.api().with_key(&key);
+    let workspace = eventually("the running server knows the key", async || {
+        let answer = api.post("/v1/workspaces", &json!({"name": "x"})).await;
+        (answer.status == 201).then_some(answer.body)
+    })
+    .await;
+    assert_eq!(workspace["updated_by"], "from-the-shell");
+    api.get("/v1/api-keys").await.problem(403, "FORBIDDEN");
+
+    let listed = command(database, &["keys", "list"]).await.succeeded();
+    assert!(listed.stdout.contains("from-the-shell"), "{}", listed.stdout);
+    assert!(!listed.output().contains(&key), "a key is shown once");
+    let keys = server.api().list("/v1/api-keys").await;
+    let made = keys.iter().find(|key| key["name"] == "from-the-shell").unwrap();
+    assert!(listed.stdout.contains(id(made)), "{}", listed.stdout);
+    command(database, &["keys", "revoke", id(made)]).await.succeeded();
+    eventually("the running server refuses the key", async || {
+        (api.get("/v1/plans").await.status == 401).then_some(())
+    })
+    .await;
+    let unknown = format!("key_{}", "0".repeat(32));
+    command(database, &["keys", "revoke", &unknown]).await.refused_naming(&unknown);
+    let wrong = ["keys", "create", "--name", "x", "--role", "owner"];
+    command(database, &wrong).await.refused_naming("owner");
+}
+
+async fn a_key_of_the_command_line_can_expire(server: Server) {
+    let database = server.database();
+    let args = ["keys", "create", "--name", "short", "--role", "viewer", "--expires-in"];
+    command(database, &[&args[..], &["1h"]].concat()).await.succeeded();
+    let keys = server.api().list("/v1/api-keys").await;
+    let made = keys.iter().find(|key| key["name"] == "short").unwrap();
+    let expires: jiff::Timestamp = made["expires_at"].as_str().unwrap().parse().unwrap();
+    let left = expires.duration_since(jiff::Timestamp::now()).as_secs();
+    assert!((3_400..=3_600).contains(&left), "{left} seconds are left");
+    command(database, &[&args[..], &["soon"]].concat()).await.refused_naming("soon");
+}
+
+async fn migrating_twice_changes_nothing(mut server: Server) {
+    let fresh = Database::create(server.database().backend());
+    command(&fresh, &["migrate"]).await.succeeded();
+    command(&fresh, &["migrate"]).await.succeeded();
+    let workspace = server.api().make_workspace(json!({})).await;
+    server.stop().await;
+    command(server.database(), &["migrate"]).await.succeeded();
+    server.restart().await;
+    assert_eq!(server.api().read("workspaces", &workspace).await, workspace);
+}
+
+async fn the_doctor_finds_a_healthy_database_healthy(server: Server) {
+    let said = command(server.database(), &["doctor"]).await.succeeded().output().to_lowercase();
+    for checked in ["database", "migration", "clock"] {
+        assert!(said.contains(checked), "{checked} is not in {said}");
+    }
+}
+
+async fn verify_accepts_what_the_api_wrote(server: Server) {
+    let api = server.api();
+    let invoice = api.make_open_invoice(json!({})).await;
+    api.pay(&invoice, 400).await.ok(201);
+    let subscription = api.make_subscription(json!({})).await;
+    api.change("subscriptions", &subscription, json!({"status": "canceled"})).await;
+    let workspace = api.make_workspace(json!({})).await;
+    api.delete(&format!("/v1/workspaces/{}", id(&workspace))).if_match(1).await.ok(200);
+    command(server.database(), &["verify"]).await.succeeded();
+}
+
+async fn what_the_command_line_does_is_on_record(server: Server) {
+    let args = ["keys", "create", "--name", "recorded", "--role", "viewer"];
+    command(server.database(), &args).await.succeeded();
+    let records = server.api().list("/v1/audit").await;
+    let recorded = |record: &Value| record.to_string().contains("recorded");
+    assert!(records.iter().any(recorded), "{records:?}");
+}
+
+#[test]
+fn the_openapi_command_prints_what_the_server_serves() {
+    block_on(async {
+        let database = Database::create(Backend::Sqlite);
+        let printed = command(&database, &["openapi"]).await.succeeded();
+        let printed: Value = serde_json::from_str(&printed.stdout).expect("it is JSON");
+        let server = Server::start(database.into()).await;
+        let served = server.api().without_key().get("/openapi.json").await.ok(200);
+        assert_eq!(printed, served);
+    });
+}
+
+#[test]
+fn the_doctor_names_what_is_wrong() {
+    block_on(async {
+        let database = Database::create(Backend::Sqlite);
+        let away = [("IFMATCH_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")];
+        run_to_end(&database, &["doctor"], &away).await.refused_naming("database");
+    });
+}
+
+#[test]
+fn a_key_made_before_the_first_start_is_the_only_one() {
+    block_on(async {
+        let database = Database::create(Backend::Sqlite);
+        command(&database, &["migrate"]).await.succeeded();
+        let args = ["keys", "create", "--name", "first", "--role", "admin"];
+        let made = command(&database, &args).await.succeeded();
+        let key = find_key(&made.stdout).expect("it is printed");
+        let settings = Settings::without("IFMATCH_ADMIN_KEY");
+        let server = Server::start_with(database.into(), settings).await;
+        let api = Api::new(server.url(), Some(&key));
+        assert_eq!(api.list("/v1/api-keys").await.len(), 1);
+        assert!(find_key(&format!("{}{}", server.stdout(), server.log())).is_none());
+    });
+}

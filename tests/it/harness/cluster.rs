@@ -1,0 +1,254 @@
+//! PostgreSQL clusters that the tests make themselves, with `initdb` in a temporary directory.
+//!
+//! Each runs under a small shell that stops it and removes its files when this process lets go of
+//! a pipe, which also happens when the process panics or is killed. PostgreSQL refuses to run as
+//! root; the shell then runs as the user `postgres`, else as `nobody`.
+
+use std::{
+    env, fs,
+    io::Write,
+    net::TcpListener,
+    os::unix::{fs::chown, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Output, Stdio},
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, Instant},
+};
+
+const HOW_TO_INSTALL: &str =
+    "PostgreSQL's initdb and postgres were not found: apt-get install postgresql, or run tests/run";
+
+const KEEPER: &str = r#"
+trap '' INT TERM
+"$1/postgres" -D "$2/data" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+    -c max_connections=200 -c timezone=UTC >>"$2/log" 2>&1 </dev/null &
+postgres=$!
+read -r last_wish
+kill -QUIT $postgres
+wait $postgres
+[ "$last_wish" = keep ] || rm -rf "$2"
+"#;
+
+/// A PostgreSQL cluster on a free port of this machine.
+pub struct Cluster {
+    bin: PathBuf,
+    dir: PathBuf,
+    port: u16,
+    user: Option<(u32, u32)>,
+    keeper: Mutex<Option<(Child, ChildStdin)>>,
+}
+
+impl Cluster {
+    /// The cluster that the tests of this process share.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: OnceLock<Arc<Cluster>> = OnceLock::new();
+        SHARED.get_or_init(Self::create).clone()
+    }
+
+    /// A cluster for one test, which may stop it.
+    pub fn create() -> Arc<Self> {
+        let bin = find_binaries().expect(HOW_TO_INSTALL);
+        let user = rustix::process::getuid().is_root().then(unprivileged_user);
+        let dir = tempfile::Builder::new()
+            .prefix("ifmatch-postgres-")
+            .tempdir()
+            .expect("a directory can be made")
+            .keep();
+        if let Some((uid, gid)) = user {
+            chown(&dir, Some(uid), Some(gid)).expect("root can give a directory away");
+        }
+        // Another program may take the port before PostgreSQL does; then the next one is tried.
+        let mut cluster = Self { bin, dir, port: 0, user, keeper: Mutex::new(None) };
+        cluster.init();
+        for _ in 0..5 {
+            cluster.port = free_port();
+            if cluster.try_start() {
+                return Arc::new(cluster);
+            }
+        }
+        panic!("PostgreSQL does not start: {}", cluster.log());
+    }
+
+    /// What `--database-url` takes for one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs one statement.
+    pub fn execute(&self, database: &str, sql: &str) {
+        let output = self.psql(database, sql);
+        assert!(
+            output.status.success(),
+            "{sql}: {}{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.log()
+        );
+    }
+
+    /// Runs one statement if it can be run.
+    pub fn try_execute(&self, database: &str, sql: &str) {
+        self.psql(database, sql);
+    }
+
+    /// A dump of one database, as text.
+    pub fn dump(&self, database: &str) -> Vec<u8> {
+        let output = self.client("pg_dump").arg(self.url(database)).output();
+        let output = output.expect("pg_dump can be run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Takes the database away as a crash does: every connection ends at once.
+    pub fn crash(&self) {
+        let keeper = self.keeper.lock().unwrap().take();
+        let (mut child, mut pipe) = keeper.expect("the cluster is running");
+        pipe.write_all(b"keep\n").expect("the keeper listens");
+        drop(pipe);
+        child.wait().expect("the keeper ends");
+    }
+
+    /// Brings it back on the same port.
+    pub fn start(&self) {
+        assert!(self.try_start(), "PostgreSQL does not start again: {}", self.log());
+    }
+
+    fn init(&self) {
+        let output = self
+            .client("initdb")
+            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"])
+            .args(["--no-sync", "-D"])
+            .arg(self.dir.join("data"))
+            .output()
+            .expect("initdb can be run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn try_start(&self) -> bool {
+        let mut command = self.as_user(Command::new("sh"));
+        command.args(["-c", KEEPER, "keeper"]).arg(&self.bin).arg(&self.dir);
+        command.arg(self.port.to_string()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("sh can be run");
+        let mut pipe = child.stdin.take().expect("stdin is a pipe");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let data = self.dir.join("data");
+        while Instant::now() < deadline {
+            if self.psql("postgres", "SELECT 1").status.success()
+                && data.join("postmaster.pid").exists()
+            {
+                *self.keeper.lock().unwrap() = Some((child, pipe));
+                return true;
+            }
+            if self.log().contains("could not create any TCP/IP sockets") {
+                break;
+            }
+        }
+        let _ = pipe.write_all(b"keep\n");
+        drop(pipe);
+        let _ = child.wait();
+        let _ = fs::rename(self.dir.join("log"), self.dir.join("log.previous"));
+        false
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Output {
+        self.client("psql")
+            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", sql])
+            .arg(self.url(database))
+            .output()
+            .expect("psql can be run")
+    }
+
+    fn client(&self, program: &str) -> Command {
+        let beside = self.bin.join(program);
+        let program = if beside.is_file() { beside } else { program.into() };
+        self.as_user(Command::new(program))
+    }
+
+    fn as_user(&self, mut command: Command) -> Command {
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        command.env("LC_ALL", "C").current_dir(&self.dir).stdin(Stdio::null());
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let keeper = self.keeper.lock().ok().and_then(|mut keeper| keeper.take());
+        match keeper {
+            Some((mut child, pipe)) => {
+                drop(pipe);
+                let _ = child.wait();
+            }
+            None => {
+                let _ = fs::remove_dir_all(&self.dir);
+            }
+        }
+    }
+}
+
+/// The directory that holds `initdb` and `postgres`: of PATH, of `pg_config`, or Debian's newest.
+fn find_binaries() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let configured = Command::new("pg_config").arg("--bindir").output().ok();
+    let configured = configured.map(|output| String::from_utf8_lossy(&output.stdout).trim().into());
+    let mut packaged: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    packaged.sort_by_key(|bin| {
+        let version = bin.parent().and_then(Path::file_name).map(|name| name.to_string_lossy());
+        version.and_then(|version| version.parse::<u32>().ok())
+    });
+    env::split_paths(&path)
+        .filter_map(|dir| dir.join("initdb").canonicalize().ok()?.parent().map(Path::to_owned))
+        .chain(configured)
+        .chain(packaged.into_iter().rev())
+        .find(|dir: &PathBuf| dir.join("initdb").is_file() && dir.join("postgres").is_file())
+}
+
+/// The user whom root starts PostgreSQL as.
+fn unprivileged_user() -> (u32, u32) {
+    let passwd = fs::read_to_string("/etc/passwd").expect("there is a list of users");
+    let find = |wanted: &str| {
+        passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            let (uid, gid) = (fields.nth(1)?, fields.next()?);
+            (name == wanted).then_some((uid.parse().ok()?, gid.parse().ok()?))
+        })
+    };
+    find("postgres").or_else(|| find("nobody")).expect("there is a user without privileges")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it has an address").port()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_crashed_comes_back_with_what_was_committed() {
+        let cluster = Cluster::create();
+        cluster.execute("postgres", "CREATE TABLE kept AS SELECT 1");
+        cluster.crash();
+        assert!(!cluster.psql("postgres", "SELECT * FROM kept").status.success());
+        cluster.start();
+        cluster.execute("postgres", "SELECT * FROM kept");
+        let dir = cluster.dir.clone();
+        drop(cluster);
+        assert!(!dir.exists(), "its files are removed with it");
+    }
+}

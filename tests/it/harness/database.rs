@@ -1,0 +1,80 @@
+//! A database of its own for every scenario.
+
+use super::{Cluster, unique};
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+
+/// Which database a scenario runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+/// A fresh database, and a directory for the servers on it.
+pub struct Database {
+    url: String,
+    name: String,
+    dir: TempDir,
+    cluster: Option<Arc<Cluster>>,
+}
+
+impl Database {
+    /// An empty database; on PostgreSQL, in the cluster that all tests share.
+    pub fn create(backend: Backend) -> Self {
+        match backend {
+            Backend::Sqlite => {
+                let dir = fresh_dir();
+                let url = format!("sqlite://{}", dir.path().join("test.db").display());
+                Self { url, name: "test.db".to_owned(), dir, cluster: None }
+            }
+            Backend::Postgres => Self::create_in(Cluster::shared()),
+        }
+    }
+
+    /// An empty database in a given cluster.
+    pub fn create_in(cluster: Arc<Cluster>) -> Self {
+        let name = unique("test");
+        cluster.execute("postgres", &format!("CREATE DATABASE {name}"));
+        Self { url: cluster.url(&name), name, dir: fresh_dir(), cluster: Some(cluster) }
+    }
+
+    /// What `--database-url` takes.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where its servers run and log, and where the SQLite file is.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn backend(&self) -> Backend {
+        if self.cluster.is_some() { Backend::Postgres } else { Backend::Sqlite }
+    }
+
+    /// Every byte that is stored, as far as a reader of the disk or of a dump would see it.
+    pub fn stored_bytes(&self) -> Vec<u8> {
+        match &self.cluster {
+            Some(cluster) => cluster.dump(&self.name),
+            None => std::fs::read_dir(self.dir())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.to_string_lossy().contains("test.db"))
+                .flat_map(|path| std::fs::read(path).unwrap())
+                .collect(),
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.try_execute("postgres", &format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        }
+    }
+}
+
+fn fresh_dir() -> TempDir {
+    tempfile::Builder::new().prefix("ifmatch-").tempdir().expect("a directory can be made")
+}

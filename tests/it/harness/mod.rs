@@ -1,0 +1,25 @@
+//! What every scenario stands on: a database, the server's own binary, a client, and faults.
+
+mod answer;
+mod api;
+mod cluster;
+mod database;
+mod fixtures;
+mod process;
+pub mod proxy;
+mod scenario;
+mod server;
+mod sse;
+mod wait;
+
+pub use answer::Answer;
+pub use api::{Api, Call};
+pub use cluster::Cluster;
+pub use database::{Backend, Database};
+pub use fixtures::{id, unique, version, with};
+pub use process::{Finished, find_key, run_to_end};
+pub use scenario::{block_on, run};
+pub(crate) use scenario::{both_databases, postgres_only};
+pub use server::{ADMIN_KEY, Server, Settings};
+pub use sse::EventStream;
+pub use wait::{eventually, together};

@@ -1,0 +1,110 @@
+//! The server's binary as a program: where it is, and how to run it to its end.
+
+use super::Database;
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// How long a command that should end may take.
+const COMMAND_MAX: Duration = Duration::from_secs(60);
+
+/// A program that ended.
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Everything it said.
+    pub fn output(&self) -> String {
+        format!("{}\n{}", self.stdout, self.stderr)
+    }
+
+    /// The program did its work.
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "should exit with 0: {}", self.output());
+        self
+    }
+
+    /// The program refused, and said why.
+    #[track_caller]
+    pub fn refused_naming(self, setting: &str) -> Self {
+        assert_ne!(self.code, Some(0), "should not exit with 0: {}", self.output());
+        let said = self.stderr.to_lowercase();
+        assert!(said.contains(&setting.to_lowercase()), "should name {setting}: {}", self.stderr);
+        self
+    }
+}
+
+/// The server's binary: `IFMATCH_TEST_SERVER`, else the one built beside this test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = env::var_os("IFMATCH_TEST_SERVER") {
+        return path.into();
+    }
+    let test = env::current_exe().expect("the test knows its own path");
+    let beside = test.parent().and_then(|deps| deps.parent()).map(|dir| dir.join("ifmatch-server"));
+    match beside {
+        Some(path) if path.is_file() => path,
+        _ => panic!(
+            "no ifmatch-server beside {}: build it first (cargo build -p ifmatch-server), or run tests/run",
+            test.display()
+        ),
+    }
+}
+
+/// The binary in the database's directory, with none of this process's own settings.
+pub fn command(database: &Database) -> Command {
+    let mut command = Command::new(binary());
+    command.current_dir(database.dir()).stdin(Stdio::null());
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("IFMATCH_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs the binary with exactly these arguments and variables, until it ends.
+pub async fn run_to_end(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Finished {
+    let stdout = database.dir().join(super::unique("stdout"));
+    let stderr = database.dir().join(super::unique("stderr"));
+    let mut child = command(database)
+        .args(args)
+        .envs(env.iter().copied())
+        .stdout(fs::File::create(&stdout).expect("a file can be made"))
+        .stderr(fs::File::create(&stderr).expect("a file can be made"))
+        .spawn()
+        .expect("the server's binary can be started");
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    let deadline = tokio::time::Instant::now() + COMMAND_MAX;
+    let status = loop {
+        ticks.tick().await;
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            break status;
+        }
+        if tokio::time::Instant::now() > deadline {
+            child.kill().and_then(|()| child.wait()).expect("a child can be killed");
+            panic!(
+                "{args:?} should have ended by itself: {}",
+                fs::read_to_string(&stderr).unwrap()
+            );
+        }
+    };
+    Finished {
+        code: status.code(),
+        stdout: fs::read_to_string(stdout).unwrap(),
+        stderr: fs::read_to_string(stderr).unwrap(),
+    }
+}
+
+/// The first API key that a text shows.
+pub fn find_key(text: &str) -> Option<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
+        .find(|word| word.starts_with("ifm_"))
+        .map(str::to_owned)
+}

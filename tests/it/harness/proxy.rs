@@ -1,0 +1,206 @@
+//! A proxy that does to requests and answers what networks do, one scripted fault per request.
+//!
+//! It speaks just enough HTTP/1.1: one request per connection, bodies with a Content-Length.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+};
+
+/// What happens to one request.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Nothing.
+    Pass,
+    /// It is delivered, and the answer is lost.
+    LoseAnswer,
+    /// It is never delivered, and the connection ends.
+    LoseRequest,
+    /// It is delivered, and the answer comes late.
+    DelayAnswer(Duration),
+    /// It is delivered twice; the answer is the second one's.
+    Duplicate,
+    /// It is never delivered, and the proxy answers by itself, without any of our headers.
+    Answer { status: u16, body: &'static str },
+    /// It is delivered, and the answer's ETag comes back weak.
+    WeakenEtag,
+}
+
+/// A request as the proxy saw it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: String,
+    pub path: String,
+    head: String,
+    pub body: String,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+}
+
+#[derive(Default)]
+struct Script {
+    /// Each fault waits for the next request of its method.
+    faults: VecDeque<(&'static str, Fault)>,
+    seen: Vec<Seen>,
+}
+
+/// A proxy before one server; ends when dropped.
+pub struct Proxy {
+    url: String,
+    upstream: Arc<Mutex<String>>,
+    script: Arc<Mutex<Script>>,
+    accepting: AbortHandle,
+}
+
+impl Proxy {
+    /// A proxy before the server at `http://host:port`, which passes everything at first.
+    pub async fn before(server_url: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it has an address"));
+        let script = Arc::new(Mutex::new(Script::default()));
+        let upstream = Arc::new(Mutex::new(host(server_url)));
+        let (shared, target) = (script.clone(), upstream.clone());
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (shared, target) = (shared.clone(), target.lock().unwrap().clone());
+                tokio::spawn(async move { handle(client, &target, &shared).await });
+            }
+        });
+        Self { url, upstream, script, accepting: accepting.abort_handle() }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends later requests to another server.
+    pub fn point_to(&self, server_url: &str) {
+        *self.upstream.lock().unwrap() = host(server_url);
+    }
+
+    /// Does `fault` to the next request of this method that no earlier fault waits for.
+    pub fn next(&self, method: &'static str, fault: Fault) -> &Self {
+        self.script.lock().unwrap().faults.push_back((method, fault));
+        self
+    }
+
+    /// Every request so far that has this method, in the order of arrival.
+    pub fn seen(&self, method: &str) -> Vec<Seen> {
+        let script = self.script.lock().unwrap();
+        script.seen.iter().filter(|seen| seen.method == method).cloned().collect()
+    }
+
+    /// Forgets the faults that have not happened.
+    pub fn heal(&self) {
+        self.script.lock().unwrap().faults.clear();
+    }
+
+    /// How many scripted faults have not happened.
+    pub fn faults_left(&self) -> usize {
+        self.script.lock().unwrap().faults.len()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+fn host(url: &str) -> String {
+    url.trim_start_matches("http://").trim_end_matches('/').to_owned()
+}
+
+async fn handle(mut client: TcpStream, upstream: &str, script: &Mutex<Script>) -> io::Result<()> {
+    let Some(seen) = read_request(&mut client).await? else { return Ok(()) };
+    let fault = {
+        let mut script = script.lock().unwrap();
+        script.seen.push(seen.clone());
+        let due = script.faults.iter().position(|(method, _)| *method == seen.method);
+        due.and_then(|due| script.faults.remove(due)).map_or(Fault::Pass, |(_, fault)| fault)
+    };
+    let answer = match fault {
+        Fault::LoseRequest => return Ok(()),
+        Fault::LoseAnswer => {
+            deliver(&seen, upstream).await?;
+            return Ok(());
+        }
+        Fault::Answer { status, body } => format!(
+            "HTTP/1.1 {status} Proxy\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes(),
+        Fault::Pass => deliver(&seen, upstream).await?,
+        Fault::Duplicate => {
+            deliver(&seen, upstream).await?;
+            deliver(&seen, upstream).await?
+        }
+        Fault::DelayAnswer(delay) => {
+            let answer = deliver(&seen, upstream).await?;
+            tokio::time::sleep(delay).await;
+            answer
+        }
+        Fault::WeakenEtag => {
+            let answer = deliver(&seen, upstream).await?;
+            let text = String::from_utf8_lossy(&answer);
+            text.replacen("etag: \"", "etag: W/\"", 1)
+                .replacen("ETag: \"", "ETag: W/\"", 1)
+                .into_bytes()
+        }
+    };
+    client.write_all(&answer).await?;
+    client.shutdown().await
+}
+
+/// Sends a request over a connection of its own and reads the answer to its end.
+async fn deliver(seen: &Seen, upstream: &str) -> io::Result<Vec<u8>> {
+    let mut server = TcpStream::connect(upstream).await?;
+    let lines = seen.head.lines().filter(|line| {
+        let name = line.split(':').next().unwrap_or_default();
+        !name.eq_ignore_ascii_case("connection") && !line.is_empty()
+    });
+    let head: String = lines.map(|line| format!("{line}\r\n")).collect();
+    let request = format!("{head}Connection: close\r\n\r\n{}", seen.body);
+    server.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+async fn read_request(client: &mut TcpStream) -> io::Result<Option<Seen>> {
+    let mut received = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&received);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let mut words = head.split(' ');
+            let mut seen = Seen {
+                method: words.next().unwrap_or_default().to_owned(),
+                path: words.next().unwrap_or_default().to_owned(),
+                head: head.to_owned(),
+                body: String::new(),
+            };
+            let length = seen.header("Content-Length").and_then(|length| length.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                seen.body = body.to_owned();
+                return Ok(Some(seen));
+            }
+        }
+        if client.read_buf(&mut received).await? == 0 {
+            return Ok(None);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Runs a scenario as a test: on a fresh database, with a fresh server, inside a runtime.
+
+use super::{Backend, Database, Server};
+use std::{sync::Arc, time::Duration};
+
+/// A scenario that takes longer hangs; the tests that kill servers many times stay below it too.
+const SCENARIO_MAX: Duration = Duration::from_mins(15);
+
+/// Runs `scenario` against a server of its own on a database of its own.
+pub fn run<F>(backend: Backend, scenario: impl FnOnce(Server) -> F)
+where
+    F: Future<Output = ()>,
+{
+    block_on(async {
+        let server = Server::start(Arc::new(Database::create(backend))).await;
+        scenario(server).await;
+    });
+}
+
+/// Runs a future to its end on a runtime of its own.
+pub fn block_on(scenario: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built")
+        .block_on(async {
+            tokio::time::timeout(SCENARIO_MAX, scenario)
+                .await
+                .expect("the scenario ends in reasonable time");
+        });
+}
+
+/// Makes two tests, `name::sqlite` and `name::postgres`, of each `async fn name(server: Server)`.
+macro_rules! both_databases {
+    ($($name:ident),* $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn sqlite() {
+                    $crate::harness::run($crate::harness::Backend::Sqlite, super::$name);
+                }
+
+                #[test]
+                fn postgres() {
+                    $crate::harness::run($crate::harness::Backend::Postgres, super::$name);
+                }
+            }
+        )*
+    };
+}
+
+/// Makes the test `name::postgres` of each scenario that needs several server processes.
+macro_rules! postgres_only {
+    ($($name:ident),* $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn postgres() {
+                    $crate::harness::run($crate::harness::Backend::Postgres, super::$name);
+                }
+            }
+        )*
+    };
+}
+
+pub(crate) use {both_databases, postgres_only};

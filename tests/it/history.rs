@@ -1,0 +1,126 @@
+//! History, old versions and the audit log.
+
+use crate::harness::{Server, both_databases, id, version};
+use serde_json::json;
+
+both_databases![
+    every_change_is_in_the_history_with_its_author,
+    the_history_of_a_deleted_object_stays_readable,
+    every_version_can_be_read_as_it_was,
+    a_long_history_is_read_page_by_page,
+    undoing_a_change_is_a_change,
+    the_audit_log_can_be_filtered,
+];
+
+async fn every_change_is_in_the_history_with_its_author(server: Server) {
+    let api = server.api();
+    let (agent, key) = api.make_named_key("agent").await;
+    let subscription = api.make_subscription(json!({"notes": "old"})).await;
+    let path = format!("/v1/subscriptions/{}", id(&subscription));
+    let edit = json!({"notes": "new", "metadata": {"team": "a"}, "version": 1});
+    let answer = agent.patch(&path, &edit).header("X-On-Behalf-Of", "dana").await.is(200);
+
+    let history = api.history(&path).await;
+    assert_eq!(history.len(), 2, "{history:?}");
+    let [created, updated] = &history[..] else { unreachable!() };
+    assert_eq!((version(created), &created["kind"]), (1, &json!("created")));
+    assert_eq!((version(updated), &updated["kind"]), (2, &json!("updated")));
+    assert_eq!(created["at"], subscription["created_at"]);
+    assert_eq!(updated["at"], answer.body["updated_at"]);
+    let by = json!({"actor": key["name"], "on_behalf_of": "dana", "source": "api",
+        "forced": false});
+    assert_eq!(updated["by"], by);
+    assert_eq!(updated["request_id"].as_str(), answer.header("X-Request-Id"));
+    let mut changes = updated["changes"].as_array().unwrap().clone();
+    changes.sort_by_key(|change| change["path"].to_string());
+    let expected = [
+        json!({"path": "/metadata/team", "from": null, "to": "a"}),
+        json!({"path": "/notes", "from": "old", "to": "new"}),
+    ];
+    assert_eq!(changes, expected);
+    assert_eq!(answer.body["updated_by"], key["name"]);
+}
+
+async fn the_history_of_a_deleted_object_stays_readable(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    api.patch(&path, &json!({"name": "x"})).if_match(1).await.ok(200);
+    let tombstone = api.delete(&path).if_match(2).await.ok(200);
+    let history = api.history(&path).await;
+    assert_eq!(history.iter().map(version).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(history[2]["kind"], "deleted");
+    assert_eq!(history[2]["at"], tombstone["deleted_at"]);
+}
+
+async fn every_version_can_be_read_as_it_was(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({"metadata": {"a": "1"}})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    let second = api.patch(&path, &json!({"name": "two"})).if_match(1).await.ok(200);
+    let third = api.patch(&path, &json!({"metadata": {"a": null}})).if_match(2).await.ok(200);
+    for (n, was) in [(1, workspace), (2, second), (3, third)] {
+        assert_eq!(api.get(&format!("{path}/versions/{n}")).await.ok(200), was);
+    }
+    for never in [0, 4, 9_999_999] {
+        api.get(&format!("{path}/versions/{never}")).await.problem(404, "NOT_FOUND");
+    }
+}
+
+async fn a_long_history_is_read_page_by_page(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    for n in 1..12 {
+        api.patch(&path, &json!({"name": format!("name {n}")})).if_match(n).await.ok(200);
+    }
+    let mut seen = Vec::new();
+    let mut next = format!("{path}/history?limit=5");
+    loop {
+        let page = api.get(&next).await.ok(200);
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 5, "{page}");
+        seen.extend(items.iter().map(version));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        next = format!("{path}/history?limit=5&cursor={cursor}");
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=12).collect::<Vec<_>>());
+}
+
+async fn undoing_a_change_is_a_change(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    api.patch(&path, &json!({"name": "x"})).if_match(1).await.ok(200);
+    let back = api.patch(&path, &json!({"name": "Acme"})).if_match(2).await.ok(200);
+    assert_eq!(version(&back), 3);
+    let changes = &api.history(&path).await[2]["changes"];
+    assert_eq!(changes, &json!([{"path": "/name", "from": "x", "to": "Acme"}]));
+}
+
+async fn the_audit_log_can_be_filtered(server: Server) {
+    let api = server.api();
+    let (first, first_key) = api.make_named_key("admin").await;
+    let (second, second_key) = api.make_named_key("admin").await;
+    let workspace = api.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}?force=true", id(&workspace));
+    for (n, admin) in [(1, &first), (2, &second), (3, &second)] {
+        let body = json!({"name": format!("name {n}")});
+        admin.patch(&path, &body).header("X-Force-Reason", "test").await.ok(200);
+    }
+    let name = |key: &serde_json::Value| key["name"].as_str().unwrap().to_owned();
+    let by_first = format!("/v1/audit?type=forced_write&actor={}", name(&first_key));
+    let by_second = format!("/v1/audit?type=forced_write&actor={}", name(&second_key));
+    assert_eq!(api.list(&by_first).await.len(), 1);
+    let records = api.list(&by_second).await;
+    assert_eq!(records.len(), 2);
+    let mut times: Vec<_> = records.iter().map(|r| r["at"].as_str().unwrap()).collect();
+    times.sort_unstable();
+    let since = api.list(&format!("/v1/audit?type=forced_write&since={}", times[0])).await;
+    assert!(since.iter().any(|record| record["at"] == times[1]), "{since:?}");
+    assert!(since.iter().all(|record| record["actor"] == second_key["name"]), "{since:?}");
+    let keys = api.list("/v1/audit").await;
+    let about_key = |record: &&serde_json::Value| record.to_string().contains(id(&first_key));
+    assert!(keys.iter().any(|record| about_key(&record)), "key changes are on record: {keys:?}");
+}

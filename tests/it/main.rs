@@ -1,0 +1,39 @@
+//! Ifmatch as its clients see it: the server's own binary, real HTTP, both databases.
+//!
+//! A test's name is a sentence that the contract makes true. `name::sqlite` and `name::postgres`
+//! are the same scenario; run one with `cargo test --test it name::sqlite`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop there and say so"
+)]
+
+mod harness;
+
+mod api_keys;
+mod billing;
+mod collections;
+mod commands;
+mod concurrency;
+mod conflicts;
+mod crashes;
+mod documents;
+mod events;
+mod force;
+mod history;
+mod idempotency;
+mod invoices;
+mod merging;
+mod overwrites;
+mod payments;
+mod plans;
+mod preconditions;
+mod process;
+mod rate_limit;
+mod requests;
+mod sdk;
+mod sdk_faults;
+mod subscriptions;
+mod surface;
+mod transactions;

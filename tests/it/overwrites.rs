@@ -1,0 +1,74 @@
+//! A refused caller who sends the same body at the current version is let through, visibly.
+
+use crate::harness::{Api, Server, both_databases, id, version};
+use serde_json::{Value, json};
+
+both_databases![
+    the_same_body_at_the_current_version_says_what_it_replaced,
+    another_body_or_another_caller_replaces_nothing_unseen,
+    paths_that_nobody_else_changed_are_not_listed,
+    a_metric_counts_what_was_overwritten,
+];
+
+/// A subscription at version 2 whose notes somebody changed, after `loser` was refused an edit.
+async fn refused(server: &Server, loser: &Api, edit: &Value) -> String {
+    let api = server.api();
+    let subscription = api.make_subscription(json!({"notes": "old"})).await;
+    let path = format!("/v1/subscriptions/{}", id(&subscription));
+    api.patch(&path, &json!({"notes": "theirs"})).if_match(1).await.ok(200);
+    loser.patch(&path, edit).if_match(1).await.conflict(412);
+    path
+}
+
+async fn the_same_body_at_the_current_version_says_what_it_replaced(server: Server) {
+    let agent = server.api().make_key("agent").await;
+    let path = refused(&server, &agent, &json!({"notes": "mine"})).await;
+    let again = agent.patch(&path, &json!({"notes": "mine", "version": 2})).await.is(200);
+    assert_eq!(again.header("X-Overwrote"), Some("/notes"));
+    assert_eq!((version(&again.body), &again.body["notes"]), (3, &json!("mine")));
+    let history = server.api().history(&path).await;
+    assert_eq!(history[2]["overwrote"], json!(["/notes"]));
+    assert!(history[1]["overwrote"].is_null());
+
+    let later = agent.patch(&path, &json!({"notes": "later", "version": 3})).await.is(200);
+    assert_eq!(later.header("X-Overwrote"), None);
+}
+
+async fn another_body_or_another_caller_replaces_nothing_unseen(server: Server) {
+    let agent = server.api().make_key("agent").await;
+    let path = refused(&server, &agent, &json!({"notes": "mine"})).await;
+    let other = agent.patch(&path, &json!({"notes": "theirs and mine", "version": 2})).await;
+    assert_eq!(other.is(200).header("X-Overwrote"), None);
+
+    let path = refused(&server, &agent, &json!({"notes": "mine"})).await;
+    let admin = server.api().patch(&path, &json!({"notes": "mine", "version": 2})).await;
+    assert_eq!(admin.is(200).header("X-Overwrote"), None);
+
+    let path = refused(&server, &agent, &json!({"notes": "mine"})).await;
+    let behalf = agent.patch(&path, &json!({"notes": "mine", "version": 2}));
+    let behalf = behalf.header("X-On-Behalf-Of", "somebody else").await;
+    assert_eq!(behalf.is(200).header("X-Overwrote"), None);
+}
+
+async fn paths_that_nobody_else_changed_are_not_listed(server: Server) {
+    let agent = server.api().make_key("agent").await;
+    let path = refused(&server, &agent, &json!({"quantity": 9})).await;
+    let again = agent.patch(&path, &json!({"quantity": 9, "version": 2})).await.is(200);
+    assert_eq!(again.header("X-Overwrote"), None);
+
+    let edit = json!({"quantity": 9, "notes": "mine"});
+    let path = refused(&server, &agent, &edit).await;
+    let again = agent.patch(&path, &edit).if_match(2).await.is(200);
+    assert_eq!(again.header("X-Overwrote"), Some("/notes"));
+}
+
+async fn a_metric_counts_what_was_overwritten(server: Server) {
+    let agent = server.api().make_key("agent").await;
+    let path = refused(&server, &agent, &json!({"notes": "mine"})).await;
+    agent.patch(&path, &json!({"notes": "mine", "version": 2})).await.ok(200);
+    let metrics = server.api().without_key().get("/metrics").await.is(200).text;
+    let counted = metrics.lines().any(|line| {
+        !line.starts_with('#') && line.contains("subscription") && line.contains("/notes")
+    });
+    assert!(counted, "nothing counts the type and the path: {metrics}");
+}

@@ -1,0 +1,201 @@
+//! The process: its start-up line, its settings and where they come from, its log.
+
+use crate::harness::{
+    ADMIN_KEY, Api, Backend, Database, Finished, Server, Settings, block_on, both_databases,
+    find_key, id, run_to_end,
+};
+use serde_json::{Value, json};
+use std::{fs, sync::Arc};
+
+both_databases![
+    the_start_up_line_says_where_it_listens,
+    the_log_is_one_json_object_a_line,
+    the_admin_key_stays_the_same_across_starts,
+    the_first_start_without_keys_makes_an_admin_key_and_prints_it_once,
+    health_needs_no_key,
+];
+
+async fn the_start_up_line_says_where_it_listens(server: Server) {
+    let lines: Vec<_> = server.stdout().lines().map(str::to_owned).collect();
+    assert_eq!(lines, [format!("listening on {}", server.url())]);
+    let port = server.url().rsplit(':').next().unwrap();
+    assert_ne!(port, "0");
+    server.api().without_key().get("/healthz").await.ok(200);
+}
+
+async fn the_log_is_one_json_object_a_line(mut server: Server) {
+    let api = server.api();
+    api.get("/v1/plans").header("X-Request-Id", "find-me-in-the-log").await.ok(200);
+    server.stop().await;
+    let log = server.log();
+    assert!(!log.is_empty());
+    for line in log.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        assert!(entry.is_object(), "{line}");
+    }
+}
+
+async fn the_admin_key_stays_the_same_across_starts(mut server: Server) {
+    let before = server.api().list("/v1/api-keys").await;
+    server.stop().await;
+    server.restart().await;
+    assert_eq!(server.api().list("/v1/api-keys").await, before, "no second one is made");
+}
+
+async fn the_first_start_without_keys_makes_an_admin_key_and_prints_it_once(server: Server) {
+    let database = Arc::new(Database::create(server.database().backend()));
+    let mut first = Server::start_with(database, Settings::without("IFMATCH_ADMIN_KEY")).await;
+    let printed = format!("{}{}", first.stdout(), first.log());
+    let key = find_key(&printed).unwrap_or_else(|| panic!("no key was printed: {printed}"));
+    assert_eq!(printed.matches(&key).count(), 1);
+    let api = Api::new(first.url(), Some(&key));
+    api.get("/v1/api-keys").await.ok(200);
+    first.stop().await;
+    first.restart().await;
+    let printed = format!("{}{}", first.stdout(), first.log());
+    assert_eq!(printed.matches(&key).count(), 1, "it is not printed again: {printed}");
+    assert!(find_key(&printed.replace(&key, "")).is_none(), "nor is another one: {printed}");
+    api.at(first.url()).get("/v1/api-keys").await.ok(200);
+}
+
+async fn health_needs_no_key(server: Server) {
+    let api = server.api().without_key();
+    api.get("/healthz").await.ok(200);
+    api.get("/readyz").await.ok(200);
+}
+
+/// Starts the server with settings that should not work, on an empty SQLite database.
+async fn start(args: &[&str], env: &[(&str, &str)]) -> Finished {
+    let database = Database::create(Backend::Sqlite);
+    let defaults = [("IFMATCH_ADMIN_KEY", ADMIN_KEY), ("IFMATCH_DATABASE_URL", database.url())];
+    let env: Vec<_> = defaults
+        .into_iter()
+        .filter(|(name, _)| !env.iter().any(|(other, _)| other == name))
+        .chain(env.iter().copied())
+        .collect();
+    let listens =
+        args.contains(&"--listen") || env.iter().any(|(name, _)| *name == "IFMATCH_LISTEN");
+    let listen = if listens { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+    run_to_end(&database, &[listen, args].concat(), &env).await
+}
+
+#[test]
+fn wrong_settings_are_named_at_start() {
+    block_on(async {
+        start(&[], &[("IFMATCH_FOO", "1")]).await.refused_naming("IFMATCH_FOO");
+        start(&["--frobnicate"], &[]).await.refused_naming("frobnicate");
+        start(&["frobnicate"], &[]).await.refused_naming("frobnicate");
+        start(&["--listen", "nowhere"], &[]).await.refused_naming("listen");
+        start(&[], &[("IFMATCH_LISTEN", "nowhere")]).await.refused_naming("listen");
+        start(&["--database-url", "mysql://x/y"], &[]).await.refused_naming("database");
+        start(&["--log-format", "xml"], &[]).await.refused_naming("log");
+        start(&["--rate-limit", "many"], &[]).await.refused_naming("rate");
+        start(&[], &[("IFMATCH_RATE_LIMIT", "-1")]).await.refused_naming("rate");
+        start(&["--config", "no-such.toml"], &[]).await.refused_naming("no-such.toml");
+    });
+}
+
+#[test]
+fn an_admin_key_that_is_too_short_is_refused_and_not_repeated() {
+    block_on(async {
+        let short = "canary-of-23-characters";
+        assert_eq!(short.len(), 23);
+        let refused = start(&[], &[("IFMATCH_ADMIN_KEY", short)]).await;
+        assert!(!refused.output().contains(short), "the value is a secret");
+        refused.refused_naming("IFMATCH_ADMIN_KEY");
+    });
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_is_named() {
+    block_on(async {
+        let nowhere = "sqlite:///no/such/directory/test.db";
+        start(&["--database-url", nowhere], &[]).await.refused_naming("database");
+    });
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    block_on(async {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        start(&["--listen", &address], &[]).await.refused_naming(&address);
+    });
+}
+
+/// Starts a server on the database files that each place names, and tells which one it opened.
+async fn database_opened(flag: bool, env: bool, file: bool) -> String {
+    let database = Arc::new(Database::create(Backend::Sqlite));
+    let dir = database.dir().to_owned();
+    let url = |name: &str| format!("sqlite://{}", dir.join(name).display());
+    let config = dir.join("ifmatch.toml");
+    let line =
+        if file { format!("database_url = \"{}\"\n", url("file.db")) } else { String::new() };
+    fs::write(&config, line).unwrap();
+    let mut settings = Settings::args(&["--config", config.to_str().unwrap()]);
+    settings.omit = vec!["--database-url"];
+    if env {
+        settings.env.push(("IFMATCH_DATABASE_URL".to_owned(), url("env.db")));
+    }
+    if flag {
+        settings.args.extend(["--database-url".to_owned(), url("flag.db")]);
+    }
+    let server = Server::start_with(database, settings).await;
+    server.api().make_workspace(json!({})).await;
+    let names = ["flag.db", "env.db", "file.db", "ifmatch.db"];
+    let opened: Vec<_> = names.into_iter().filter(|name| dir.join(name).exists()).collect();
+    assert_eq!(opened.len(), 1, "{opened:?}");
+    opened[0].to_owned()
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+    block_on(async {
+        assert_eq!(database_opened(true, true, true).await, "flag.db");
+        assert_eq!(database_opened(false, true, true).await, "env.db");
+        assert_eq!(database_opened(false, false, true).await, "file.db");
+        assert_eq!(database_opened(false, false, false).await, "ifmatch.db");
+    });
+}
+
+#[test]
+fn an_unknown_name_in_the_config_file_is_named() {
+    block_on(async {
+        let database = Database::create(Backend::Sqlite);
+        let config = database.dir().join("wrong.toml");
+        fs::write(&config, "listen = \"127.0.0.1:0\"\nfrobnicate = 1\n").unwrap();
+        let args = ["--config", config.to_str().unwrap()];
+        let env = [("IFMATCH_DATABASE_URL", database.url())];
+        run_to_end(&database, &args, &env).await.refused_naming("frobnicate");
+    });
+}
+
+#[test]
+fn by_default_it_listens_on_port_8080_of_loopback() {
+    block_on(async {
+        let database = Arc::new(Database::create(Backend::Sqlite));
+        let free = std::net::TcpListener::bind("127.0.0.1:8080").is_ok();
+        if free {
+            let server = Server::start_with(database, Settings::without("--listen")).await;
+            assert_eq!(server.url(), "http://127.0.0.1:8080");
+        } else {
+            let env = [("IFMATCH_DATABASE_URL", database.url())];
+            run_to_end(&database, &[], &env).await.refused_naming("127.0.0.1:8080");
+        }
+    });
+}
+
+#[test]
+fn sqlite_is_durable_and_in_one_file_that_is_created() {
+    block_on(async {
+        let database = Arc::new(Database::create(Backend::Sqlite));
+        assert!(!database.dir().join("test.db").exists());
+        let mut server = Server::start(database.clone()).await;
+        let workspace = server.api().make_workspace(json!({})).await;
+        assert!(database.dir().join("test.db-wal").exists(), "it writes ahead");
+        server.kill9().await;
+        server.restart().await;
+        assert_eq!(server.api().read("workspaces", &workspace).await, workspace);
+        assert!(id(&workspace).starts_with("wsp_"));
+    });
+}

@@ -1,0 +1,240 @@
+//! The whole surface, taken from the OpenAPI document: no route escapes these tests.
+
+use crate::harness::{Api, Call, Server, both_databases, id, unique, version};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Paths that need no key.
+const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/console"];
+/// What only an admin may do, by path and method.
+const ADMIN_ONLY: [(&str, &str); 5] = [
+    ("/v1/api-keys", "get"),
+    ("/v1/api-keys", "post"),
+    ("/v1/api-keys/{}", "delete"),
+    ("/v1/audit", "get"),
+    ("/v1/locks/{}/force-release", "post"),
+];
+/// Routes with PATCH, PUT or DELETE that name no version.
+const VERSIONLESS: [&str; 1] = ["/v1/api-keys/{}"];
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+both_databases![
+    every_route_asks_for_a_key_and_for_the_role_it_needs,
+    every_versioned_route_checks_key_role_version_and_replay,
+    every_documented_path_exists_with_exactly_its_methods,
+    no_route_forgets_idempotency,
+];
+
+/// Every path and method of the document, with the names of parameters taken out.
+async fn operations(server: &Server) -> Vec<(String, String)> {
+    let document = server.api().without_key().get("/openapi.json").await.ok(200);
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("it lists paths") {
+        let plain: Vec<_> =
+            path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect();
+        for method in METHODS.iter().filter(|method| item.get(**method).is_some()) {
+            operations.push((plain.join("/"), (*method).to_owned()));
+        }
+    }
+    assert!(operations.len() > 30, "the document lists the API: {operations:?}");
+    operations
+}
+
+fn is_open(path: &str) -> bool {
+    OPEN.iter().any(|open| path == *open || path.starts_with(&format!("{open}/")))
+}
+
+/// A path with ids of the right type that name nothing.
+fn filled(path: &str) -> String {
+    let mut filled = Vec::new();
+    let mut previous = "";
+    for part in path.split('/') {
+        let prefix = match previous {
+            "plans" => "pln_",
+            "workspaces" => "wsp_",
+            "namespaces" => "nsp_",
+            "subscriptions" => "sub_",
+            "invoices" => "inv_",
+            "payments" => "pay_",
+            "api-keys" => "key_",
+            _ => "",
+        };
+        filled.push(match (part, prefix) {
+            ("{}", "") => "1".to_owned(),
+            ("{}", prefix) => format!("{prefix}0193f0c0a1b27c3d8e4f5a6b7c8d9e0f"),
+            (part, _) => part.to_owned(),
+        });
+        previous = part;
+    }
+    filled.join("/")
+}
+
+/// A request that is refused by its contents, if it gets that far.
+fn probe(api: &Api, path: &str, method: &str) -> Call {
+    let call = api.call(&method.to_uppercase(), &filled(path));
+    if ["post", "put", "patch"].contains(&method) {
+        call.body("application/json", "{\"no such field\":1}".to_owned())
+    } else {
+        call
+    }
+}
+
+async fn every_route_asks_for_a_key_and_for_the_role_it_needs(server: Server) {
+    let admin = server.api();
+    let anonymous = admin.without_key();
+    let (viewer, agent) = (admin.make_key("viewer").await, admin.make_key("agent").await);
+    for (path, method) in operations(&server).await {
+        let status = async |api: &Api| probe(api, &path, &method).open().await.status().as_u16();
+        let route = format!("{method} {path}");
+        if is_open(&path) {
+            assert!(![401, 403].contains(&status(&anonymous).await), "{route} is open");
+            continue;
+        }
+        assert_eq!(status(&anonymous).await, 401, "{route} needs a key");
+        let admin_only = ADMIN_ONLY.contains(&(path.as_str(), method.as_str()));
+        let write = method != "get";
+        let refusal = |refused: bool, status: u16| (status == 403) == refused && status != 401;
+        let as_viewer = status(&viewer).await;
+        assert!(refusal(admin_only || write, as_viewer), "{route} as viewer: {as_viewer}");
+        let as_agent = status(&agent).await;
+        assert!(refusal(admin_only, as_agent), "{route} as agent: {as_agent}");
+        let as_admin = status(&admin).await;
+        assert!(refusal(false, as_admin), "{route} as admin: {as_admin}");
+        for status in [as_viewer, as_agent, as_admin] {
+            assert_ne!(status, 500, "{route}");
+        }
+    }
+    let routes: BTreeSet<_> = operations(&server).await.into_iter().collect();
+    for (path, method) in &ADMIN_ONLY[..4] {
+        assert!(routes.contains(&((*path).to_owned(), (*method).to_owned())), "{method} {path}");
+    }
+}
+
+/// A fresh object of a collection, and a valid edit of it.
+async fn make(api: &Api, collection: &str) -> (Value, Value) {
+    match collection {
+        "plans" => (api.make_plan(json!({})).await, json!({"name": "edited"})),
+        "workspaces" => (api.make_workspace(json!({})).await, json!({"name": "edited"})),
+        "namespaces" => (api.make_namespace(json!({})).await, json!({"name": "edited"})),
+        "subscriptions" => (api.make_subscription(json!({})).await, json!({"notes": "edited"})),
+        "invoices" => (api.make_invoice(json!({})).await, json!({"notes": "edited"})),
+        other => panic!("say here how a test makes one of the {other}"),
+    }
+}
+
+/// The versioned write `method` on an object, without a version.
+fn write(api: &Api, method: &str, path: &str, object: &Value, edit: &Value) -> Call {
+    match method {
+        "patch" => api.patch(path, edit),
+        "put" => {
+            let settable = [
+                "code",
+                "name",
+                "currency",
+                "amount",
+                "interval",
+                "workspace_id",
+                "plan_id",
+                "start_at",
+            ];
+            let mut body = edit.clone();
+            for field in settable.into_iter().filter(|field| !object[*field].is_null()) {
+                if body.get(field).is_none() {
+                    body[field] = object[field].clone();
+                }
+            }
+            api.put(path, &body)
+        }
+        _ => api.delete(path),
+    }
+}
+
+async fn every_versioned_route_checks_key_role_version_and_replay(server: Server) {
+    let admin = server.api();
+    let anonymous = admin.without_key();
+    let viewer = admin.make_key("viewer").await;
+    let mut checked = 0;
+    for (path, method) in operations(&server).await {
+        if !["patch", "put", "delete"].contains(&method.as_str())
+            || VERSIONLESS.contains(&path.as_str())
+        {
+            continue;
+        }
+        let route = format!("{method} {path}");
+        let collection = path.strip_prefix("/v1/").and_then(|rest| rest.strip_suffix("/{}"));
+        let collection = collection.unwrap_or_else(|| panic!("say here how to test {route}"));
+        let (object, edit) = make(&admin, collection).await;
+        let path = format!("/v1/{collection}/{}", id(&object));
+        let send = |api: &Api| write(api, &method, &path, &object, &edit);
+
+        send(&anonymous).if_match(1).await.problem(401, "UNAUTHENTICATED");
+        send(&viewer).if_match(1).await.problem(403, "FORBIDDEN");
+        send(&admin).await.problem(428, "PRECONDITION_REQUIRED");
+        send(&admin).if_match(2).await.conflict(412);
+        assert_eq!(admin.read(collection, &object).await, object, "{route}: nothing happened");
+        let key = unique("surface");
+        let first = send(&admin).if_match(1).key(&key).await.is(200);
+        let again = send(&admin).if_match(1).key(&key).await.is(200);
+        assert_eq!(again.header("Idempotency-Replayed"), Some("true"), "{route}");
+        assert_eq!(again.body, first.body, "{route}");
+        assert_eq!(admin.history(&path).await.len(), 2, "{route}: it happened once");
+        let stale = send(&admin).if_match(1).await;
+        match method.as_str() {
+            "delete" => stale.problem(410, "DELETED"),
+            _ => stale.conflict(412),
+        };
+        checked += 1;
+    }
+    assert!(checked >= 15, "five collections have three such routes each: {checked}");
+}
+
+async fn every_documented_path_exists_with_exactly_its_methods(server: Server) {
+    let api = server.api();
+    let operations = operations(&server).await;
+    let paths: BTreeSet<_> = operations.iter().map(|(path, _)| path).collect();
+    for path in paths {
+        let documented: BTreeSet<_> = operations
+            .iter()
+            .filter(|(other, _)| other == path)
+            .map(|(_, method)| method.to_uppercase())
+            .collect();
+        let answer = api.call("TRACE", &filled(path)).await;
+        let allow = answer.header("Allow").unwrap_or_default().to_owned();
+        assert_eq!(answer.status, 405, "{path} exists: {}", answer.text);
+        let allowed: BTreeSet<_> = allow
+            .split(',')
+            .map(|method| method.trim().to_owned())
+            .filter(|method| !["HEAD", "OPTIONS", ""].contains(&method.as_str()))
+            .collect();
+        assert_eq!(allowed, documented, "{path} answers what is documented");
+    }
+}
+
+async fn no_route_forgets_idempotency(server: Server) {
+    let api = server.api();
+    for collection in ["plans", "workspaces", "namespaces", "subscriptions", "invoices"] {
+        let (object, _) = make(&api, collection).await;
+        let fields = ["code", "name", "currency", "amount", "interval", "workspace_id", "plan_id"];
+        let mut body = json!({});
+        for field in fields.iter().filter(|field| !object[**field].is_null()) {
+            body[*field] = object[*field].clone();
+        }
+        if collection == "plans" {
+            body["code"] = json!(unique("again"));
+        }
+        let path = format!("/v1/{collection}");
+        let before = api.list(&path).await.len();
+        let key = unique("create");
+        let first = api.post(&path, &body).key(&key).await.is(201);
+        let again = api.post(&path, &body).key(&key).await.is(201);
+        assert_eq!(again.header("Idempotency-Replayed"), Some("true"), "{collection}");
+        assert_eq!(again.body, first.body);
+        assert_eq!(api.list(&path).await.len(), before + 1, "{collection}");
+        assert_eq!(version(&again.body), 1);
+    }
+    let run = json!({"as_of": "2024-01-01T00:00:00Z"});
+    let first = api.post("/v1/billing-runs", &run).key("run").await;
+    let again = api.post("/v1/billing-runs", &run).key("run").await;
+    assert_eq!(again.header("Idempotency-Replayed"), Some("true"), "{}", again.text);
+    assert_eq!((again.status, again.body), (first.status, first.body));
+}
