@@ -53,6 +53,16 @@ impl<O> Call<O> {
         Self { client: client.clone(), request, deadline: client.deadline(), read }
     }
 
+    /// A deletion of something that has no versions.
+    pub(crate) fn delete(
+        client: &Client,
+        segments: &[&str],
+        read: fn(Reply) -> Result<O, Error>,
+    ) -> Self {
+        let request = client.signed(Request::new(Verb::Delete, segments).key(None));
+        Self { client: client.clone(), request: Ok(request), deadline: client.deadline(), read }
+    }
+
     /// The key that makes a repetition harmless, also by another process; a random one by default.
     ///
     /// ```

@@ -42,6 +42,7 @@
 //! between the form's beginning and its end are written, on top of what others did elsewhere.
 #![deny(missing_docs)]
 
+mod admin;
 mod call;
 mod client;
 mod collection;
@@ -73,6 +74,7 @@ mod update;
 mod versioned;
 mod wire;
 
+pub use admin::{ApiKeys, IssuedApiKey};
 pub use call::Call;
 pub use client::Client;
 pub use collection::Collection;
@@ -97,10 +99,11 @@ pub use update::Update;
 pub use versioned::{Versioned, WriteInfo};
 
 pub use ifmatch_types::{
-    BillingRun, By, ChangeKind, Code, Deleted, Difference, Event, FieldError, HistoryEntry,
-    IdError, Interval, Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields,
-    InvoiceStatus, Kind, Metadata, Namespace, NamespaceFields, NamespaceId, NewPayment, Page,
-    Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId, PlanStatus, Problem, ResourceRef,
-    Retry, RetryAction, Source, Subscription, SubscriptionFields, SubscriptionId,
-    SubscriptionStatus, Timestamp, Verdict, Version, Workspace, WorkspaceFields, WorkspaceId,
+    ApiKey, ApiKeyId, AuditRecord, AuditResource, BillingRun, By, ChangeKind, Code, Deleted,
+    Difference, Event, FieldError, HistoryEntry, IdError, Interval, Invoice, InvoiceFields,
+    InvoiceId, InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Metadata, Namespace,
+    NamespaceFields, NamespaceId, NewApiKey, NewPayment, Page, Payment, PaymentId, PaymentStatus,
+    Plan, PlanFields, PlanId, PlanStatus, Problem, ResourceRef, Retry, RetryAction, Role, Source,
+    Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp, Verdict,
+    Version, Workspace, WorkspaceFields, WorkspaceId,
 };

@@ -45,6 +45,7 @@ fn write_info(headers: &HeaderMap) -> WriteInfo {
         overwrote: text("x-overwrote").map(paths).unwrap_or_default(),
         forced: text("x-forced") == Some("true"),
         replayed: text("idempotency-replayed") == Some("true"),
+        conflicts: 0,
     }
 }
 

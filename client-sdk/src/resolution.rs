@@ -69,14 +69,14 @@ where
     loop {
         let attempt = course.attempt(step, &mut apply)?;
         if attempt.force.is_none() && attempt.edit()?.attempted().is_empty() {
-            return Ok(attempt.base.unchanged());
+            return Ok(attempt.base.unchanged().after(course.number));
         }
         tracing::debug!(
             kind = T::KIND.name(), id = %attempt.base.id(), attempt = attempt.number,
             base = attempt.base.version(), "attempt"
         );
         let conflict = match send(attempt.clone()).await {
-            Ok(written) => return Ok(written),
+            Ok(written) => return Ok(written.after(course.number)),
             Err(error) => course.conflict(&attempt, error).await?,
         };
         let conflict = match course.pause(conflict).await? {
@@ -86,11 +86,12 @@ where
                 course.refreshed(conflict, now).await?
             }
         };
-        match course.decide(conflict).await? {
-            ControlFlow::Break(remote) => return Ok(remote),
+        let ruling = course.decide(conflict).await?;
+        course.number += 1;
+        match ruling {
+            ControlFlow::Break(remote) => return Ok(remote.after(course.number)),
             ControlFlow::Continue(next) => step = next,
         }
-        course.number += 1;
     }
 }
 

@@ -19,6 +19,8 @@ pub struct WriteInfo {
     pub forced: bool,
     /// Whether this is the stored answer of an earlier send of the same request.
     pub replayed: bool,
+    /// So many conflicts the edit met on its way.
+    pub conflicts: u32,
 }
 
 impl Default for WriteInfo {
@@ -29,6 +31,7 @@ impl Default for WriteInfo {
             overwrote: Vec::new(),
             forced: false,
             replayed: false,
+            conflicts: 0,
         }
     }
 }
@@ -71,6 +74,11 @@ impl<T> Versioned<T> {
 
     pub(crate) fn unchanged(self) -> Self {
         Self { info: WriteInfo::nothing(), ..self }
+    }
+
+    pub(crate) fn after(mut self, conflicts: u32) -> Self {
+        self.info.conflicts = conflicts;
+        self
     }
 
     /// The version the object is at.
@@ -161,6 +169,17 @@ impl<T> Versioned<T> {
     /// ```
     pub fn replayed(&self) -> bool {
         self.info.replayed
+    }
+
+    /// So many conflicts the edit met on its way; each was resolved, or it would be an error.
+    ///
+    /// ```
+    /// # fn example(sub: ifmatch::Versioned<ifmatch::Subscription>) {
+    /// if sub.conflicts() > 0 { println!("somebody else edits this too"); }
+    /// # }
+    /// ```
+    pub fn conflicts(&self) -> u32 {
+        self.info.conflicts
     }
 }
 

@@ -15,18 +15,18 @@ use std::{
 
 /// So often the keys are read again.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
-/// A key that is not known yet is looked for at once, but not more often than this.
-const LOOKUP_INTERVAL: Duration = Duration::from_millis(100);
-
 /// All API keys, by digest.
 pub struct Keyring {
     keys: RwLock<Keys>,
     reads: Arc<Reads>,
 }
 
+/// What was read, and what this process made or revoked since a reading began.
+#[derive(Default)]
 struct Keys {
     by_digest: HashMap<String, StoredApiKey>,
-    read_at: Instant,
+    /// Changes of this process's own: a reading that began before one must not undo it.
+    own: Vec<(Instant, StoredApiKey)>,
 }
 
 impl Keyring {
@@ -36,8 +36,7 @@ impl Keyring {
     ///
     /// Technical ones only; see [`StoreError`].
     pub async fn open(reads: Arc<Reads>) -> Result<Self, StoreError> {
-        let keys = Keys { by_digest: HashMap::new(), read_at: Instant::now() };
-        let keyring = Self { keys: RwLock::new(keys), reads };
+        let keyring = Self { keys: RwLock::default(), reads };
         keyring.refresh().await?;
         Ok(keyring)
     }
@@ -48,9 +47,13 @@ impl Keyring {
     ///
     /// Technical ones only; see [`StoreError`]. The keys that were known stay.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        let keys = self.reads.run(ifmatch_store::Db::api_keys).await?;
-        let by_digest = keys.into_iter().map(|stored| (stored.digest.clone(), stored)).collect();
-        *self.write() = Keys { by_digest, read_at: Instant::now() };
+        let began_at = Instant::now();
+        let read = self.reads.run(ifmatch_store::Db::api_keys).await?;
+        let mut keys = self.write();
+        keys.own.retain(|(changed_at, _)| *changed_at >= began_at);
+        let own = keys.own.iter().map(|(_, stored)| stored.clone());
+        let known = read.into_iter().chain(own);
+        keys.by_digest = known.map(|stored| (stored.digest.clone(), stored)).collect();
         Ok(())
     }
 
@@ -62,14 +65,19 @@ impl Keyring {
         }
         // It may have been made by another process a moment ago. What does not even have the form
         // of a key never reaches the database.
-        let stale = self.read().read_at.elapsed() >= LOOKUP_INTERVAL;
-        if key::looks_minted(text) && stale {
-            if let Err(error) = self.refresh().await {
-                tracing::warn!(%error, "the API keys could not be read again");
-            }
-            return self.find(&digest).filter(is_valid);
+        if !key::looks_minted(text) {
+            return None;
         }
-        None
+        let looked_for = digest.clone();
+        match self.reads.run(move |db| db.api_key(&looked_for)).await {
+            Ok(stored) => {
+                stored.filter(|stored| key::same_digest(&stored.digest, &digest)).filter(is_valid)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an API key could not be looked up");
+                None
+            }
+        }
     }
 
     /// Whether there is no key at all.
@@ -84,7 +92,9 @@ impl Keyring {
 
     /// Takes over a key that this process just made or revoked.
     pub fn put(&self, stored: StoredApiKey) {
-        self.write().by_digest.insert(stored.digest.clone(), stored);
+        let mut keys = self.write();
+        keys.own.push((Instant::now(), stored.clone()));
+        keys.by_digest.insert(stored.digest.clone(), stored);
     }
 
     fn find(&self, digest: &str) -> Option<StoredApiKey> {

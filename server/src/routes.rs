@@ -203,6 +203,7 @@ pub fn endpoints() -> Vec<Endpoint> {
                 ]),
             get("/v1/invoices/{id}/payments", payments::list)
                 .viewer()
+                .paged()
                 .summary("List an invoice's payments")
                 .answers_page::<Payment>(200)
                 .problems(&[Code::NotFound, Code::WrongIdType]),
@@ -286,6 +287,7 @@ pub fn endpoints() -> Vec<Endpoint> {
                 .answers::<ApiKeyWithSecret>(201),
             get("/v1/api-keys", api_keys::list)
                 .admin()
+                .paged()
                 .summary("List all keys")
                 .answers_page::<ApiKey>(200),
             delete("/v1/api-keys/{id}", api_keys::revoke)

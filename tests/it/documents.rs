@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 both_databases![
     the_document_is_openapi_3_1_and_names_the_merge_groups,
     the_documentation_works_offline,
-    the_console_works_offline,
     metrics_are_prometheus_text,
 ];
 
@@ -86,10 +85,6 @@ async fn assert_offline(server: &Server, path: &str) {
 
 async fn the_documentation_works_offline(server: Server) {
     assert_offline(&server, "/docs").await;
-}
-
-async fn the_console_works_offline(server: Server) {
-    assert_offline(&server, "/console").await;
 }
 
 async fn metrics_are_prometheus_text(server: Server) {

@@ -27,7 +27,7 @@ async fn later_retries_look_again_before_they_send() {
     fake.fault(Fault::Rival(json!({"quantity": 100})));
     fake.fault(Fault::Rival(json!({"quantity": 200})));
     let sub = fake.client().subscriptions().update(&id(), |s| s.quantity += 5).await.expect("ok");
-    assert_eq!(sub.quantity, 205);
+    assert_eq!((sub.quantity, sub.conflicts()), (205, 2));
     assert_eq!(fake.methods(), ["GET", "PATCH", "PATCH", "GET", "PATCH"]);
 }
 

@@ -3,7 +3,8 @@
 use crate::fake::{Fake, KEY, id, problem};
 use futures::TryStreamExt;
 use ifmatch::{
-    Client, Code, Error, Invoice, InvoiceId, NewPayment, PaymentId, Workspace, WorkspaceFields,
+    Client, Code, Error, Invoice, InvoiceId, NewApiKey, NewPayment, PaymentId, Role, Workspace,
+    WorkspaceFields,
 };
 use serde_json::{Value, json};
 use wiremock::{
@@ -130,6 +131,43 @@ async fn a_list_streams_over_its_pages() {
     let all: Vec<ifmatch::Versioned<Workspace>> = list.stream().try_collect().await.expect("all");
     let ids: Vec<&str> = all.iter().map(|workspace| workspace.id.as_str()).collect();
     assert_eq!(ids, ["wsp_1", "wsp_2", "wsp_3"]);
+}
+
+#[tokio::test]
+async fn a_new_key_is_shown_once_and_never_by_accident() {
+    let server = MockServer::start().await;
+    let shown = json!({"id": "key_1", "name": "job", "role": "agent", "created_at": AT,
+        "expires_at": null, "revoked_at": null});
+    let mut once = shown.clone();
+    once.as_object_mut().expect("an object").insert("key".into(), json!("ifm_CANARY"));
+    Mock::given(method("POST"))
+        .and(path("/v1/api-keys"))
+        .and(body_json(json!({"name": "job", "role": "agent", "expires_at": null})))
+        .respond_with(ok(once))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    // A replayed answer has no secret: the server does not keep it.
+    Mock::given(method("POST"))
+        .and(path("/v1/api-keys"))
+        .respond_with(ok(shown.clone()))
+        .mount(&server)
+        .await;
+    Mock::given(method("DELETE"))
+        .and(path("/v1/api-keys/key_1"))
+        .and(header_exists("idempotency-key"))
+        .respond_with(ok(shown))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let keys = client(&server).api_keys();
+    let job = || NewApiKey { name: "job".into(), role: Role::Agent, expires_at: None };
+    let issued = keys.create(job()).await.expect("made");
+    assert_eq!(issued.secret.as_deref(), Some("ifm_CANARY"));
+    assert!(!format!("{issued:?}").contains("CANARY"));
+    assert_eq!(keys.create(job()).await.expect("made").secret, None);
+    let revoked = keys.revoke(&issued.api_key.id).await.expect("revoked");
+    assert_eq!(revoked.name, "job");
 }
 
 #[tokio::test]

@@ -144,6 +144,40 @@ const fn one() -> i64 {
     1
 }
 
+/// Empty, by the month, one unit: what a struct update begins from.
+impl Default for PlanFields {
+    fn default() -> Self {
+        Self {
+            code: String::new(),
+            name: String::new(),
+            description: String::new(),
+            currency: String::new(),
+            amount: 0,
+            interval: Interval::Month,
+            interval_count: one(),
+            trial_days: 0,
+            status: None,
+            metadata: Metadata::new(),
+        }
+    }
+}
+
+/// Of nobody to nothing, one unit: what a struct update begins from.
+impl Default for SubscriptionFields {
+    fn default() -> Self {
+        Self {
+            workspace_id: WorkspaceId::default(),
+            plan_id: PlanId::default(),
+            quantity: one(),
+            status: None,
+            notes: String::new(),
+            cancel_at_period_end: false,
+            start_at: None,
+            metadata: Metadata::new(),
+        }
+    }
+}
+
 wire! {
     /// What can be subscribed to, and its price.
     pub struct Plan {

@@ -1,8 +1,11 @@
 //! API keys: made and revoked in commits of their own, with their audit records.
 
 use crate::{Outcome, Rejection, Scope, fields::Errors, state::Audit, table::Guarded, versioned};
-use ifmatch_types::{ApiKey, ApiKeyId, AuditResource, NewApiKey};
+use ifmatch_types::{ApiKey, ApiKeyId, AuditResource, NewApiKey, merge};
 use serde_json::Value;
+
+const CREATED: &str = "api_key_created";
+const REVOKED: &str = "api_key_revoked";
 
 /// Make an API key.
 #[derive(Clone, Debug)]
@@ -57,7 +60,7 @@ impl CreateApiKey {
             expires_at: new.expires_at,
             revoked_at: None,
         };
-        audit("api_key_created", &key, scope);
+        audit(CREATED, &key, scope);
         let stored = StoredApiKey { key, digest: self.digest.clone() };
         scope.state.api_keys.put(self.id.to_string(), stored.clone());
         Ok(Outcome::ApiKeyCreated(stored))
@@ -71,7 +74,7 @@ impl RevokeApiKey {
             stored.ok_or_else(|| Rejection::NotFound { what: "api_key", id: self.id.clone() })?;
         if stored.key.revoked_at.is_none() {
             stored.key.revoked_at = Some(scope.now);
-            audit("api_key_revoked", &stored.key, scope);
+            audit(REVOKED, &stored.key, scope);
             scope.state.api_keys.put(self.id.clone(), stored.clone());
         }
         Ok(Outcome::ApiKeyRevoked(stored))
@@ -80,7 +83,13 @@ impl RevokeApiKey {
 
 fn audit(audit_type: &str, key: &ApiKey, scope: &mut Scope<'_>) {
     let resource = AuditResource { resource_type: "api_key".to_owned(), id: key.id.to_string() };
-    let record = plain_audit(audit_type, Some(resource), None, scope);
+    let shown = versioned::json(key);
+    let before = match audit_type {
+        CREATED => Value::Object(Default::default()),
+        _ => versioned::json(&ApiKey { revoked_at: None, ..key.clone() }),
+    };
+    let mut record = plain_audit(audit_type, Some(resource), None, scope);
+    record.changes = merge::diff(&before, &shown);
     scope.state.audits.push(record);
 }
 

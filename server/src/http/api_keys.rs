@@ -1,15 +1,19 @@
 //! API keys: made with their secret shown once, listed without it, revoked at once.
 
 use super::{
-    objects::Answer, problem::HttpProblem, query::Params, render::render, request::Mutation,
+    objects::Answer,
+    problem::HttpProblem,
+    query::{Params, cursor, page},
+    render::render,
+    request::Mutation,
 };
 use crate::{app::App, key};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use ifmatch_domain::{Action, CreateApiKey, Outcome, RevokeApiKey};
 use ifmatch_types::{ApiKey, ApiKeyId, Code};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// A new API key, with its secret.
@@ -45,10 +49,15 @@ pub async fn create(app: web::Data<App>, mutation: Mutation) -> Answer {
 
 /// `GET /v1/api-keys`
 pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
-    Params::of(&request)?.end()?;
+    let mut params = Params::of(&request)?;
+    let limit = params.limit()?;
+    let after: String = params.cursor()?.unwrap_or_default();
+    params.end()?;
+    // There are few keys, and the keyring reads all of them every second anyway.
     let keys = app.reads.run(ifmatch_store::Db::api_keys).await?;
-    let items: Vec<ApiKey> = keys.into_iter().map(|stored| stored.key).collect();
-    Ok(HttpResponse::Ok().json(json!({ "items": items, "next_cursor": null })))
+    let keys = keys.into_iter().map(|stored| stored.key);
+    let beyond: Vec<ApiKey> = keys.filter(|key| key.id.as_str() > after.as_str()).collect();
+    Ok(page(beyond, limit, |last| cursor(&last.id)))
 }
 
 /// `DELETE /v1/api-keys/{id}`

@@ -2,12 +2,11 @@
 
 use super::{
     objects::Answer,
-    query::{Params, cursor},
+    query::{Params, cursor, page},
 };
 use crate::app::App;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use ifmatch_store::AuditQuery;
-use serde_json::json;
 
 /// `GET /v1/audit`
 pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
@@ -21,11 +20,6 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
         limit: limit.saturating_add(1),
     };
     params.end()?;
-    let mut items = app.reads.run(move |db| db.audits(&query)).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next_cursor =
-        items.last().filter(|_| more).map(|last| cursor(&(last.at.as_micros(), &last.id)));
-    Ok(HttpResponse::Ok().json(json!({ "items": items, "next_cursor": next_cursor })))
+    let records = app.reads.run(move |db| db.audits(&query)).await?;
+    Ok(page(records, limit, |last| cursor(&(last.at.as_micros(), &last.id))))
 }

@@ -37,7 +37,10 @@ struct Wanted {
 pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
     let mut params = Params::of(&request)?;
     let limit = params.limit()?;
-    let after: i64 = params.parsed("after", "a whole number")?.unwrap_or_default();
+    let after: Option<i64> = params.parsed("after", "a whole number")?;
+    // What the last page called its next cursor is such a place, too.
+    let cursor: Option<i64> = params.parsed("cursor", "a next_cursor of this list")?;
+    let after = after.or(cursor).unwrap_or_default();
     let wait_ms: u64 =
         params.parsed("wait_ms", "a whole number of milliseconds")?.unwrap_or_default();
     if wait_ms > WAIT_MAX_MS {

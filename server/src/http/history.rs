@@ -3,7 +3,7 @@
 use super::{
     objects::{Answer, check_id},
     problem::HttpProblem,
-    query::{Params, cursor},
+    query::{Params, cursor, page},
     render::etag,
 };
 use crate::app::App;
@@ -11,7 +11,6 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use ifmatch_domain::Rejection;
 use ifmatch_store::Found;
 use ifmatch_types::{ChangeKind, Code, Kind, Version};
-use serde_json::json;
 
 /// `GET /v1/{collection}/{id}/history`
 pub async fn history(
@@ -31,12 +30,8 @@ pub async fn history(
     }
     let id = id.into_inner();
     let asked = limit.saturating_add(1);
-    let mut items = app.reads.run(move |db| db.history(&id, after, asked)).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next_cursor = items.last().filter(|_| more).map(|last| cursor(&last.version));
-    Ok(HttpResponse::Ok().json(json!({ "items": items, "next_cursor": next_cursor })))
+    let entries = app.reads.run(move |db| db.history(&id, after, asked)).await?;
+    Ok(page(entries, limit, |last| cursor(&last.version)))
 }
 
 /// `GET /v1/{collection}/{id}/versions/{n}`

@@ -3,7 +3,7 @@
 use super::{
     precondition,
     problem::{HttpProblem, wrong_id_type},
-    query::{Params, cursor},
+    query::{Params, cursor, page},
     refused::Attempt,
     render::{etag, render},
     request::{Caller, Mutation},
@@ -16,7 +16,7 @@ use ifmatch_domain::{
 };
 use ifmatch_store::{Field, Found, ListQuery, SortKey, filters, sorts};
 use ifmatch_types::{Code, Kind, Role, Version};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The way to answer.
 pub type Answer = Result<HttpResponse, HttpProblem>;
@@ -80,19 +80,15 @@ pub async fn list(kind: Kind, app: web::Data<App>, request: HttpRequest) -> Answ
             return Err(HttpProblem::invalid("?cursor", "must be a next_cursor of this same list"));
         }
     }
-    let mut items = app.reads.run(move |db| db.list(&query)).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next_cursor = items.last().filter(|_| more).map(|last| {
+    let items = app.reads.run(move |db| db.list(&query)).await?;
+    Ok(page(items, limit, |last| {
         let text = |name: &str| match last.get(name) {
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
             None => String::new(),
         };
         cursor(&(sort_name(sort), text(sort.field.0), text("id")))
-    });
-    Ok(HttpResponse::Ok().json(json!({ "items": items, "next_cursor": next_cursor })))
+    }))
 }
 
 /// `PATCH /v1/{collection}/{id}`

@@ -3,7 +3,7 @@
 use super::{
     objects::{Answer, check_id},
     problem::HttpProblem,
-    query::Params,
+    query::{Params, cursor, page},
     render::render,
     request::Mutation,
 };
@@ -12,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{Action, RecordPayment, Rejection, ReversePayment};
 use ifmatch_types::{Kind, PaymentId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Why a payment is taken back.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -34,22 +34,28 @@ pub async fn record(app: web::Data<App>, id: web::Path<String>, mutation: Mutati
 /// `GET /v1/invoices/{id}/payments`
 pub async fn list(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> Answer {
     check_id(Kind::Invoice, &id)?;
-    Params::of(&request)?.end()?;
+    let mut params = Params::of(&request)?;
+    let limit = params.limit()?;
+    let after: String = params.cursor()?.unwrap_or_default();
+    params.end()?;
     if app.reads.find(Kind::Invoice, &id).await?.is_none() {
         return Err(Rejection::not_found(Kind::Invoice, &id).into());
     }
     let id = id.into_inner();
-    let items = app.reads.run(move |db| db.payments(&id)).await?;
-    Ok(HttpResponse::Ok().json(json!({ "items": items, "next_cursor": null })))
+    let asked = limit.saturating_add(1);
+    let payments = app.reads.run(move |db| db.payments(&id, &after, asked)).await?;
+    Ok(page(payments, limit, |last| cursor(&last.id)))
 }
 
 /// `GET /v1/invoices/{id}/payments/{payment_id}`
 pub async fn get(app: web::Data<App>, path: web::Path<(String, String)>) -> Answer {
     let (id, payment_id) = path.into_inner();
     check_id(Kind::Invoice, &id)?;
-    let payments = app.reads.run(move |db| db.payments(&id)).await?;
-    let payment = payments.into_iter().find(|payment| payment.id.as_str() == payment_id);
-    let payment = payment.ok_or_else(|| no_such_payment(&payment_id))?;
+    let key = payment_id.clone();
+    let payment = app.reads.run(move |db| db.payment(&key)).await?;
+    let payment = payment
+        .filter(|payment| payment.invoice_id.as_str() == id)
+        .ok_or_else(|| no_such_payment(&payment_id))?;
     Ok(HttpResponse::Ok().json(payment))
 }
 

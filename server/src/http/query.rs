@@ -1,8 +1,9 @@
 //! Query strings, read strictly: a mistyped name is an error and not a parameter that does nothing.
 
 use super::problem::HttpProblem;
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ifmatch_types::Page;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -98,6 +99,19 @@ impl Params {
         });
         Err(HttpProblem::fields(errors.collect()))
     }
+}
+
+/// One page of what was asked for with one item beyond its limit.
+pub fn page<T: Serialize>(
+    mut items: Vec<T>,
+    limit: i64,
+    place: impl FnOnce(&T) -> String,
+) -> HttpResponse {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_cursor = items.last().filter(|_| more).map(place);
+    HttpResponse::Ok().json(Page { items, next_cursor })
 }
 
 /// A cursor: opaque to clients.

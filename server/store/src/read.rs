@@ -76,15 +76,35 @@ impl Db {
         })
     }
 
-    /// All payments of an invoice, oldest first.
+    /// Payments of an invoice after an id, oldest first.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
-    pub fn payments(&mut self, invoice_id: &str) -> Result<Vec<Payment>, StoreError> {
-        let sql =
-            PaymentRow::select().text(" WHERE invoice_id = ").bind(invoice_id).text(" ORDER BY id");
+    pub fn payments(
+        &mut self,
+        invoice_id: &str,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<Payment>, StoreError> {
+        let sql = PaymentRow::select()
+            .text(" WHERE invoice_id = ")
+            .bind(invoice_id)
+            .text(" AND id > ")
+            .bind(after)
+            .text(" ORDER BY id LIMIT ")
+            .bind(limit);
         PaymentRow::query(self, sql)?.into_iter().map(payment_from).collect()
+    }
+
+    /// The payment with this id.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn payment(&mut self, id: &str) -> Result<Option<Payment>, StoreError> {
+        let sql = PaymentRow::select().text(" WHERE id = ").bind(id);
+        PaymentRow::query(self, sql)?.into_iter().next().map(payment_from).transpose()
     }
 
     /// Every API key there is, revoked ones included, oldest first.
@@ -95,6 +115,16 @@ impl Db {
     pub fn api_keys(&mut self) -> Result<Vec<StoredApiKey>, StoreError> {
         let sql = ApiKeyRow::select().text(" ORDER BY id");
         ApiKeyRow::query(self, sql)?.into_iter().map(api_key_from).collect()
+    }
+
+    /// The API key with this digest, revoked or not.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn api_key(&mut self, digest: &str) -> Result<Option<StoredApiKey>, StoreError> {
+        let sql = ApiKeyRow::select().text(" WHERE digest = ").bind(digest);
+        ApiKeyRow::query(self, sql)?.into_iter().next().map(api_key_from).transpose()
     }
 
     /// The answer kept for an Idempotency-Key.

@@ -20,13 +20,16 @@ const HOW_TO_INSTALL: &str =
 
 const KEEPER: &str = r#"
 trap '' INT TERM
-"$1/postgres" -D "$2/data" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c max_connections=200 -c timezone=UTC >>"$2/log" 2>&1 </dev/null &
+bin=$1 dir=$2 port=$3
+shift 3
+"$bin/postgres" -D "$dir/data" -p "$port" -c listen_addresses=127.0.0.1 \
+    -c unix_socket_directories= -c max_connections=200 -c timezone=UTC "$@" \
+    >>"$dir/log" 2>&1 </dev/null &
 postgres=$!
 read -r last_wish
 kill -QUIT $postgres
 wait $postgres
-[ "$last_wish" = keep ] || rm -rf "$2"
+[ "$last_wish" = keep ] || rm -rf "$dir"
 "#;
 
 /// A PostgreSQL cluster on a free port of this machine.
@@ -35,6 +38,7 @@ pub struct Cluster {
     dir: PathBuf,
     port: u16,
     user: Option<(u32, u32)>,
+    settings: Vec<String>,
     keeper: Mutex<Option<(Child, ChildStdin)>>,
 }
 
@@ -47,6 +51,12 @@ impl Cluster {
 
     /// A cluster for one test, which may stop it.
     pub fn create() -> Arc<Self> {
+        Self::create_with(&[])
+    }
+
+    /// A cluster with settings of its own, each as `name=value`.
+    pub fn create_with(settings: &[&str]) -> Arc<Self> {
+        let settings = settings.iter().map(|setting| format!("-c{setting}")).collect();
         let bin = find_binaries().expect(HOW_TO_INSTALL);
         let user = rustix::process::getuid().is_root().then(unprivileged_user);
         let dir = tempfile::Builder::new()
@@ -58,7 +68,7 @@ impl Cluster {
             chown(&dir, Some(uid), Some(gid)).expect("root can give a directory away");
         }
         // Another program may take the port before PostgreSQL does; then the next one is tried.
-        let mut cluster = Self { bin, dir, port: 0, user, keeper: Mutex::new(None) };
+        let mut cluster = Self { bin, dir, port: 0, user, settings, keeper: Mutex::new(None) };
         cluster.init();
         for _ in 0..5 {
             cluster.port = free_port();
@@ -126,7 +136,7 @@ impl Cluster {
     fn try_start(&self) -> bool {
         let mut command = self.as_user(Command::new("sh"));
         command.args(["-c", KEEPER, "keeper"]).arg(&self.bin).arg(&self.dir);
-        command.arg(self.port.to_string()).process_group(0);
+        command.arg(self.port.to_string()).args(&self.settings).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().expect("sh can be run");
         let mut pipe = child.stdin.take().expect("stdin is a pipe");

@@ -1,0 +1,289 @@
+//! The load: so many connections, each sending its next request when it has the last one's answer.
+
+use crate::{Failure, http::Connection, process::KEY};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Of the first subscriptions each belongs to one hot workload; uniform load leaves them alone.
+const HOT: usize = 8;
+/// Metadata has 50 keys at most; with more clients than that some share a key and meet conflicts.
+const METADATA_KEYS: usize = 48;
+/// So long a cell runs before it is measured.
+pub const WARM_UP: Duration = Duration::from_secs(1);
+
+/// What the clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// Versioned updates of many objects, each client of its own.
+    Update,
+    /// Reads of many objects by id.
+    Read,
+    /// Updates of one object from stale versions, which the server merges.
+    HotMerge,
+    /// Updates of one object: read, write, and again if somebody else was faster.
+    HotRefetch,
+    /// The same through the SDK.
+    HotSdk,
+}
+
+impl Workload {
+    pub const ALL: [Self; 5] =
+        [Self::Update, Self::Read, Self::HotMerge, Self::HotRefetch, Self::HotSdk];
+
+    /// For options and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Read => "read",
+            Self::HotMerge => "hot-merge",
+            Self::HotRefetch => "hot-refetch",
+            Self::HotSdk => "hot-sdk",
+        }
+    }
+
+    /// For people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Update => "versioned updates, each client its own objects",
+            Self::Read => "reads by id",
+            Self::HotMerge => "one object, server-side merge",
+            Self::HotRefetch => "one object, refetch and retry",
+            Self::HotSdk => "one object, the SDK's update()",
+        }
+    }
+
+    /// Whether a server without merges can do it.
+    pub fn is_plain(self) -> bool {
+        matches!(self, Self::Update | Self::Read | Self::HotRefetch)
+    }
+
+    /// The place of the one object in the list of ids.
+    fn hot_place(self) -> usize {
+        match self {
+            Self::Update | Self::Read => 0,
+            Self::HotMerge => 1,
+            Self::HotRefetch => 2,
+            Self::HotSdk => 3,
+        }
+    }
+}
+
+/// A server, and what is known of its objects.
+pub struct Target {
+    pub address: SocketAddr,
+    ids: Arc<Vec<String>>,
+    versions: Vec<AtomicI64>,
+    /// Writes that were acknowledged and made a new version.
+    pub written: AtomicU64,
+}
+
+impl Target {
+    pub fn new(address: SocketAddr, ids: Arc<Vec<String>>) -> Self {
+        let versions = ids.iter().map(|_| AtomicI64::new(1)).collect();
+        Self { address, ids, versions, written: AtomicU64::new(0) }
+    }
+
+    /// The id of a workload's one object.
+    pub fn hot_id(&self, workload: Workload) -> Result<&str, Failure> {
+        Ok(self.ids.get(workload.hot_place()).ok_or("too few objects")?)
+    }
+
+    fn path(&self, place: usize) -> Result<String, Failure> {
+        let id = self.ids.get(place).ok_or("a place in the list")?;
+        Ok(format!("/v1/subscriptions/{id}"))
+    }
+}
+
+/// When a cell is measured.
+#[derive(Clone, Copy)]
+pub struct Window {
+    pub begin: Instant,
+    pub end: Instant,
+}
+
+impl Window {
+    pub fn from_now(seconds: u64) -> Option<Self> {
+        let begin = Instant::now().checked_add(WARM_UP)?;
+        Some(Self { begin, end: begin.checked_add(Duration::from_secs(seconds))? })
+    }
+
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.end
+    }
+}
+
+/// What one client saw while it was measured.
+#[derive(Default)]
+pub struct Tally {
+    pub latencies_us: Vec<u64>,
+    pub conflicts: u64,
+}
+
+impl Tally {
+    /// Counts an operation if it ended within the window.
+    pub fn record(&mut self, window: &Window, started: Instant) {
+        let now = Instant::now();
+        if now >= window.begin && now < window.end {
+            let latency = now.duration_since(started).as_micros();
+            self.latencies_us.push(u64::try_from(latency).unwrap_or(u64::MAX));
+        }
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.latencies_us.extend(other.latencies_us);
+        self.conflicts = self.conflicts.saturating_add(other.conflicts);
+    }
+}
+
+/// One client of a cell.
+pub struct Client {
+    pub target: Arc<Target>,
+    pub number: usize,
+    pub clients: usize,
+    pub window: Window,
+    connection: Connection,
+    random: u64,
+    tally: Tally,
+}
+
+impl Client {
+    pub async fn connect(
+        target: Arc<Target>,
+        number: usize,
+        clients: usize,
+        window: Window,
+    ) -> Result<Self, Failure> {
+        let connection = Connection::open(target.address, KEY).await?;
+        let random = u64::try_from(number)?.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        Ok(Self { target, number, clients, window, connection, random, tally: Tally::default() })
+    }
+
+    /// Works until the window closes. A request that is under way then is waited for: its effect
+    /// counts when the database is checked.
+    pub async fn run(mut self, workload: Workload) -> Result<Tally, Failure> {
+        while !self.window.is_over() {
+            match workload {
+                Workload::Update => self.update().await?,
+                Workload::Read => self.read().await?,
+                Workload::HotMerge => self.merge_until_over().await?,
+                Workload::HotRefetch => self.refetch().await?,
+                Workload::HotSdk => return Err("the SDK has a client of its own".into()),
+            }
+        }
+        Ok(self.tally)
+    }
+
+    async fn update(&mut self) -> Result<(), Failure> {
+        let target = Arc::clone(&self.target);
+        let place = self.own_place()?;
+        let slot = target.versions.get(place).ok_or("a place in the list")?;
+        let version = slot.load(Ordering::Relaxed);
+        let path = target.path(place)?;
+        let body = edit(version);
+        let started = Instant::now();
+        let answer = self.connection.patch(&path, &body).await?;
+        match (answer.status, answer.version) {
+            (200, Some(new)) if new == version.saturating_add(1) => {
+                slot.store(new, Ordering::Relaxed);
+                target.written.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => return Err(format!("an update at {version}: {}", answer.text()).into()),
+        }
+        self.tally.record(&self.window, started);
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<(), Failure> {
+        let place = self.own_place()?;
+        let path = self.target.path(place)?;
+        let started = Instant::now();
+        let answer = self.connection.get(&path).await?;
+        if answer.status != 200 || answer.version.is_none() {
+            return Err(format!("a read: {}", answer.text()).into());
+        }
+        self.tally.record(&self.window, started);
+        Ok(())
+    }
+
+    /// Each client writes its own metadata key, from the version it last saw.
+    async fn merge_until_over(&mut self) -> Result<(), Failure> {
+        let path = self.target.path(Workload::HotMerge.hot_place())?;
+        let merging = format!("{path}?on_conflict=merge");
+        let mut version = self.connection.get(&path).await?.version.ok_or("a version")?;
+        let key = self.number % METADATA_KEYS;
+        let mut count = 0u64;
+        while !self.window.is_over() {
+            count = count.saturating_add(1);
+            let value = format!("{}-{}-{count}", self.clients, self.number);
+            let started = Instant::now();
+            loop {
+                let body =
+                    format!(r#"{{"version":{version},"metadata":{{"key_{key}":"{value}"}}}}"#);
+                let answer = self.connection.patch(&merging, &body).await?;
+                match (answer.status, answer.version) {
+                    (200, Some(new)) => {
+                        version = new;
+                        self.target.written.fetch_add(1, Ordering::Relaxed);
+                        self.tally.record(&self.window, started);
+                        break;
+                    }
+                    (409, _) => {
+                        version = answer.number("current_version").ok_or("a current version")?;
+                        self.tally.conflicts = self.tally.conflicts.saturating_add(1);
+                        if self.window.is_over() {
+                            break;
+                        }
+                    }
+                    _ => return Err(format!("a merge: {}", answer.text()).into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Read, write, and all over again after a conflict, at once: the loop that teams write.
+    async fn refetch(&mut self) -> Result<(), Failure> {
+        let path = self.target.path(Workload::HotRefetch.hot_place())?;
+        let started = Instant::now();
+        loop {
+            let read = self.connection.get(&path).await?;
+            let version = read.version.ok_or_else(|| format!("a read: {}", read.text()))?;
+            let answer = self.connection.patch(&path, &edit(version)).await?;
+            match answer.status {
+                200 => {
+                    self.target.written.fetch_add(1, Ordering::Relaxed);
+                    self.tally.record(&self.window, started);
+                    return Ok(());
+                }
+                409 => self.tally.conflicts = self.tally.conflicts.saturating_add(1),
+                _ => return Err(format!("a write: {}", answer.text()).into()),
+            }
+            if self.window.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A random object of this client's share.
+    fn own_place(&mut self) -> Result<usize, Failure> {
+        // xorshift64
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let objects = self.target.ids.len().saturating_sub(HOT);
+        let share = (objects / self.clients).max(1);
+        let place = usize::try_from(self.random >> 16)? % share;
+        Ok(place * self.clients + self.number + HOT)
+    }
+}
+
+/// An edit that changes something at every version.
+fn edit(version: i64) -> String {
+    format!(r#"{{"version":{version},"quantity":{}}}"#, 1 + version % 1_000)
+}

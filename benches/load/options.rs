@@ -1,0 +1,72 @@
+//! What to measure, from the command line.
+
+use crate::Failure;
+use std::env;
+
+const USAGE: &str = "cargo bench --bench load -- [--quick] [--only sqlite|postgres] [--workload NAME] \
+     [--clients 1,8,64,256] [--runs N] [--seconds N] [--rows N] [--publish]";
+
+/// Which cells are measured, and for how long.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often every system is measured; the median counts.
+    pub runs: usize,
+    /// How long one cell is measured, in seconds; one more is for warming up.
+    pub seconds: u64,
+    /// How many connections send at the same time, one cell each.
+    pub clients: Vec<usize>,
+    /// How many subscriptions there are.
+    pub rows: usize,
+    /// The only backend, if one was named.
+    pub backend: Option<String>,
+    /// The only workload, if one was named.
+    pub workload: Option<String>,
+    /// Whether the plot goes into `docs/`.
+    pub publish: bool,
+}
+
+impl Options {
+    /// Reads the arguments; cargo's own `--bench` is not among them.
+    pub fn parse(args: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let mut options = Self {
+            runs: 3,
+            seconds: 5,
+            clients: vec![1, 8, 64, 256],
+            rows: 100_000,
+            backend: None,
+            workload: None,
+            publish: false,
+        };
+        let mut args = args;
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value; {USAGE}"));
+            match arg.as_str() {
+                "--quick" => {
+                    options.runs = 1;
+                    options.seconds = 2;
+                    options.clients = vec![1, 8, 64];
+                }
+                "--runs" => options.runs = value()?.parse()?,
+                "--seconds" => options.seconds = value()?.parse()?,
+                "--rows" => options.rows = value()?.parse()?,
+                "--clients" => {
+                    options.clients =
+                        value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                }
+                "--only" => options.backend = Some(value()?),
+                "--workload" => options.workload = Some(value()?),
+                "--publish" => options.publish = true,
+                _ => return Err(format!("{arg} is not an option; {USAGE}").into()),
+            }
+        }
+        if options.runs == 0 || options.seconds == 0 || options.clients.contains(&0) {
+            return Err("runs, seconds and clients begin at 1".into());
+        }
+        Ok(options)
+    }
+
+    /// The server's binary, where one was built elsewhere: `IFMATCH_BENCH_SERVER`.
+    pub fn server_binary() -> Option<String> {
+        env::var("IFMATCH_BENCH_SERVER").ok()
+    }
+}

@@ -1,0 +1,106 @@
+//! The processes that are measured: started, asked where they listen, stopped by their id.
+
+use crate::{Failure, options::Options};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// The key that every server accepts.
+pub const KEY: &str = "bench-admin-key-0123456789abcdef";
+
+/// A server that accepts requests; killed when dropped.
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Starts Ifmatch.
+    pub fn ifmatch(binary: &Path, database_url: &str, dir: &Path) -> Result<Self, Failure> {
+        let mut command = ifmatch(binary, dir);
+        command.args(["--listen", "127.0.0.1:0", "--database-url", database_url]);
+        command.env("IFMATCH_ADMIN_KEY", KEY);
+        Self::start(command)
+    }
+
+    /// Starts the baseline: this same program, as a process of its own.
+    pub fn baseline(database_url: &str) -> Result<Self, Failure> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["--baseline", database_url]);
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Result<Self, Failure> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or("stdout is a pipe")?;
+        for line in BufReader::new(stdout).lines() {
+            if let Some(address) = line?.strip_prefix("listening on http://") {
+                return Ok(Self { child, address: address.trim().parse()? });
+            }
+        }
+        let _ = child.kill();
+        Err(format!("a server did not start: {}", child.wait()?).into())
+    }
+
+    /// Stops it as an operator does.
+    pub fn stop(mut self) -> Result<(), Failure> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { Err(format!("a server ended with {status}").into()) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // After `stop` there is nothing left to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Builds the server, and tells where it is.
+pub fn build() -> Result<PathBuf, Failure> {
+    if let Some(binary) = Options::server_binary() {
+        return Ok(binary.into());
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--release", "-p", "ifmatch-server"])
+        .status()?;
+    if !status.success() {
+        return Err("the server cannot be built".into());
+    }
+    let bench = env::current_exe()?;
+    let release = bench.parent().and_then(Path::parent).ok_or("the bench is in target/release")?;
+    Ok(release.join("ifmatch-server"))
+}
+
+/// Has the server re-check every stored invariant of a database.
+pub fn verify(binary: &Path, database_url: &str, dir: &Path) -> Result<(), Failure> {
+    let output =
+        ifmatch(binary, dir).args(["verify", "--database-url", database_url]).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(format!("ifmatch-server verify: {}", String::from_utf8_lossy(&said)).into())
+}
+
+/// The binary, with none of this process's own settings.
+fn ifmatch(binary: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.current_dir(dir);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("IFMATCH_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}

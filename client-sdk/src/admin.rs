@@ -1,0 +1,114 @@
+//! What only admins see: API keys and the audit log.
+
+use crate::{Call, Client, List, reply::Reply};
+use ifmatch_types::{ApiKey, ApiKeyId, AuditRecord, NewApiKey};
+use serde::Deserialize;
+use std::fmt;
+
+/// The keys to the API; needs the role `admin`.
+///
+/// ```
+/// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+/// for key in billing.api_keys().list().await?.items {
+///     println!("{} {}", key.name, key.role.name());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ApiKeys {
+    client: Client,
+}
+
+/// A key that was just made. Its `Debug` output hides the secret.
+#[derive(Clone, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct IssuedApiKey {
+    /// The key, as lists show it.
+    #[serde(flatten)]
+    pub api_key: ApiKey,
+    /// What requests carry, shown this once. `None` if the first answer got lost: the server keeps
+    /// no secrets, so revoke such a key and make another.
+    #[serde(rename = "key", default)]
+    pub secret: Option<String>,
+}
+
+impl fmt::Debug for IssuedApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedApiKey").field("api_key", &self.api_key).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// The keys to the API.
+    ///
+    /// ```
+    /// # fn example(billing: ifmatch::Client) {
+    /// let keys: ifmatch::ApiKeys = billing.api_keys();
+    /// # }
+    /// ```
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys { client: self.clone() }
+    }
+
+    /// The audit log, newest first: forced writes, denied attempts, keys made and revoked.
+    ///
+    /// Filters are `type`, `actor` and `since`; needs the role `admin`.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// for record in billing.audit().filter("type", "forced_write").await?.items {
+    ///     println!("{} {}: {}", record.at, record.actor, record.reason.unwrap_or_default());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn audit(&self) -> List<AuditRecord> {
+        List::new(self, &["audit"])
+    }
+}
+
+impl ApiKeys {
+    /// Makes a key; every change made with it is recorded under its name.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// use ifmatch::{NewApiKey, Role};
+    ///
+    /// let key = NewApiKey { name: "billing-job".into(), role: Role::Agent, expires_at: None };
+    /// let issued = billing.api_keys().create(key).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`](crate::Error::Refused) if the role of this client's own key is too small.
+    pub fn create(&self, key: NewApiKey) -> Call<IssuedApiKey> {
+        Call::post(&self.client, &["api-keys"], &key, Reply::decode)
+    }
+
+    /// The keys there are, without their secrets.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// let page = billing.api_keys().list().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn list(&self) -> List<ApiKey> {
+        List::new(&self.client, &["api-keys"])
+    }
+
+    /// Ends a key: at once in the server process that answers, within 3 seconds in others.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::ApiKeyId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.api_keys().revoke(&id).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`](crate::Error::Refused) if there is no such key.
+    pub fn revoke(&self, id: &ApiKeyId) -> Call<ApiKey> {
+        Call::delete(&self.client, &["api-keys", id.as_str()], Reply::decode)
+    }
+}
