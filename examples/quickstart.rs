@@ -1,1 +1,75 @@
-fn main() {}
+//! The first page: create a few things, edit them, and see a conflict resolve itself.
+//!
+//! `cargo run --release --example quickstart`
+
+mod support;
+
+use ifmatch::{PlanFields, PlanStatus, SubscriptionFields, WorkspaceFields};
+
+#[tokio::main]
+async fn main() -> support::Result<()> {
+    let server = support::Server::find()?;
+    let billing = server.client()?;
+
+    // A plan to sell, a customer, and a subscription.
+    let plan = PlanFields {
+        code: support::unique("pro"),
+        name: "Pro".to_owned(),
+        currency: "USD".to_owned(),
+        amount: 4900, // in cents
+        status: Some(PlanStatus::Active),
+        ..Default::default()
+    };
+    let plan = billing.plans().create(plan).await?;
+    let acme = WorkspaceFields { name: "Acme".to_owned(), ..Default::default() };
+    let acme = billing.workspaces().create(acme).await?;
+    let sub = SubscriptionFields {
+        workspace_id: acme.id.clone(),
+        plan_id: plan.id.clone(),
+        quantity: 5,
+        ..Default::default()
+    };
+    let subs = billing.subscriptions();
+    let sub = subs.create(sub).await?;
+    println!(
+        "{} has {} seats of {}, version {}",
+        acme.name,
+        sub.quantity,
+        plan.name,
+        sub.version()
+    );
+
+    // An edit is a closure. It names the version it was computed from; should somebody else be
+    // faster, it is run again on what they left.
+    let sub = subs.update(&sub.id, |s| s.quantity += 3).await?;
+    println!("three more: {} seats, version {}", sub.quantity, sub.version());
+
+    // Ann opens a form and thinks about it.
+    let shown = subs.get(&sub.id).await?;
+    let form = shown.edited(|s| s.notes = "prefers e-mail".to_owned());
+
+    // Meanwhile Ben books two more seats: the version that Ann sees is old now.
+    let sub =
+        billing.acting_for("ben").subscriptions().update(&sub.id, |s| s.quantity += 2).await?;
+    println!("Ben made it {} seats, version {}", sub.quantity, sub.version());
+
+    // Anywhere else her save would either fail or put Ben's seats back. Here the server refuses
+    // the old version, and the client puts her note on top of what Ben did.
+    println!("Ann saves what she saw at version {}", shown.version());
+    let saved = billing.acting_for("ann").subscriptions().save(shown, form).await?;
+    println!(
+        "saved as version {} after {} conflict: {} seats, notes {:?}",
+        saved.version(),
+        saved.conflicts(),
+        saved.quantity,
+        saved.notes
+    );
+
+    println!("\nnothing was lost, and everything is on record:");
+    for entry in subs.history(&saved.id).await?.items.iter().rev() {
+        let who = entry.by.on_behalf_of.as_deref().unwrap_or(&entry.by.actor);
+        let what: Vec<_> = entry.changes.iter().map(|change| change.path.as_str()).collect();
+        println!("  version {}  {who:5}  {:?} {}", entry.version, entry.kind, what.join(" "));
+    }
+    Ok(())
+}

@@ -12,7 +12,7 @@ use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer, error::ErrorInternalServerError, http::header, web,
 };
 use pool::Pool;
-use rows::{Edit, Written};
+use rows::Edit;
 use std::io::Write;
 
 /// Serves until it is told to stop.
@@ -66,10 +66,10 @@ async fn patch(
     let written =
         pool.write(move |connection| rows::write(connection, &id, &edit, &request_id)).await?;
     Ok(match written {
-        Written::Now(subscription) => HttpResponse::Ok()
+        Some(subscription) => HttpResponse::Ok()
             .insert_header((header::ETAG, format!("\"{}\"", subscription.version)))
             .json(subscription),
-        Written::Conflict => HttpResponse::Conflict().json("version conflict"),
+        None => HttpResponse::Conflict().json("version conflict"),
     })
 }
 

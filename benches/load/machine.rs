@@ -32,8 +32,7 @@ fn commit() -> String {
 }
 
 fn said(program: &str, args: &[&str]) -> String {
-    let output =
-        Command::new(program).current_dir(env!("CARGO_MANIFEST_DIR")).args(args).output();
+    let output = Command::new(program).current_dir(env!("CARGO_MANIFEST_DIR")).args(args).output();
     output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
 }
 

@@ -1,1 +1,77 @@
-fn main() {}
+//! The benchmark: Ifmatch, a transaction per request, and the database itself, in one run.
+//!
+//! `cargo bench --bench load` measures everything and prints medians and their ratios; all numbers
+//! of a table come from the same minutes on the same machine. `-- --quick` takes a few minutes.
+
+mod baseline;
+#[expect(
+    dead_code,
+    unused_imports,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test's code, which does more to a cluster and fails as a test does"
+)]
+#[path = "../../tests/it/harness/cluster.rs"]
+mod cluster;
+mod database;
+mod http;
+mod load;
+mod machine;
+mod measure;
+mod options;
+mod pgbench;
+mod plot;
+mod process;
+mod report;
+mod sdk;
+mod seed;
+mod suite;
+
+use database::Place;
+use options::Options;
+use report::Report;
+use std::{env, error::Error, fs, path::Path};
+use suite::Suite;
+
+/// Whatever went wrong: a benchmark ends with its message.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let mut args: Vec<String> = env::args().skip(1).collect();
+    if let [first, database_url] = args.as_slice()
+        && first == "--baseline"
+    {
+        return baseline::serve(database_url);
+    }
+    // `cargo test --all-targets` runs benchmarks, too, without this argument.
+    if !args.iter().any(|arg| arg == "--bench") {
+        println!("to be run by cargo bench --bench load");
+        return Ok(());
+    }
+    args.retain(|arg| arg != "--bench");
+    let options = Options::parse(args.into_iter())?;
+    let server = process::build()?;
+    let backend = options.backend.clone();
+    let publish = options.publish;
+    let machine = machine::describe(&env::temp_dir());
+    let mut suite = Suite::new(options, server);
+    let wanted = |name: &str| backend.as_ref().is_none_or(|backend| backend == name);
+    if wanted("postgres") {
+        suite.run(Place::postgres()?)?;
+    }
+    if wanted("sqlite") {
+        suite.run(Place::sqlite()?)?;
+    }
+    let report = Report { machine: &machine, cells: &suite.cells };
+    println!("{}", report.table());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let made = root.join("target/bench");
+    fs::create_dir_all(&made)?;
+    fs::write(made.join("load.json"), format!("{:#}\n", report.json()))?;
+    let plot = if publish { root.join("docs/bench.svg") } else { made.join("load.svg") };
+    if let Some(dir) = plot.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    fs::write(plot, plot::draw(&report))?;
+    Ok(())
+}

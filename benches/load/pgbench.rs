@@ -16,16 +16,14 @@ use std::{
 pub fn prepare(place: &Place, name: &str) {
     place.postgres_execute(
         name,
-        "UPDATE subscriptions SET id = 'sub_' || lpad(place::text, 32, '0') FROM \
-         (SELECT id AS old, row_number() OVER (ORDER BY id) AS place FROM subscriptions) AS ids \
-         WHERE id = old",
+        "CREATE TABLE ids AS SELECT id AS old, \
+         'sub_' || lpad((row_number() OVER (ORDER BY id))::text, 32, '0') AS new FROM subscriptions; \
+         UPDATE subscriptions SET id = new FROM ids WHERE id = old; \
+         UPDATE events SET resource_id = new FROM ids WHERE resource_id = old; \
+         DROP TABLE ids",
     );
-    place.postgres_execute(
-        name,
-        "DELETE FROM events WHERE resource_type = 'subscription'; VACUUM (FULL, ANALYZE) subscriptions",
-    );
-    place.postgres_execute(name, "VACUUM (FULL, ANALYZE) events");
-    place.postgres_execute(name, "CHECKPOINT");
+    place.postgres_execute(name, "VACUUM (FULL, ANALYZE, FREEZE) subscriptions");
+    place.postgres_execute(name, "VACUUM (FULL, ANALYZE, FREEZE) events");
 }
 
 /// One cell. The object's state in the event has the width that Ifmatch writes.

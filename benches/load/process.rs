@@ -84,8 +84,7 @@ pub fn build() -> Result<PathBuf, Failure> {
 
 /// Has the server re-check every stored invariant of a database.
 pub fn verify(binary: &Path, database_url: &str, dir: &Path) -> Result<(), Failure> {
-    let output =
-        ifmatch(binary, dir).args(["verify", "--database-url", database_url]).output()?;
+    let output = ifmatch(binary, dir).args(["verify", "--database-url", database_url]).output()?;
     if output.status.success() {
         return Ok(());
     }

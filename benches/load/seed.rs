@@ -10,7 +10,8 @@ const CONNECTIONS: usize = 8;
 const PER_TRANSACTION: usize = 50;
 const WORKSPACES: usize = 100;
 /// What people wrote about it: rows are as wide as in an office, not as in a test.
-const NOTES: &str = "Called on Monday about the invoice of last month; wants to hear from us before the renewal.";
+const NOTES: &str =
+    "Called on Monday about the invoice of last month; wants to hear from us before the renewal.";
 
 /// Makes so many subscriptions; their ids.
 pub async fn seed(address: SocketAddr, rows: usize) -> Result<Vec<String>, Failure> {

@@ -202,7 +202,19 @@ impl Conflict<Value> {
     }
 
     /// The remote state with the attempted paths, and only them, put on top.
-    pub(crate) fn merged(&self) -> Value {
+    ///
+    /// This is what [`Decision::Reapply`] writes, and where an editor may begin.
+    ///
+    /// ```
+    /// # async fn example(parked: ifmatch::Parked) -> Result<(), ifmatch::Error> {
+    /// let mut object = parked.conflict.merged();
+    /// if let Some(notes) = object.pointer_mut("/notes") {
+    ///     *notes = "what both agreed on".into();
+    /// }
+    /// parked.resolve(ifmatch::Decision::Send(object)).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn merged(&self) -> Value {
         let mut merged = self.remote.clone();
         merge::apply(&mut merged, &self.attempted);
         merged

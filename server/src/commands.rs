@@ -11,7 +11,7 @@ use crate::{
 use ifmatch_domain::{
     Action, Actor, Command, CreateApiKey, Meta, Outcome, Rejection, RevokeApiKey,
 };
-use ifmatch_store::{DatabaseUrl, Db, StoreError, Use, sqlite_version};
+use ifmatch_store::{Db, StoreError, Use, sqlite_version};
 use ifmatch_types::{ApiKeyId, Role, Source, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -45,20 +45,14 @@ pub enum CommandError {
     },
 }
 
-/// Where the database is, as the store wants it.
-pub fn database_url(config: &Config) -> Result<DatabaseUrl, CommandError> {
-    let url = config.database_url.expose();
-    url.parse().map_err(|error| CommandError::Setting(format!("database_url: {error}")))
-}
-
 /// How the lanes are set up.
-pub fn lane_config(config: &Config) -> Result<LaneConfig, CommandError> {
-    Ok(LaneConfig {
-        url: database_url(config)?,
+pub fn lane_config(config: &Config) -> LaneConfig {
+    LaneConfig {
+        url: config.database_url.clone(),
         lanes: config.lanes,
         queue: config.queue,
         batch_max: config.batch_max,
-    })
+    }
 }
 
 /// `migrate`
@@ -82,7 +76,7 @@ pub fn open(config: &Config) -> Result<Db, CommandError> {
             sqlite_version()
         )));
     }
-    Ok(Db::connect(&database_url(config)?, Use::Read)?)
+    Ok(Db::connect(&config.database_url, Use::Read)?)
 }
 
 /// `openapi`
@@ -174,7 +168,7 @@ pub fn cli_command(action: Action) -> Command {
 }
 
 fn submit(config: &Config, action: Action) -> Result<Outcome, CommandError> {
-    let lane = LaneConfig { lanes: 1, ..lane_config(config)? };
+    let lane = LaneConfig { lanes: 1, ..lane_config(config) };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

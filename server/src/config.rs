@@ -8,10 +8,10 @@ mod action;
 mod value;
 
 pub use action::{Action, KeysAction};
-pub use value::DatabaseUrl;
 
 use crate::log::LogFormat;
 use clap::{Arg, Command, FromArgMatches, Subcommand};
+use ifmatch_store::DatabaseUrl;
 use secrecy::SecretString;
 use std::{
     collections::BTreeMap,
@@ -21,8 +21,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use value::{
-    admin_key, between, database_url, file, log_filter, log_format, milliseconds, parsed, secret,
-    visible, web_url,
+    admin_key, between, file, log_filter, log_format, milliseconds, parsed, secret, visible,
+    web_url,
 };
 
 /// The largest request body, in bytes.
@@ -90,6 +90,7 @@ macro_rules! settings {
     ) => {
         /// What the server was told, checked.
         #[derive(Clone, Debug)]
+        #[expect(dead_code, reason = "the settings of locks and the panel are read and checked already, and used once those are served")]
         pub struct Config {
             $($(#[doc = $help])+ pub $field: $type,)*
             $($(#[doc = $maybe_help])+ pub $maybe: Option<$maybe_type>,)*
@@ -122,7 +123,7 @@ settings! {
             parsed, "an address such as 127.0.0.1:8080";
         /// The database: sqlite://FILE or postgres://…
         database_url: DatabaseUrl = "sqlite://ifmatch.db", "IFMATCH_DATABASE_URL", Open,
-            database_url, "a database such as sqlite://ifmatch.db or postgres://user@host/name";
+            parsed, "a database such as sqlite://ifmatch.db or postgres://user@host/name";
         /// How a line of the log looks: text or json
         log_format: LogFormat = "text", "IFMATCH_LOG_FORMAT", Open,
             log_format, "text or json";

@@ -58,26 +58,23 @@ impl Keyring {
     }
 
     /// The key with this text, if it is accepted now.
-    pub async fn accept(&self, text: &str) -> Option<StoredApiKey> {
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only, and only for a key that is not known yet; see [`StoreError`].
+    pub async fn accept(&self, text: &str) -> Result<Option<StoredApiKey>, StoreError> {
         let digest = key::digest(text);
         if let Some(stored) = self.find(&digest) {
-            return is_valid(&stored).then_some(stored);
+            return Ok(is_valid(&stored).then_some(stored));
         }
         // It may have been made by another process a moment ago. What does not even have the form
         // of a key never reaches the database.
         if !key::looks_minted(text) {
-            return None;
+            return Ok(None);
         }
         let looked_for = digest.clone();
-        match self.reads.run(move |db| db.api_key(&looked_for)).await {
-            Ok(stored) => {
-                stored.filter(|stored| key::same_digest(&stored.digest, &digest)).filter(is_valid)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "an API key could not be looked up");
-                None
-            }
-        }
+        let stored = self.reads.run(move |db| db.api_key(&looked_for)).await?;
+        Ok(stored.filter(|stored| key::same_digest(&stored.digest, &digest)).filter(is_valid))
     }
 
     /// Whether there is no key at all.

@@ -228,12 +228,14 @@ pub fn endpoints() -> Vec<Endpoint> {
             post("/v1/billing-runs", billing_runs::run)
                 .agent()
                 .idempotent()
+                .operation_id("run_billing")
                 .summary("Make the due invoices and advance periods")
                 .optional_body::<NewBillingRun>()
                 .answers::<BillingRun>(200),
             post("/v1/transactions", transactions::transact)
                 .agent()
                 .idempotent()
+                .operation_id("transact")
                 .summary("Several operations, all or nothing")
                 .body::<NewTransaction>()
                 .answers::<TransactionResults>(200)
@@ -263,6 +265,7 @@ pub fn endpoints() -> Vec<Endpoint> {
                     "The last event seen; stronger than `after`",
                     schema::at_least(0),
                 )
+                .operation_id("stream_events")
                 .summary("Changes as they happen, as server-sent events")
                 .answers_with(200, "text/event-stream"),
             get("/v1/audit", audit::list)

@@ -52,8 +52,8 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
         move |cause| CommandError::Io { what, cause }
     };
     let (lanes, lane_threads) =
-        Lanes::start(&commands::lane_config(config)?).map_err(io("lanes"))?;
-    let reads = Arc::new(Reads::start(&commands::database_url(config)?).map_err(io("reads"))?);
+        Lanes::start(&commands::lane_config(config)).map_err(io("lanes"))?;
+    let reads = Arc::new(Reads::start(&config.database_url).map_err(io("reads"))?);
     let metrics =
         Metrics::install().map_err(|error| CommandError::Refused(format!("metrics: {error}")))?;
     let outcome = actix_web::rt::System::new().block_on(async {

@@ -19,7 +19,6 @@ const SQLITE_SESSION: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FU
      PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA cache_size = -65536;";
 
 /// A connection to either database.
-#[expect(clippy::large_enum_variant, reason = "there are a handful of connections")]
 pub enum Either {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),

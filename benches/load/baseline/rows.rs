@@ -160,51 +160,50 @@ struct NewEvent<'a> {
     state: String,
 }
 
-/// What became of a write.
-pub enum Written {
-    Now(Subscription),
-    Conflict,
-}
-
 /// One subscription.
 pub fn find(connection: &mut Either, id: &str) -> QueryResult<Option<Subscription>> {
     // Not `first`: its bound LIMIT would make SQLite prepare the statement again each time.
-    let query = subscriptions::table.find(id).select(SubscriptionRow::as_select());
     let row = match connection {
-        Either::Sqlite(connection) => query.get_result(connection).optional()?,
-        Either::Postgres(connection) => query.get_result(connection).optional()?,
+        Either::Sqlite(connection) => {
+            let query = subscriptions::table.find(id).select(SubscriptionRow::as_select());
+            query.get_result(connection).optional()?
+        }
+        Either::Postgres(connection) => {
+            let query = subscriptions::table.find(id).select(SubscriptionRow::as_select());
+            query.get_result(connection).optional()?
+        }
     };
     Ok(row.map(Subscription::from))
 }
 
-/// Writes an edit and its event, if the version is still the one it was computed from.
+/// Writes an edit and its event; `None` if the version is not the one it was computed from.
 pub fn write(
     connection: &mut Either,
     id: &str,
     edit: &Edit,
     request_id: &str,
-) -> QueryResult<Written> {
+) -> QueryResult<Option<Subscription>> {
     let now = jiff::Timestamp::now().as_microsecond();
     match connection {
         Either::Sqlite(c) => c.immediate_transaction(|c| {
             let row = update_sqlite(c, id, edit, now)?;
             let Some(subscription) = row.map(Subscription::from) else {
-                return Ok(Written::Conflict);
+                return Ok(None);
             };
             let event = event(&subscription, edit, now, request_id);
             diesel::insert_into(events::table).values(&event).execute(c)?;
             drop(event);
-            Ok(Written::Now(subscription))
+            Ok(Some(subscription))
         }),
         Either::Postgres(c) => c.transaction(|c| {
             let row = update_postgres(c, id, edit, now)?;
             let Some(subscription) = row.map(Subscription::from) else {
-                return Ok(Written::Conflict);
+                return Ok(None);
             };
             let event = event(&subscription, edit, now, request_id);
             diesel::insert_into(events::table).values(&event).execute(c)?;
             drop(event);
-            Ok(Written::Now(subscription))
+            Ok(Some(subscription))
         }),
     }
 }

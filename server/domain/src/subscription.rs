@@ -186,12 +186,12 @@ impl SubscriptionRecord {
                 self.anchor_at = scope.now;
                 self.start_period(scope.now, scope)?;
             }
-            (Status::Paused, Status::Active) => {
-                // What passed while it was paused is not billed.
-                if self.subscription.current_period_end <= scope.now {
-                    let start = self.period_start_at(scope.now, scope)?;
-                    self.start_period(start, scope)?;
-                }
+            // What passed while it was paused is not billed.
+            (Status::Paused, Status::Active)
+                if self.subscription.current_period_end <= scope.now =>
+            {
+                let start = self.period_start_at(scope.now, scope)?;
+                self.start_period(start, scope)?;
             }
             _ => {}
         }

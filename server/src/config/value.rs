@@ -2,40 +2,7 @@
 
 use crate::log::LogFormat;
 use secrecy::{ExposeSecret, SecretString};
-use std::{fmt, path::PathBuf, str::FromStr};
-
-/// A database's address, which may hold a password: only [`expose`](Self::expose) shows it whole.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl(String);
-
-impl DatabaseUrl {
-    /// The whole address, password included.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether it is PostgreSQL; else it is SQLite.
-    pub fn is_postgres(&self) -> bool {
-        !self.0.starts_with("sqlite:")
-    }
-}
-
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Parameters may hold a password too.
-        let address = self.0.split('?').next().unwrap_or_default();
-        match (address.split_once("://"), address.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, place))) => write!(f, "{scheme}://…@{place}"),
-            _ => f.write_str(address),
-        }
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+use std::{path::PathBuf, str::FromStr};
 
 /// Whatever the type itself can read.
 pub fn parsed<T: FromStr>(text: &str) -> Option<T> {
@@ -50,13 +17,6 @@ pub fn between<T: FromStr + PartialOrd>(text: &str, least: T, most: T) -> Option
 /// Up to a day.
 pub fn milliseconds(text: &str) -> Option<u64> {
     between(text, 1, 86_400_000)
-}
-
-/// The address of a database of a kind that is supported.
-pub fn database_url(text: &str) -> Option<DatabaseUrl> {
-    let schemes = ["sqlite://", "postgres://", "postgresql://"];
-    let place = schemes.iter().find_map(|scheme| text.strip_prefix(scheme))?;
-    (!place.is_empty()).then(|| DatabaseUrl(text.to_owned()))
 }
 
 /// `text` or `json`.

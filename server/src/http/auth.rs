@@ -76,7 +76,7 @@ async fn authenticate(app: &App, request: &ServiceRequest) -> Result<Caller, Htt
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(unauthenticated());
     }
-    let stored = app.keyring.accept(key.trim()).await.ok_or_else(unauthenticated)?;
+    let stored = app.keyring.accept(key.trim()).await?.ok_or_else(unauthenticated)?;
     Ok(Caller {
         actor: Actor { key_id: stored.key.id, name: stored.key.name },
         role: stored.key.role,

@@ -66,7 +66,6 @@ pub struct Endpoint {
 pub(super) struct Docs {
     pub tag: Option<&'static str>,
     pub summary: Option<&'static str>,
-    pub description: Option<&'static str>,
     pub operation_id: Option<&'static str>,
     pub parameters: Vec<Parameter>,
     pub body: Option<Body>,
@@ -75,7 +74,6 @@ pub(super) struct Docs {
     pub schemas: Vec<(String, RefOr<Schema>)>,
     pub versioned: bool,
     pub paged: bool,
-    pub fenced: bool,
 }
 
 /// A request's body.
@@ -142,12 +140,8 @@ impl Endpoint {
         Self { method, info, docs: Docs::default(), route }
     }
 
-    /// The method; `GET` stands for `HEAD` too.
-    pub fn method(&self) -> &Method {
-        &self.method
-    }
-
     /// Its path, access and idempotency.
+    #[cfg(test)]
     pub fn info(&self) -> EndpointInfo {
         self.info
     }
@@ -190,12 +184,6 @@ impl Endpoint {
         self
     }
 
-    /// What else there is to know, in Markdown.
-    pub fn description(mut self, description: &'static str) -> Self {
-        self.docs.description = Some(description);
-        self
-    }
-
     /// Its name for generated clients, where the one made of method and path reads badly.
     pub fn operation_id(mut self, operation_id: &'static str) -> Self {
         self.docs.operation_id = Some(operation_id);
@@ -223,12 +211,6 @@ impl Endpoint {
     /// Answers with a body of this content type, which no schema describes.
     pub fn answers_with(mut self, status: u16, content_type: &'static str) -> Self {
         self.docs.answers.push(Answer { status, content: Some((content_type, None)) });
-        self
-    }
-
-    /// Answers without a body.
-    pub fn answers_empty(mut self, status: u16) -> Self {
-        self.docs.answers.push(Answer { status, content: None });
         self
     }
 
@@ -265,29 +247,9 @@ impl Endpoint {
         self.parameter(ParameterIn::Query, Required::False, name, description, schema)
     }
 
-    /// Needs a parameter in the query.
-    pub fn query_required(
-        self,
-        name: &str,
-        description: &str,
-        schema: impl Into<RefOr<Schema>>,
-    ) -> Self {
-        self.parameter(ParameterIn::Query, Required::True, name, description, schema)
-    }
-
     /// Takes an optional header.
     pub fn header(self, name: &str, description: &str, schema: impl Into<RefOr<Schema>>) -> Self {
         self.parameter(ParameterIn::Header, Required::False, name, description, schema)
-    }
-
-    /// Says more of a parameter in the path than its name does.
-    pub fn path_parameter(
-        self,
-        name: &str,
-        description: &str,
-        schema: impl Into<RefOr<Schema>>,
-    ) -> Self {
-        self.parameter(ParameterIn::Path, Required::True, name, description, schema)
     }
 
     fn parameter(
@@ -330,12 +292,6 @@ impl Endpoint {
     /// Answers a list page by page: `limit` and `cursor`.
     pub fn paged(mut self) -> Self {
         self.docs.paged = true;
-        self
-    }
-
-    /// Honours `X-Lock` and `X-Lock-Fence`.
-    pub fn fenced(mut self) -> Self {
-        self.docs.fenced = true;
         self
     }
 }

@@ -155,6 +155,7 @@ impl<C: Clock + Clone> Limiter<C> {
     }
 
     /// How many callers are remembered.
+    #[cfg(test)]
     pub fn callers(&self) -> usize {
         self.active.as_ref().map_or(0, |active| active.buckets.len())
     }

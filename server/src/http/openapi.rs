@@ -87,7 +87,6 @@ fn operation(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Operatio
     let mut operation = OperationBuilder::new()
         .tags(docs.tag.map(|tag| [tag]))
         .summary(docs.summary)
-        .description(docs.description)
         .operation_id(Some(operation_id(endpoint)))
         .request_body(request_body(endpoint));
     for parameter in path_parameters(endpoint).into_iter().chain(docs.parameters.iter().cloned()) {

@@ -94,20 +94,6 @@ pub fn parameters() -> Vec<SharedParameter> {
             "Whom the caller acts for, ≤ 200 characters; recorded beside the key's name.",
             text(),
         ),
-        shared(
-            "Lock",
-            Header,
-            "X-Lock",
-            "The lock this write is fenced by: `<scope>/<function>/<key>`.",
-            text(),
-        ),
-        shared(
-            "LockFence",
-            Header,
-            "X-Lock-Fence",
-            "The fence of the caller's grant of that lock.",
-            schema::at_least(1),
-        ),
     ];
     let mut required = shared("RequiredIdempotencyKey", Header, "Idempotency-Key", key, text());
     required.parameter.required = Required::True;
@@ -143,9 +129,6 @@ pub fn parameters_of(endpoint: &Endpoint) -> Vec<&'static str> {
     }
     if *method != Method::GET {
         names.push("OnBehalfOf");
-    }
-    if docs.fenced {
-        names.extend(["Lock", "LockFence"]);
     }
     names
 }

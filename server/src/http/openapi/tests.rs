@@ -45,7 +45,6 @@ fn table() -> Vec<Endpoint> {
             patch("/v1/plans/{id}", handler)
                 .agent()
                 .versioned()
-                .fenced()
                 .merge_patch::<PlanFields>()
                 .answers::<Plan>(200)
                 .problems(&[Code::PlanInUse]),
@@ -55,10 +54,7 @@ fn table() -> Vec<Endpoint> {
                 .body::<PlanFields>()
                 .answers::<Plan>(200),
             delete("/v1/plans/{id}", handler).agent().versioned().answers::<Deleted>(200),
-            get("/v1/plans/{id}/versions/{n}", handler)
-                .viewer()
-                .path_parameter("n", "The version.", schema::integer(1, 9))
-                .answers::<Plan>(200),
+            get("/v1/plans/{id}/versions/{n}", handler).viewer().answers::<Plan>(200),
         ],
     );
     let others = group(
@@ -78,8 +74,10 @@ fn table() -> Vec<Endpoint> {
             post("/v1/invoices/{id}/payments/{payment_id}/reverse", handler)
                 .agent()
                 .answers::<Payment>(200),
-            post("/v1/billing-runs", handler).admin().answers_empty(204),
-            post("/v1/locks/{key:[a-z]+}/force-release", handler).admin().answers_empty(204),
+            post("/v1/billing-runs", handler).admin().answers_with(200, "text/plain"),
+            post("/v1/locks/{key:[a-z]+}/force-release", handler)
+                .admin()
+                .answers_with(200, "text/plain"),
             get("/metrics", handler).open().answers_with(200, "text/plain; version=0.0.4"),
             get("/v1/events/stream", handler)
                 .viewer()
@@ -245,7 +243,7 @@ fn a_versioned_write_documents_the_conflict_and_the_ways_out() {
     let both = "Conflict: `CONFLICT_VERSION_MISMATCH`, `PLAN_IN_USE`";
     assert_eq!(update["responses"]["409"]["description"], both);
     let parameters = update["parameters"].to_string();
-    for name in ["IfMatch", "OnConflict", "Force", "ForceReason", "DryRun", "Lock", "OnBehalfOf"] {
+    for name in ["IfMatch", "OnConflict", "Force", "ForceReason", "DryRun", "OnBehalfOf"] {
         assert!(parameters.contains(&format!("parameters/{name}\"")), "{name}: {parameters}");
     }
     let headers = &update["responses"]["200"]["headers"];

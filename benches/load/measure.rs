@@ -1,0 +1,92 @@
+//! One cell: a workload, so many clients, a few seconds.
+
+use crate::{
+    Failure,
+    load::{Client, Tally, Target, Window, Workload},
+    sdk,
+};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What one run of a cell gave.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measure {
+    /// Operations a second.
+    pub rate: f64,
+    pub p50_us: u64,
+    pub p99_us: u64,
+    /// Refusals because somebody else was faster.
+    pub conflicts: u64,
+}
+
+impl Measure {
+    pub fn new(rate: f64, mut latencies_us: Vec<u64>, conflicts: u64) -> Self {
+        latencies_us.sort_unstable();
+        let percentile = |hundredths: usize| {
+            let place = latencies_us.len().saturating_mul(hundredths) / 100;
+            latencies_us.get(place).copied().unwrap_or_default()
+        };
+        Self { rate, p50_us: percentile(50), p99_us: percentile(99), conflicts }
+    }
+}
+
+/// Runs one cell against a server.
+pub fn measure(
+    target: &Arc<Target>,
+    workload: Workload,
+    clients: usize,
+    seconds: u64,
+) -> Result<Measure, Failure> {
+    let window = Window::from_now(seconds).ok_or("a time that the clock can tell")?;
+    let threads = threads().min(clients);
+    let mut running = Vec::new();
+    for thread in 0..threads {
+        let target = Arc::clone(target);
+        let mine: Vec<usize> = (0..clients).filter(|number| number % threads == thread).collect();
+        running.push(std::thread::spawn(move || -> Result<Tally, Failure> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let load = run_clients(target, workload, mine, clients, window);
+            tokio::task::LocalSet::new().block_on(&runtime, load)
+        }));
+    }
+    let mut tally = Tally::default();
+    for thread in running {
+        tally.add(thread.join().map_err(|_| "a client panicked")??);
+    }
+    let operations = u32::try_from(tally.latencies_us.len())?;
+    let rate = f64::from(operations) / f64::from(u32::try_from(seconds)?);
+    Ok(Measure::new(rate, tally.latencies_us, tally.conflicts))
+}
+
+async fn run_clients(
+    target: Arc<Target>,
+    workload: Workload,
+    numbers: Vec<usize>,
+    clients: usize,
+    window: Window,
+) -> Result<Tally, Failure> {
+    let sdk = (workload == Workload::HotSdk).then(|| sdk::client(&target)).transpose()?;
+    let mut running = Vec::new();
+    for number in numbers {
+        let (target, sdk) = (Arc::clone(&target), sdk.clone());
+        running.push(tokio::task::spawn_local(async move {
+            match sdk {
+                Some(sdk) => sdk::run(sdk, target, window).await,
+                None => {
+                    let client = Client::connect(target, number, clients, window).await?;
+                    client.run(workload).await
+                }
+            }
+        }));
+    }
+    let mut tally = Tally::default();
+    for client in running {
+        tally.add(client.await??);
+    }
+    Ok(tally)
+}
+
+/// The load gets a quarter of the processors, and one at least.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(4))
+}

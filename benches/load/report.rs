@@ -1,0 +1,164 @@
+//! What is printed and kept: medians, ratios within this run, and whether the targets are met.
+
+use crate::{
+    load::Workload,
+    measure::Measure,
+    suite::{Cell, System},
+};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// The cells of a run, with questions to ask of them.
+pub struct Report<'a> {
+    pub machine: &'a Value,
+    pub cells: &'a [Cell],
+}
+
+/// A ratio that the server is to reach.
+struct Goal {
+    backend: &'static str,
+    clients: usize,
+    against: System,
+    at_least: f64,
+}
+
+const GOALS: [Goal; 5] = [
+    Goal { backend: "postgres", clients: 64, against: System::Pgbench, at_least: 2.0 },
+    Goal { backend: "postgres", clients: 64, against: System::Baseline, at_least: 4.0 },
+    Goal { backend: "sqlite", clients: 64, against: System::Baseline, at_least: 4.0 },
+    Goal { backend: "postgres", clients: 1, against: System::Baseline, at_least: 1.0 },
+    Goal { backend: "sqlite", clients: 1, against: System::Baseline, at_least: 1.0 },
+];
+
+impl Report<'_> {
+    /// The median of a cell, if it was measured.
+    pub fn median(
+        &self,
+        backend: &str,
+        system: System,
+        workload: Workload,
+        clients: usize,
+    ) -> Option<&Measure> {
+        let found = self.cells.iter().find(|cell| {
+            (cell.backend, cell.system, cell.workload, cell.clients)
+                == (backend, system, workload, clients)
+        });
+        found?.median()
+    }
+
+    /// What a system's rate is compared with: a merge, too, replaces the loop of a refetch.
+    fn ratio(&self, cell: &Cell, against: System) -> Option<f64> {
+        let workload = match cell.workload {
+            Workload::HotMerge | Workload::HotSdk => Workload::HotRefetch,
+            other => other,
+        };
+        let other = self.median(cell.backend, against, workload, cell.clients)?;
+        Some(cell.median()?.rate / other.rate)
+    }
+
+    /// The table, as text.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "{}\n", self.machine_line());
+        let mut above = None;
+        for cell in self.cells {
+            let Some(Measure { rate, p50_us, p99_us, .. }) = cell.median() else { continue };
+            let conflicts: u64 = cell.runs.iter().map(|run| run.conflicts).sum();
+            if above != Some((cell.backend, cell.workload)) {
+                above = Some((cell.backend, cell.workload));
+                let _ = writeln!(text, "{}: {}", cell.backend, cell.workload.title());
+            }
+            let mut line = format!(
+                "  {:<9}{:>4} clients {rate:>8.0}/s  p50 {:>8.2} ms  p99 {:>8.2} ms",
+                cell.system.name(),
+                cell.clients,
+                milliseconds(*p50_us),
+                milliseconds(*p99_us)
+            );
+            if conflicts > 0 {
+                let _ = write!(line, "  {conflicts} conflicts");
+            }
+            for against in [System::Baseline, System::Pgbench] {
+                if cell.system == System::Ifmatch
+                    && let Some(ratio) = self.ratio(cell, against)
+                {
+                    let _ = write!(line, "  {ratio:.2} × {}", against.name());
+                }
+            }
+            let _ = writeln!(text, "{line}");
+        }
+        let _ = writeln!(text);
+        for (goal, ratio) in self.goals() {
+            let verdict = if ratio >= goal.at_least { "met" } else { "NOT MET" };
+            let _ = writeln!(
+                text,
+                "{verdict}: {} updates, {} clients: {ratio:.2} × {} (at least {} ×)",
+                goal.backend,
+                goal.clients,
+                goal.against.name(),
+                goal.at_least
+            );
+        }
+        text
+    }
+
+    /// Everything, for programs.
+    pub fn json(&self) -> Value {
+        let cells: Vec<Value> = self
+            .cells
+            .iter()
+            .map(|cell| {
+                json!({
+                    "backend": cell.backend, "system": cell.system.name(),
+                    "workload": cell.workload.name(), "clients": cell.clients,
+                    "median": cell.median(), "runs": cell.runs,
+                    "times_baseline": self.ratio(cell, System::Baseline),
+                    "times_pgbench": self.ratio(cell, System::Pgbench),
+                })
+            })
+            .collect();
+        let goals: Vec<Value> = self
+            .goals()
+            .map(|(goal, ratio)| {
+                json!({ "backend": goal.backend, "clients": goal.clients,
+                    "against": goal.against.name(), "at_least": goal.at_least, "ratio": ratio,
+                    "met": ratio >= goal.at_least })
+            })
+            .collect();
+        json!({ "machine": self.machine, "cells": cells, "goals": goals })
+    }
+
+    /// The machine in one line.
+    pub fn machine_line(&self) -> String {
+        let value = |name: &str| match self.machine.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        };
+        format!(
+            "{} cores ({}), {} MiB, Linux {}, {}, {}; load before {}; commit {}; {}",
+            value("cores"),
+            value("cpu"),
+            value("memory_mib"),
+            value("kernel"),
+            value("filesystem"),
+            value("postgres"),
+            value("load_before"),
+            value("commit"),
+            value("at")
+        )
+    }
+
+    fn goals(&self) -> impl Iterator<Item = (&'static Goal, f64)> {
+        GOALS.iter().filter_map(|goal| {
+            let rate = |system| {
+                Some(self.median(goal.backend, system, Workload::Update, goal.clients)?.rate)
+            };
+            Some((goal, rate(System::Ifmatch)? / rate(goal.against)?))
+        })
+    }
+}
+
+fn milliseconds(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64() * 1_000.0
+}

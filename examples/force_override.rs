@@ -1,0 +1,56 @@
+//! An override in the open: look what it would overwrite, say why, and find it on record.
+//!
+//! `cargo run --release --example force_override`
+
+mod support;
+
+use ifmatch::SubscriptionStatus;
+
+#[tokio::main]
+async fn main() -> support::Result<()> {
+    let server = support::Server::find()?;
+    let admin = server.client()?;
+    let agent = server.builder(&support::make_agent_key(&admin, "support-agent").await?).build()?;
+    let plan = support::make_plan(&admin, "Pro", 4900).await?;
+    let sub = support::subscribe(&admin, "Acme", &plan).await?;
+
+    // An admin prepares a cancellation after a chargeback, on the state of now …
+    let seen = admin.subscriptions().get(&sub.id).await?;
+    let edited = seen.edited(|s| {
+        s.status = SubscriptionStatus::Canceled;
+        s.notes = "chargeback 8812".to_owned();
+    });
+    // … while an agent writes something down.
+    let promise = "promised a refund until Friday";
+    agent.subscriptions().update(&sub.id, |s| s.notes = promise.to_owned()).await?;
+
+    // A save would be refused or parked, since both wrote the notes. A force goes through, so
+    // look first: a dry run writes nothing.
+    let reason = "chargeback 8812, decided by finance";
+    let force = || admin.subscriptions().save(&seen, &edited).force(reason);
+    let preview = force().dry_run().await?;
+    println!("the admin saw version {}, it is at {} now", seen.version(), preview.current_version);
+    println!("a force would overwrite:");
+    for change in &preview.would_overwrite {
+        println!("  {}: {} → {}", change.path, change.from, change.to);
+    }
+
+    // Only an admin may. Others are refused, and the attempt is on record.
+    let denied = agent.subscriptions().save(&seen, &edited).force("I am sure").await;
+    let denied = denied.err().ok_or("an agent's key could force a write")?;
+    println!("\nthe agent tries to force it: {denied}");
+
+    let forced = force().await?;
+    println!("the admin forces it: version {}, forced: {}", forced.version(), forced.forced());
+
+    // The audit record is in the same commit as the write: there is no force without one.
+    println!("\nthe audit log, newest first:");
+    let audit = admin.audit().limit(200).await?.items.into_iter();
+    for record in audit.filter(|r| r.resource.as_ref().is_some_and(|of| of.id == sub.id.as_str())) {
+        println!("  {} by {}: {:?}", record.audit_type, record.actor, record.reason);
+        for change in &record.changes {
+            println!("    {}: {} → {}", change.path, change.from, change.to);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! What all examples need: a server, and something to work on.
+//!
+//! `IFMATCH_URL` and `IFMATCH_KEY` name a server and an admin's key. Without a key an example
+//! starts a private server, which ends with it and leaves nothing behind.
+#![allow(dead_code, reason = "each example uses a part of it")]
+
+use ifmatch::{
+    Client, ClientBuilder, Conflict, NewApiKey, Plan, PlanFields, PlanStatus, Role, Subscription,
+    SubscriptionFields, Timestamp, Versioned, WorkspaceFields,
+};
+use std::{
+    env,
+    error::Error,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The server that an example talks to.
+pub struct Server {
+    url: String,
+    key: String,
+    private: Option<Private>,
+}
+
+/// A server of the example's own, with its database; both are gone when it is dropped.
+struct Private {
+    process: Child,
+    dir: TempDir,
+}
+
+impl Server {
+    /// The server of the environment, or else a private one.
+    pub fn find() -> Result<Self> {
+        if let Ok(key) = env::var("IFMATCH_KEY") {
+            let url =
+                env::var("IFMATCH_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned());
+            println!("using the server at {url}\n");
+            return Ok(Self { url, key, private: None });
+        }
+        let key = format!("example-{}", Uuid::new_v4().simple());
+        let (private, url) = Private::start(&key)?;
+        println!("started a private server at {url} (set IFMATCH_KEY to use another)\n");
+        Ok(Self { url, key, private: Some(private) })
+    }
+
+    /// A client with the admin's key.
+    pub fn client(&self) -> Result<Client> {
+        Ok(self.builder(&self.key).build()?)
+    }
+
+    /// A client with the admin's key that is yet to be built.
+    pub fn admin(&self) -> ClientBuilder {
+        self.builder(&self.key)
+    }
+
+    /// A client with some other key that is yet to be built.
+    pub fn builder(&self, key: &str) -> ClientBuilder {
+        Client::builder(&self.url).key(key)
+    }
+
+    pub fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+}
+
+impl Private {
+    fn start(key: &str) -> Result<(Self, String)> {
+        // Cargo puts examples into a directory beside the programs.
+        let example = env::current_exe()?;
+        let beside = example.parent().and_then(|examples| examples.parent());
+        let program = beside.ok_or("the example is in no directory")?.join("ifmatch-server");
+        let program = program.with_extension(env::consts::EXE_EXTENSION);
+        if !program.is_file() {
+            let message = "there is no ifmatch-server beside this example; build it first with \
+                `cargo build --release`, or set IFMATCH_KEY (and IFMATCH_URL) to use a running one";
+            return Err(message.into());
+        }
+        let dir = TempDir::with_prefix("ifmatch-example-")?;
+        let log = dir.path().join("server.log");
+        let mut command = Command::new(program);
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("IFMATCH_") {
+                command.env_remove(name);
+            }
+        }
+        let mut process = command
+            .current_dir(dir.path())
+            .args(["--listen", "127.0.0.1:0", "--database-url", "sqlite://ifmatch.db"])
+            .env("IFMATCH_ADMIN_KEY", key)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log)?)
+            .spawn()?;
+        let stdout = process.stdout.take().ok_or("the server has no stdout")?;
+        let private = Self { process, dir };
+        for line in BufReader::new(stdout).lines() {
+            if let Some(url) = line?.strip_prefix("listening on ") {
+                return Ok((private, url.to_owned()));
+            }
+        }
+        Err(format!("the server did not start:\n{}", fs::read_to_string(log)?).into())
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        // Before its directory goes, which is dropped after this.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A name that nothing else on the server has.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", Uuid::new_v4().simple())
+}
+
+/// A plan that can be subscribed to.
+pub async fn make_plan(billing: &Client, name: &str, amount: i64) -> Result<Versioned<Plan>> {
+    let fields = PlanFields {
+        code: unique(&name.to_lowercase()),
+        name: name.to_owned(),
+        currency: "USD".to_owned(),
+        amount,
+        status: Some(PlanStatus::Active),
+        ..Default::default()
+    };
+    Ok(billing.plans().create(fields).await?)
+}
+
+/// A subscription of a new customer.
+pub async fn subscribe(
+    billing: &Client,
+    customer: &str,
+    plan: &Plan,
+) -> Result<Versioned<Subscription>> {
+    let workspace = WorkspaceFields { name: customer.to_owned(), ..Default::default() };
+    let workspace = billing.workspaces().create(workspace).await?;
+    let fields = SubscriptionFields {
+        workspace_id: workspace.id.clone(),
+        plan_id: plan.id.clone(),
+        ..Default::default()
+    };
+    Ok(billing.subscriptions().create(fields).await?)
+}
+
+/// An agent's key: what is written with it is recorded under its name.
+pub async fn make_agent_key(billing: &Client, name: &str) -> Result<String> {
+    // Nobody has to remember to revoke it.
+    let expires = jiff::Timestamp::now().checked_add(Duration::from_secs(24 * 60 * 60))?;
+    let expires_at = Some(Timestamp::from(expires));
+    let key = NewApiKey { name: name.to_owned(), role: Role::Agent, expires_at };
+    let issued = billing.api_keys().create(key).await?;
+    Ok(issued.secret.ok_or("the key's secret got lost on the way")?)
+}
+
+/// Shows a person what a conflict is about.
+pub fn show<T>(conflict: &Conflict<T>) {
+    let (kind, id) = (conflict.kind.name(), &conflict.resource_id);
+    let (base, now) = (conflict.base_version, conflict.remote_version);
+    println!("{kind} {id}: edited at version {base}, now at version {now}");
+    for row in conflict.diff().rows().iter().filter(|row| row.clashes) {
+        let by = row.by.as_ref().map_or("somebody", |by| by.actor.as_str());
+        println!("  {}", row.path);
+        println!("    was     {}", row.base);
+        println!("    yours   {}", row.local);
+        println!("    theirs  {}  (by {by})", row.remote);
+    }
+}

@@ -1,0 +1,118 @@
+//! Two kinds of writers hammer the same subscriptions, and every edit is accounted for.
+//!
+//! `cargo run --release --example two_writers -- --seconds 5 --subscriptions 3 --writers 4`
+//!
+//! Support agents edit notes and metadata while billing jobs change status and plan, several of
+//! each at once. The client resolves what can be resolved; what clashes waits for a person. In the
+//! end the server's own history is compared with what was acknowledged: exit code 1 if any edit
+//! is missing, doubled, or in nobody's hands.
+
+mod ledger;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+mod verdict;
+mod writer;
+
+use clap::Parser;
+use ifmatch::{Parked, SubscriptionId};
+use ledger::Ledger;
+use std::{process::ExitCode, sync::Arc, time::Duration};
+use support::Result;
+use table::Table;
+use tokio::{
+    sync::Barrier,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use writer::{Job, Writer};
+
+/// Two kinds of writers hammer the same subscriptions, and every edit is accounted for.
+#[derive(Parser)]
+struct Args {
+    /// How long they write.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// So many subscriptions to fight over.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    subscriptions: u16,
+    /// So many writers of each kind.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    writers: u16,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let server = support::Server::find()?;
+    let admin = server.client()?;
+    let plans = [
+        support::make_plan(&admin, "Basic", 1900).await?.id.clone(),
+        support::make_plan(&admin, "Pro", 4900).await?.id.clone(),
+    ];
+    let basic = admin.plans().get(&plans[0]).await?;
+    let mut subscriptions: Vec<SubscriptionId> = Vec::new();
+    for number in 1..=args.subscriptions {
+        let customer = format!("Customer {number}");
+        subscriptions.push(support::subscribe(&admin, &customer, &basic).await?.id.clone());
+    }
+
+    // Each kind of writer has a key of its own, so that the history says who did what.
+    let ledger = Arc::new(Ledger::default());
+    let start = Arc::new(Barrier::new(usize::from(args.writers) * Job::ALL.len()));
+    let until = Instant::now() + Duration::from_secs(args.seconds);
+    let mut clients = Vec::new();
+    let mut writers = JoinSet::new();
+    for job in Job::ALL {
+        let key = support::make_agent_key(&admin, job.key_name()).await?;
+        let client = server.builder(&key).conflicts_max(1_000_000).build()?;
+        for number in 1..=args.writers {
+            let writer = Writer {
+                job,
+                name: format!("{}-{number}", job.name()),
+                client: client.clone(),
+                plans: plans.clone(),
+                ledger: ledger.clone(),
+            };
+            writers.spawn(writer.work(subscriptions.clone(), start.clone(), until));
+        }
+        clients.push(client);
+    }
+    println!(
+        "{} support agents and {} billing jobs write to {} subscriptions for {} s\n",
+        args.writers, args.writers, args.subscriptions, args.seconds
+    );
+
+    let mut table = Table::new();
+    let mut ticks = interval(table.pause());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            ended = writers.join_next() => match ended {
+                Some(writer) => writer??,
+                None => break,
+            },
+            _ = ticks.tick() => table.draw(&ledger)?,
+        }
+    }
+    table.finish(&ledger)?;
+
+    let open: Vec<Parked> = clients.iter().flat_map(|client| client.conflicts().list()).collect();
+    print_conflicts(&open);
+    let verdict = verdict::of(&admin, &subscriptions, &ledger, &open).await?;
+    println!("{verdict}");
+    Ok(if verdict.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows the first few conflicts: what a person would decide on.
+fn print_conflicts(open: &[Parked]) {
+    const SHOWN_MAX: usize = 3;
+    println!("{} conflicts wait for a person, as both sides wrote the same:\n", open.len());
+    for parked in open.iter().take(SHOWN_MAX) {
+        support::show(&parked.conflict);
+        println!();
+    }
+    if open.len() > SHOWN_MAX {
+        println!("… and {} more\n", open.len() - SHOWN_MAX);
+    }
+}
