@@ -20,6 +20,7 @@ mod conflicts;
 mod crashes;
 mod documents;
 mod events;
+mod examples;
 mod force;
 mod history;
 mod idempotency;

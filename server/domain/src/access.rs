@@ -1,6 +1,6 @@
 //! API keys: made and revoked in commits of their own, with their audit records.
 
-use crate::{Outcome, Rejection, Scope, fields::Errors, state::Audit, table::Guarded, versioned};
+use crate::{Outcome, Rejection, Scope, edit, fields::Errors, state::Audit, table::Guarded};
 use ifmatch_types::{ApiKey, ApiKeyId, AuditResource, NewApiKey, merge};
 use serde_json::Value;
 
@@ -42,16 +42,13 @@ impl Guarded for StoredApiKey {
 
 impl CreateApiKey {
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
-        let new: NewApiKey = versioned::read(self.body.clone())?;
+        let new: NewApiKey = edit::read(self.body.clone())?;
         let mut errors = Errors::default();
         errors.text("/name", &new.name, 1, 100);
         if new.expires_at.is_some_and(|expires_at| expires_at <= scope.now) {
             errors.push("/expires_at", "must be in the future");
         }
-        let errors = errors.into_inner();
-        if !errors.is_empty() {
-            return Err(Rejection::Invalid(errors));
-        }
+        errors.into_result()?;
         let key = ApiKey {
             id: self.id.clone(),
             name: new.name,
@@ -83,10 +80,10 @@ impl RevokeApiKey {
 
 fn audit(audit_type: &str, key: &ApiKey, scope: &mut Scope<'_>) {
     let resource = AuditResource { resource_type: "api_key".to_owned(), id: key.id.to_string() };
-    let shown = versioned::json(key);
+    let shown = edit::json(key);
     let before = match audit_type {
         CREATED => Value::Object(Default::default()),
-        _ => versioned::json(&ApiKey { revoked_at: None, ..key.clone() }),
+        _ => edit::json(&ApiKey { revoked_at: None, ..key.clone() }),
     };
     let mut record = plain_audit(audit_type, Some(resource), None, scope);
     record.changes = merge::diff(&before, &shown);

@@ -37,7 +37,7 @@ pub struct FinishBillingRun {
 
 impl BillSubscription {
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
-        let before = living::<SubscriptionRecord>(&self.subscription_id, scope)?;
+        let before = living::<SubscriptionRecord>(&self.subscription_id, scope)?.record;
         let mut record = before.clone();
         let mut made = 0i64;
         let mut more = false;
@@ -63,7 +63,7 @@ impl BillSubscription {
             }
         }
         if record.subscription != before.subscription {
-            versioned::change_internally(record, &before, scope);
+            versioned::change_internally(record, before, scope);
         } else if record != before {
             versioned::keep_internally(record, scope);
         }

@@ -1,5 +1,6 @@
 //! Checks of single fields, shared by all collections.
 
+use crate::Rejection;
 use ifmatch_types::{FieldError, Metadata};
 
 /// The wrong fields found so far.
@@ -12,9 +13,9 @@ impl Errors {
         self.0.push(FieldError { path: path.into(), message: message.into() });
     }
 
-    /// What was found.
-    pub fn into_inner(self) -> Vec<FieldError> {
-        self.0
+    /// A rejection if any was found.
+    pub fn into_result(self) -> Result<(), Rejection> {
+        if self.0.is_empty() { Ok(()) } else { Err(Rejection::Invalid(self.0)) }
     }
 
     /// A text of `min..=max` characters without control characters other than line breaks and tabs.

@@ -23,7 +23,7 @@ pub enum Need {
     PaymentRef(String),
     /// The periods for which a subscription has a recurring invoice that is not void.
     BilledPeriods(String),
-    /// Whether anything lives in a workspace, or whether a subscription ever had an invoice.
+    /// What lives in a workspace, or the invoices of a subscription, deleted ones included.
     InUse(Kind, String),
     /// An API key.
     ApiKey(String),

@@ -1,7 +1,7 @@
 //! Payments: append-only, known by the provider's reference, so that one delivered twice counts once.
 
 use crate::{
-    Outcome, Rejection, Scope,
+    Outcome, Rejection, Scope, edit,
     fields::Errors,
     invoice::InvoiceRules,
     state::{CodeHolder, StoredPayment},
@@ -39,7 +39,7 @@ impl RecordPayment {
     }
 
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
-        let invoice = living::<Invoice>(&self.invoice_id, scope)?;
+        let invoice = living::<Invoice>(&self.invoice_id, scope)?.record;
         let new: NewPayment = read(self.body.clone())?;
         if let Some(first) = known(&new, scope) {
             return repeat_of(first, &self.invoice_id, &new);
@@ -73,14 +73,14 @@ impl RecordPayment {
         };
         let holder = CodeHolder { id: payment.id.to_string() };
         scope.state.payment_refs.put(payment.provider_ref.clone(), holder);
-        store_and_settle(payment.clone(), &invoice, scope)?;
+        store_and_settle(payment.clone(), invoice, scope)?;
         Ok(Outcome::Payment { payment, first: true })
     }
 }
 
 impl ReversePayment {
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
-        let invoice = living::<Invoice>(&self.invoice_id, scope)?;
+        let invoice = living::<Invoice>(&self.invoice_id, scope)?.record;
         let stored = scope.state.payments.find(&self.payment_id);
         let payment = stored
             .map(|stored| &stored.0)
@@ -88,10 +88,7 @@ impl ReversePayment {
             .ok_or_else(|| Rejection::NotFound { what: "payment", id: self.payment_id.clone() })?;
         let mut errors = Errors::default();
         errors.text("/reason", &self.reason, 1, 500);
-        let errors = errors.into_inner();
-        if !errors.is_empty() {
-            return Err(Rejection::Invalid(errors));
-        }
+        errors.into_result()?;
         if payment.status == PaymentStatus::Reversed {
             return Ok(Outcome::PaymentReversed(payment.clone()));
         }
@@ -101,7 +98,7 @@ impl ReversePayment {
             reversal_reason: Some(self.reason.clone()),
             ..payment.clone()
         };
-        store_and_settle(reversed.clone(), &invoice, scope)?;
+        store_and_settle(reversed.clone(), invoice, scope)?;
         Ok(Outcome::PaymentReversed(reversed))
     }
 }
@@ -109,7 +106,7 @@ impl ReversePayment {
 /// Stores a payment and recomputes its invoice from all of them.
 fn store_and_settle(
     payment: Payment,
-    invoice: &Invoice,
+    invoice: Invoice,
     scope: &mut Scope<'_>,
 ) -> Result<(), Rejection> {
     scope.state.payments.put(payment.id.to_string(), StoredPayment(payment));
@@ -145,10 +142,10 @@ fn repeat_of(first: &Payment, invoice_id: &str, new: &NewPayment) -> Result<Outc
 }
 
 fn read(body: Value) -> Result<NewPayment, Rejection> {
-    let new: NewPayment = versioned::read(body)?;
+    let new: NewPayment = edit::read(body)?;
     let mut errors = Errors::default();
     errors.range("/amount", new.amount, 1, i64::MAX);
     errors.text("/provider_ref", &new.provider_ref, 1, 255);
-    let errors = errors.into_inner();
-    if errors.is_empty() { Ok(new) } else { Err(Rejection::Invalid(errors)) }
+    errors.into_result()?;
+    Ok(new)
 }

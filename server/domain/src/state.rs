@@ -2,7 +2,7 @@
 
 use crate::{
     Answer, Resource, Rows, StoredApiKey, SubscriptionRecord, Table, command::IdempotencyKey,
-    decide::dispatch_kind, table::Guarded, versioned,
+    decide::dispatch_kind, edit, table::Guarded,
 };
 use ifmatch_types::{
     AuditRecord, HistoryEntry, Interval, Invoice, Kind, Namespace, Payment, PaymentStatus, Plan,
@@ -42,7 +42,7 @@ pub struct State {
     pub paid_invoices: BTreeSet<String>,
     /// The period starts for which a subscription has a recurring invoice that is not void.
     pub billed: Table<String, BilledPeriods>,
-    /// Whether something outside the loaded rows still refers to an object.
+    /// What referred to an object when this batch began.
     pub in_use: Table<String, Use>,
     /// Old states, loaded for writes that name an old version.
     pub histories: HashMap<String, History>,
@@ -115,9 +115,9 @@ impl Guarded for BilledPeriods {
     }
 }
 
-/// Whether something still refers to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Use(pub bool);
+/// The ids of what refers to an object in the database; of very many, some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Use(pub BTreeSet<String>);
 
 impl Guarded for Use {
     fn guard(&self) -> i64 {
@@ -327,6 +327,17 @@ impl State {
         self.answers.get(&(key.scope.as_str().to_owned(), key.key.clone()))
     }
 
+    /// Whether something outside the loaded rows refers to an object: what is loaded may have been
+    /// deleted or moved by this batch, so that only its own row can tell.
+    pub(crate) fn is_used_elsewhere(&self, id: &str) -> bool {
+        let is_loaded = |user: &String| {
+            self.namespaces.is_loaded(user)
+                || self.subscriptions.is_loaded(user)
+                || self.invoices.is_loaded(user)
+        };
+        self.in_use.get(id).is_some_and(|users| !users.0.iter().all(is_loaded))
+    }
+
     /// The changes of an object after a version, oldest first, or `None` if they are not all known.
     pub(crate) fn changes_since(&self, id: &str, base: Version) -> Option<Vec<&HistoryEntry>> {
         let loaded = self.histories.get(id);
@@ -356,7 +367,7 @@ impl State {
         }
         let loaded = R::rows(self).original(id);
         if let Some(row) = loaded.filter(|row| row.record.version() == version) {
-            return Some(versioned::json(row.record.entity()));
+            return Some(edit::json(row.record.entity()));
         }
         self.histories.get(id)?.bases.get(&version).cloned()
     }

@@ -140,7 +140,7 @@ impl Resource for SubscriptionRecord {
         let invoiced_in_batch = scope.state.invoices.iter().any(|row| {
             row.record.subscription_id.as_ref().is_some_and(|owner| owner.as_str() == id)
         });
-        if invoiced_in_batch || scope.state.in_use.get(id).is_some_and(|used| used.0) {
+        if invoiced_in_batch || scope.state.is_used_elsewhere(id) {
             return Err(Rejection::SubscriptionInUse);
         }
         Ok(())

@@ -72,7 +72,7 @@ impl Resource for Workspace {
                 .invoices
                 .iter()
                 .any(|row| row.deleted.is_none() && row.record.workspace_id.as_str() == id);
-        if used_in_batch || state.in_use.get(id).is_some_and(|used| used.0) {
+        if used_in_batch || state.is_used_elsewhere(id) {
             return Err(Rejection::WorkspaceInUse);
         }
         Ok(())

@@ -62,6 +62,9 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
 
 /// `DELETE /v1/api-keys/{id}`
 pub async fn revoke(app: web::Data<App>, id: web::Path<String>, mutation: Mutation) -> Answer {
+    if id.parse::<ApiKeyId>().is_err() {
+        return Err(HttpProblem::not_found(format!("there is no api_key {id}")));
+    }
     let revoke = RevokeApiKey { id: id.into_inner() };
     let outcome = mutation.submit(&app, Action::RevokeApiKey(revoke)).await?;
     if let Outcome::ApiKeyRevoked(stored) = &outcome {

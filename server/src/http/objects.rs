@@ -219,11 +219,12 @@ pub async fn delete(
     }
 }
 
-/// Refuses a well-formed id of another type. What is no id at all names nothing: 404, later.
+/// Refuses a well-formed id of another type, and what is no id at all: that names nothing.
 pub fn check_id(kind: Kind, id: &str) -> Result<(), HttpProblem> {
     match Kind::of_id(id) {
-        Some(other) if other != kind => Err(wrong_id_type(kind.id_prefix())),
-        _ => Ok(()),
+        Some(named) if named == kind => Ok(()),
+        Some(_) => Err(wrong_id_type(kind.id_prefix())),
+        None => Err(Rejection::not_found(kind, id).into()),
     }
 }
 

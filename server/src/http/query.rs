@@ -27,6 +27,9 @@ impl Params {
             .map_err(|_| HttpProblem::invalid("?", "cannot be read as a query string"))?;
         let mut params = BTreeMap::new();
         for (name, value) in pairs.into_inner() {
+            if name.contains('\0') || value.contains('\0') {
+                return Err(HttpProblem::invalid("?", "must not contain the character U+0000"));
+            }
             if params.insert(name.clone(), value).is_some() {
                 return Err(HttpProblem::invalid(format!("?{name}"), "is there twice"));
             }

@@ -63,6 +63,7 @@ impl Body {
         let value: Value = serde_json::from_slice(&self.0).map_err(|error| {
             HttpProblem::new(Code::MalformedRequest, format!("the body is not JSON: {error}"))
         })?;
+        refuse_nul(&value, "")?;
         match value {
             Value::Object(object) => Ok(object),
             _ => Err(HttpProblem::invalid("", "the body must be a JSON object")),
@@ -72,6 +73,26 @@ impl Body {
     /// Whether there is no body.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Refuses U+0000 anywhere in a body: PostgreSQL cannot store it, and no field has a use for it.
+fn refuse_nul(value: &Value, path: &str) -> Result<(), HttpProblem> {
+    let refuse = |text: &str| match text.contains('\0') {
+        true => Err(HttpProblem::invalid(path, "must not contain the character U+0000")),
+        false => Ok(()),
+    };
+    match value {
+        Value::String(text) => refuse(text),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, item)| refuse_nul(item, &format!("{path}/{index}"))),
+        Value::Object(members) => members.iter().try_for_each(|(name, member)| {
+            refuse(name)?;
+            refuse_nul(member, &format!("{path}/{name}"))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
 }
 

@@ -23,6 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// the lane read through years of history for it.
 const EXPLAINABLE_VERSIONS: i64 = 1_000;
 
+/// An object with more users than this is taken for used, whatever the batch does with them.
+const USERS_MAX: i64 = 1_000;
+
 /// Needs by table, each sorted: the order of the fields is the order of the locks.
 #[derive(Default)]
 struct Wanted {
@@ -127,8 +130,8 @@ impl Db {
         self.load_payments(wanted.payments, wanted.payment_refs, state)?;
         self.load_billed(wanted.billed, state)?;
         for (kind, id) in wanted.in_use {
-            let used = self.is_in_use(kind, &id)?;
-            state.in_use.load(id, Some(Use(used)));
+            let users = self.users_of(kind, &id)?;
+            state.in_use.load(id, Some(Use(users)));
         }
         self.load_api_keys(wanted.api_keys, state)?;
         if wanted.sequences.contains(SERIES) {
@@ -319,11 +322,12 @@ impl Db {
         Ok(())
     }
 
-    fn is_in_use(&mut self, kind: Kind, id: &str) -> Result<bool, StoreError> {
+    /// What refers to an object; if that is more than one batch can delete, only a part of it.
+    fn users_of(&mut self, kind: Kind, id: &str) -> Result<BTreeSet<String>, StoreError> {
         let sql = match kind {
-            Kind::Subscription => Sql::new("SELECT id FROM invoices WHERE subscription_id = ")
-                .bind(id)
-                .text(" LIMIT 1"),
+            Kind::Subscription => {
+                Sql::new("SELECT id FROM invoices WHERE subscription_id = ").bind(id)
+            }
             _ => Sql::new(
                 "SELECT id FROM subscriptions WHERE deleted_at IS NULL AND workspace_id = ",
             )
@@ -333,11 +337,11 @@ impl Db {
             )
             .bind(id)
             .text(" UNION ALL SELECT id FROM invoices WHERE deleted_at IS NULL AND workspace_id = ")
-            .bind(id)
-            .text(" LIMIT 1"),
+            .bind(id),
         };
+        let sql = sql.text(" LIMIT ").bind(USERS_MAX);
         let found: Vec<String> = on_backend!(self, c => sql.returning::<Text>().load(c))?;
-        Ok(!found.is_empty())
+        Ok(found.into_iter().collect())
     }
 
     fn load_api_keys(

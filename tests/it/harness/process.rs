@@ -1,6 +1,6 @@
 //! The server's binary as a program: where it is, and how to run it to its end.
 
-use super::Database;
+use super::{Database, Server};
 use std::{
     env, fs,
     path::PathBuf,
@@ -59,8 +59,12 @@ pub fn binary() -> PathBuf {
 
 /// The binary in the database's directory, with none of this process's own settings.
 pub fn command(database: &Database) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = without_settings(Command::new(binary()));
     command.current_dir(database.dir()).stdin(Stdio::null());
+    command
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("IFMATCH_") || name == "RUST_LOG" {
             command.env_remove(name);
@@ -71,15 +75,43 @@ pub fn command(database: &Database) -> Command {
 
 /// Runs the binary with exactly these arguments and variables, until it ends.
 pub async fn run_to_end(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Finished {
-    let stdout = database.dir().join(super::unique("stdout"));
-    let stderr = database.dir().join(super::unique("stderr"));
-    let mut child = command(database)
+    let mut command = command(database);
+    command.args(args).envs(env.iter().copied());
+    finish(database, command).await
+}
+
+/// Runs an example of this repository against a server, with this text typed into it.
+pub async fn run_example(
+    name: &str,
+    server: &Server,
+    args: &[&str],
+    typed: &str,
+    env: &[(&str, &str)],
+) -> Finished {
+    let test = env::current_exe().expect("the test knows its own path");
+    let examples = test.parent().and_then(|deps| deps.parent()).map(|dir| dir.join("examples"));
+    let path = examples.expect("Cargo builds into directories").join(name);
+    assert!(path.is_file(), "no example {name}: cargo build --workspace --all-targets");
+    let database = server.database();
+    let stdin = database.dir().join(super::unique("stdin"));
+    fs::write(&stdin, typed).expect("a file can be written");
+    let mut command = without_settings(Command::new(path));
+    command
+        .current_dir(database.dir())
         .args(args)
         .envs(env.iter().copied())
+        .stdin(fs::File::open(stdin).expect("it was just written"));
+    finish(database, command).await
+}
+
+async fn finish(database: &Database, mut command: Command) -> Finished {
+    let stdout = database.dir().join(super::unique("stdout"));
+    let stderr = database.dir().join(super::unique("stderr"));
+    let mut child = command
         .stdout(fs::File::create(&stdout).expect("a file can be made"))
         .stderr(fs::File::create(&stderr).expect("a file can be made"))
         .spawn()
-        .expect("the server's binary can be started");
+        .expect("the program can be started");
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     let deadline = tokio::time::Instant::now() + COMMAND_MAX;
     let status = loop {
@@ -90,7 +122,7 @@ pub async fn run_to_end(database: &Database, args: &[&str], env: &[(&str, &str)]
         if tokio::time::Instant::now() > deadline {
             child.kill().and_then(|()| child.wait()).expect("a child can be killed");
             panic!(
-                "{args:?} should have ended by itself: {}",
+                "{command:?} should have ended by itself: {}",
                 fs::read_to_string(&stderr).unwrap()
             );
         }

@@ -1,0 +1,167 @@
+//! The next state of an object: its row, its event, and the audit record of a force.
+
+use crate::{
+    How, ObjectAnswer, Resource, Row, Scope,
+    command::{Force, Precondition},
+    edit::json,
+    state::NewEvent,
+};
+use ifmatch_types::{
+    AuditRecord, AuditResource, ChangeKind, Deleted, Difference, HistoryEntry, Version, merge,
+};
+use serde_json::{Map, Value};
+
+/// An object as a command found it.
+pub(crate) struct Found<R> {
+    /// The object.
+    pub(crate) record: R,
+    /// The object as the API shows it.
+    pub(crate) body: Value,
+}
+
+impl<R: Resource> Found<R> {
+    pub(crate) fn new(record: R) -> Self {
+        let body = json(record.entity());
+        Self { record, body }
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.record.version()
+    }
+
+    /// The answer of a command that changed nothing.
+    pub(crate) fn unchanged(self) -> ObjectAnswer {
+        answer(&self.record, self.body, How::Unchanged)
+    }
+}
+
+/// A state that an object is about to have.
+pub(crate) struct Next<R> {
+    record: R,
+    body: Value,
+    /// What makes it different from the state before.
+    pub(crate) changes: Vec<Difference>,
+}
+
+/// What a history entry says beside the change.
+#[derive(Default)]
+pub(crate) struct Note {
+    /// Why an admin forced it.
+    pub(crate) reason: Option<String>,
+    /// What a repeated, earlier refused write replaced.
+    pub(crate) overwrote: Vec<String>,
+    /// Whether the version check was skipped over an unseen version.
+    pub(crate) forced: bool,
+}
+
+impl<R: Resource> Next<R> {
+    /// The first state of a new object.
+    pub(crate) fn first(record: R, scope: &Scope<'_>) -> Self {
+        Self::after(record, 0, &Value::Object(Map::new()), scope)
+    }
+
+    /// The state after the one that was found.
+    pub(crate) fn of(record: R, before: &Found<R>, scope: &Scope<'_>) -> Self {
+        Self::after(record, before.version(), &before.body, scope)
+    }
+
+    fn after(mut record: R, version: Version, before: &Value, scope: &Scope<'_>) -> Self {
+        record.stamp(following(version), scope.now, &scope.meta.actor.name);
+        let body = json(record.entity());
+        let changes = merge::diff(before, &body);
+        Self { record, body, changes }
+    }
+
+    /// Saves it in memory, with its event.
+    pub(crate) fn commit(
+        self,
+        kind: ChangeKind,
+        how: How,
+        note: Note,
+        scope: &mut Scope<'_>,
+    ) -> ObjectAnswer {
+        let answer = answer(&self.record, self.body, how);
+        let overwrote = note.overwrote.clone();
+        log(&self.record, kind, note, self.changes, answer.body.clone(), scope);
+        let row = Row { record: self.record, deleted: None };
+        R::rows_mut(scope.state).put(answer.id.clone(), row);
+        ObjectAnswer { overwrote, ..answer }
+    }
+}
+
+/// Saves an object's end in memory: a tombstone with a version of its own, and its event.
+pub(crate) fn entomb<R: Resource>(found: Found<R>, note: Note, scope: &mut Scope<'_>) -> Deleted {
+    let Found { mut record, body } = found;
+    let last_version = record.version();
+    let by = scope.meta.actor.name.clone();
+    record.stamp(following(last_version), scope.now, &by);
+    log(&record, ChangeKind::Deleted, note, Vec::new(), body, scope);
+    let id = record.id().to_owned();
+    let row = Row { record, deleted: Some((scope.now, by.clone())) };
+    R::rows_mut(scope.state).put(id.clone(), row);
+    Deleted { id, deleted_at: scope.now, deleted_by: by, last_version }
+}
+
+fn log<R: Resource>(
+    record: &R,
+    kind: ChangeKind,
+    note: Note,
+    changes: Vec<Difference>,
+    state: Value,
+    scope: &mut Scope<'_>,
+) {
+    let entry = HistoryEntry {
+        version: record.version(),
+        at: scope.now,
+        by: scope.meta.by(note.forced),
+        kind,
+        changes,
+        reason: note.reason,
+        overwrote: (!note.overwrote.is_empty()).then_some(note.overwrote),
+        request_id: scope.meta.request_id.clone(),
+    };
+    let id = record.id().to_owned();
+    scope.state.events.push(NewEvent { kind: R::KIND, id, entry, state });
+}
+
+/// Records that an admin's write skipped the version check over a version it had not seen.
+pub(crate) fn audit_force<R: Resource>(
+    overwritten: &Found<R>,
+    precondition: &Precondition,
+    force: &Force,
+    changes: Vec<Difference>,
+    scope: &mut Scope<'_>,
+) {
+    let record = AuditRecord {
+        id: scope.ids.fresh("aud_"),
+        audit_type: "forced_write".to_owned(),
+        at: scope.now,
+        actor: scope.meta.actor.name.clone(),
+        on_behalf_of: scope.meta.on_behalf_of.clone(),
+        reason: Some(force.reason.clone()),
+        request_id: scope.meta.request_id.clone(),
+        resource: Some(AuditResource {
+            resource_type: R::KIND.name().to_owned(),
+            id: overwritten.record.id().to_owned(),
+        }),
+        expected_version: Some(precondition.named().map_or(Value::from("blind"), Value::from)),
+        overwritten_version: Some(overwritten.version()),
+        changes,
+    };
+    scope.state.audits.push(record);
+}
+
+fn answer<R: Resource>(record: &R, body: Value, how: How) -> ObjectAnswer {
+    ObjectAnswer {
+        kind: R::KIND,
+        id: record.id().to_owned(),
+        version: record.version(),
+        body,
+        how,
+        overwrote: Vec::new(),
+    }
+}
+
+fn following(version: Version) -> Version {
+    version.checked_add(1).expect("an object does not live through 2^63 changes")
+}

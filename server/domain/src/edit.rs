@@ -1,0 +1,189 @@
+//! A request's wishes, read against the state its caller computed them from.
+
+use crate::{
+    Rejection, Resource,
+    command::{Change, Mode, UpdateObject},
+    fields::Errors,
+};
+use ifmatch_types::{Difference, merge};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
+
+/// What a request wants an object to become.
+pub(crate) struct Edit<R: Resource> {
+    /// Every settable field, as it should become if the state that was seen is the current one.
+    pub(crate) fields: R::Fields,
+    /// The settable fields of the state that was seen.
+    seen: Value,
+}
+
+impl<R: Resource> Edit<R> {
+    /// Reads a request against the state its caller saw. `is_base` says whether that state is the
+    /// very one the caller named, and not a stand-in for one that nobody knows any more.
+    pub(crate) fn read(
+        command: &UpdateObject,
+        seen: &Value,
+        is_base: bool,
+    ) -> Result<Self, Rejection> {
+        let seen_fields = settable::<R>(seen);
+        let mut wanted = match &command.change {
+            Change::Patch(patch) => {
+                refuse_unsettable::<R>(patch.keys(), entity_keys(seen))?;
+                refuse_null::<R>(patch)?;
+                let mut wanted = seen_fields.clone();
+                json_patch::merge(&mut wanted, &Value::Object(patch.clone()));
+                wanted
+            }
+            Change::Replace(fields) => {
+                // Force skips the version check, and with it the comparison with that version.
+                let compare = is_base && !matches!(command.mode, Mode::Force(_));
+                replacement::<R>(fields, seen, compare)?
+            }
+        };
+        keep_absent::<R>(&mut wanted, &seen_fields);
+        refuse_set_once::<R>(&seen_fields, &wanted)?;
+        Ok(Self { fields: parse::<R>(wanted)?, seen: seen_fields })
+    }
+
+    /// The paths that the request would change against the state that was seen.
+    pub(crate) fn attempted(&self) -> Vec<Difference> {
+        merge::diff(&self.seen, &json(&self.fields))
+    }
+}
+
+/// The settable fields out of a full replace, its echoes of read-only fields checked.
+fn replacement<R: Resource>(
+    fields: &Map<String, Value>,
+    seen: &Value,
+    compare: bool,
+) -> Result<Value, Rejection> {
+    let mut errors = Errors::default();
+    let mut wanted = Map::new();
+    for (key, value) in fields {
+        if R::FIELDS.contains(&key.as_str()) {
+            wanted.insert(key.clone(), value.clone());
+        } else if !entity_keys(seen).contains_key(key) {
+            errors.push(format!("/{key}"), "is not a field of this object");
+        } else if compare && seen.get(key) != Some(value) {
+            errors.push(format!("/{key}"), "is read-only and differs from the version named");
+        }
+    }
+    errors.into_result()?;
+    Ok(Value::Object(wanted))
+}
+
+/// Copies the fields that may be left out without changing them.
+fn keep_absent<R: Resource>(wanted: &mut Value, seen_fields: &Value) {
+    let Value::Object(wanted) = wanted else { return };
+    for key in R::KEPT_IF_ABSENT {
+        if wanted.get(*key).is_none_or(Value::is_null)
+            && let Some(kept) = seen_fields.get(key)
+        {
+            wanted.insert((*key).to_owned(), kept.clone());
+        }
+    }
+}
+
+/// An entity as JSON. It cannot fail: entities have no maps with other keys than texts.
+pub(crate) fn json(entity: &impl Serialize) -> Value {
+    serde_json::to_value(entity).expect("entities are JSON objects")
+}
+
+/// The settable part of an entity.
+pub(crate) fn settable<R: Resource>(entity: &Value) -> Value {
+    R::FIELDS
+        .iter()
+        .map(|key| ((*key).to_owned(), entity.get(key).cloned().unwrap_or_default()))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn entity_keys(entity: &Value) -> &Map<String, Value> {
+    entity.as_object().expect("entities are JSON objects")
+}
+
+/// Reads the settable fields and checks each.
+pub(crate) fn parse<R: Resource>(fields: Value) -> Result<R::Fields, Rejection> {
+    let mut fields: R::Fields = read(fields)?;
+    let mut errors = Errors::default();
+    R::check(&mut fields, &mut errors);
+    errors.into_result()?;
+    Ok(fields)
+}
+
+/// Reads a request's body, naming the field that is wrong.
+pub(crate) fn read<T: DeserializeOwned>(body: Value) -> Result<T, Rejection> {
+    serde_path_to_error::deserialize(body).map_err(|error| {
+        let mut path = String::new();
+        for segment in error.path() {
+            match segment {
+                Segment::Seq { index } => path.push_str(&format!("/{index}")),
+                Segment::Map { key } => path.push_str(&format!("/{key}")),
+                Segment::Enum { .. } | Segment::Unknown => {}
+            }
+        }
+        let message = error.inner().to_string();
+        // serde names missing and unknown fields in the message only.
+        let field_after = |prefix: &str| message.strip_prefix(prefix)?.split_once('`');
+        if let Some((field, _)) = field_after("missing field `") {
+            return Rejection::invalid(format!("{path}/{field}"), "is required");
+        }
+        if let Some((field, _)) = field_after("unknown field `") {
+            let unknown = format!("/{field}");
+            let parent = path.strip_suffix(&unknown).unwrap_or(&path);
+            return Rejection::invalid(format!("{parent}{unknown}"), "is not a field here");
+        }
+        Rejection::invalid(path, message)
+    })
+}
+
+/// Refuses names that a client may not set.
+pub(crate) fn refuse_unsettable<'a, R: Resource>(
+    keys: impl Iterator<Item = &'a String>,
+    entity: &Map<String, Value>,
+) -> Result<(), Rejection> {
+    let mut errors = Errors::default();
+    for key in keys.filter(|key| !R::FIELDS.contains(&key.as_str())) {
+        let message = if entity.contains_key(key) || is_server_managed(key) {
+            "is read-only"
+        } else {
+            "is not a field of this object"
+        };
+        errors.push(format!("/{key}"), message);
+    }
+    errors.into_result()
+}
+
+fn is_server_managed(key: &str) -> bool {
+    matches!(key, "id" | "version" | "created_at" | "updated_at" | "updated_by")
+}
+
+/// Refuses to unset what the server filled in.
+fn refuse_null<R: Resource>(patch: &Map<String, Value>) -> Result<(), Rejection> {
+    let mut errors = Errors::default();
+    for key in R::KEPT_IF_ABSENT {
+        if patch.get(*key).is_some_and(Value::is_null) {
+            errors.push(format!("/{key}"), "must not be null");
+        }
+    }
+    errors.into_result()
+}
+
+fn refuse_set_once<R: Resource>(seen: &Value, wanted: &Value) -> Result<(), Rejection> {
+    let mut errors = Errors::default();
+    for key in R::SET_ONCE {
+        let (seen, wanted) = (seen.get(key), wanted.get(key));
+        // An instant may be written in more than one way, so that texts are not enough.
+        let same =
+            wanted == seen || instant(wanted).is_some_and(|wanted| Some(wanted) == instant(seen));
+        if wanted.is_some() && !same {
+            errors.push(format!("/{key}"), "is set once and cannot be changed");
+        }
+    }
+    errors.into_result()
+}
+
+fn instant(value: Option<&Value>) -> Option<ifmatch_types::Timestamp> {
+    value?.as_str()?.parse().ok()
+}

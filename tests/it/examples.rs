@@ -1,0 +1,89 @@
+//! The examples as their readers run them: each ends well, and says what it promises.
+
+use crate::harness::{ADMIN_KEY, Finished, Server, both_databases, run_example};
+use serde_json::Value;
+
+both_databases![
+    the_quickstart_shows_a_conflict_resolved,
+    two_kinds_of_writers_lose_no_edit,
+    conflicts_wait_for_a_person_across_restarts,
+    a_force_is_previewed_reasoned_and_on_record,
+];
+
+/// Runs an example against this server, with this text typed into it.
+async fn run(server: &Server, name: &str, args: &[&str], typed: &str) -> Finished {
+    let env = [("IFMATCH_URL", server.url()), ("IFMATCH_KEY", ADMIN_KEY)];
+    run_example(name, server, args, typed, &env).await
+}
+
+#[track_caller]
+fn says(finished: &Finished, sentences: &[&str]) {
+    for sentence in sentences {
+        assert!(finished.stdout.contains(sentence), "says {sentence:?}: {}", finished.output());
+    }
+}
+
+async fn the_quickstart_shows_a_conflict_resolved(server: Server) {
+    let finished = run(&server, "quickstart", &[], "").await.succeeded();
+    says(&finished, &["saved as version 4 after 1 conflict: 10 seats, notes \"prefers e-mail\""]);
+    let subs = server.api().list("/v1/subscriptions").await;
+    assert_eq!((subs.len(), &subs[0]["quantity"]), (1, &Value::from(10)));
+
+    // Without a key it starts a server of its own, and leaves this one alone.
+    let finished = run_example("quickstart", &server, &[], "", &[]).await.succeeded();
+    says(&finished, &["started a private server", "after 1 conflict: 10 seats"]);
+    assert_eq!(server.api().list("/v1/subscriptions").await.len(), 1);
+}
+
+async fn two_kinds_of_writers_lose_no_edit(server: Server) {
+    let args = ["--seconds", "2", "--subscriptions", "2", "--writers", "3"];
+    let finished = run(&server, "two_writers", &args, "").await.succeeded();
+    // Everybody began with the same form: one of six wins.
+    says(&finished, &["/notes", "theirs", "VERDICT: no edit was lost"]);
+    let total = finished.stdout.lines().rfind(|line| line.starts_with("               ")).unwrap();
+    let sums: Vec<u32> = total.split_whitespace().map(|sum| sum.parse().unwrap()).collect();
+    let [commits, conflicts, merges, retries, unresolved] = sums[..] else { panic!("{total}") };
+    assert!(unresolved >= 5, "{}", finished.output());
+    assert_eq!(conflicts, merges + retries + unresolved, "{}", finished.output());
+
+    // The example's own word for it is not enough.
+    let subs = server.api().list("/v1/subscriptions").await;
+    let versions: i64 = subs.iter().map(|sub| sub["version"].as_i64().unwrap()).sum();
+    assert_eq!(versions, 2 + i64::from(commits), "{}", finished.output());
+}
+
+async fn conflicts_wait_for_a_person_across_restarts(server: Server) {
+    let inbox = |typed| run(&server, "conflict_inbox", &["--store", "inbox"], typed);
+    let finished = inbox("l\nl\n").await.succeeded();
+    says(&finished, &["/notes", "was     \"\"", "yours   ", "theirs  ", "3 conflicts stay open"]);
+
+    let finished = inbox("what?\nm\nt\ne\nAcme and Globex share a card\n").await.succeeded();
+    says(&finished, &["3 conflicts wait from an earlier run", "0 conflicts stay open"]);
+    let mut subs = server.api().list("/v1/subscriptions").await;
+    subs.sort_by_key(|sub| sub["id"].to_string());
+    let now: Vec<_> = subs.iter().map(|sub| (&sub["notes"], &sub["quantity"])).collect();
+    assert_eq!(
+        now,
+        [
+            (&Value::from("Acme pays by card"), &Value::from(3)),
+            (&Value::from("Globex pays by invoice"), &Value::from(1)),
+            (&Value::from("Acme and Globex share a card"), &Value::from(3)),
+        ]
+    );
+}
+
+async fn a_force_is_previewed_reasoned_and_on_record(server: Server) {
+    let finished = run(&server, "force_override", &[], "").await.succeeded();
+    says(
+        &finished,
+        &[
+            "/notes: \"promised a refund until Friday\" → \"chargeback 8812\"",
+            "(FORCE_FORBIDDEN)",
+            "the admin forces it: version 3, forced: true",
+            "force_denied by support-agent",
+            "Some(\"chargeback 8812, decided by finance\")",
+        ],
+    );
+    let subs = server.api().list("/v1/subscriptions").await;
+    assert_eq!(subs[0]["status"], "canceled");
+}
