@@ -37,7 +37,7 @@ async fn main() -> Result<()> {
 
     let waiting = open(&server, &store)?.conflicts().list().len();
     if waiting > 0 {
-        println!("{waiting} conflicts wait from an earlier run");
+        println!("waiting from an earlier run: {waiting}");
     } else {
         make_conflicts(&server, &store).await?;
         println!("two people edited the same subscriptions, and the client that met the conflicts");
@@ -57,7 +57,7 @@ async fn main() -> Result<()> {
             }
         }
     }
-    println!("\n{} conflicts stay open", billing.conflicts().list().len());
+    println!("\nstill open: {}", billing.conflicts().list().len());
     Ok(())
 }
 

@@ -47,7 +47,8 @@ async fn main() -> support::Result<()> {
     println!("\nthe audit log, newest first:");
     let audit = admin.audit().limit(200).await?.items.into_iter();
     for record in audit.filter(|r| r.resource.as_ref().is_some_and(|of| of.id == sub.id.as_str())) {
-        println!("  {} by {}: {:?}", record.audit_type, record.actor, record.reason);
+        let reason = record.reason.as_deref().unwrap_or("no reason");
+        println!("  {} by {}: {reason}", record.audit_type, record.actor);
         for change in &record.changes {
             println!("    {}: {} → {}", change.path, change.from, change.to);
         }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use ifmatch::{PlanFields, PlanStatus, SubscriptionFields, WorkspaceFields};
+use ifmatch::{ChangeKind, PlanFields, PlanStatus, SubscriptionFields, WorkspaceFields};
 
 #[tokio::main]
 async fn main() -> support::Result<()> {
@@ -67,9 +67,16 @@ async fn main() -> support::Result<()> {
 
     println!("\nnothing was lost, and everything is on record:");
     for entry in subs.history(&saved.id).await?.items.iter().rev() {
-        let who = entry.by.on_behalf_of.as_deref().unwrap_or(&entry.by.actor);
-        let what: Vec<_> = entry.changes.iter().map(|change| change.path.as_str()).collect();
-        println!("  version {}  {who:5}  {:?} {}", entry.version, entry.kind, what.join(" "));
+        let (version, who) = (entry.version, support::who(&entry.by));
+        match entry.kind {
+            ChangeKind::Created => println!("  version {version}  {who} created it"),
+            _ => {
+                for change in &entry.changes {
+                    let (path, from, to) = (&change.path, &change.from, &change.to);
+                    println!("  version {version}  {who} changed {path} from {from} to {to}");
+                }
+            }
+        }
     }
     Ok(())
 }

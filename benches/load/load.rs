@@ -18,7 +18,7 @@ const METADATA_KEYS: usize = 48;
 pub const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What the clients do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Workload {
     /// Versioned updates of many objects, each client of its own.
     Update,
@@ -283,7 +283,7 @@ impl Client {
     }
 }
 
-/// An edit that changes something at every version.
+/// An edit that changes something at every version, and never the same twice.
 fn edit(version: i64) -> String {
-    format!(r#"{{"version":{version},"quantity":{}}}"#, 1 + version % 1_000)
+    format!(r#"{{"version":{version},"quantity":{}}}"#, 1 + version % 1_000_000)
 }

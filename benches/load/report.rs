@@ -61,7 +61,9 @@ impl Report<'_> {
         let mut text = String::new();
         let _ = writeln!(text, "{}\n", self.machine_line());
         let mut above = None;
-        for cell in self.cells {
+        let mut cells: Vec<&Cell> = self.cells.iter().collect();
+        cells.sort_by_key(|cell| (cell.backend, cell.workload, cell.system));
+        for cell in cells {
             let Some(Measure { rate, p50_us, p99_us, .. }) = cell.median() else { continue };
             let conflicts: u64 = cell.runs.iter().map(|run| run.conflicts).sum();
             if above != Some((cell.backend, cell.workload)) {

@@ -5,12 +5,11 @@
 #![allow(dead_code, reason = "each example uses a part of it")]
 
 use ifmatch::{
-    Client, ClientBuilder, Conflict, NewApiKey, Plan, PlanFields, PlanStatus, Role, Subscription,
-    SubscriptionFields, Timestamp, Versioned, WorkspaceFields,
+    By, Client, ClientBuilder, Conflict, NewApiKey, Plan, PlanFields, PlanStatus, Role,
+    Subscription, SubscriptionFields, Timestamp, Versioned, WorkspaceFields,
 };
 use std::{
-    env,
-    error::Error,
+    env, fmt,
     fs::{self, File},
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
@@ -19,7 +18,23 @@ use std::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
-pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// Why an example ended early.
+pub struct Failure(String);
+
+impl<E: fmt::Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Debug for Failure {
+    /// What `main` prints of it, and a person reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// The server that an example talks to.
 pub struct Server {
@@ -166,10 +181,15 @@ pub fn show<T>(conflict: &Conflict<T>) {
     let (base, now) = (conflict.base_version, conflict.remote_version);
     println!("{kind} {id}: edited at version {base}, now at version {now}");
     for row in conflict.diff().rows().iter().filter(|row| row.clashes) {
-        let by = row.by.as_ref().map_or("somebody", |by| by.actor.as_str());
+        let by = row.by.as_ref().map_or("somebody", who);
         println!("  {}", row.path);
         println!("    was     {}", row.base);
         println!("    yours   {}", row.local);
         println!("    theirs  {}  (by {by})", row.remote);
     }
+}
+
+/// Whoever acted: the user, or the program where no user was named.
+pub fn who(by: &By) -> &str {
+    by.on_behalf_of.as_deref().unwrap_or(&by.actor)
 }

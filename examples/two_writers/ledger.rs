@@ -4,8 +4,7 @@ use crate::writer::Job;
 use ifmatch::{ConflictId, SubscriptionId, Version};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What an edit carries into the history, so that it can be found there: who made it, and his
-/// how manyth it is.
+/// What an edit carries into the history, to be found there: its writer, and his count of edits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     pub writer: String,
@@ -20,11 +19,11 @@ pub struct Edit {
     pub subscription: SubscriptionId,
     /// What it was meant to change.
     pub path: &'static str,
+    /// Whether it was a form, which is put on top of what others did, and not made again.
+    pub form: bool,
     pub fate: Fate,
     /// So many times somebody else was faster.
     pub conflicts: u32,
-    /// Whether it was a form, which is put on top of what others did, and not made again.
-    pub form: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +69,7 @@ impl Ledger {
                 }
                 Fate::Unresolved(_) => {
                     sums.unresolved += 1;
-                    edit.conflicts - 1
+                    edit.conflicts.saturating_sub(1)
                 }
             };
             if edit.form {

@@ -15,7 +15,7 @@ mod verdict;
 mod writer;
 
 use clap::Parser;
-use ifmatch::{Parked, SubscriptionId};
+use ifmatch::{DiffRow, Parked, SubscriptionId};
 use ledger::Ledger;
 use std::{process::ExitCode, sync::Arc, time::Duration};
 use support::Result;
@@ -46,11 +46,8 @@ async fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let server = support::Server::find()?;
     let admin = server.client()?;
-    let plans = [
-        support::make_plan(&admin, "Basic", 1900).await?.id.clone(),
-        support::make_plan(&admin, "Pro", 4900).await?.id.clone(),
-    ];
-    let basic = admin.plans().get(&plans[0]).await?;
+    let basic = support::make_plan(&admin, "Basic", 1900).await?;
+    let pro = support::make_plan(&admin, "Pro", 4900).await?;
     let mut subscriptions: Vec<SubscriptionId> = Vec::new();
     for number in 1..=args.subscriptions {
         let customer = format!("Customer {number}");
@@ -71,7 +68,7 @@ async fn main() -> Result<ExitCode> {
                 job,
                 name: format!("{}-{number}", job.name()),
                 client: client.clone(),
-                plans: plans.clone(),
+                plans: [basic.id.clone(), pro.id.clone()],
                 ledger: ledger.clone(),
             };
             writers.spawn(writer.work(subscriptions.clone(), start.clone(), until));
@@ -97,22 +94,26 @@ async fn main() -> Result<ExitCode> {
     }
     table.finish(&ledger)?;
 
-    let open: Vec<Parked> = clients.iter().flat_map(|client| client.conflicts().list()).collect();
-    print_conflicts(&open);
+    let mut open: Vec<Parked> = Vec::new();
+    for (job, client) in Job::ALL.into_iter().zip(&clients) {
+        let parked = client.conflicts().list();
+        print_conflicts(job, &parked);
+        open.extend(parked);
+    }
     let verdict = verdict::of(&admin, &subscriptions, &ledger, &open).await?;
     println!("{verdict}");
     Ok(if verdict.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Shows the first few conflicts: what a person would decide on.
-fn print_conflicts(open: &[Parked]) {
-    const SHOWN_MAX: usize = 3;
-    println!("{} conflicts wait for a person, as both sides wrote the same:\n", open.len());
-    for parked in open.iter().take(SHOWN_MAX) {
+/// Shows a few of the conflicts with the other kind of writers: what a person would decide on.
+fn print_conflicts(job: Job, parked: &[Parked]) {
+    println!("{} edits of {} wait for a person\n", parked.len(), job.key_name());
+    let by_others = |row: &DiffRow| row.by.as_ref().is_some_and(|by| by.actor != job.key_name());
+    let with_others = |parked: &&Parked| {
+        parked.conflict.diff().rows().iter().any(|row| row.clashes && by_others(row))
+    };
+    for parked in parked.iter().filter(with_others).take(2) {
         support::show(&parked.conflict);
         println!();
-    }
-    if open.len() > SHOWN_MAX {
-        println!("… and {} more\n", open.len() - SHOWN_MAX);
     }
 }

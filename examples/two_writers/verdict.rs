@@ -115,18 +115,18 @@ fn is_of(entry: &HistoryEntry, edit: &Edit, version: Version) -> bool {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { subscriptions, versions, committed, unresolved, faults } = self;
+        if !faults.is_empty() {
+            for fault in faults {
+                writeln!(f, "FAULT  {fault}")?;
+            }
+            return write!(f, "\nVERDICT: NOT EVERY EDIT IS WHERE IT SHOULD BE");
+        }
         writeln!(f, "checked against the server's history:")?;
         writeln!(f, "  {versions} versions of {subscriptions} subscriptions, without a gap")?;
         for (key, count) in committed {
             writeln!(f, "  {count} edits acknowledged to {key}, each in the history exactly once")?;
         }
         writeln!(f, "  {unresolved} edits unresolved, each as exactly one open conflict")?;
-        if faults.is_empty() {
-            return write!(f, "\nVERDICT: no edit was lost");
-        }
-        for fault in faults {
-            writeln!(f, "  FAULT: {fault}")?;
-        }
-        write!(f, "\nVERDICT: {} EDITS ARE NOT WHERE THEY SHOULD BE", faults.len())
+        write!(f, "\nVERDICT: no edit was lost")
     }
 }

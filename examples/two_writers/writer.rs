@@ -44,6 +44,26 @@ impl Job {
     }
 }
 
+/// An edit that is about to be made.
+struct Draft {
+    /// What it is to change.
+    path: &'static str,
+    form: bool,
+    update: Update<'static, Subscription>,
+}
+
+impl Draft {
+    /// An edit that is made again on whatever the others left.
+    fn closure(path: &'static str, update: Update<'static, Subscription>) -> Self {
+        Self { path, form: false, update }
+    }
+
+    /// A form that is put on top of what the others did elsewhere.
+    fn form(path: &'static str, update: Update<'static, Subscription>) -> Self {
+        Self { path, form: true, update }
+    }
+}
+
 pub struct Writer {
     pub job: Job,
     pub name: String,
@@ -64,48 +84,35 @@ impl Writer {
         while let Some(id) = turn.next().filter(|_| number == 0 || Instant::now() < until) {
             number += 1;
             let mark = Mark { writer: self.name.clone(), number: number.to_string() };
-            // The first edit is everybody's form on the first subscription, open at the same time:
-            // one of them wins, and all others clash with it.
-            if number == 1 {
+            let draft = if number == 1 {
+                // Everybody has the same form open: one of them wins, all others clash with it.
                 let seen = self.client.subscriptions().get(id).await?;
                 start.wait().await;
-                self.end(id, &mark, "/notes", true, self.rewrite_notes(&mark, seen)).await?;
-                continue;
-            }
-            match (self.job, number % 20, number % 4) {
-                (_, 0, _) => {
-                    let seen = self.open_form(id).await?;
-                    self.end(id, &mark, "/notes", true, self.rewrite_notes(&mark, seen)).await?;
-                }
-                (Job::Support, _, 0) => {
-                    let seen = self.open_form(id).await?;
-                    self.end(id, &mark, "/metadata", true, self.fill_in(&mark, seen)).await?;
-                }
-                (Job::Support, ..) => {
-                    self.end(id, &mark, "/notes", false, self.add_note(&mark, id)).await?;
-                }
-                (Job::Billing, _, 0) => {
-                    self.end(id, &mark, "/plan_id", false, self.change_plan(&mark, id)).await?;
-                }
-                (Job::Billing, ..) => {
-                    self.end(id, &mark, "/status", false, self.change_status(&mark, id)).await?;
-                }
-            }
+                self.rewrite_notes(&mark, seen)
+            } else {
+                self.draft(number, &mark, id).await?
+            };
+            self.send(draft, mark, id).await?;
         }
         Ok(())
     }
 
+    async fn draft(&self, number: u32, mark: &Mark, id: &SubscriptionId) -> Result<Draft> {
+        Ok(match self.job {
+            _ if number.is_multiple_of(20) => self.rewrite_notes(mark, self.open_form(id).await?),
+            Job::Support if number.is_multiple_of(4) => {
+                self.fill_in(mark, self.open_form(id).await?)
+            }
+            Job::Support => self.add_note(mark, id),
+            Job::Billing if number.is_multiple_of(4) => self.change_plan(mark, id),
+            Job::Billing => self.change_status(mark, id),
+        })
+    }
+
     /// Makes the edit, and writes down what became of it.
-    async fn end(
-        &self,
-        id: &SubscriptionId,
-        mark: &Mark,
-        path: &'static str,
-        form: bool,
-        update: Update<'_, Subscription>,
-    ) -> Result<()> {
+    async fn send(&self, draft: Draft, mark: Mark, id: &SubscriptionId) -> Result<()> {
         // Everybody writes to the same few objects: losing a few times is ordinary here.
-        let outcome = match update.attempts_max(50).await {
+        let outcome = match draft.update.attempts_max(50).await {
             // The answer got lost. Asking again with the same key does nothing twice.
             Err(Error::OutcomeUnknown(lost)) => {
                 self.client.resume(*lost).await.and_then(ifmatch::Settled::versioned)
@@ -116,20 +123,13 @@ impl Writer {
             Ok(written) => (Fate::Committed(written.version()), written.conflicts()),
             Err(Error::Unresolved(id)) => {
                 let parked = self.client.conflicts().get(&id).ok_or("a conflict vanished")?;
-                let conflicts = parked.conflict.attempts;
-                (Fate::Unresolved(id), conflicts)
+                (Fate::Unresolved(id), parked.conflict.attempts)
             }
             Err(error) => return Err(error.into()),
         };
-        self.ledger.record(Edit {
-            job: self.job,
-            mark: mark.clone(),
-            subscription: id.clone(),
-            path,
-            fate,
-            conflicts,
-            form,
-        });
+        let (job, subscription) = (self.job, id.clone());
+        let Draft { path, form, .. } = draft;
+        self.ledger.record(Edit { job, mark, subscription, path, form, fate, conflicts });
         Ok(())
     }
 
@@ -139,57 +139,57 @@ impl Writer {
         Ok(seen)
     }
 
-    /// A form in which the notes are written anew: clashes with whoever else wrote notes.
-    fn rewrite_notes(
-        &self,
-        mark: &Mark,
-        seen: Versioned<Subscription>,
-    ) -> Update<'static, Subscription> {
+    /// The notes written anew: clashes with whoever else wrote notes.
+    fn rewrite_notes(&self, mark: &Mark, seen: Versioned<Subscription>) -> Draft {
         let edited = seen.edited(|s| {
-            s.notes = match self.job {
-                Job::Support => format!("{} #{}: wants an invoice", mark.writer, mark.number),
-                Job::Billing => format!("{} #{}: card declined", mark.writer, mark.number),
+            let news = match self.job {
+                Job::Support => "wants an invoice",
+                Job::Billing => "card declined",
             };
+            s.notes = format!("{} #{}: {news}", mark.writer, mark.number);
             put(mark, s);
         });
-        self.client.subscriptions().save(seen, edited)
+        Draft::form("/notes", self.client.subscriptions().save(seen, edited))
     }
 
-    /// A form that touches what nobody else touches: goes on top of everything.
-    fn fill_in(&self, mark: &Mark, seen: Versioned<Subscription>) -> Update<'static, Subscription> {
+    /// Touches what nobody else touches: goes on top of everything.
+    fn fill_in(&self, mark: &Mark, seen: Versioned<Subscription>) -> Draft {
         let edited = seen.edited(|s| put(mark, s));
-        self.client.subscriptions().save(seen, edited)
+        Draft::form("/metadata", self.client.subscriptions().save(seen, edited))
     }
 
     /// One more note above the others, whatever they are.
-    fn add_note(&self, mark: &Mark, id: &SubscriptionId) -> Update<'static, Subscription> {
+    fn add_note(&self, mark: &Mark, id: &SubscriptionId) -> Draft {
         let mark = mark.clone();
-        self.client.subscriptions().update(id, move |s| {
+        let update = self.client.subscriptions().update(id, move |s| {
             let kept: Vec<&str> = s.notes.lines().take(NOTES_MAX - 1).collect();
             s.notes = format!("{} #{}: called\n{}", mark.writer, mark.number, kept.join("\n"));
             put(&mark, s);
-        })
+        });
+        Draft::closure("/notes", update)
     }
 
     /// Overdue, or no longer: whichever it is not.
-    fn change_status(&self, mark: &Mark, id: &SubscriptionId) -> Update<'static, Subscription> {
+    fn change_status(&self, mark: &Mark, id: &SubscriptionId) -> Draft {
         let mark = mark.clone();
-        self.client.subscriptions().update(id, move |s| {
+        let update = self.client.subscriptions().update(id, move |s| {
             s.status = match s.status {
                 SubscriptionStatus::Active => SubscriptionStatus::PastDue,
                 _ => SubscriptionStatus::Active,
             };
             put(&mark, s);
-        })
+        });
+        Draft::closure("/status", update)
     }
 
     /// To the other plan.
-    fn change_plan(&self, mark: &Mark, id: &SubscriptionId) -> Update<'static, Subscription> {
+    fn change_plan(&self, mark: &Mark, id: &SubscriptionId) -> Draft {
         let (mark, [basic, pro]) = (mark.clone(), self.plans.clone());
-        self.client.subscriptions().update(id, move |s| {
+        let update = self.client.subscriptions().update(id, move |s| {
             s.plan_id = if s.plan_id == basic { pro.clone() } else { basic.clone() };
             put(&mark, s);
-        })
+        });
+        Draft::closure("/plan_id", update)
     }
 }
 

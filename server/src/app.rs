@@ -7,10 +7,7 @@ use crate::{
     metrics::Metrics,
     reads::Reads,
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI64},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::Semaphore;
 
 /// What all handlers share.
@@ -31,8 +28,6 @@ pub struct App {
     pub openapi: String,
     /// Whether the process is about to stop.
     pub stopping: AtomicBool,
-    /// The last place of the event stream that is known to be settled.
-    pub settled_seq: AtomicI64,
     /// How many event streams may be open.
     pub streams: Arc<Semaphore>,
 }

@@ -6,7 +6,7 @@
 use crate::{key, reads::Reads};
 use ifmatch_domain::StoredApiKey;
 use ifmatch_store::StoreError;
-use ifmatch_types::Timestamp;
+use ifmatch_types::{ApiKeyId, Timestamp};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
@@ -57,24 +57,32 @@ impl Keyring {
         Ok(())
     }
 
-    /// The key with this text, if it is accepted now.
+    /// The key with this text, if it is known here and accepted now.
+    pub fn accept(&self, text: &str) -> Option<StoredApiKey> {
+        let digest = key::digest(text);
+        let keys = self.read();
+        let stored = keys.by_digest.get(&digest)?;
+        (key::same_digest(&stored.digest, &digest) && is_valid(stored)).then(|| stored.clone())
+    }
+
+    /// The key with this text, looked for in the database: another process may have made it a
+    /// moment ago. What does not even have the form of a key never gets there.
     ///
     /// # Errors
     ///
-    /// Technical ones only, and only for a key that is not known yet; see [`StoreError`].
-    pub async fn accept(&self, text: &str) -> Result<Option<StoredApiKey>, StoreError> {
-        let digest = key::digest(text);
-        if let Some(stored) = self.find(&digest) {
-            return Ok(is_valid(&stored).then_some(stored));
-        }
-        // It may have been made by another process a moment ago. What does not even have the form
-        // of a key never reaches the database.
+    /// Technical ones only; see [`StoreError`].
+    pub async fn look_up(&self, text: &str) -> Result<Option<StoredApiKey>, StoreError> {
         if !key::looks_minted(text) {
             return Ok(None);
         }
-        let looked_for = digest.clone();
-        let stored = self.reads.run(move |db| db.api_key(&looked_for)).await?;
-        Ok(stored.filter(|stored| key::same_digest(&stored.digest, &digest)).filter(is_valid))
+        let digest = key::digest(text);
+        let stored = self.reads.run(move |db| db.api_key(&digest)).await?;
+        Ok(stored.filter(is_valid))
+    }
+
+    /// Whether a key that was accepted once still is.
+    pub fn accepts(&self, id: &ApiKeyId) -> bool {
+        self.read().by_digest.values().any(|stored| stored.key.id == *id && is_valid(stored))
     }
 
     /// Whether there is no key at all.
@@ -92,12 +100,6 @@ impl Keyring {
         let mut keys = self.write();
         keys.own.push((Instant::now(), stored.clone()));
         keys.by_digest.insert(stored.digest.clone(), stored);
-    }
-
-    fn find(&self, digest: &str) -> Option<StoredApiKey> {
-        let keys = self.read();
-        let stored = keys.by_digest.get(digest)?;
-        key::same_digest(&stored.digest, digest).then(|| stored.clone())
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Keys> {

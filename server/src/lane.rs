@@ -85,6 +85,11 @@ impl Lanes {
         outcome.await.unwrap_or(Err(Refusal::Internal))
     }
 
+    /// Whether every lane still takes commands.
+    pub fn are_alive(&self) -> bool {
+        self.queues.iter().all(|queue| !queue.is_closed())
+    }
+
     /// Tells when something was committed in this process; the number only grows.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.clone()

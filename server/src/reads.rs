@@ -31,6 +31,7 @@ type Lookup = (Kind, String, oneshot::Sender<Result<Option<Found>, StoreError>>)
 pub struct Reads {
     url: DatabaseUrl,
     lookups: Option<mpsc::Sender<Lookup>>,
+    settler: mpsc::Sender<Settling>,
     idle: Mutex<Vec<Db>>,
     permits: Semaphore,
 }
@@ -38,19 +39,36 @@ pub struct Reads {
 impl Reads {
     /// Readers of this database; they connect when they are needed.
     pub fn start(url: &DatabaseUrl) -> std::io::Result<Self> {
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(work)
+        };
         let lookups = match url {
             DatabaseUrl::Sqlite(_) => None,
             DatabaseUrl::Postgres(_) => {
                 let (sender, queue) = mpsc::channel(QUEUE);
-                let url = url.clone();
-                std::thread::Builder::new()
-                    .name("point-reads".to_owned())
-                    .spawn(move || look_up_all(&url, queue))?;
+                let connection = Connection::new(url);
+                spawn("point-reads", Box::new(move || look_up_all(connection, queue)))?;
                 Some(sender)
             }
         };
+        let (settler, queue) = mpsc::channel(QUEUE);
+        let connection = Connection::new(url);
+        spawn("settler", Box::new(move || settle_all(connection, queue)))?;
         let permits = Semaphore::new(CONNECTIONS_MAX);
-        Ok(Self { url: url.clone(), lookups, idle: Mutex::default(), permits })
+        Ok(Self { url: url.clone(), lookups, settler, idle: Mutex::default(), permits })
+    }
+
+    /// The place up to which the event stream can be read; everything that was committed before
+    /// this was asked is below it.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub async fn settled_seq(&self) -> Result<i64, StoreError> {
+        let (answer, settled) = oneshot::channel();
+        let busy = |_| StoreError::Raced("too many readers of events are waiting".to_owned());
+        self.settler.try_send(answer).map_err(busy)?;
+        settled.await.unwrap_or_else(|_| Err(StoreError::Gone("the settler ended".to_owned())))
     }
 
     /// Looks up one object.
@@ -122,9 +140,43 @@ fn first(found: Vec<(String, Found)>) -> Option<Found> {
     found.into_iter().next().map(|(_, found)| found)
 }
 
-/// The reader's thread: drains its queue into one query per kind.
-fn look_up_all(url: &DatabaseUrl, mut queue: mpsc::Receiver<Lookup>) {
-    let mut db: Option<Db> = None;
+/// A thread's own connection: made when it is needed, and again after it was lost.
+struct Connection {
+    url: DatabaseUrl,
+    db: Option<Db>,
+}
+
+impl Connection {
+    fn new(url: &DatabaseUrl) -> Self {
+        Self { url: url.clone(), db: None }
+    }
+
+    /// Runs a read. The connection may have died while it was idle: a second try is on a fresh one.
+    fn read<T>(
+        &mut self,
+        read: impl Fn(&mut Db) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut outcome = self.connected().and_then(&read);
+        if outcome.as_ref().is_err_and(StoreError::is_gone) {
+            self.db = None;
+            outcome = self.connected().and_then(&read);
+        }
+        if outcome.is_err() {
+            self.db = None;
+        }
+        outcome
+    }
+
+    fn connected(&mut self) -> Result<&mut Db, StoreError> {
+        match &mut self.db {
+            Some(db) => Ok(db),
+            none => Ok(none.insert(Db::connect(&self.url, Use::Read)?)),
+        }
+    }
+}
+
+/// The thread of point reads: drains its queue into one query per kind.
+fn look_up_all(mut connection: Connection, mut queue: mpsc::Receiver<Lookup>) {
     while let Some(first) = queue.blocking_recv() {
         let mut by_kind: BTreeMap<Kind, Vec<Lookup>> = BTreeMap::new();
         by_kind.entry(first.0).or_default().push(first);
@@ -133,53 +185,57 @@ fn look_up_all(url: &DatabaseUrl, mut queue: mpsc::Receiver<Lookup>) {
             by_kind.entry(lookup.0).or_default().push(lookup);
         }
         for (kind, lookups) in by_kind {
-            look_up(url, &mut db, kind, lookups);
+            look_up(&mut connection, kind, lookups);
         }
     }
 }
 
-fn look_up(url: &DatabaseUrl, db: &mut Option<Db>, kind: Kind, lookups: Vec<Lookup>) {
+fn look_up(connection: &mut Connection, kind: Kind, lookups: Vec<Lookup>) {
     let mut ids: Vec<String> = lookups.iter().map(|(_, id, _)| id.clone()).collect();
     ids.sort_unstable();
     ids.dedup();
-    // The connection may have died while it was idle: a second try on a fresh one.
-    let mut found = find_on(url, db, kind, ids.clone());
-    if found.as_ref().is_err_and(StoreError::is_gone) {
-        *db = None;
-        found = find_on(url, db, kind, ids);
-    }
-    match found {
+    match connection.read(|db| db.find(kind, ids.clone())) {
         Ok(found) => {
             let found: HashMap<String, Found> = found.into_iter().collect();
             for (_, id, answer) in lookups {
                 let _ = answer.send(Ok(found.get(&id).cloned()));
             }
         }
-        Err(error) => {
-            *db = None;
-            let gone = error.is_gone();
+        Err(error) if error.is_gone() => {
             let text = error.to_string();
             for (_, _, answer) in lookups {
-                let again = if gone {
-                    StoreError::Gone(text.clone())
-                } else {
-                    StoreError::Unforeseen(text.clone())
-                };
-                let _ = answer.send(Err(again));
+                let _ = answer.send(Err(StoreError::Gone(text.clone())));
+            }
+        }
+        // A row that cannot be read fails its own reader and nobody else.
+        Err(_) => {
+            for (_, id, answer) in lookups {
+                let _ =
+                    answer.send(connection.read(|db| db.find(kind, vec![id.clone()])).map(first));
             }
         }
     }
 }
 
-fn find_on(
-    url: &DatabaseUrl,
-    db: &mut Option<Db>,
-    kind: Kind,
-    ids: Vec<String>,
-) -> Result<Vec<(String, Found)>, StoreError> {
-    let db = match db {
-        Some(db) => db,
-        None => db.insert(Db::connect(url, Use::Read)?),
-    };
-    db.find(kind, ids)
+type Settling = oneshot::Sender<Result<i64, StoreError>>;
+
+/// The thread that finds out how far the event stream is settled: once for all who ask.
+fn settle_all(mut connection: Connection, mut queue: mpsc::Receiver<Settling>) {
+    let mut known = 0i64;
+    while let Some(first) = queue.blocking_recv() {
+        let mut waiting = vec![first];
+        while let Ok(asked) = queue.try_recv() {
+            waiting.push(asked);
+        }
+        let settled = connection.read(|db| db.settled_seq(known));
+        if let Ok(settled) = settled {
+            known = known.max(settled);
+        }
+        for answer in waiting {
+            let _ = answer.send(match &settled {
+                Ok(settled) => Ok(*settled),
+                Err(error) => Err(StoreError::Gone(error.to_string())),
+            });
+        }
+    }
 }

@@ -27,7 +27,7 @@ use std::{
     io::Write,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -68,7 +68,6 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
             metrics,
             openapi: openapi.to_string(),
             stopping: AtomicBool::new(false),
-            settled_seq: AtomicI64::new(0),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         });
         make_first_keys(config, &app).await?;

@@ -55,10 +55,10 @@ async fn two_kinds_of_writers_lose_no_edit(server: Server) {
 async fn conflicts_wait_for_a_person_across_restarts(server: Server) {
     let inbox = |typed| run(&server, "conflict_inbox", &["--store", "inbox"], typed);
     let finished = inbox("l\nl\n").await.succeeded();
-    says(&finished, &["/notes", "was     \"\"", "yours   ", "theirs  ", "3 conflicts stay open"]);
+    says(&finished, &["/notes", "was     \"\"", "yours   ", "theirs  ", "still open: 3"]);
 
     let finished = inbox("what?\nm\nt\ne\nAcme and Globex share a card\n").await.succeeded();
-    says(&finished, &["3 conflicts wait from an earlier run", "0 conflicts stay open"]);
+    says(&finished, &["waiting from an earlier run: 3", "still open: 0"]);
     let mut subs = server.api().list("/v1/subscriptions").await;
     subs.sort_by_key(|sub| sub["id"].to_string());
     let now: Vec<_> = subs.iter().map(|sub| (&sub["notes"], &sub["quantity"])).collect();
@@ -81,7 +81,7 @@ async fn a_force_is_previewed_reasoned_and_on_record(server: Server) {
             "(FORCE_FORBIDDEN)",
             "the admin forces it: version 3, forced: true",
             "force_denied by support-agent",
-            "Some(\"chargeback 8812, decided by finance\")",
+            "forced_write by admin: chargeback 8812, decided by finance",
         ],
     );
     let subs = server.api().list("/v1/subscriptions").await;

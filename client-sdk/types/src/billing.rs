@@ -7,8 +7,8 @@ use crate::{
     ApiKeyId, InvoiceId, NamespaceId, PaymentId, PlanId, SubscriptionId, Timestamp, Version,
     WorkspaceId,
 };
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// A caller's own keys and values: up to 50 keys of ≤ 40 characters, values of ≤ 500.
 pub type Metadata = BTreeMap<String, String>;
@@ -29,7 +29,7 @@ macro_rules! names {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:tt,)* })*) => {
         $(
             $(#[$doc])*
-            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
             #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
             pub enum $name {
                 $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
@@ -52,6 +52,15 @@ macro_rules! names {
                         $($text => Some(Self::$variant),)*
                         _ => None,
                     }
+                }
+            }
+
+            // A text and nothing else: a derived one would also take `{"open": null}` for `open`.
+            impl<'de> Deserialize<'de> for $name {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    let name = Cow::<'de, str>::deserialize(deserializer)?;
+                    let unknown = || de::Error::unknown_variant(&name, &[$($text,)*]);
+                    Self::from_name(&name).ok_or_else(unknown)
                 }
             }
         )*

@@ -73,6 +73,7 @@ CREATE TABLE subscriptions (
     ended_at bigint,
     anchor_at bigint NOT NULL,
     plan_changes text NOT NULL,
+    billed_quantity bigint,
     metadata text NOT NULL,
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,

@@ -74,7 +74,7 @@ impl BillSubscription {
     fn next_due(&self, record: &SubscriptionRecord, scope: &Scope<'_>) -> Option<Due> {
         let subscription = &record.subscription;
         let billable = matches!(subscription.status, Status::Active | Status::PastDue);
-        if !billable && subscription.status != Status::Trialing {
+        if subscription.status == Status::Canceled {
             return None;
         }
         let billed = || {
@@ -87,7 +87,11 @@ impl BillSubscription {
         if subscription.current_period_end > self.as_of {
             return None;
         }
-        Some(if subscription.cancel_at_period_end { Due::End } else { Due::Advance })
+        if subscription.cancel_at_period_end {
+            return Some(Due::End);
+        }
+        // While it is paused, time stands still for it.
+        (subscription.status != Status::Paused).then_some(Due::Advance)
     }
 }
 
@@ -124,7 +128,7 @@ fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Resul
         amount: None,
     }];
     for change in &changes {
-        lines.extend(settle_change(change, scope)?);
+        lines.extend(settle_change(change, &changes, subscription.quantity, scope)?);
     }
     let id = scope.ids.fresh(ifmatch_types::InvoiceId::PREFIX);
     let mut invoice =
@@ -138,22 +142,34 @@ fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Resul
     let key = subscription.id.as_str();
     let mut billed = scope.state.billed.get(key).cloned().unwrap_or_default();
     billed.0.insert(subscription.current_period_start);
+    record.billed_quantity = Some(subscription.quantity);
     scope.state.billed.put(key.to_owned(), BilledPeriods(billed.0));
     Ok(())
 }
 
 /// What a change of plan within a period costs: the old plan's unused days back, the new plan's on.
+///
+/// A day of the plan that the period began with is a part of that period; a day of a plan by
+/// another interval is a part of the period which that plan would have begun then.
 fn settle_change(
     change: &PlanChange,
+    all: &[PlanChange],
+    quantity: i64,
     scope: &Scope<'_>,
 ) -> Result<Vec<InvoiceLineFields>, Rejection> {
-    let total_days = days_between(change.period_start, change.period_end);
-    let used_days = days_between(change.period_start, change.at).clamp(0, total_days);
-    let line = |plan_id: &PlanId, text: &str, sign: i64, total: i64| {
+    let days = days_between(change.period_start, change.period_end);
+    let used_days = days_between(change.period_start, change.at).clamp(0, days);
+    let first = all.iter().find(|other| other.period_start == change.period_start);
+    let step = Step::of(&plan_terms(&first.unwrap_or(change).from, scope));
+    let line = |plan_id: &PlanId, text: &str, sign: i64, quantity: i64| {
         let terms = plan_terms(plan_id, scope);
-        let whole = terms.amount.checked_mul(change.quantity)?;
-        let from = used_days.min(total);
-        let amount = proration::share(whole, from, total_days.min(total), total)?;
+        let own_step = Step::of(&terms);
+        let own_days = match own_step.boundary(change.period_start, 1) {
+            Some(end) if own_step != step => days_between(change.period_start, end),
+            _ => days,
+        };
+        let whole = terms.amount.checked_mul(quantity)?;
+        let amount = proration::share(whole, used_days, days, own_days.max(1))?;
         Some(InvoiceLineFields {
             description: format!("{text} {}", terms.code),
             quantity: 1,
@@ -161,12 +177,13 @@ fn settle_change(
             amount: None,
         })
     };
-    let new = plan_terms(&change.to, scope);
-    let new_total = Step { interval: new.interval, count: new.interval_count }
-        .boundary(change.period_start, 1)
-        .map_or(total_days, |end| days_between(change.period_start, end).max(1));
-    let credit = line(&change.from, "Unused time on", -1, total_days.max(1));
-    let charge = line(&change.to, "Remaining time on", 1, new_total.max(total_days));
+    // A change in the very period that this invoice bills is settled at what it bills.
+    let (given_back, charged) = match change.billed_quantity {
+        Some(billed) => (billed, change.quantity),
+        None => (quantity, quantity),
+    };
+    let credit = line(&change.from, "Unused time on", -1, given_back);
+    let charge = line(&change.to, "Remaining time on", 1, charged);
     match (credit, charge) {
         (Some(credit), Some(charge)) => Ok(vec![credit, charge]),
         _ => Err(Rejection::AmountOverflow { path: "/lines".to_owned() }),

@@ -1,5 +1,6 @@
 //! Billing periods: civil arithmetic in UTC, from the original anchor, clamped to month ends.
 
+use crate::PlanTerms;
 use ifmatch_types::{Interval, Timestamp};
 use jiff::{Span, civil::DateTime, tz::TimeZone};
 
@@ -11,6 +12,11 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// The length of a plan's periods.
+    pub(crate) fn of(terms: &PlanTerms) -> Self {
+        Self { interval: terms.interval, count: terms.interval_count }
+    }
+
     /// `anchor + n` steps; `None` past the end of the calendar.
     ///
     /// Counted from the anchor and not from the boundary before: 31 January, 28 February, 31 March.
@@ -28,26 +34,36 @@ impl Step {
 
     /// The first boundary after an instant; at the earliest `anchor + 1` step.
     pub(crate) fn next_boundary(self, anchor: Timestamp, after: Timestamp) -> Option<Timestamp> {
-        let mut n = self.steps_before(anchor, after).max(1);
-        loop {
-            let boundary = self.boundary(anchor, n)?;
-            if boundary > after {
-                return Some(boundary);
-            }
-            n = n.checked_add(1)?;
-        }
+        self.boundary(anchor, self.steps_beyond(anchor, after)?)
     }
 
-    /// A number of steps that surely ends at or before the first boundary after `after`.
+    /// The last boundary that is not after an instant; at the earliest the anchor.
+    pub(crate) fn last_boundary(self, anchor: Timestamp, until: Timestamp) -> Option<Timestamp> {
+        self.boundary(anchor, self.steps_beyond(anchor, until)?.saturating_sub(1))
+    }
+
+    /// How many steps lead from the anchor to the first boundary after an instant; at least one.
+    fn steps_beyond(self, anchor: Timestamp, after: Timestamp) -> Option<i64> {
+        let mut n = self.steps_before(anchor, after).max(1);
+        while self.boundary(anchor, n)? <= after {
+            n = n.checked_add(1)?;
+        }
+        Some(n)
+    }
+
+    /// A number of steps that surely does not end beyond the first boundary after `after`, and
+    /// falls short of it by very few, however long ago the anchor is.
     fn steps_before(self, anchor: Timestamp, after: Timestamp) -> i64 {
-        let days_per_unit = match self.interval {
-            Interval::Day => 1,
-            Interval::Week => 7,
-            Interval::Month => 31,
-            Interval::Year => 366,
+        let (from, to) = (civil(anchor), civil(after));
+        let years = i64::from(to.year()).saturating_sub(i64::from(from.year()));
+        let months = i64::from(to.month()).saturating_sub(i64::from(from.month()));
+        let units = match self.interval {
+            Interval::Day => days_between(anchor, after),
+            Interval::Week => days_between(anchor, after) / 7,
+            Interval::Month => years.saturating_mul(12).saturating_add(months).saturating_sub(1),
+            Interval::Year => years.saturating_sub(1),
         };
-        let days = days_between(anchor, after).max(0);
-        days / days_per_unit / self.count.max(1)
+        units.max(0) / self.count.max(1)
     }
 }
 

@@ -114,6 +114,10 @@ pub(crate) fn parse<R: Resource>(fields: Value) -> Result<R::Fields, Rejection> 
 
 /// Reads a request's body, naming the field that is wrong.
 pub(crate) fn read<T: DeserializeOwned>(body: Value) -> Result<T, Rejection> {
+    // A list of the fields' values would do, too, for serde.
+    if !body.is_object() {
+        return Err(Rejection::invalid("", "must be a JSON object"));
+    }
     serde_path_to_error::deserialize(body).map_err(|error| {
         let mut path = String::new();
         for segment in error.path() {

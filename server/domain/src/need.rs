@@ -33,6 +33,22 @@ pub enum Need {
     Sequence(&'static str),
 }
 
+impl Need {
+    /// In which turn it is loaded: objects and facts, then sequences, then kept answers.
+    pub const fn turn(&self) -> u8 {
+        match self {
+            Self::Sequence(_) => 1,
+            Self::Answer(..) => 2,
+            _ => 0,
+        }
+    }
+
+    /// Whether it locks an object, which everybody does in the same order.
+    pub const fn locks_object(&self) -> bool {
+        matches!(self, Self::Object(..) | Self::ApiKey(_))
+    }
+}
+
 /// Adds what a command must see and `state` does not have yet.
 ///
 /// A pure function of the command and of what is loaded. The lane calls it, loads, and calls it

@@ -13,6 +13,10 @@ use ifmatch_types::{
 };
 use serde::{Deserialize, Serialize};
 
+/// The first and the last microsecond at which a subscription may begin: 1970 and 2199.
+const START_MIN: i64 = 0;
+const START_MAX: i64 = 7_258_118_399_999_999;
+
 /// A subscription as it is stored: what the API shows, and what billing has to remember.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubscriptionRecord {
@@ -22,6 +26,8 @@ pub struct SubscriptionRecord {
     pub anchor_at: Timestamp,
     /// Changes of plan that no invoice has settled yet, oldest first.
     pub plan_changes: Vec<PlanChange>,
+    /// So many units were billed for the running period; `None`: it was not billed yet.
+    pub billed_quantity: Option<i64>,
 }
 
 /// A change of plan within a period, to be settled by the next invoice.
@@ -33,7 +39,9 @@ pub struct PlanChange {
     pub from: PlanId,
     /// The plan after.
     pub to: PlanId,
-    /// So many units.
+    /// So many units of the plan before were billed for the period; `None`: not billed yet.
+    pub billed_quantity: Option<i64>,
+    /// So many units of the plan after.
     pub quantity: i64,
     /// The period it fell into.
     pub period_start: Timestamp,
@@ -67,6 +75,10 @@ impl Resource for SubscriptionRecord {
         errors.range("/quantity", fields.quantity, 1, 1_000_000);
         errors.text("/notes", &fields.notes, 0, 10_000);
         errors.metadata(&fields.metadata);
+        let sane = |start_at: Timestamp| (START_MIN..=START_MAX).contains(&start_at.as_micros());
+        if fields.start_at.is_some_and(|start_at| !sane(start_at)) {
+            errors.push("/start_at", "must lie in the years 1970 to 2199");
+        }
     }
 
     fn create(
@@ -114,6 +126,7 @@ impl Resource for SubscriptionRecord {
             subscription,
             anchor_at: trial_end.unwrap_or(start_at),
             plan_changes: Vec::new(),
+            billed_quantity: None,
         })
     }
 
@@ -123,7 +136,7 @@ impl Resource for SubscriptionRecord {
         refuse_transition(before.status, status)?;
         let mut after = self.clone();
         if fields.plan_id != before.plan_id {
-            after.change_plan(&fields.plan_id, scope)?;
+            after.change_plan(&fields.plan_id, fields.quantity, scope)?;
         }
         after.subscription.quantity = fields.quantity;
         after.subscription.notes = fields.notes;
@@ -148,22 +161,31 @@ impl Resource for SubscriptionRecord {
 }
 
 impl SubscriptionRecord {
-    fn change_plan(&mut self, to: &PlanId, scope: &Scope<'_>) -> Result<(), Rejection> {
+    fn change_plan(
+        &mut self,
+        to: &PlanId,
+        quantity: i64,
+        scope: &Scope<'_>,
+    ) -> Result<(), Rejection> {
         let new = PlanTerms::from(&active_plan(to, scope)?);
         let old = plan_terms(&self.subscription.plan_id, scope);
         if old.currency != new.currency {
             return Err(Rejection::CurrencyMismatch { from: old.currency, to: new.currency });
         }
         let subscription = &mut self.subscription;
-        if matches!(subscription.status, Status::Active | Status::PastDue) {
+        // A trial costs nothing. A pause does not undo what was billed for the period.
+        if subscription.status != Status::Trialing && subscription.status != Status::Canceled {
             self.plan_changes.push(PlanChange {
                 at: scope.now,
                 from: subscription.plan_id.clone(),
                 to: to.clone(),
-                quantity: subscription.quantity,
+                billed_quantity: self.billed_quantity,
+                quantity,
                 period_start: subscription.current_period_start,
                 period_end: subscription.current_period_end,
             });
+            // The next change gives back what this one will be charged for.
+            self.billed_quantity = self.billed_quantity.and(Some(quantity));
         }
         if (old.interval, old.interval_count) != (new.interval, new.interval_count)
             && subscription.status != Status::Trialing
@@ -180,22 +202,29 @@ impl SubscriptionRecord {
         self.subscription.status = to;
         match (from, to) {
             (_, Status::Canceled) => self.end(scope.now),
-            (Status::Trialing, Status::Active | Status::PastDue) => {
-                // Leaving the trial early begins the first paid period.
-                self.subscription.trial_end = Some(scope.now);
-                self.anchor_at = scope.now;
-                self.start_period(scope.now, scope)?;
+            (Status::Trialing, Status::Active | Status::PastDue) => self.leave_trial(scope)?,
+            // Paused in its trial, it does not go back to it: what follows is paid for.
+            (Status::Paused, Status::Active) if self.subscription.trial_end > Some(scope.now) => {
+                self.leave_trial(scope)?;
             }
             // What passed while it was paused is not billed.
             (Status::Paused, Status::Active)
                 if self.subscription.current_period_end <= scope.now =>
             {
-                let start = self.period_start_at(scope.now, scope)?;
+                let start = self.step(scope).last_boundary(self.anchor_at, scope.now);
+                let start = start.ok_or_else(|| past_calendar("/current_period_end"))?;
                 self.start_period(start, scope)?;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Ends the trial early, which begins the first paid period.
+    fn leave_trial(&mut self, scope: &Scope<'_>) -> Result<(), Rejection> {
+        self.subscription.trial_end = Some(scope.now);
+        self.anchor_at = scope.now;
+        self.start_period(scope.now, scope)
     }
 
     /// Ends the subscription for ever.
@@ -212,6 +241,7 @@ impl SubscriptionRecord {
         scope: &Scope<'_>,
     ) -> Result<(), Rejection> {
         let step = self.step(scope);
+        self.billed_quantity = None;
         self.subscription.current_period_start = start;
         self.subscription.current_period_end = step
             .next_boundary(self.anchor_at, start)
@@ -219,24 +249,8 @@ impl SubscriptionRecord {
         Ok(())
     }
 
-    /// The start of the period that contains an instant after the running one.
-    fn period_start_at(&self, at: Timestamp, scope: &Scope<'_>) -> Result<Timestamp, Rejection> {
-        let step = self.step(scope);
-        let mut start = self.subscription.current_period_end;
-        loop {
-            let end = step
-                .next_boundary(self.anchor_at, start)
-                .ok_or_else(|| past_calendar("/current_period_end"))?;
-            if end > at {
-                return Ok(start);
-            }
-            start = end;
-        }
-    }
-
     fn step(&self, scope: &Scope<'_>) -> Step {
-        let terms = plan_terms(&self.subscription.plan_id, scope);
-        Step { interval: terms.interval, count: terms.interval_count }
+        Step::of(&plan_terms(&self.subscription.plan_id, scope))
     }
 }
 

@@ -216,14 +216,15 @@ fn stale<R: Resource>(
     Err(Rejection::Conflict(Box::new(report)))
 }
 
-/// A claim about a version that does not hold, of a request that changes no field.
+/// A claim about a version that does not hold, of a request that is about the whole object.
 fn stale_claim<R: Resource>(
     found: Found<R>,
     named: Option<Version>,
     scope: &mut Scope<'_>,
 ) -> Rejection {
     let base = named.and_then(|named| scope.state.snapshot::<R>(found.record.id(), named));
-    let report = conflict::explain(&found, named, base.as_ref(), &[], scope);
+    let whole = merge::diff(base.as_ref().unwrap_or(&found.body), &Value::Object(Map::new()));
+    let report = conflict::explain(&found, named, base.as_ref(), &whole, scope);
     Rejection::Conflict(Box::new(report))
 }
 

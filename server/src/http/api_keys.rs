@@ -27,7 +27,8 @@ pub struct ApiKeyWithSecret {
 }
 
 /// `POST /v1/api-keys`
-pub async fn create(app: web::Data<App>, mutation: Mutation) -> Answer {
+pub async fn create(app: web::Data<App>, request: HttpRequest, mutation: Mutation) -> Answer {
+    Params::of(&request)?.end()?;
     let body = Value::Object(mutation.body.object()?);
     let id = ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()));
     let secret = key::mint(&id).map_err(|error| {
@@ -61,7 +62,13 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
 }
 
 /// `DELETE /v1/api-keys/{id}`
-pub async fn revoke(app: web::Data<App>, id: web::Path<String>, mutation: Mutation) -> Answer {
+pub async fn revoke(
+    app: web::Data<App>,
+    request: HttpRequest,
+    id: web::Path<String>,
+    mutation: Mutation,
+) -> Answer {
+    Params::of(&request)?.end()?;
     if id.parse::<ApiKeyId>().is_err() {
         return Err(HttpProblem::not_found(format!("there is no api_key {id}")));
     }

@@ -15,7 +15,7 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use ifmatch_domain::Actor;
+use ifmatch_domain::{Actor, StoredApiKey};
 use ifmatch_types::{Code, Role};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -39,48 +39,60 @@ pub async fn gate<B: MessageBody + 'static>(
     let Some(app) = app else {
         return Ok(refuse(request, &HttpProblem::new(Code::Internal, "the server is not set up")));
     };
-    let caller = match authenticate(&app, &request).await {
-        Ok(caller) => caller,
-        Err(problem) => {
+    let caller = match bearer(&request).and_then(|text| app.keyring.accept(text)) {
+        Some(stored) => stored,
+        None => {
+            // Who has no known key is counted by address, before anything is looked up for it.
             let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
             let verdict = app.limiter.check(&limit::Caller::at(address));
-            return Ok(match over_limit(&verdict) {
-                Some(limited) => limited_response(request, &limited, &verdict),
-                None => refuse(request, &problem),
-            });
+            if let Some(limited) = over_limit(&verdict) {
+                return Ok(limited_response(request, &limited, &verdict));
+            }
+            match look_up(&app, &request).await {
+                Ok(stored) => stored,
+                Err(problem) => return Ok(refuse(request, &problem)),
+            }
         }
     };
-    let verdict = app.limiter.check(&limit::Caller::Key(caller.actor.key_id.clone()));
+    let verdict = app.limiter.check(&limit::Caller::Key(caller.key.id.clone()));
     if let Some(limited) = over_limit(&verdict) {
         return Ok(limited_response(request, &limited, &verdict));
     }
-    if !caller.role.allows(needed) {
-        let detail =
-            format!("this needs the role {}, the key has {}", needed.name(), caller.role.name());
+    if !caller.key.role.allows(needed) {
+        let detail = format!(
+            "this needs the role {}, the key has {}",
+            needed.name(),
+            caller.key.role.name()
+        );
         return Ok(refuse(request, &HttpProblem::new(Code::Forbidden, detail)));
     }
+    let on_behalf_of = match on_behalf_of(&request) {
+        Ok(on_behalf_of) => on_behalf_of,
+        Err(problem) => return Ok(refuse(request, &problem)),
+    };
+    let actor = Actor { key_id: caller.key.id, name: caller.key.name };
+    let caller = Caller { actor, role: caller.key.role, on_behalf_of };
     request.extensions_mut().insert(caller);
     let mut response = next.call(request).await?.map_into_boxed_body();
     verdict.write_headers(response.headers_mut());
     Ok(response)
 }
 
-async fn authenticate(app: &App, request: &ServiceRequest) -> Result<Caller, HttpProblem> {
-    // One answer for all causes: which of them it was is nobody's business but the key's owner's.
-    let unauthenticated = || {
-        HttpProblem::new(Code::Unauthenticated, "send an accepted key: Authorization: Bearer KEY")
+/// What the caller sent as its key.
+fn bearer(request: &ServiceRequest) -> Option<&str> {
+    let text = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// One answer for all causes: which of them it was is nobody's business but the key's owner's.
+async fn look_up(app: &App, request: &ServiceRequest) -> Result<StoredApiKey, HttpProblem> {
+    let stored = match bearer(request) {
+        Some(text) => app.keyring.look_up(text).await?,
+        None => None,
     };
-    let authorization = request.headers().get(header::AUTHORIZATION);
-    let text = authorization.and_then(|value| value.to_str().ok()).ok_or_else(unauthenticated)?;
-    let (scheme, key) = text.split_once(' ').ok_or_else(unauthenticated)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(unauthenticated());
-    }
-    let stored = app.keyring.accept(key.trim()).await?.ok_or_else(unauthenticated)?;
-    Ok(Caller {
-        actor: Actor { key_id: stored.key.id, name: stored.key.name },
-        role: stored.key.role,
-        on_behalf_of: on_behalf_of(request)?,
+    stored.ok_or_else(|| {
+        HttpProblem::new(Code::Unauthenticated, "send an accepted key: Authorization: Bearer KEY")
     })
 }
 

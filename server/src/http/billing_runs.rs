@@ -3,9 +3,11 @@
 //! A run that is raced, killed or repeated makes nothing twice: what is due is decided on the locked
 //! subscription, and a second invoice for a period is refused by the database.
 
-use super::{objects::Answer, problem::HttpProblem, render::render, request::Mutation};
+use super::{
+    objects::Answer, problem::HttpProblem, query::Params, render::render, request::Mutation,
+};
 use crate::{app::App, lane::Refusal};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use futures::{StreamExt, stream};
 use ifmatch_domain::{Action, BillSubscription, FinishBillingRun, Outcome, Rejection};
 use ifmatch_types::{BillingRun, Code, Timestamp};
@@ -16,6 +18,8 @@ use serde_json::Value;
 const PAGE: i64 = 500;
 /// and so many are billed at the same time: they share commits.
 const CONCURRENT: usize = 64;
+/// A run may look ahead ten years, in microseconds: the numbers it gives out cannot be taken back.
+const AHEAD_MAX_US: i64 = 10 * 366 * 86_400 * 1_000_000;
 
 /// What is to be billed.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -27,7 +31,8 @@ pub struct NewBillingRun {
 }
 
 /// `POST /v1/billing-runs`
-pub async fn run(app: web::Data<App>, mutation: Mutation) -> Answer {
+pub async fn run(app: web::Data<App>, request: HttpRequest, mutation: Mutation) -> Answer {
+    Params::of(&request)?.end()?;
     let body =
         if mutation.body.is_empty() { Default::default() } else { mutation.body.object()? };
     let as_of = match body.get("as_of") {
@@ -37,6 +42,10 @@ pub async fn run(app: web::Data<App>, mutation: Mutation) -> Answer {
             .map_err(|_| HttpProblem::invalid("/as_of", "must be an RFC 3339 instant"))?,
         Some(_) => return Err(HttpProblem::invalid("/as_of", "must be an RFC 3339 instant")),
     };
+    let latest = Timestamp::now().as_micros().saturating_add(AHEAD_MAX_US);
+    if as_of.as_micros() > latest {
+        return Err(HttpProblem::invalid("/as_of", "must be at most ten years ahead"));
+    }
     if let Some(name) = body.keys().find(|name| *name != "as_of") {
         return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
     }

@@ -1,11 +1,11 @@
 //! The stream of all changes, in commit order and without gaps: as a list, and as it happens.
 
-use super::{objects::Answer, problem::HttpProblem, query::Params};
+use super::{objects::Answer, problem::HttpProblem, query::Params, request::Caller};
 use crate::app::App;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use futures::stream;
 use ifmatch_store::{EventsQuery, StoreError};
-use ifmatch_types::{ChangeKind, Code, Event, Kind};
+use ifmatch_types::{ApiKeyId, ChangeKind, Code, Event, Kind};
 use serde_json::json;
 use std::{
     collections::VecDeque,
@@ -24,7 +24,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// A quiet stream says that it is alive this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Events are read for a stream so many at a time.
-const STREAM_PAGE: i64 = 200;
+const STREAM_PAGE: i64 = 50;
 
 /// Which events a caller wants.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +67,7 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
 }
 
 /// `GET /v1/events/stream`
-pub async fn stream(app: web::Data<App>, request: HttpRequest) -> Answer {
+pub async fn stream(app: web::Data<App>, request: HttpRequest, caller: Caller) -> Answer {
     let mut params = Params::of(&request)?;
     let last_event_id = request.headers().get("last-event-id");
     let last_event_id = last_event_id.map(|value| value.to_str().unwrap_or_default().trim());
@@ -87,6 +87,7 @@ pub async fn stream(app: web::Data<App>, request: HttpRequest) -> Answer {
     let follower = Follower {
         app,
         after,
+        key_id: caller.actor.key_id,
         wanted,
         ready: VecDeque::from([web::Bytes::from_static(b": connected\n\n")]),
         told_at: Instant::now(),
@@ -107,6 +108,7 @@ pub async fn stream(app: web::Data<App>, request: HttpRequest) -> Answer {
 struct Follower {
     app: web::Data<App>,
     after: i64,
+    key_id: ApiKeyId,
     wanted: Wanted,
     ready: VecDeque<web::Bytes>,
     told_at: Instant,
@@ -123,7 +125,9 @@ impl Follower {
                 self.told_at = Instant::now();
                 return Some(chunk);
             }
-            if self.app.stopping.load(Ordering::Relaxed) {
+            // A revoked key's streams end with it.
+            if self.app.stopping.load(Ordering::Relaxed) || !self.app.keyring.accepts(&self.key_id)
+            {
                 return None;
             }
             match read(&self.app, self.after, STREAM_PAGE, self.wanted).await {
@@ -164,23 +168,13 @@ async fn read(
     limit: i64,
     wanted: Wanted,
 ) -> Result<(Vec<Event>, i64), StoreError> {
-    let known = app.settled_seq.load(Ordering::Acquire);
-    let (events, until) = app
-        .reads
-        .run(move |db| {
-            // A writer that does not end delays what is new, and lets nothing be skipped.
-            let until = db.settled_seq()?.unwrap_or(known);
-            let query = EventsQuery {
-                after,
-                until,
-                resource: wanted.resource,
-                change: wanted.change,
-                limit,
-            };
-            Ok((db.events(&query)?, until))
-        })
-        .await?;
-    app.settled_seq.fetch_max(until, Ordering::AcqRel);
+    let until = app.reads.settled_seq().await?;
+    if until <= after {
+        return Ok((Vec::new(), until));
+    }
+    let query =
+        EventsQuery { after, until, resource: wanted.resource, change: wanted.change, limit };
+    let events = app.reads.run(move |db| db.events(&query)).await?;
     Ok((events, until))
 }
 

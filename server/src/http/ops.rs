@@ -22,6 +22,9 @@ pub async fn readyz(app: web::Data<App>) -> Answer {
     if app.stopping.load(Ordering::Relaxed) {
         return Err(not_ready("the server is stopping"));
     }
+    if !app.lanes.are_alive() {
+        return Err(not_ready("the server cannot write; restart it"));
+    }
     let asked = app.reads.run(|db| {
         db.ping()?;
         db.pending_migrations()

@@ -23,7 +23,13 @@ pub struct Reversal {
 }
 
 /// `POST /v1/invoices/{id}/payments`
-pub async fn record(app: web::Data<App>, id: web::Path<String>, mutation: Mutation) -> Answer {
+pub async fn record(
+    app: web::Data<App>,
+    request: HttpRequest,
+    id: web::Path<String>,
+    mutation: Mutation,
+) -> Answer {
+    Params::of(&request)?.end()?;
     check_id(Kind::Invoice, &id)?;
     let body = Value::Object(mutation.body.object()?);
     let record = RecordPayment { invoice_id: id.into_inner(), body };
@@ -51,6 +57,9 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, id: web::Path<Strin
 pub async fn get(app: web::Data<App>, path: web::Path<(String, String)>) -> Answer {
     let (id, payment_id) = path.into_inner();
     check_id(Kind::Invoice, &id)?;
+    if payment_id.parse::<PaymentId>().is_err() {
+        return Err(no_such_payment(&payment_id));
+    }
     let key = payment_id.clone();
     let payment = app.reads.run(move |db| db.payment(&key)).await?;
     let payment = payment
@@ -62,9 +71,11 @@ pub async fn get(app: web::Data<App>, path: web::Path<(String, String)>) -> Answ
 /// `POST /v1/invoices/{id}/payments/{payment_id}/reverse`
 pub async fn reverse(
     app: web::Data<App>,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
     mutation: Mutation,
 ) -> Answer {
+    Params::of(&request)?.end()?;
     let (invoice_id, payment_id) = path.into_inner();
     check_id(Kind::Invoice, &invoice_id)?;
     if payment_id.parse::<PaymentId>().is_err() {

@@ -81,6 +81,8 @@ impl Params {
     pub fn cursor<T: DeserializeOwned>(&mut self) -> Result<Option<T>, HttpProblem> {
         let Some(text) = self.0.remove("cursor") else { return Ok(None) };
         let bytes = URL_SAFE_NO_PAD.decode(text.as_bytes()).ok();
+        // A text with U+0000 in it is no place in any list.
+        let bytes = bytes.filter(|bytes| !bytes.windows(6).any(|part| part == br"\u0000"));
         let cursor = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         cursor.map(Some).ok_or_else(|| {
             HttpProblem::invalid("?cursor", "must be a next_cursor of this same list")

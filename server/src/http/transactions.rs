@@ -3,16 +3,17 @@
 use super::{
     objects::{Answer, check_id, take_version},
     problem::HttpProblem,
+    query::Params,
     render::render,
     request::Mutation,
 };
 use crate::app::App;
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use ifmatch_domain::{
     Action, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, Transact,
     UpdateObject,
 };
-use ifmatch_types::{Kind, Version};
+use ifmatch_types::{Code, Kind, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -69,7 +70,8 @@ pub struct TransactionResults {
 }
 
 /// `POST /v1/transactions`
-pub async fn transact(app: web::Data<App>, mutation: Mutation) -> Answer {
+pub async fn transact(app: web::Data<App>, request: HttpRequest, mutation: Mutation) -> Answer {
+    Params::of(&request)?.end()?;
     let body = mutation.body.object()?;
     if let Some(name) = body.keys().find(|name| *name != "operations") {
         return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
@@ -118,8 +120,15 @@ fn read(index: usize, operation: &Value) -> Result<Operation, HttpProblem> {
     match (op, body) {
         (Op::Patch, Some(mut body)) => {
             let in_body = take_version(&mut body).map_err(failed)?;
-            let precondition =
-                in_body.filter(|_| version.is_none()).map_or(precondition, Precondition::Version);
+            let precondition = match (version, in_body) {
+                (Some(version), Some(in_body)) if version != in_body => {
+                    let both = "the operation and its body name different versions";
+                    return Err(failed(HttpProblem::new(Code::MalformedPrecondition, both)));
+                }
+                (version, in_body) => {
+                    version.or(in_body).map_or(Precondition::Missing, Precondition::Version)
+                }
+            };
             Ok(Operation::Update(UpdateObject {
                 kind,
                 id,

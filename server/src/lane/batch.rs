@@ -2,8 +2,8 @@
 
 use super::{Job, LaneConfig, Refusal};
 use crate::{http::render, metrics};
-use ifmatch_domain::{Need, NewEvent, Outcome, State, decide, needs};
-use ifmatch_store::{DatabaseUrl, Db, StoreError, Use};
+use ifmatch_domain::{Need, Outcome, State, decide, needs};
+use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
 use ifmatch_types::Timestamp;
 use std::{
     collections::BTreeSet,
@@ -13,10 +13,14 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 
-/// So often a batch is run again when other writers are in its way.
+/// So often a batch is run again when other writers are in its way,
 const RERUNS_MAX: u32 = 5;
+/// and for so long: behind it, everybody else waits.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// So long the lane tries to learn what became of a commit whose answer was lost.
-const DOUBT_TIMEOUT: Duration = Duration::from_secs(10);
+const DOUBT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it waits between two tries to reach the database.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers are kept for repeats of their requests, in hours. At least 24 are promised.
 const ANSWERS_KEPT_H: i64 = 48;
 /// So often old answers are looked for.
@@ -36,27 +40,34 @@ pub(super) struct Lane {
     pruned_at: Instant,
 }
 
-/// Why a batch was not carried out.
-enum Failure {
-    Store(StoreError),
-    /// The commit was sent and its answer lost: it took place exactly if this event exists.
-    InDoubt {
-        error: StoreError,
-        decided: Decided,
-        evidence: Option<Box<NewEvent>>,
-    },
+/// How one run of a batch ended.
+enum Ended {
+    /// Committed, or there was nothing to commit.
+    Decided(Decided),
+    /// Nothing of it was written.
+    Failed(StoreError),
+    /// The commit was sent and its answer lost.
+    InDoubt(Doubt),
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for Ended {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        Self::Failed(error)
     }
 }
 
-/// What is known of a commit whose answer was lost.
+/// A commit whose answer was lost: it took place exactly if its evidence is stored.
 struct Doubt {
     decided: Decided,
-    evidence: Option<Box<NewEvent>>,
+    evidence: Evidence,
+}
+
+/// Why a batch has no outcomes.
+enum Failure {
+    /// Nothing of it was written.
+    Store(StoreError),
+    /// Nobody knows whether it was.
+    Unknown,
 }
 
 impl Lane {
@@ -93,8 +104,16 @@ impl Lane {
             for job in &batch {
                 metrics::lane_wait(job.queued_at.elapsed());
             }
-            self.carry_out(batch);
-            self.prune();
+            // A panic outside the rules is a bug that must not end the lane: what was under way is
+            // answered as a failure by being dropped.
+            let carried_out = catch_unwind(AssertUnwindSafe(|| {
+                self.carry_out(batch);
+                self.prune();
+            }));
+            if carried_out.is_err() {
+                tracing::error!(lane = self.number, "the lane panicked and goes on");
+                self.db = None;
+            }
         }
     }
 
@@ -103,106 +122,132 @@ impl Lane {
         if batch.is_empty() {
             return;
         }
-        match self.run_again_and_again(&batch) {
+        let deadline = Instant::now() + PATIENCE;
+        match self.run_until(&batch, RERUNS_MAX, deadline) {
             Ok(decided) => answer(batch, decided),
-            Err(error) if error.is_gone() => {
-                tracing::warn!(%error, "the database is away");
-                answer_all(batch, || Refusal::TryAgain);
+            Err(failure) if batch.len() == 1 || failure.concerns_all() => {
+                answer_all(batch, &failure);
             }
-            Err(error) if batch.len() > 1 => {
-                tracing::warn!(%error, commands = batch.len(), "a batch keeps failing; running its commands one by one");
+            Err(failure) => {
+                tracing::warn!(%failure, commands = batch.len(), "a batch keeps failing; running its commands one by one");
                 metrics::batch_rerun("one_by_one");
                 for job in batch {
-                    self.carry_out(vec![job]);
+                    self.carry_out_alone(job, deadline);
                 }
             }
-            Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "a command found no way past other writers");
-                answer_all(batch, || Refusal::TryAgain);
-            }
-            Err(error) => {
-                for job in &batch {
-                    let request_id = &job.command.meta.request_id;
-                    tracing::error!(%error, request_id, "a command failed for a technical reason");
-                }
-                answer_all(batch, || Refusal::Internal);
-            }
+        }
+    }
+
+    /// Carries out one command of a batch that failed, so that a poisonous one hurts only itself.
+    fn carry_out_alone(&mut self, job: Job, deadline: Instant) {
+        if Instant::now() >= deadline {
+            let late = StoreError::Raced("the batch took too long".to_owned());
+            return answer_all(vec![job], &Failure::Store(late));
+        }
+        let batch = vec![job];
+        match self.run_until(&batch, 1, deadline) {
+            Ok(decided) => answer(batch, decided),
+            Err(failure) => answer_all(batch, &failure),
         }
     }
 
     /// Runs a batch until it is committed, is known to be hopeless, or has been tried enough.
-    fn run_again_and_again(&mut self, batch: &[Job]) -> Result<Decided, StoreError> {
+    fn run_until(
+        &mut self,
+        batch: &[Job],
+        reruns_max: u32,
+        deadline: Instant,
+    ) -> Result<Decided, Failure> {
         let mut reruns = 0u32;
-        let mut doubt: Option<Doubt> = None;
-        let mut doubt_since: Option<Instant> = None;
         loop {
-            match self.run_once(batch, &mut doubt) {
-                Ok(decided) => return Ok(decided),
-                Err(Failure::InDoubt { error, decided, evidence }) => {
-                    tracing::warn!(%error, "the answer to a commit was lost; finding out what became of it");
-                    metrics::batch_rerun("in_doubt");
-                    self.db = None;
-                    doubt = Some(Doubt { decided, evidence });
-                    doubt_since = Some(Instant::now());
-                }
-                Err(Failure::Store(error)) => {
+            match self.run_once(batch, None) {
+                Ended::Decided(decided) => return Ok(decided),
+                Ended::InDoubt(doubt) => return self.resolve(batch, doubt),
+                Ended::Failed(error) => {
                     self.give_up_transaction(&error);
-                    let in_doubt = doubt_since.filter(|since| since.elapsed() < DOUBT_TIMEOUT);
-                    match (doubt_since, in_doubt) {
-                        (Some(_), Some(_)) => std::thread::sleep(Duration::from_millis(100)),
-                        (Some(_), None) => {
-                            // Not «nothing was written»: nobody knows.
-                            return Err(StoreError::Unforeseen(format!(
-                                "a commit's outcome could not be learned: {error}"
-                            )));
-                        }
-                        (None, _) => {
-                            let most = if error.is_transient() { RERUNS_MAX } else { 1 };
-                            if error.is_gone() || reruns >= most {
-                                return Err(error);
-                            }
-                            metrics::batch_rerun(reason(&error));
-                            std::thread::sleep(jitter(reruns));
-                            reruns = reruns.saturating_add(1);
-                        }
+                    let most = if error.is_transient() { reruns_max } else { reruns_max.min(1) };
+                    if error.is_gone() || reruns >= most || Instant::now() >= deadline {
+                        return Err(Failure::Store(error));
                     }
+                    metrics::batch_rerun(reason(&error));
+                    std::thread::sleep(jitter(reruns));
+                    reruns = reruns.saturating_add(1);
                 }
             }
         }
     }
 
-    /// Keys, load, decide, save, commit: once.
-    fn run_once(&mut self, batch: &[Job], doubt: &mut Option<Doubt>) -> Result<Decided, Failure> {
+    /// Finds out what became of a commit whose answer was lost, and carries the batch out if it
+    /// did not take place.
+    ///
+    /// Whoever asks meanwhile is told to try again: the database is away.
+    fn resolve(&mut self, batch: &[Job], mut doubt: Doubt) -> Result<Decided, Failure> {
+        tracing::warn!("the answer to a commit was lost; finding out what became of it");
+        metrics::batch_rerun("in_doubt");
+        let deadline = Instant::now() + DOUBT_TIMEOUT;
+        while Instant::now() < deadline {
+            self.db = None;
+            match self.run_once(batch, Some(&mut doubt)) {
+                Ended::Decided(decided) => return Ok(decided),
+                Ended::InDoubt(newer) => doubt = newer,
+                Ended::Failed(error) => {
+                    tracing::warn!(%error, "still in doubt about a commit");
+                    self.turn_away_the_queue();
+                    std::thread::sleep(RECONNECT_PAUSE);
+                }
+            }
+        }
+        Err(Failure::Unknown)
+    }
+
+    fn turn_away_the_queue(&mut self) {
+        while let Ok(job) = self.queue.try_recv() {
+            let gone = StoreError::Gone("in doubt about a commit".to_owned());
+            answer_all(vec![job], &Failure::Store(gone));
+        }
+    }
+
+    /// Load, decide, save, commit: once. With a doubt, first looks whether it was committed before.
+    fn run_once(&mut self, batch: &[Job], doubt: Option<&mut Doubt>) -> Ended {
+        self.try_once(batch, doubt).unwrap_or_else(|ended| ended)
+    }
+
+    fn try_once(&mut self, batch: &[Job], doubt: Option<&mut Doubt>) -> Result<Ended, Ended> {
         let started_at = Instant::now();
         let db = self.connection()?;
         db.begin()?;
-        let mut state = State::default();
-        load(db, batch, &mut state)?;
-        if let Some(Doubt { decided, evidence: Some(evidence) }) = doubt {
+        let mut state = load(db, batch)?;
+        if let Some(doubt) = doubt {
             // The rows are locked now, so that the earlier commit is over, one way or the other.
-            if db.was_committed(evidence)? {
-                let decided = std::mem::take(decided);
-                db.rollback()?;
-                return Ok(decided);
+            if db.was_committed(&doubt.evidence)? {
+                let decided = std::mem::take(&mut doubt.decided);
+                self.end_unchanged();
+                return Ok(Ended::Decided(decided));
             }
         }
         let now = Timestamp::now();
         let decided: Decided = batch.iter().map(|job| decide_one(&mut state, job, now)).collect();
         if !state.is_changed() {
-            db.rollback()?;
-            return Ok(decided);
+            self.end_unchanged();
+            return Ok(Ended::Decided(decided));
         }
         db.save(&state, now)?;
         if let Err(error) = db.commit() {
-            if error.is_gone() {
-                let evidence = state.events.pop().map(Box::new);
-                return Err(Failure::InDoubt { error, decided, evidence });
-            }
-            return Err(error.into());
+            return Err(match Evidence::of(&state) {
+                Some(evidence) if error.is_gone() => Ended::InDoubt(Doubt { decided, evidence }),
+                _ => Ended::Failed(error),
+            });
         }
         metrics::batch_committed(batch.len(), started_at.elapsed());
         self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
-        Ok(decided)
+        Ok(Ended::Decided(decided))
+    }
+
+    /// Ends a transaction that wrote nothing. If even that fails, only the connection is lost.
+    fn end_unchanged(&mut self) {
+        if self.db.as_mut().is_some_and(|db| db.rollback().is_err()) {
+            self.db = None;
+        }
     }
 
     fn connection(&mut self) -> Result<&mut Db, StoreError> {
@@ -225,41 +270,77 @@ impl Lane {
         }
     }
 
-    /// Forgets answers that are old enough, now and then.
+    /// Forgets answers that are old enough, now and then, a bounded number at a time.
     fn prune(&mut self) {
         if self.number != 0 || self.pruned_at.elapsed() < PRUNE_INTERVAL {
             return;
         }
-        self.pruned_at = Instant::now();
         let kept_micros = ANSWERS_KEPT_H.saturating_mul(3_600_000_000);
         let before = Timestamp::now().as_micros().saturating_sub(kept_micros);
         let (Some(db), Some(before)) = (self.db.as_mut(), Timestamp::from_micros(before)) else {
             return;
         };
-        if let Err(error) = db.prune_answers(before) {
-            tracing::warn!(%error, "old answers could not be pruned");
-            self.db = None;
+        match db.prune_answers(before) {
+            // There may be more: the next batch is followed by another slice.
+            Ok(pruned) if pruned >= PRUNED_AT_ONCE => {}
+            Ok(_) => self.pruned_at = Instant::now(),
+            Err(error) => {
+                tracing::warn!(%error, "old answers could not be pruned");
+                self.pruned_at = Instant::now();
+                self.db = None;
+            }
+        }
+    }
+}
+
+impl Failure {
+    /// Whether no command of the batch would fare better alone.
+    fn concerns_all(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_gone(),
+            Self::Unknown => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Unknown => f.write_str("the outcome of a commit could not be learned"),
         }
     }
 }
 
 /// Loads everything the batch needs, in rounds: what a command needs may depend on what it finds.
-fn load(db: &mut Db, batch: &[Job], state: &mut State) -> Result<(), StoreError> {
+///
+/// Locks are taken in one order by everybody: objects, then sequences. A round that finds another
+/// object to lock begins anew with everything that is known to be needed. Kept answers come last:
+/// whoever waited for a lock must see the answer that its holder committed.
+fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
+    let mut known: BTreeSet<Need> = BTreeSet::new();
+    let mut state = State::default();
+    let mut locked = false;
     loop {
         let mut wanted = Vec::new();
         for job in batch {
-            needs(&job.command, state, &mut wanted);
+            needs(&job.command, &state, &mut wanted);
         }
         let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
-        let is_sequence = |need: &Need| matches!(need, Need::Sequence(_));
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(state);
         }
-        // A sequence is always the last lock.
-        if !wanted.iter().all(is_sequence) {
-            wanted.retain(|need| !is_sequence(need));
+        let last = wanted.iter().map(Need::turn).min();
+        wanted.retain(|need| Some(need.turn()) == last);
+        known.extend(wanted.iter().cloned());
+        if locked && wanted.iter().any(Need::locks_object) {
+            db.rollback()?;
+            db.begin()?;
+            state = State::default();
+            wanted = known.iter().filter(|need| Some(need.turn()) == last).cloned().collect();
         }
-        db.load(wanted, state)?;
+        locked |= wanted.iter().any(Need::locks_object);
+        db.load(wanted, &mut state)?;
     }
 }
 
@@ -295,9 +376,20 @@ fn answer(batch: Vec<Job>, decided: Decided) {
     }
 }
 
-fn answer_all(batch: Vec<Job>, refusal: impl Fn() -> Refusal) {
+fn answer_all(batch: Vec<Job>, failure: &Failure) {
     for job in batch {
-        let _ = job.answer.send(Err(refusal()));
+        let request_id = &job.command.meta.request_id;
+        let refusal = match failure {
+            Failure::Store(error) if error.is_gone() || error.is_transient() => {
+                tracing::warn!(%failure, request_id, "nothing was written");
+                Refusal::TryAgain
+            }
+            _ => {
+                tracing::error!(%failure, request_id, "a command failed for a technical reason");
+                Refusal::Internal
+            }
+        };
+        let _ = job.answer.send(Err(refusal));
     }
 }
 

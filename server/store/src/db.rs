@@ -80,16 +80,18 @@ macro_rules! on_backend {
 /// makes each sync write its length too.
 const SQLITE_SESSION: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
      PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 1000; \
-     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;";
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
 
 const POSTGRES_SESSION: &str = "SET synchronous_commit = on; SET TIME ZONE 'UTC'; \
-     SET lock_timeout = '10s'; SET client_min_messages = warning;";
+     SET client_min_messages = warning;";
 
 /// One plan for every batch size, always by index: a small hot table would otherwise get a
-/// sequential scan over its own dead rows, and a plan without order would lock without order.
+/// sequential scan over its own dead rows, and a plan without order would lock without order. A
+/// process that freezes within a transaction must not hold its locks for ever.
 const POSTGRES_LANE_SESSION: &str = "SET plan_cache_mode = force_generic_plan; \
      SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
-     SET enable_bitmapscan = off;";
+     SET enable_bitmapscan = off; SET lock_timeout = '2s'; \
+     SET idle_in_transaction_session_timeout = '5s';";
 
 impl Db {
     /// Opens a connection; a SQLite file that does not exist is created.

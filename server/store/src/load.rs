@@ -211,6 +211,7 @@ impl Db {
             return Ok(());
         }
         let keys = codes.iter().cloned().collect();
+        // Deleted drafts gave their codes back.
         let rows: Vec<PlanRow> = select_by(self, "code", keys, Lock::None)?;
         for row in rows.into_iter().filter(|row| row.deleted_at.is_none()) {
             state.plan_codes.load(row.code, Some(CodeHolder { id: row.id }));
@@ -313,7 +314,10 @@ impl Db {
         for id in subscription_ids {
             let sql = Sql::new("SELECT period_start FROM invoices WHERE subscription_id = ")
                 .bind(id.as_str())
-                .text(" AND period_start IS NOT NULL AND status <> 'void' AND deleted_at IS NULL")
+                // Earlier periods than the running one are never billed again.
+                .text(" AND period_start >= (SELECT current_period_start FROM subscriptions WHERE id = ")
+                .bind(id.as_str())
+                .text(") AND status <> 'void' AND deleted_at IS NULL")
                 .returning::<diesel::sql_types::Nullable<BigInt>>();
             let starts: Vec<Option<i64>> = on_backend!(self, c => sql.load(c))?;
             let starts = starts.into_iter().flatten().filter_map(Timestamp::from_micros).collect();

@@ -155,36 +155,43 @@ impl Db {
     /// Places are given out before the commit, so that a writer may commit a lower one after a
     /// higher one was seen. On PostgreSQL the last place given out is read first, then every
     /// transaction that was running is waited for: what is not committed by then never will be.
-    /// `None` if one of them did not end in time.
+    /// `known` is an earlier answer; it is answered again if nothing was given out since, or if a
+    /// writer did not end in time.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
-    pub fn settled_seq(&mut self) -> Result<Option<i64>, StoreError> {
-        let last = |db: &mut Self, sql: &str| -> Result<i64, StoreError> {
-            let query = Sql::new(sql).returning::<BigInt>();
-            Ok(on_backend!(db, c => query.get_result(c))?)
-        };
+    pub fn settled_seq(&mut self, known: i64) -> Result<i64, StoreError> {
         if self.is_sqlite() {
-            return last(self, "SELECT coalesce(max(seq), 0) FROM events").map(Some);
+            return self.number(Sql::new("SELECT coalesce(max(seq), 0) FROM events"));
         }
-        let given_out = last(
-            self,
-            "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM events_seq_seq",
-        )?;
-        let newest = last(self, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")?;
+        let given_out =
+            Sql::new("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM events_seq_seq");
+        let given_out = self.number(given_out)?;
+        if given_out <= known {
+            return Ok(known);
+        }
+        // An id of our own is above that of every writer that has been given a place by now; a
+        // snapshot's xmax would not do, it is only above those that have ended.
+        let newest = self.number(Sql::new("SELECT pg_current_xact_id()::text::bigint"))?;
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         loop {
-            let oldest =
-                last(self, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")?;
-            if oldest >= newest {
-                return Ok(Some(given_out));
+            let oldest = Sql::new("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint");
+            if self.number(oldest)? >= newest {
+                // Not the place given out: after a crash one that nobody committed is given out again.
+                let visible = Sql::new("SELECT coalesce(max(seq), 0) FROM events WHERE seq <= ");
+                return Ok(self.number(visible.bind(given_out))?.max(known));
             }
             if Instant::now() >= deadline {
-                return Ok(None);
+                return Ok(known);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    fn number(&mut self, sql: Sql) -> Result<i64, StoreError> {
+        let query = sql.returning::<BigInt>();
+        Ok(on_backend!(self, c => query.get_result(c))?)
     }
 
     /// Events in commit order.

@@ -4,8 +4,11 @@ use crate::{Db, StoreError, on_backend, sql::Sql};
 use diesel::RunQueryDsl;
 use ifmatch_types::Timestamp;
 
+/// So many answers are forgotten at once.
+pub const PRUNED_AT_ONCE: usize = 1_000;
+
 impl Db {
-    /// Forgets kept answers from before an instant, a thousand at most; returns how many.
+    /// Forgets kept answers from before an instant, [`PRUNED_AT_ONCE`] at most; returns how many.
     ///
     /// # Errors
     ///
@@ -16,7 +19,7 @@ impl Db {
              (SELECT scope, key FROM answers WHERE created_at < ",
         )
         .bind(before.as_micros())
-        .text(" ORDER BY created_at LIMIT 1000)");
+        .text(format!(" ORDER BY created_at LIMIT {PRUNED_AT_ONCE})"));
         Ok(on_backend!(self, c => sql.execute(c))?)
     }
 }

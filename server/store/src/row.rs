@@ -238,6 +238,7 @@ impl Stored for SubscriptionRecord {
                 subscription,
                 anchor_at: instant(row.anchor_at)?,
                 plan_changes: json(&row.plan_changes)?,
+                billed_quantity: row.billed_quantity,
             };
             Ok(Row { record, deleted: deletion(row.deleted_at, row.deleted_by)? })
         })
@@ -262,6 +263,7 @@ impl Stored for SubscriptionRecord {
             ended_at: micros(subscription.ended_at),
             anchor_at: row.record.anchor_at.as_micros(),
             plan_changes: text(&row.record.plan_changes),
+            billed_quantity: row.record.billed_quantity,
             metadata: text(&subscription.metadata),
             created_at: subscription.created_at.as_micros(),
             updated_at: subscription.updated_at.as_micros(),

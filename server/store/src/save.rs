@@ -7,8 +7,8 @@ use crate::{
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
-use ifmatch_domain::{Guarded, NewEvent, State, SubscriptionRecord};
-use ifmatch_types::{Invoice, Namespace, Plan, Timestamp, Workspace};
+use ifmatch_domain::{Guarded, State, SubscriptionRecord};
+use ifmatch_types::{Invoice, Namespace, Plan, Timestamp, Version, Workspace};
 
 impl Db {
     /// Saves all changes of a batch, inside its transaction.
@@ -30,10 +30,12 @@ impl Db {
         self.save_api_keys(state)?;
         bulk::insert::<EventRow>(self, state.events.iter().map(event_to).collect())?;
         bulk::insert::<AuditRow>(self, state.audits.iter().map(audit_to).collect())?;
-        let answers: Vec<AnswerRow> = state
+        let mut answers: Vec<AnswerRow> = state
             .new_answers()
             .map(|((scope, key), answer)| answer_to(scope.clone(), key.clone(), answer, now))
             .collect();
+        // Writers that add the same unique keys wait for each other in one order.
+        answers.sort_unstable_by(|a, b| (&a.scope, &a.key).cmp(&(&b.scope, &b.key)));
         bulk::insert::<AnswerRow>(self, answers)?;
         let sequences: Vec<(SequenceRow, i64)> = state
             .sequences
@@ -50,7 +52,9 @@ impl Db {
     fn save_objects<R: Stored>(&mut self, state: &State) -> Result<(), StoreError> {
         let mut updated = Vec::new();
         let mut inserted = Vec::new();
-        for change in R::rows(state).changes() {
+        let mut changes: Vec<_> = R::rows(state).changes().collect();
+        changes.sort_unstable_by(|a, b| a.row.record.id().cmp(b.row.record.id()));
+        for change in changes {
             match change.guard {
                 Some(guard) => updated.push((R::to_row(change.row), guard)),
                 None => inserted.push(R::to_row(change.row)),
@@ -63,7 +67,9 @@ impl Db {
     fn save_payments(&mut self, state: &State) -> Result<(), StoreError> {
         let mut updated: Vec<(PaymentRow, i64)> = Vec::new();
         let mut inserted = Vec::new();
-        for change in state.payments.changes() {
+        let mut changes: Vec<_> = state.payments.changes().collect();
+        changes.sort_unstable_by(|a, b| a.row.0.provider_ref.cmp(&b.row.0.provider_ref));
+        for change in changes {
             let row = payment_to(change.row, change.row.guard());
             match change.guard {
                 Some(guard) => updated.push((row, guard)),
@@ -88,20 +94,85 @@ impl Db {
         bulk::insert(self, inserted)
     }
 
-    /// Whether this very event was committed: the answer to a commit whose own answer was lost.
+    /// Whether a commit whose own answer was lost took place.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
-    pub fn was_committed(&mut self, event: &NewEvent) -> Result<bool, StoreError> {
-        let sql = Sql::new("SELECT request_id FROM events WHERE resource_id = ")
-            .bind(event.id.as_str())
-            .text(" AND version = ")
-            .bind(event.entry.version)
-            .text(" AND at = ")
-            .bind(event.entry.at.as_micros())
-            .returning::<Text>();
-        let found: Vec<String> = on_backend!(self, c => sql.load(c))?;
-        Ok(found.contains(&event.entry.request_id))
+    pub fn was_committed(&mut self, evidence: &Evidence) -> Result<bool, StoreError> {
+        let (sql, expected) = match evidence {
+            Evidence::Event { id, version, at, request_id } => (
+                Sql::new("SELECT request_id FROM events WHERE resource_id = ")
+                    .bind(id.as_str())
+                    .text(" AND version = ")
+                    .bind(*version)
+                    .text(" AND at = ")
+                    .bind(at.as_micros()),
+                request_id,
+            ),
+            Evidence::Audit { id } => {
+                (Sql::new("SELECT id FROM audits WHERE id = ").bind(id.as_str()), id)
+            }
+            Evidence::Answer { scope, key, fingerprint } => (
+                Sql::new("SELECT fingerprint FROM answers WHERE scope = ")
+                    .bind(scope.as_str())
+                    .text(" AND key = ")
+                    .bind(key.as_str()),
+                fingerprint,
+            ),
+        };
+        let found: Vec<String> = on_backend!(self, c => sql.returning::<Text>().load(c))?;
+        Ok(found.contains(expected))
+    }
+}
+
+/// Something that a batch stores and nobody else does: if it is there, the batch was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A version that one request made.
+    Event {
+        /// The object.
+        id: String,
+        /// The version.
+        version: Version,
+        /// When it was decided: the same request may have been sent to another server, too.
+        at: Timestamp,
+        /// The request.
+        request_id: String,
+    },
+    /// An audit record; its id is derived from its command's seed.
+    Audit {
+        /// The record.
+        id: String,
+    },
+    /// A kept answer.
+    Answer {
+        /// The API key's id.
+        scope: String,
+        /// The Idempotency-Key.
+        key: String,
+        /// The digest of the request.
+        fingerprint: String,
+    },
+}
+
+impl Evidence {
+    /// The evidence that a batch will leave, if it changes anything.
+    pub fn of(state: &State) -> Option<Self> {
+        let event = state.events.last().map(|event| Self::Event {
+            id: event.id.clone(),
+            version: event.entry.version,
+            at: event.entry.at,
+            request_id: event.entry.request_id.clone(),
+        });
+        let audit = || state.audits.last().map(|audit| Self::Audit { id: audit.id.clone() });
+        let answer = || {
+            state.new_answers().next().map(|((scope, key), answer)| Self::Answer {
+                scope: scope.clone(),
+                key: key.clone(),
+                fingerprint: answer.fingerprint.clone(),
+            })
+        };
+        event.or_else(audit).or_else(answer)
     }
 }

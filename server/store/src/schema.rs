@@ -129,7 +129,7 @@ tables! {
         status: Text, notes: Text, cancel_at_period_end: Bool, start_at: BigInt,
         current_period_start: BigInt, current_period_end: BigInt, trial_end: Nullable<BigInt>,
         canceled_at: Nullable<BigInt>, ended_at: Nullable<BigInt>, anchor_at: BigInt,
-        plan_changes: Text, metadata: Text, created_at: BigInt, updated_at: BigInt,
+        plan_changes: Text, billed_quantity: Nullable<BigInt>, metadata: Text, created_at: BigInt, updated_at: BigInt,
         updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
     }
     /// An invoice.

@@ -1,0 +1,119 @@
+//! Commands in the words of the scenarios, and a book that carries them out one after the other.
+
+use ifmatch_domain::{
+    Action, Actor, Change, Command, CreateObject, DeleteObject, Force, IdempotencyKey, Meta, Mode,
+    NamedVersion, Precondition, UpdateObject,
+};
+use ifmatch_types::{ApiKeyId, Kind, Source, Timestamp, Version};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// Who acts unless a scenario says otherwise.
+pub const ACTOR: &str = "alice";
+
+/// The members of a JSON object.
+#[track_caller]
+pub fn members(body: Value) -> Map<String, Value> {
+    match body {
+        Value::Object(members) => members,
+        other => panic!("a body is an object, not {other}"),
+    }
+}
+
+#[track_caller]
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn meta(actor: &str) -> Meta {
+    Meta {
+        actor: Actor {
+            key_id: ApiKeyId::from_unchecked(format!("key_{actor}")),
+            name: actor.into(),
+        },
+        on_behalf_of: None,
+        source: Source::Api,
+        request_id: "req".to_owned(),
+    }
+}
+
+/// A command of its own seed.
+pub fn command(seed: u128, action: Action) -> Command {
+    Command { meta: meta(ACTOR), seed: Uuid::from_u128(seed), idempotency: None, action }
+}
+
+pub fn key(text: &str, fingerprint: &str) -> IdempotencyKey {
+    IdempotencyKey {
+        scope: ApiKeyId::from_unchecked("key_alice"),
+        key: text.to_owned(),
+        fingerprint: fingerprint.to_owned(),
+    }
+}
+
+pub fn create(kind: Kind, body: Value) -> Action {
+    Action::Create(CreateObject { kind, body: members(body) })
+}
+
+/// A patch computed from a version.
+pub fn patch(kind: Kind, id: &str, version: Version, body: Value) -> Action {
+    Action::Update(update(kind, id, Precondition::Version(version), Change::Patch(members(body))))
+}
+
+/// A full replace computed from a version.
+pub fn put(kind: Kind, id: &str, version: Version, body: Value) -> Action {
+    Action::Update(update(kind, id, Precondition::Version(version), Change::Replace(members(body))))
+}
+
+pub fn update(kind: Kind, id: &str, precondition: Precondition, change: Change) -> UpdateObject {
+    UpdateObject {
+        kind,
+        id: id.to_owned(),
+        change,
+        precondition,
+        mode: Mode::Strict,
+        refused_at: None,
+    }
+}
+
+pub fn merging(action: Action) -> Action {
+    with_mode(action, Mode::Merge)
+}
+
+pub fn forcing(action: Action, dry_run: bool) -> Action {
+    with_mode(action, Mode::Force(force(dry_run)))
+}
+
+pub fn force(dry_run: bool) -> Force {
+    Force { reason: "chargeback".to_owned(), dry_run }
+}
+
+fn with_mode(action: Action, mode: Mode) -> Action {
+    match action {
+        Action::Update(update) => Action::Update(UpdateObject { mode, ..update }),
+        other => panic!("only updates have a mode: {other:?}"),
+    }
+}
+
+/// The same write with another precondition.
+pub fn with_precondition(action: Action, precondition: Precondition) -> Action {
+    match action {
+        Action::Update(update) => Action::Update(UpdateObject { precondition, ..update }),
+        Action::Delete(delete) => Action::Delete(DeleteObject { precondition, ..delete }),
+        other => panic!("it has no precondition: {other:?}"),
+    }
+}
+
+/// The tag of `If-Match: "7"`.
+pub fn tag(version: Version) -> NamedVersion {
+    NamedVersion { version: Some(version), weak: false }
+}
+
+/// The tag of `If-Match: W/"7"`.
+pub fn weak_tag(version: Version) -> NamedVersion {
+    NamedVersion { version: Some(version), weak: true }
+}
+
+pub fn delete(kind: Kind, id: &str, version: Version) -> Action {
+    let precondition = Precondition::Version(version);
+    Action::Delete(DeleteObject { kind, id: id.to_owned(), precondition, force: None })
+}

@@ -1,0 +1,143 @@
+//! What holds of every world, however it came about.
+
+use crate::{
+    commands::members,
+    world::{Kept, World},
+};
+use ifmatch_domain::{NewEvent, StoredPayment};
+use ifmatch_types::{
+    ChangeKind, Difference, InvoiceStatus, PaymentStatus, SubscriptionStatus,
+    merge::{self, IGNORED},
+};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// Asserts all of it.
+pub fn assert_holds(world: &World) {
+    assert_histories(world);
+    assert_invoices(world);
+    assert_numbers(world);
+    assert_subscriptions(world);
+}
+
+/// Version = 1 + number of effective changes; no gap; each state is what its changes make of the
+/// one before, and the last one is the object.
+fn assert_histories(world: &World) {
+    let rows = world.rows();
+    for (kind, id, is_living, entity) in &rows {
+        let history: Vec<&NewEvent> = world.history(id).collect();
+        let mut before = Value::Object(Map::new());
+        for (index, event) in history.iter().enumerate() {
+            let entry = &event.entry;
+            assert_eq!(entry.version, i64::try_from(index).unwrap() + 1, "no gap: {id}");
+            assert_eq!(event.kind, *kind);
+            assert_eq!(entry.kind == ChangeKind::Created, index == 0, "created once: {id}");
+            if entry.kind == ChangeKind::Deleted {
+                assert_eq!(index + 1, history.len(), "nothing happens after a deletion: {id}");
+                assert!(!is_living);
+                assert_eq!(event.state, before, "a deletion shows the last living state");
+                continue;
+            }
+            assert!(!entry.changes.is_empty(), "a version is made by a change: {id}");
+            assert_eq!(event.state["version"], entry.version);
+            assert_eq!(event.state["updated_by"], entry.by.actor.as_str());
+            assert_eq!(entry.changes, merge::diff(&before, &event.state));
+            let mut rebuilt = before.clone();
+            entry.changes.iter().for_each(|change| set(&mut rebuilt, change));
+            assert_eq!(essence(&rebuilt), essence(&event.state), "the changes make the state");
+            before = event.state.clone();
+        }
+        let last = history.last().unwrap_or_else(|| panic!("{id} has a history"));
+        assert_eq!(entity["version"], last.entry.version, "{id}");
+        if *is_living {
+            assert_eq!(*entity, last.state, "an object is what its history says last");
+        }
+    }
+    let known: BTreeSet<&String> = rows.iter().map(|(_, id, ..)| id).collect();
+    assert!(world.events.iter().all(|event| known.contains(&event.id)));
+}
+
+/// Puts one change into an object: a path is a key, or a key and a key.
+fn set(object: &mut Value, change: &Difference) {
+    let path: Vec<String> = change
+        .path
+        .split('/')
+        .skip(1)
+        .map(|key| key.replace("~1", "/").replace("~0", "~"))
+        .collect();
+    match path.as_slice() {
+        [key] => object[key] = change.to.clone(),
+        [key, inner] if change.to.is_null() => {
+            object[key].as_object_mut().unwrap().remove(inner);
+        }
+        [key, inner] => object[key][inner] = change.to.clone(),
+        other => panic!("objects are two levels deep: {other:?}"),
+    }
+}
+
+/// An object without its bookkeeping and its nulls.
+fn essence(object: &Value) -> Map<String, Value> {
+    let mut members = members(object.clone());
+    members.retain(|key, value| !IGNORED.contains(&key.as_str()) && !value.is_null());
+    members
+}
+
+fn settled(payments: &Kept<StoredPayment>, invoice_id: &str) -> i64 {
+    let settled = payments.values().map(|stored| &stored.0).filter(|payment| {
+        payment.invoice_id.as_str() == invoice_id && payment.status == PaymentStatus::Settled
+    });
+    settled.map(|payment| payment.amount).sum()
+}
+
+fn assert_invoices(world: &World) {
+    for (id, row) in &world.invoices {
+        let invoice = &row.record;
+        let lines: i64 = invoice.lines.iter().map(|line| line.amount).sum();
+        assert!(invoice.lines.iter().all(|line| line.amount == line.quantity * line.unit_amount));
+        assert_eq!(invoice.subtotal, lines, "{id}");
+        assert_eq!(invoice.total, invoice.subtotal + invoice.tax, "{id}");
+        assert_eq!(invoice.amount_paid, settled(&world.payments, id), "{id}");
+        assert_eq!(invoice.amount_due, (invoice.total - invoice.amount_paid).max(0), "{id}");
+        let is_draft = invoice.status == InvoiceStatus::Draft;
+        assert_eq!(invoice.number.is_none(), is_draft, "{id}");
+        assert_eq!(invoice.finalized_at.is_none(), is_draft, "{id}");
+        assert_eq!(invoice.voided_at.is_some(), invoice.status == InvoiceStatus::Void, "{id}");
+        assert_eq!(invoice.paid_at.is_some(), invoice.status == InvoiceStatus::Paid, "{id}");
+        match invoice.status {
+            InvoiceStatus::Paid => assert_eq!(invoice.amount_due, 0, "{id}"),
+            InvoiceStatus::Open | InvoiceStatus::Uncollectible => {
+                assert!(invoice.amount_due > 0, "{id}");
+            }
+            InvoiceStatus::Draft | InvoiceStatus::Void => {
+                assert_eq!(invoice.amount_paid, 0, "{id}");
+            }
+        }
+        assert!(row.deleted.is_none() || is_draft, "only drafts are deleted: {id}");
+    }
+}
+
+/// Invoice numbers are 1..n, each once.
+fn assert_numbers(world: &World) {
+    let numbers = world.invoices.values().filter_map(|row| row.record.number.as_deref());
+    let mut numbers: Vec<i64> =
+        numbers.map(|n| n.strip_prefix("INV-").unwrap().parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=world.last_number).collect::<Vec<_>>());
+}
+
+fn assert_subscriptions(world: &World) {
+    for (id, row) in &world.subscriptions {
+        let subscription = &row.record.subscription;
+        assert!(subscription.current_period_start < subscription.current_period_end, "{id}");
+        let is_canceled = subscription.status == SubscriptionStatus::Canceled;
+        assert_eq!(subscription.canceled_at.is_some(), is_canceled, "{id}");
+        assert_eq!(subscription.ended_at, subscription.canceled_at, "{id}");
+        let plan = &world.plans[subscription.plan_id.as_str()];
+        assert!(plan.deleted.is_none(), "a subscribed plan lives: {id}");
+        // Nobody pays for a trial.
+        if let Some(trial_end) = subscription.trial_end {
+            let first = world.recurring(id).filter_map(|invoice| invoice.period_start).min();
+            assert!(first.is_none_or(|first| first >= trial_end), "{id} pays for its trial");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The rules of Ifmatch, command by command, against a database that is a few maps.
+//!
+//! Scenario tables say what each command comes to; properties say what holds whatever the commands.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop there and say so"
+)]
+
+mod book;
+mod commands;
+mod fuzz;
+mod idempotency;
+mod invariants;
+mod invoices;
+mod merging;
+mod overwrites;
+mod payments;
+mod plans;
+mod properties;
+mod random;
+mod references;
+mod replacing;
+mod subscriptions;
+mod transactions;
+mod versions;
+mod world;

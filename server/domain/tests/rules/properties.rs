@@ -1,0 +1,323 @@
+//! What holds for every sequence of commands.
+
+use crate::{
+    book::Book,
+    commands::{merging, patch, tag, update},
+    invariants::assert_holds,
+    random::{Raw, Reader, later, raw},
+    world::{Decided, World},
+};
+use ifmatch_domain::{Action, Change, Command, How, Outcome, Precondition, Rejection, decide};
+use ifmatch_types::{Kind, Timestamp, merge, merge::touches};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Batches of commands, each batch so many days after the one before.
+fn batches() -> impl Strategy<Value = Vec<(u8, Vec<Raw>)>> {
+    vec((0u8..40, vec(raw(), 1..12)), 1..12)
+}
+
+/// A world with something of everything in it.
+fn furnished() -> World {
+    let mut book = Book::default();
+    let (one, two) = (book.workspace(), book.workspace());
+    let month = book.plan("month", json!({}));
+    let trial = book.plan("trial", json!({"trial_days": 14, "amount": 777}));
+    book.plan("week", json!({"interval": "week", "amount": 700}));
+    book.plan("draft", json!({"status": "draft"}));
+    book.make(Kind::Namespace, json!({"workspace_id": one, "name": "prod"}));
+    book.subscription(&one, &month, json!({"start_at": "2026-10-31T00:00:00Z"}));
+    book.subscription(&two, &trial, json!({}));
+    book.invoice(&one, json!({}));
+    book.invoice(&two, json!({"status": "open"}));
+    book.world
+}
+
+/// Reads batches against a world that grows, and hands over each before it is carried out.
+fn walk(
+    batches: Vec<(u8, Vec<Raw>)>,
+    mut carry_out: impl FnMut(&mut World, &[Command], Timestamp),
+) {
+    let mut world = furnished();
+    let mut now = Book::default().now;
+    let mut seed = 1u128 << 100;
+    for (days, raws) in batches {
+        now = later(now, i64::from(days));
+        let reader = Reader { world: &world, now };
+        let commands: Vec<Command> = raws
+            .into_iter()
+            .map(|raw| {
+                seed += 1 << 32;
+                reader.command(raw, seed)
+            })
+            .collect();
+        carry_out(&mut world, &commands, now);
+    }
+    assert_holds(&world);
+}
+
+/// Walks are long: a few of them see as much as many single commands.
+fn few() -> ProptestConfig {
+    ProptestConfig::with_cases(ProptestConfig::default().cases / 4)
+}
+
+proptest! {
+    #![proptest_config(few())]
+
+    #[test]
+    fn a_batch_comes_to_the_same_as_its_commands_one_by_one(batches in batches()) {
+        walk(batches, |world, commands, now| {
+            let mut apart = world.clone();
+            let one_by_one: Vec<Decided> = commands
+                .iter()
+                .flat_map(|command| apart.carry_out(std::slice::from_ref(command), now))
+                .collect();
+            let together = world.carry_out(commands, now);
+            for ((command, together), apart) in commands.iter().zip(&together).zip(&one_by_one) {
+                assert_eq!(together, apart, "{command:#?}");
+            }
+            assert_eq!(*world, apart);
+        });
+    }
+
+    #[test]
+    fn what_an_answer_says_is_what_was_done(batches in batches()) {
+        walk(batches, |world, commands, now| {
+            for command in commands {
+                let before = world.clone();
+                let decided = world.carry_out(std::slice::from_ref(command), now).remove(0);
+                assert_told(command, &before, &decided, world);
+            }
+        });
+    }
+
+    #[test]
+    fn a_rejected_command_leaves_the_state_as_it_was(batches in batches()) {
+        walk(batches, |world, commands, now| {
+            let mut state = world.load(commands);
+            let mut seen = world.clone();
+            for command in commands {
+                match decide(&mut state, command, now) {
+                    // What the state would save is looked at through a world.
+                    Err(_) => assert_eq!(saved(world, &state), seen),
+                    Ok(_) => seen = saved(world, &state),
+                }
+            }
+            *world = seen;
+        });
+    }
+
+}
+
+proptest! {
+    #[test]
+    fn of_several_updates_of_one_version_exactly_one_commits(
+        quantities in vec(2i64..1_000, 2..30),
+        tags in any::<bool>(),
+        batched in any::<bool>(),
+    ) {
+        let mut book = Book::default();
+        let (workspace, plan) = (book.workspace(), book.plan("p", json!({})));
+        let id = book.subscription(&workspace, &plan, json!({}));
+        let commands: Vec<Command> = quantities
+            .iter()
+            .map(|quantity| {
+                let body = json!({"quantity": quantity}).as_object().unwrap().clone();
+                let precondition = if tags {
+                    Precondition::Tags(vec![tag(1)])
+                } else {
+                    Precondition::Version(1)
+                };
+                let update = update(Kind::Subscription, &id, precondition, Change::Patch(body));
+                crate::commands::command(book.fresh_seed(), Action::Update(update))
+            })
+            .collect();
+        let size = if batched { commands.len() } else { 1 };
+        let mut committed = 0;
+        for batch in commands.chunks(size) {
+            for decided in book.world.carry_out(batch, book.now) {
+                match decided {
+                    Ok(Outcome::Object(object)) => {
+                        prop_assert_eq!((object.how, object.version), (How::Updated, 2));
+                        committed += 1;
+                    }
+                    Err(Rejection::Conflict(conflict)) => {
+                        prop_assert_eq!(conflict.expected_version, Some(1));
+                        prop_assert!(conflict.current_version > 1);
+                    }
+                    other => panic!("neither committed nor in conflict: {other:?}"),
+                }
+            }
+        }
+        prop_assert_eq!(committed, 1);
+        prop_assert_eq!(book.version(&id), 2);
+    }
+
+    #[test]
+    fn a_merge_touches_no_other_path_than_the_attempted_ones(
+        theirs in vec(raw(), 1..6), mine in raw(),
+    ) {
+        let world = furnished();
+        let mut book = Book { world, ..Book::default() };
+        let id = book.world.subscriptions.keys().next().unwrap().clone();
+        let base = book.world.entity(&id);
+        for raw in theirs {
+            let wish = edit(&book, raw);
+            let _ = book.edit(&id, wish);
+        }
+        let wish = edit(&book, mine);
+        let before = book.world.entity(&id);
+        let version = base["version"].as_i64().unwrap();
+        let decided = book.run(merging(patch(Kind::Subscription, &id, version, wish.clone())));
+        let Ok(Outcome::Object(answer)) = decided else { return Ok(()) };
+        if let How::Merged(from) = answer.how {
+            prop_assert_eq!(from, version);
+            assert_merge_is_narrow(&base, &before, &answer.body, &wish);
+        }
+    }
+}
+
+/// A walk that never gets anywhere would prove nothing.
+#[test]
+fn the_random_commands_come_to_every_kind_of_outcome() {
+    let mut runner = TestRunner::deterministic();
+    let mut reached: BTreeMap<String, usize> = BTreeMap::new();
+    for _ in 0..150 {
+        let batches = batches().new_tree(&mut runner).unwrap().current();
+        walk(batches, |world, commands, now| {
+            for decided in world.carry_out(commands, now) {
+                *reached.entry(name_of(&decided)).or_default() += 1;
+            }
+        });
+    }
+    let expected = [
+        "ApiKeyCreated",
+        "ApiKeyRevoked",
+        "Billed",
+        "Deleted",
+        "DryRun",
+        "Payment",
+        "PaymentReversed",
+        "Replayed",
+        "Transaction",
+        "Created",
+        "Existed",
+        "Updated",
+        "Unchanged",
+        "Merged",
+        "Forced",
+        "AlreadyExists",
+        "Clean",
+        "Overlap",
+        "GroupOverlap",
+        "Identical",
+        "Deleted",
+        "ExceedsAmountDue",
+        "IdempotencyKeyReused",
+        "Invalid",
+        "InvalidTransition",
+        "InvoiceHasPayments",
+        "InvoiceImmutable",
+        "Operation",
+        "PlanInUse",
+        "PlanInactive",
+        "PlanPriceFrozen",
+        "PreconditionRequired",
+        "SubscriptionInUse",
+        "WorkspaceInUse",
+    ];
+    for name in expected {
+        assert!(reached.contains_key(name), "{name} is among {reached:#?}");
+    }
+}
+
+/// The first word of what an outcome or a rejection is called; a conflict's is its verdict.
+fn name_of(decided: &Decided) -> String {
+    let text = match decided {
+        Ok(Outcome::Object(object)) => format!("{:?}", object.how),
+        Ok(outcome) => format!("{outcome:?}"),
+        Err(Rejection::Conflict(conflict)) => format!("{:?}", conflict.merge.verdict),
+        Err(rejection) => format!("{rejection:?}"),
+    };
+    text.chars().take_while(|character| character.is_alphanumeric()).collect()
+}
+
+/// One edit of a subscription, out of a random number.
+fn edit(book: &Book, raw: Raw) -> Value {
+    let reader = Reader { world: &book.world, now: book.now };
+    reader.edit_of_subscription(raw).into()
+}
+
+/// Only what the patch would have changed against its own base is different, and what follows from
+/// a status or a plan.
+fn assert_merge_is_narrow(base: &Value, before: &Value, after: &Value, wish: &Value) {
+    let derived =
+        ["/canceled_at", "/ended_at", "/trial_end", "/current_period_start", "/current_period_end"];
+    let mut wanted = base.clone();
+    for (key, value) in wish.as_object().unwrap() {
+        match value.as_object() {
+            Some(inner) => {
+                for (inner_key, value) in inner {
+                    wanted[key][inner_key] = value.clone();
+                }
+            }
+            None => wanted[key] = value.clone(),
+        }
+    }
+    let attempted = merge::diff(base, &wanted);
+    for change in merge::diff(before, after) {
+        let is_attempted = attempted.iter().any(|attempt| touches(&attempt.path, &change.path));
+        let follows = derived.contains(&change.path.as_str())
+            && attempted.iter().any(|attempt| attempt.path == "/status");
+        assert!(is_attempted || follows, "{} was not attempted: {wish}", change.path);
+    }
+}
+
+fn saved(world: &World, state: &ifmatch_domain::State) -> World {
+    let mut world = world.clone();
+    world.save(state);
+    world
+}
+
+/// Compares an answer with what became of the world.
+fn assert_told(command: &Command, before: &World, decided: &Decided, after: &World) {
+    let made = &after.events[before.events.len()..];
+    let mut told: BTreeMap<String, i64> = BTreeMap::new();
+    match decided {
+        Err(_) => assert_eq!(before, after, "{command:#?}"),
+        Ok(outcome) => count(outcome, &mut told),
+    }
+    let is_indirect = matches!(
+        command.action,
+        Action::BillSubscription(_) | Action::RecordPayment(_) | Action::ReversePayment(_)
+    );
+    if !is_indirect {
+        let mut done: BTreeMap<String, i64> = BTreeMap::new();
+        made.iter().for_each(|event| *done.entry(event.id.clone()).or_default() += 1);
+        assert_eq!(told, done, "{command:#?}");
+    }
+    if let Ok(Outcome::Object(object)) = decided {
+        assert_eq!(object.body, after.entity(&object.id));
+        assert_eq!(object.version, after.entity(&object.id)["version"]);
+    }
+    if let Ok(Outcome::Billed { made: count, .. }) = decided {
+        let invoices = after.invoices.len() - before.invoices.len();
+        assert_eq!(usize::try_from(*count).unwrap(), invoices);
+    }
+}
+
+/// How many changes of which objects an answer tells of.
+fn count(outcome: &Outcome, told: &mut BTreeMap<String, i64>) {
+    match outcome {
+        Outcome::Object(object) => match object.how {
+            How::Unchanged | How::Existed => {}
+            How::Created | How::Updated | How::Merged(_) | How::Forced => {
+                *told.entry(object.id.clone()).or_default() += 1;
+            }
+        },
+        Outcome::Deleted { deleted, .. } => *told.entry(deleted.id.clone()).or_default() += 1,
+        Outcome::Transaction(outcomes) => outcomes.iter().for_each(|inner| count(inner, told)),
+        _ => {}
+    }
+}

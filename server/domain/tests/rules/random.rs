@@ -1,0 +1,269 @@
+//! Random commands that often make sense: small numbers, read against the world as it is.
+
+use crate::{
+    commands::{create, force, key, members, meta, tag, update, weak_tag},
+    world::{Kept, World},
+};
+use ifmatch_domain::{
+    Action, BillSubscription, Change, Command, CreateApiKey, DeleteObject, Mode, Operation,
+    Precondition, RecordPayment, ReversePayment, RevokeApiKey, Transact, UpdateObject,
+};
+use ifmatch_types::{ApiKeyId, Kind, Timestamp, Version};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// The numbers that a command is read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw {
+    op: u8,
+    target: u8,
+    other: u8,
+    choice: u8,
+    version: u8,
+    mode: u8,
+    amount: u8,
+}
+
+pub fn raw() -> impl Strategy<Value = Raw> {
+    any::<(u8, u8, u8, u8, u8, u8, u8)>().prop_map(
+        |(op, target, other, choice, version, mode, amount)| Raw {
+            op,
+            target,
+            other,
+            choice,
+            version,
+            mode,
+            amount,
+        },
+    )
+}
+
+/// What commands are read against.
+pub struct Reader<'a> {
+    pub world: &'a World,
+    pub now: Timestamp,
+}
+
+impl Reader<'_> {
+    /// Reads one command; its seed is its own.
+    pub fn command(&self, raw: Raw, seed: u128) -> Command {
+        let idempotency = (raw.mode % 7 == 6)
+            .then(|| key(&format!("key{}", raw.other % 3), &format!("print{}", raw.target % 3)));
+        let actor = if raw.version % 3 == 0 { "bob" } else { "alice" };
+        let action = self.action(raw, seed);
+        Command { meta: meta(actor), seed: Uuid::from_u128(seed), idempotency, action }
+    }
+
+    fn action(&self, raw: Raw, seed: u128) -> Action {
+        match raw.op % 24 {
+            0..=5 => self.create(raw),
+            6..=12 => Action::Update(self.update(raw)),
+            13 => Action::Delete(self.delete(raw)),
+            14 | 15 => Action::RecordPayment(RecordPayment {
+                invoice_id: pick(&self.world.invoices, raw.target),
+                body: json!({"amount": i64::from(raw.amount) * 10 + 10,
+                    "provider_ref": format!("ref{}", raw.other % 12)}),
+            }),
+            16 => self.reverse(raw),
+            17..=19 => Action::BillSubscription(BillSubscription {
+                subscription_id: pick(&self.world.subscriptions, raw.target),
+                as_of: later(self.now, i64::from(raw.amount % 90)),
+            }),
+            20 | 21 => Action::Transact(Transact { operations: self.operations(raw) }),
+            22 => Action::CreateApiKey(CreateApiKey {
+                body: json!({"name": "robot", "role": "agent"}),
+                id: ApiKeyId::from_unchecked(format!("key_{seed:x}")),
+                digest: format!("{seed:x}"),
+            }),
+            _ => Action::RevokeApiKey(RevokeApiKey { id: pick(&self.world.api_keys, raw.target) }),
+        }
+    }
+
+    fn kind(raw: Raw) -> Kind {
+        // Subscriptions and invoices have the most rules.
+        match raw.target % 8 {
+            0 => Kind::Plan,
+            1 => Kind::Workspace,
+            2 => Kind::Namespace,
+            3..=5 => Kind::Subscription,
+            _ => Kind::Invoice,
+        }
+    }
+
+    fn target(&self, kind: Kind, n: u8) -> String {
+        match kind {
+            Kind::Plan => pick(&self.world.plans, n),
+            Kind::Workspace => pick(&self.world.workspaces, n),
+            Kind::Namespace => pick(&self.world.namespaces, n),
+            Kind::Subscription => pick(&self.world.subscriptions, n),
+            Kind::Invoice => pick(&self.world.invoices, n),
+        }
+    }
+
+    fn create(&self, raw: Raw) -> Action {
+        let kind = Self::kind(raw);
+        let workspace = self.target(Kind::Workspace, raw.other);
+        let mut body = members(match kind {
+            Kind::Plan => json!({"code": format!("code{}", raw.other % 4), "name": "Plan",
+                "currency": "USD", "amount": 100, "interval": "month",
+                "status": if raw.mode % 2 == 0 { "active" } else { "draft" }}),
+            Kind::Workspace => json!({"name": "Acme", "currency": "USD"}),
+            Kind::Namespace => json!({"workspace_id": workspace, "name": "prod"}),
+            Kind::Subscription => json!({"workspace_id": workspace,
+                "plan_id": self.target(Kind::Plan, raw.version)}),
+            Kind::Invoice => json!({"workspace_id": workspace, "lines": lines(raw.amount)}),
+        });
+        if raw.choice >= 128 {
+            body.extend(self.wish(kind, raw.choice, raw.amount));
+        }
+        create(kind, body.into())
+    }
+
+    fn update(&self, raw: Raw) -> UpdateObject {
+        let kind = Self::kind(raw);
+        let id = self.target(kind, raw.other);
+        let current = self.world.history(&id).last().map_or(1, |event| event.entry.version);
+        let stale = (current - 1 - i64::from(raw.version / 8 % 3)).max(1);
+        let (precondition, base) = match raw.version % 8 {
+            0..=2 => (Precondition::Version(current), current),
+            3..=5 => (Precondition::Version(stale), stale),
+            6 => (Precondition::Tags(vec![tag(stale), tag(current), weak_tag(7)]), current),
+            _ if raw.mode % 2 == 0 => (Precondition::Missing, current),
+            _ => (Precondition::Version(current + 1), current),
+        };
+        let mut wish = self.wish(kind, raw.choice, raw.amount);
+        if raw.choice >= 64 {
+            wish.extend(self.wish(kind, raw.choice / 8, raw.amount / 3));
+        }
+        let mut change = Change::Patch(wish.clone());
+        if raw.choice % 5 == 0 {
+            // A form sends back all that it saw, with its edits in it.
+            let seen = self.world.history(&id).find(|event| event.entry.version == base);
+            let mut form = seen.map(|event| members(event.state.clone())).unwrap_or_default();
+            form.extend(wish);
+            form.remove("version");
+            change = Change::Replace(form);
+        }
+        let mut update = update(kind, &id, precondition, change);
+        update.mode = match raw.mode % 6 {
+            0..=2 => Mode::Strict,
+            3 | 4 => Mode::Merge,
+            _ => Mode::Force(force(raw.mode >= 128)),
+        };
+        update.refused_at = (raw.mode % 5 == 0).then_some(stale);
+        update
+    }
+
+    fn delete(&self, raw: Raw) -> DeleteObject {
+        let kind = Self::kind(raw);
+        let id = self.target(kind, raw.other);
+        let current = self.world.history(&id).last().map_or(1, |event| event.entry.version);
+        let version: Version = if raw.version % 3 == 0 { 1 } else { current };
+        let force = (raw.mode % 4 == 0).then(|| force(raw.mode >= 128));
+        DeleteObject { kind, id, precondition: Precondition::Version(version), force }
+    }
+
+    fn reverse(&self, raw: Raw) -> Action {
+        let payment_id = pick(&self.world.payments, raw.target);
+        let payment = self.world.payments.get(&payment_id);
+        let own = payment.map(|payment| payment.0.invoice_id.to_string());
+        let invoice_id = own.unwrap_or_else(|| pick(&self.world.invoices, raw.other));
+        Action::ReversePayment(ReversePayment { invoice_id, payment_id, reason: "no".into() })
+    }
+
+    fn operations(&self, raw: Raw) -> Vec<Operation> {
+        let count = raw.amount % 4 + 1;
+        (0..count)
+            .map(|n| {
+                let mixed = Raw {
+                    target: raw.target.wrapping_add(n.wrapping_mul(3)),
+                    other: raw.other.wrapping_add(n),
+                    choice: raw.choice.wrapping_add(n.wrapping_mul(29)),
+                    ..raw
+                };
+                match raw.mode.wrapping_add(n) % 5 {
+                    0 => match self.create(mixed) {
+                        Action::Create(create) => Operation::Create(create),
+                        other => unreachable!("a create is a create: {other:?}"),
+                    },
+                    1 => Operation::Delete(self.delete(mixed)),
+                    2 => {
+                        let kind = Self::kind(mixed);
+                        let id = self.target(kind, mixed.other);
+                        Operation::Check { kind, id, version: i64::from(raw.version % 3) + 1 }
+                    }
+                    _ => Operation::Update(self.update(mixed)),
+                }
+            })
+            .collect()
+    }
+
+    /// One or two fields that somebody wants to be different.
+    fn wish(&self, kind: Kind, choice: u8, amount: u8) -> Map<String, Value> {
+        let value = one_of(&[json!("a"), json!("b"), Value::Null], amount / 3);
+        let metadata = json!({ format!("k{}", amount % 3): value });
+        let small = i64::from(amount % 5);
+        members(match (kind, choice % 8) {
+            (_, 0) => json!({"metadata": metadata}),
+            (Kind::Plan, 1) => json!({"amount": small * 100}),
+            (Kind::Plan, 2 | 3) => {
+                json!({"status": name(&["draft", "active", "archived"], amount)})
+            }
+            (Kind::Plan, 4) => json!({"interval": name(&["day", "week", "month", "year"], amount)}),
+            (Kind::Plan, 5) => json!({"trial_days": small * 5}),
+            (Kind::Workspace, 1..=3) => {
+                json!({"email": one_of(&[Value::Null, json!("a@b.c")], amount)})
+            }
+            (Kind::Subscription, 1) => json!({"quantity": small + 1}),
+            (Kind::Subscription, 2 | 3) => json!({"status":
+                name(&["active", "past_due", "paused", "trialing", "canceled"], amount % 21)}),
+            (Kind::Subscription, 4) => json!({"plan_id": self.target(Kind::Plan, amount)}),
+            (Kind::Subscription, 5) => json!({"cancel_at_period_end": amount % 2 == 0}),
+            (Kind::Subscription, 6) => json!({"notes": format!("note {small}")}),
+            (Kind::Invoice, 1) => json!({"lines": lines(amount)}),
+            (Kind::Invoice, 2 | 3) => json!({"status":
+                name(&["open", "open", "void", "uncollectible", "paid", "draft"], amount)}),
+            (Kind::Invoice, 4) => json!({"tax": small * 7}),
+            (Kind::Invoice, 5) => json!({"subscription_id":
+                one_of(&[json!(self.target(Kind::Subscription, amount)), Value::Null], amount)}),
+            (Kind::Invoice, 6) => json!({"workspace_id": self.target(Kind::Workspace, amount)}),
+            (Kind::Subscription | Kind::Invoice, _) => json!({"notes": format!("note {small}")}),
+            _ => json!({"name": format!("name {small}")}),
+        })
+    }
+}
+
+fn lines(amount: u8) -> Value {
+    let line = |unit: i64| json!({"description": "Work", "quantity": 2, "unit_amount": unit});
+    let unit = i64::from(amount) * 5 - 100;
+    (0..amount % 3).map(|n| line(unit + i64::from(n) * 100)).collect()
+}
+
+fn one_of(values: &[Value], n: u8) -> Value {
+    values[usize::from(n) % values.len()].clone()
+}
+
+fn name<'a>(names: &[&'a str], n: u8) -> &'a str {
+    names[usize::from(n) % names.len()]
+}
+
+/// The id of one of the rows; of none, one that nothing has.
+fn pick<T>(rows: &Kept<T>, n: u8) -> String {
+    let nth = usize::from(n) % (rows.len() + usize::from(n == 255)).max(1);
+    rows.keys().nth(nth).cloned().unwrap_or_else(|| "nothing".to_owned())
+}
+
+/// So many days after an instant.
+pub fn later(instant: Timestamp, days: i64) -> Timestamp {
+    Timestamp::from_micros(instant.as_micros() + days * 86_400_000_000).unwrap()
+}
+
+impl Reader<'_> {
+    /// One edit of a subscription.
+    pub fn edit_of_subscription(&self, raw: Raw) -> Map<String, Value> {
+        let mut wish = self.wish(Kind::Subscription, raw.choice, raw.amount);
+        wish.extend(self.wish(Kind::Subscription, raw.other, raw.target));
+        wish
+    }
+}

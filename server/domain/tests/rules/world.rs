@@ -1,0 +1,290 @@
+//! A database that is a few maps, and the lane's way of working on it.
+//!
+//! Folding a decided batch back asserts what the real databases assert: guards and unique keys.
+
+use ifmatch_domain::{
+    Answer, Audit, BilledPeriods, CodeHolder, Command, Guarded, History, IdempotencyKey, Need,
+    NewEvent, Outcome, PlanTerms, Rejection, Resource, Row, Rows, Sequence, State, StoredApiKey,
+    StoredPayment, SubscriptionRecord, Table, Use, decide, needs,
+};
+use ifmatch_types::{Invoice, InvoiceStatus, Kind, Namespace, Plan, Timestamp, Version, Workspace};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
+
+/// Rows by id.
+pub type Kept<T> = BTreeMap<String, T>;
+pub type Decided = Result<Outcome, Rejection>;
+
+/// Everything that is stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    pub plans: Kept<Row<Plan>>,
+    pub workspaces: Kept<Row<Workspace>>,
+    pub namespaces: Kept<Row<Namespace>>,
+    pub subscriptions: Kept<Row<SubscriptionRecord>>,
+    pub invoices: Kept<Row<Invoice>>,
+    pub payments: Kept<StoredPayment>,
+    pub api_keys: Kept<StoredApiKey>,
+    pub answers: BTreeMap<(String, String), Answer>,
+    pub last_number: i64,
+    pub events: Vec<NewEvent>,
+    pub audits: Vec<Audit>,
+}
+
+impl World {
+    /// Carries out a batch as the lane does: load in rounds, decide each, save what changed.
+    pub fn carry_out(&mut self, batch: &[Command], now: Timestamp) -> Vec<Decided> {
+        let mut state = self.load(batch);
+        let decided = batch.iter().map(|command| decide_one(&mut state, command, now)).collect();
+        self.save(&state);
+        decided
+    }
+
+    /// What the lane has in memory before it decides.
+    pub fn load(&self, batch: &[Command]) -> State {
+        let mut state = State::default();
+        loop {
+            let mut wanted = Vec::new();
+            for command in batch {
+                needs(command, &state, &mut wanted);
+            }
+            let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
+            if wanted.is_empty() {
+                return state;
+            }
+            let turn = wanted.iter().map(Need::turn).min();
+            wanted.retain(|need| Some(need.turn()) == turn);
+            for need in wanted {
+                self.load_one(need, &mut state);
+            }
+        }
+    }
+
+    fn load_one(&self, need: Need, state: &mut State) {
+        match need {
+            Need::Object(kind, id) => self.load_object(kind, id, state),
+            Need::PlanCode(code) => {
+                let holder = self
+                    .plans
+                    .values()
+                    .find(|row| row.deleted.is_none() && row.record.code == code);
+                let holder = holder.map(|row| CodeHolder { id: row.record.id.to_string() });
+                state.plan_codes.load(code, holder);
+            }
+            Need::PlanTerms(id) => {
+                let terms = self.plans.get(id.as_str()).map(|row| PlanTerms::from(&row.record));
+                state.plan_terms.insert(id, terms);
+            }
+            Need::History(id, version) => self.load_history(id, version, state),
+            Need::Payments(invoice_id) => {
+                for (id, payment) in &self.payments {
+                    if payment.0.invoice_id.as_str() == invoice_id {
+                        state.payments.load(id.clone(), Some(payment.clone()));
+                    }
+                }
+                state.paid_invoices.insert(invoice_id);
+            }
+            Need::PaymentRef(provider_ref) => {
+                let known = self.payments.iter().find(|(_, p)| p.0.provider_ref == provider_ref);
+                if let Some((id, payment)) = known {
+                    state.payments.load(id.clone(), Some(payment.clone()));
+                }
+                let holder = known.map(|(id, _)| CodeHolder { id: id.clone() });
+                state.payment_refs.load(provider_ref, holder);
+            }
+            Need::BilledPeriods(id) => {
+                let periods = self.recurring(&id).filter_map(|invoice| invoice.period_start);
+                state.billed.load(id.clone(), Some(BilledPeriods(periods.collect())));
+            }
+            Need::InUse(kind, id) => {
+                let used = Some(self.used_by(kind, &id));
+                state.in_use.load(id, used);
+            }
+            Need::ApiKey(id) => {
+                let key = self.api_keys.get(&id).cloned();
+                state.api_keys.load(id, key);
+            }
+            Need::Answer(scope, key) => {
+                let key = (scope, key);
+                let answer = self.answers.get(&key).cloned();
+                state.answers.load(key, answer);
+            }
+            Need::Sequence(series) => {
+                let last = Sequence { series, last: self.last_number };
+                state.sequences.load(series.to_owned(), Some(last));
+            }
+        }
+    }
+
+    fn load_object(&self, kind: Kind, id: String, state: &mut State) {
+        fn load<R: Resource>(kept: &Kept<Row<R>>, rows: &mut Rows<R>, id: String) {
+            let row = kept.get(&id).cloned();
+            rows.load(id, row);
+        }
+        match kind {
+            Kind::Plan => load(&self.plans, &mut state.plans, id),
+            Kind::Workspace => load(&self.workspaces, &mut state.workspaces, id),
+            Kind::Namespace => load(&self.namespaces, &mut state.namespaces, id),
+            Kind::Subscription => load(&self.subscriptions, &mut state.subscriptions, id),
+            Kind::Invoice => load(&self.invoices, &mut state.invoices, id),
+        }
+    }
+
+    fn load_history(&self, id: String, version: Version, state: &mut State) {
+        let known = self.history(&id).filter(|event| event.entry.version >= version);
+        let known: Vec<&NewEvent> = known.collect();
+        let mut history = History {
+            since: known.first().map_or(Version::MAX, |event| event.entry.version),
+            asked: BTreeSet::from([version]),
+            entries: known.iter().map(|event| event.entry.clone()).collect(),
+            bases: BTreeMap::new(),
+        };
+        if let Some(base) = known.first().filter(|event| event.entry.version == version) {
+            history.bases.insert(version, base.state.clone());
+        }
+        if let Some(before) = state.histories.remove(&id) {
+            history.merge(before);
+        }
+        state.histories.insert(id, history);
+    }
+
+    fn used_by(&self, kind: Kind, id: &str) -> Use {
+        let of_subscription = |invoice: &Invoice| {
+            invoice.subscription_id.as_ref().is_some_and(|owner| owner.as_str() == id)
+        };
+        if kind == Kind::Subscription {
+            let users = self.invoices.iter().filter(|(_, row)| of_subscription(&row.record));
+            return Use(users.map(|(id, _)| id.clone()).collect());
+        }
+        fn living<R>(rows: &Kept<Row<R>>, of: impl Fn(&R) -> bool) -> Vec<String> {
+            let living = rows.iter().filter(|(_, r)| r.deleted.is_none() && of(&r.record));
+            living.map(|(id, _)| id.clone()).collect()
+        }
+        let mut users = living(&self.namespaces, |n| n.workspace_id.as_str() == id);
+        users.extend(living(&self.subscriptions, |s| s.subscription.workspace_id.as_str() == id));
+        users.extend(living(&self.invoices, |i| i.workspace_id.as_str() == id));
+        Use(users.into_iter().collect())
+    }
+
+    /// Saves what a batch decided, guarded as the databases guard it.
+    pub fn save(&mut self, state: &State) {
+        fold(&mut self.plans, &state.plans, |row| row.record.id.to_string());
+        fold(&mut self.workspaces, &state.workspaces, |row| row.record.id.to_string());
+        fold(&mut self.namespaces, &state.namespaces, |row| row.record.id.to_string());
+        fold(&mut self.subscriptions, &state.subscriptions, |row| {
+            row.record.subscription.id.to_string()
+        });
+        fold(&mut self.invoices, &state.invoices, |row| row.record.id.to_string());
+        fold(&mut self.payments, &state.payments, |payment| payment.0.id.to_string());
+        fold(&mut self.api_keys, &state.api_keys, |stored| stored.key.id.to_string());
+        if let Some(change) = state.sequences.changes().next() {
+            assert_eq!(change.guard, Some(self.last_number), "the sequence is as it was loaded");
+            self.last_number = change.row.last;
+        }
+        for (key, answer) in state.new_answers() {
+            let before = self.answers.insert(key.clone(), answer.clone());
+            assert_eq!(before, None, "an answer is kept once");
+        }
+        self.events.extend(state.events.iter().cloned());
+        self.audits.extend(state.audits.iter().cloned());
+        self.assert_unique();
+    }
+
+    fn assert_unique(&self) {
+        let living = self.plans.values().filter(|row| row.deleted.is_none());
+        assert_once("a living plan's code", living.map(|row| row.record.code.clone()));
+        let invoices = || self.invoices.values().map(|row| &row.record);
+        assert_once("an invoice's number", invoices().filter_map(|i| i.number.clone()));
+        let recurring = self.subscriptions.keys().flat_map(|id| self.recurring(id));
+        assert_once(
+            "a billed period",
+            recurring.map(|i| (i.subscription_id.clone(), i.period_start)),
+        );
+        let refs = self.payments.values().map(|payment| payment.0.provider_ref.clone());
+        assert_once("a provider's reference", refs);
+        let entries = self.events.iter().map(|event| (event.id.clone(), event.entry.version));
+        assert_once("a version in a history", entries);
+    }
+
+    /// The recurring invoices of a subscription that are not void.
+    pub fn recurring<'a>(&'a self, subscription_id: &'a str) -> impl Iterator<Item = &'a Invoice> {
+        self.invoices.values().filter(|row| row.deleted.is_none()).map(|row| &row.record).filter(
+            move |invoice| {
+                invoice.period_start.is_some()
+                    && invoice.status != InvoiceStatus::Void
+                    && invoice
+                        .subscription_id
+                        .as_ref()
+                        .is_some_and(|id| id.as_str() == subscription_id)
+            },
+        )
+    }
+
+    /// The history of an object, oldest first.
+    pub fn history<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a NewEvent> {
+        self.events.iter().filter(move |event| event.id == id)
+    }
+
+    /// An object as the API shows it, or as it last was.
+    pub fn entity(&self, id: &str) -> Value {
+        self.rows().into_iter().find(|(_, row_id, ..)| row_id == id).map(|row| row.3).unwrap()
+    }
+
+    /// Every object: its kind, its id, whether it lives, and how it is shown.
+    pub fn rows(&self) -> Vec<(Kind, String, bool, Value)> {
+        fn shown<R: Resource>(
+            kept: &Kept<Row<R>>,
+        ) -> impl Iterator<Item = (Kind, String, bool, Value)> {
+            kept.iter().map(|(id, row)| {
+                let entity = serde_json::to_value(row.record.entity()).unwrap();
+                (R::KIND, id.clone(), row.deleted.is_none(), entity)
+            })
+        }
+        shown(&self.plans)
+            .chain(shown(&self.workspaces))
+            .chain(shown(&self.namespaces))
+            .chain(shown(&self.subscriptions))
+            .chain(shown(&self.invoices))
+            .collect()
+    }
+}
+
+/// Decides one command and keeps its answer, as the lane does.
+pub fn decide_one(state: &mut State, command: &Command, now: Timestamp) -> Decided {
+    state.attempt(|state| {
+        let outcome = decide(state, command, now)?;
+        if let Some(key) = &command.idempotency
+            && !matches!(outcome, Outcome::Replayed(_))
+        {
+            state.remember(key, answer_of(key, &outcome));
+        }
+        Ok(outcome)
+    })
+}
+
+fn answer_of(key: &IdempotencyKey, outcome: &Outcome) -> Answer {
+    let fingerprint = key.fingerprint.clone();
+    Answer { fingerprint, status: 200, headers: Vec::new(), body: format!("{outcome:?}") }
+}
+
+fn fold<V>(kept: &mut Kept<V>, table: &Table<String, V>, id: impl Fn(&V) -> String)
+where
+    V: Clone + Debug + Guarded,
+{
+    for change in table.changes() {
+        let before = kept.insert(id(change.row), change.row.clone());
+        assert_eq!(before.as_ref().map(Guarded::guard), change.guard, "a row is as it was loaded");
+    }
+}
+
+#[track_caller]
+fn assert_once<T: Ord + Debug>(what: &str, all: impl Iterator<Item = T>) {
+    let mut seen = BTreeSet::new();
+    for one in all {
+        let text = format!("{one:?}");
+        assert!(seen.insert(one), "{what} is there once: {text}");
+    }
+}
