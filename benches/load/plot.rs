@@ -89,12 +89,15 @@ pub fn draw(report: &Report<'_>) -> String {
         );
         x += 28.0 + 7.0 * f64::from(u32::try_from(name.len()).unwrap_or_default());
     }
-    let height = bottom + 24.0;
-    let width = right.max(x);
+    // Below the panels: where the numbers come from, in two lines that fit.
     let machine = escape(&report.machine_line());
+    let (hardware, run) = machine.split_once("; ").unwrap_or((&machine, ""));
+    for (line, y) in [(hardware, bottom + 8.0), (run, bottom + 22.0)] {
+        let _ = write!(body, r#"<text class="small" x="{LEFT}" y="{y}">{line}</text>"#);
+    }
+    let (width, height) = (right.max(x), bottom + 36.0);
     format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="Requests a second"><style>{STYLE}</style><rect class="page" width="{width}" height="{height}"/>{body}<text class="small" x="{LEFT}" y="{}">{machine}</text></svg>"#,
-        height - 12.0
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="Requests a second"><style>{STYLE}</style><rect class="page" width="{width}" height="{height}"/>{body}</svg>"#
     )
 }
 

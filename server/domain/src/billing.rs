@@ -127,7 +127,11 @@ fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Resul
         unit_amount: terms.amount,
         amount: None,
     }];
-    for change in &changes {
+    // A period that was paused or on trial until it was over is never billed, nor a change in it.
+    let is_billed = |change: &&PlanChange| {
+        change.billed_quantity.is_some() || change.period_start == subscription.current_period_start
+    };
+    for change in changes.iter().filter(is_billed) {
         lines.extend(settle_change(change, &changes, subscription.quantity, scope)?);
     }
     let id = scope.ids.fresh(ifmatch_types::InvoiceId::PREFIX);

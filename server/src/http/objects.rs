@@ -129,13 +129,11 @@ async fn change(
     let mut body = mutation.body.object()?;
     let version = take_version(&mut body)?;
     let named = precondition::read(request, version)?;
-    let attempt = Attempt::of(
-        mutation.caller.actor.key_id.as_str(),
-        mutation.caller.on_behalf_of.as_deref(),
-        id,
-        &body,
-    );
-    let refused_at = app.refusals.recall(&attempt);
+    let attempt = |body: &Map<String, Value>| {
+        let caller = &mutation.caller;
+        Attempt::of(caller.actor.key_id.as_str(), caller.on_behalf_of.as_deref(), id, body)
+    };
+    let refused_at = app.refusals.recall(|| attempt(&body));
     let mode = match (force, merging) {
         (Some(_), true) => {
             return Err(HttpProblem::invalid("?on_conflict", "cannot be combined with force"));
@@ -147,14 +145,14 @@ async fn change(
     let update = UpdateObject {
         kind,
         id: id.to_owned(),
-        change: change(body),
+        change: change(body.clone()),
         precondition: named.precondition.clone(),
         mode,
         refused_at,
     };
     let outcome = mutation.submit(app, Action::Update(update)).await;
     if refused_at.is_some() && outcome.is_ok() {
-        app.refusals.forget(&attempt);
+        app.refusals.forget(&attempt(&body));
     }
     match outcome {
         Ok(outcome) => {
@@ -164,7 +162,7 @@ async fn change(
         Err(problem) => {
             if problem.code() == Code::ConflictVersionMismatch {
                 if let Some(version) = named.precondition.named() {
-                    app.refusals.remember(attempt, version);
+                    app.refusals.remember(attempt(&body), version);
                 }
                 count_conflict(kind, &problem);
             }

@@ -60,12 +60,17 @@ impl Refusals {
         recent.insert(attempt, (Instant::now(), named));
     }
 
-    /// The version this same write named when it was refused within the last minute.
-    pub fn recall(&self, attempt: &Attempt) -> Option<Version> {
+    /// The version this same write named when it was refused within the last minute. While
+    /// nothing is remembered, no write has to be digested.
+    pub fn recall(&self, attempt: impl FnOnce() -> Attempt) -> Option<Version> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, named) = *recent.get(attempt)?;
+        if recent.is_empty() {
+            return None;
+        }
+        let attempt = attempt();
+        let (at, named) = *recent.get(&attempt)?;
         if at.elapsed() >= REMEMBERED {
-            recent.remove(attempt);
+            recent.remove(&attempt);
             return None;
         }
         Some(named)

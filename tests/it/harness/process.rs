@@ -35,8 +35,8 @@ impl Finished {
     #[track_caller]
     pub fn refused_naming(self, setting: &str) -> Self {
         assert_ne!(self.code, Some(0), "should not exit with 0: {}", self.output());
-        let said = self.stderr.to_lowercase();
-        assert!(said.contains(&setting.to_lowercase()), "should name {setting}: {}", self.stderr);
+        let said = self.output().to_lowercase();
+        assert!(said.contains(&setting.to_lowercase()), "should name {setting}: {said}");
         self
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 use ifmatch_domain::{
     Action, BillSubscription, Change, Command, CreateApiKey, CreateObject, DeleteObject,
     FinishBillingRun, Mode, NamedVersion, Operation, Precondition, RecordDenied, RecordPayment,
-    ReversePayment, RevokeApiKey, Transact, UpdateObject,
+    ReversePayment, RevokeApiKey, Transact,
 };
 use ifmatch_types::{ApiKeyId, BillingRun, Kind, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -159,11 +159,15 @@ fn read(
     let id = ids[usize::from(target) % ids.len()].clone();
     let kind_of_id = Kind::ALL.into_iter().find(|kind| id.starts_with(kind.id_prefix()));
     // One in eight aims at an object of another kind.
-    let kind = kind_of_id.filter(|_| mode % 8 != 0).unwrap_or(Kind::ALL[usize::from(op) % 5]);
-    let mut body = if right % 3 == 0 { Map::new() } else { sensible(kind, ids) };
+    let kind =
+        kind_of_id.filter(|_| !mode.is_multiple_of(8)).unwrap_or(Kind::ALL[usize::from(op) % 5]);
+    let mut body = if right.is_multiple_of(3) { Map::new() } else { sensible(kind, ids) };
     body.extend(odd.into_iter().map(|(key, value)| (key.to_owned(), value)));
-    let change =
-        if right % 2 == 0 { Change::Patch(body.clone()) } else { Change::Replace(body.clone()) };
+    let change = if right.is_multiple_of(2) {
+        Change::Patch(body.clone())
+    } else {
+        Change::Replace(body.clone())
+    };
     let precondition = match version % 6 {
         0 => Precondition::Missing,
         1 => Precondition::Version(1),
@@ -173,15 +177,15 @@ fn read(
         _ => Precondition::Version(2),
     };
     let mut update = update(kind, &id, precondition.clone(), change);
-    update.mode = [Mode::Strict, Mode::Merge, Mode::Force(force(mode % 2 == 0))]
+    update.mode = [Mode::Strict, Mode::Merge, Mode::Force(force(mode.is_multiple_of(2)))]
         [usize::from(mode % 3)]
     .clone();
-    update.refused_at = (mode % 5 == 0).then_some(i64::from(version % 4));
+    update.refused_at = (mode.is_multiple_of(5)).then_some(i64::from(version % 4));
     let delete = DeleteObject {
         kind,
         id: id.clone(),
         precondition,
-        force: (mode % 4 == 0).then(|| force(false)),
+        force: (mode.is_multiple_of(4)).then(|| force(false)),
     };
     let create = CreateObject { kind, body: body.clone() };
     let action = match op % 12 {

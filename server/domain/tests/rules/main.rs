@@ -8,7 +8,9 @@
     reason = "a test that meets the unexpected should stop there and say so"
 )]
 
+mod billing;
 mod book;
+mod catch_up;
 mod commands;
 mod fuzz;
 mod idempotency;
@@ -19,7 +21,9 @@ mod overwrites;
 mod payments;
 mod plans;
 mod properties;
+mod proration;
 mod random;
+mod reference;
 mod references;
 mod replacing;
 mod subscriptions;

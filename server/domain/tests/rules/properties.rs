@@ -4,7 +4,7 @@ use crate::{
     book::Book,
     commands::{merging, patch, tag, update},
     invariants::assert_holds,
-    random::{Raw, Reader, later, raw},
+    random::{Raw, Reader, few, later, raw},
     world::{Decided, World},
 };
 use ifmatch_domain::{Action, Change, Command, How, Outcome, Precondition, Rejection, decide};
@@ -55,11 +55,6 @@ fn walk(
         carry_out(&mut world, &commands, now);
     }
     assert_holds(&world);
-}
-
-/// Walks are long: a few of them see as much as many single commands.
-fn few() -> ProptestConfig {
-    ProptestConfig::with_cases(ProptestConfig::default().cases / 4)
 }
 
 proptest! {

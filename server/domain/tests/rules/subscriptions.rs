@@ -102,7 +102,7 @@ fn canceling_ends_it_now() {
         book.edit(&id, json!({"status": "canceled"})).unwrap();
         let ended = book.fields(&id, &["canceled_at", "ended_at"]);
         assert_eq!(ended, json!({"canceled_at": book.now, "ended_at": book.now}), "{status}");
-        assert_eq!(book.bill(&id, "2030-01-01T00:00:00Z").1, false);
+        assert_eq!(book.bill(&id, "2030-01-01T00:00:00Z"), (0, false));
         assert_eq!(book.bills(&id), [], "{status}");
     }
 }

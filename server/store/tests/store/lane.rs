@@ -1,0 +1,62 @@
+//! The lane's way of working, on a connection.
+
+use crate::{
+    book::Book,
+    world::{Decided, decide_one},
+};
+use ifmatch_domain::{Command, Need, State, needs};
+use ifmatch_store::{Db, StoreError};
+use ifmatch_types::Timestamp;
+use std::collections::BTreeSet;
+
+/// Loads what commands need, in the lane's turns.
+pub fn load(db: &mut Db, batch: &[Command]) -> State {
+    let mut state = State::default();
+    loop {
+        let mut wanted = Vec::new();
+        for command in batch {
+            needs(command, &state, &mut wanted);
+        }
+        let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
+        if wanted.is_empty() {
+            return state;
+        }
+        let turn = wanted.iter().map(Need::turn).min();
+        wanted.retain(|need| Some(need.turn()) == turn);
+        db.load(wanted, &mut state).unwrap();
+    }
+}
+
+/// Carries out a batch in one commit.
+pub fn carry_out(db: &mut Db, batch: &[Command], now: Timestamp) -> Vec<Decided> {
+    db.begin().unwrap();
+    let mut state = load(db, batch);
+    let decided = batch.iter().map(|command| decide_one(&mut state, command, now)).collect();
+    db.save(&state, now).unwrap();
+    db.commit().unwrap();
+    decided
+}
+
+/// Saves what a closure puts into an empty state, in one commit.
+pub fn save(db: &mut Db, put: impl FnOnce(&mut State)) -> Result<(), StoreError> {
+    let mut state = State::default();
+    put(&mut state);
+    db.begin()?;
+    let saved = db.save(&state, Book::default().now);
+    match saved {
+        Ok(()) => db.commit(),
+        Err(error) => {
+            db.rollback()?;
+            Err(error)
+        }
+    }
+}
+
+/// Loads needs in a transaction of their own.
+pub fn read(db: &mut Db, wanted: Vec<Need>) -> State {
+    let mut state = State::default();
+    db.begin().unwrap();
+    db.load(wanted, &mut state).unwrap();
+    db.rollback().unwrap();
+    state
+}

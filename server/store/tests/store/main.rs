@@ -1,0 +1,35 @@
+//! What is stored, on SQLite and on PostgreSQL: the same tables, the same rows, the same refusals.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop there and say so"
+)]
+
+#[path = "../../../domain/tests/rules/book.rs"]
+#[expect(dead_code, reason = "not every word of the book is needed here")]
+mod book;
+#[path = "../../../../tests/it/harness/cluster.rs"]
+#[expect(dead_code, reason = "no cluster crashes here")]
+mod cluster;
+#[path = "../../../domain/tests/rules/commands.rs"]
+#[expect(dead_code, reason = "not every command is needed here")]
+mod commands;
+#[path = "../../../domain/tests/rules/random.rs"]
+#[expect(dead_code, reason = "not every reader is needed here")]
+mod random;
+#[path = "../../../domain/tests/rules/world.rs"]
+mod world;
+
+mod answers;
+mod database;
+mod guards;
+mod lane;
+mod lists;
+mod loads;
+mod log;
+mod model;
+mod plans;
+mod roundtrip;
+mod schema;
+mod verify;
