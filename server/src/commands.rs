@@ -49,7 +49,7 @@ pub enum CommandError {
 pub fn lane_config(config: &Config) -> LaneConfig {
     LaneConfig {
         url: config.database_url.clone(),
-        lanes: config.lanes,
+        lanes: config.lanes(),
         queue: config.queue,
         batch_max: config.batch_max,
     }

@@ -133,9 +133,6 @@ settings! {
         /// Whether a proxy that is trusted with TLS stands in front
         behind_proxy: bool = "false", "IFMATCH_BEHIND_PROXY", Switch,
             parsed, "true or false";
-        /// How many lanes decide writes at the same time
-        lanes: usize = "1", "IFMATCH_LANES", Open,
-            |text| between(text, 1, 64), "a whole number from 1 to 64";
         /// How many writes may wait in a lane before more are turned away
         queue: usize = "4096", "IFMATCH_QUEUE", Open,
             |text| between(text, 1, 1_000_000), "a whole number from 1 to 1000000";
@@ -160,6 +157,10 @@ settings! {
         /// [default: 0 on loopback, 500 elsewhere]
         rate_limit: u32, "IFMATCH_RATE_LIMIT", Open,
             |text| between(text, 0, 1_000_000), "a whole number from 0 to 1000000";
+        /// How many lanes decide writes at the same time on PostgreSQL; SQLite has one writer
+        /// [default: one per processor, 2 to 4]
+        lanes: usize, "IFMATCH_LANES", Open,
+            |text| between(text, 1, 64), "a whole number from 1 to 64";
         /// The TLS certificate, a PEM file
         tls_cert: PathBuf, "IFMATCH_TLS_CERT", Open, file, "a file";
         /// The TLS certificate's private key, a PEM file
@@ -191,6 +192,18 @@ impl Config {
     pub fn requests_per_s(&self) -> u32 {
         let elsewhere = if self.listen.ip().is_loopback() { 0 } else { 500 };
         self.rate_limit.unwrap_or(elsewhere)
+    }
+
+    /// How many lanes decide writes at the same time.
+    pub fn lanes(&self) -> usize {
+        match self.database_url {
+            // One writer at a time: a second lane would only wait for the first one's lock.
+            DatabaseUrl::Sqlite(_) => 1,
+            // While one lane waits for its commit, another decides.
+            DatabaseUrl::Postgres(_) => self.lanes.unwrap_or_else(|| {
+                std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4))
+            }),
+        }
     }
 
     /// The certificate and key to serve TLS with, if it is served.

@@ -1,7 +1,7 @@
 //! The next state of an object: its row, its event, and the audit record of a force.
 
 use crate::{
-    How, ObjectAnswer, Resource, Row, Scope,
+    Document, How, ObjectAnswer, Resource, Row, Scope,
     command::{Force, Precondition},
     edit::json,
     state::NewEvent,
@@ -10,6 +10,7 @@ use ifmatch_types::{
     AuditRecord, AuditResource, ChangeKind, Deleted, Difference, HistoryEntry, Version, merge,
 };
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// An object as a command found it.
 pub(crate) struct Found<R> {
@@ -31,7 +32,7 @@ impl<R: Resource> Found<R> {
 
     /// The answer of a command that changed nothing.
     pub(crate) fn unchanged(self) -> ObjectAnswer {
-        answer(&self.record, self.body, How::Unchanged)
+        answer(&self.record, Arc::new(self.body.into()), How::Unchanged)
     }
 }
 
@@ -80,9 +81,9 @@ impl<R: Resource> Next<R> {
         note: Note,
         scope: &mut Scope<'_>,
     ) -> ObjectAnswer {
-        let answer = answer(&self.record, self.body, how);
+        let answer = answer(&self.record, Arc::new(self.body.into()), how);
         let overwrote = note.overwrote.clone();
-        log(&self.record, kind, note, self.changes, answer.body.clone(), scope);
+        log(&self.record, kind, note, self.changes, Arc::clone(&answer.body), scope);
         let row = Row { record: self.record, deleted: None };
         R::rows_mut(scope.state).put(answer.id.clone(), row);
         ObjectAnswer { overwrote, ..answer }
@@ -95,7 +96,7 @@ pub(crate) fn entomb<R: Resource>(found: Found<R>, note: Note, scope: &mut Scope
     let last_version = record.version();
     let by = scope.meta.actor.name.clone();
     record.stamp(following(last_version), scope.now, &by);
-    log(&record, ChangeKind::Deleted, note, Vec::new(), body, scope);
+    log(&record, ChangeKind::Deleted, note, Vec::new(), Arc::new(body.into()), scope);
     let id = record.id().to_owned();
     let row = Row { record, deleted: Some((scope.now, by.clone())) };
     R::rows_mut(scope.state).put(id.clone(), row);
@@ -107,7 +108,7 @@ fn log<R: Resource>(
     kind: ChangeKind,
     note: Note,
     changes: Vec<Difference>,
-    state: Value,
+    state: Arc<Document>,
     scope: &mut Scope<'_>,
 ) {
     let entry = HistoryEntry {
@@ -151,7 +152,7 @@ pub(crate) fn audit_force<R: Resource>(
     scope.state.audits.push(record);
 }
 
-fn answer<R: Resource>(record: &R, body: Value, how: How) -> ObjectAnswer {
+fn answer<R: Resource>(record: &R, body: Arc<Document>, how: How) -> ObjectAnswer {
     ObjectAnswer {
         kind: R::KIND,
         id: record.id().to_owned(),

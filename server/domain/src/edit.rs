@@ -118,6 +118,10 @@ pub(crate) fn read<T: DeserializeOwned>(body: Value) -> Result<T, Rejection> {
     if !body.is_object() {
         return Err(Rejection::invalid("", "must be a JSON object"));
     }
+    // Keeping track of the path costs as much as the reading; it is needed only for an error.
+    if let Ok(read) = T::deserialize(&body) {
+        return Ok(read);
+    }
     serde_path_to_error::deserialize(body).map_err(|error| {
         let mut path = String::new();
         for segment in error.path() {

@@ -41,7 +41,7 @@ pub use decide::decide;
 pub use fields::Errors;
 pub use invoice::SERIES;
 pub use need::{Need, needs};
-pub use outcome::{Answer, How, ObjectAnswer, Outcome};
+pub use outcome::{Answer, Document, How, ObjectAnswer, Outcome};
 pub use payment::{RecordPayment, ReversePayment};
 pub use rejection::Rejection;
 pub use resource::{Resource, Scope};

@@ -6,6 +6,9 @@ use crate::{
 use ifmatch_types::{Kind, PlanId, Version};
 use serde_json::{Map, Value};
 
+/// So many versions back an overwrite is told from a blind repeat.
+const REFUSAL_REACH: Version = 50;
+
 /// Something a command must see. Objects and sequences are locked until the commit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {
@@ -152,8 +155,11 @@ impl Wants<'_> {
     fn update(&mut self, update: &UpdateObject) {
         self.object(update.kind, &update.id);
         self.references(update.change.body());
-        for version in [update.precondition.named(), update.refused_at].into_iter().flatten() {
-            self.history(update.kind, &update.id, version);
+        if let Some(named) = update.precondition.named() {
+            self.history(update.kind, &update.id, named);
+        }
+        if let Some(refused_at) = self.recent_refusal(update) {
+            self.history(update.kind, &update.id, refused_at);
         }
         let body = update.change.body();
         match update.kind {
@@ -181,6 +187,13 @@ impl Wants<'_> {
         {
             self.wanted.push(Need::InUse(delete.kind, delete.id.clone()));
         }
+    }
+
+    /// Where to look for what an earlier refused write replaces now. That is a courtesy, and not
+    /// worth reading through a hot object's history for.
+    fn recent_refusal(&self, update: &UpdateObject) -> Option<Version> {
+        let loaded = self.state.loaded_version(update.kind, &update.id)?;
+        update.refused_at.filter(|refused_at| loaded.saturating_sub(*refused_at) <= REFUSAL_REACH)
     }
 
     /// The explanation of a write that names an older version than the one that was loaded.

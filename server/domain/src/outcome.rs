@@ -3,6 +3,10 @@
 use crate::StoredApiKey;
 use ifmatch_types::{BillingRun, Deleted, Difference, Kind, Payment, Version};
 use serde_json::Value;
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 /// What an accepted command made, for the HTTP layer to render.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +68,40 @@ pub enum Outcome {
     Replayed(Answer),
 }
 
+/// An object's state as JSON: made once, written as text once, shared by its event and its answer.
+#[derive(Debug, Default)]
+pub struct Document {
+    value: Value,
+    text: OnceLock<String>,
+}
+
+impl Document {
+    /// The state as text.
+    pub fn text(&self) -> &str {
+        self.text.get_or_init(|| self.value.to_string())
+    }
+}
+
+impl From<Value> for Document {
+    fn from(value: Value) -> Self {
+        Self { value, text: OnceLock::new() }
+    }
+}
+
+impl Deref for Document {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
 /// A versioned object in an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectAnswer {
@@ -74,7 +112,7 @@ pub struct ObjectAnswer {
     /// Its version.
     pub version: Version,
     /// The object.
-    pub body: Value,
+    pub body: Arc<Document>,
     /// How it came to be so.
     pub how: How,
     /// Paths that somebody else had changed and that this write, refused before, replaced.

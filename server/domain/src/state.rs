@@ -1,15 +1,18 @@
 //! What the lane holds in memory while it decides a batch.
 
 use crate::{
-    Answer, Resource, Rows, StoredApiKey, SubscriptionRecord, Table, command::IdempotencyKey,
-    decide::dispatch_kind, edit, table::Guarded,
+    Answer, Document, Resource, Rows, StoredApiKey, SubscriptionRecord, Table,
+    command::IdempotencyKey, decide::dispatch_kind, edit, table::Guarded,
 };
 use ifmatch_types::{
     AuditRecord, HistoryEntry, Interval, Invoice, Kind, Namespace, Payment, PaymentStatus, Plan,
     PlanId, Timestamp, Version, Workspace,
 };
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// Everything a batch has loaded, and everything it is going to save.
 #[derive(Debug, Default)]
@@ -181,7 +184,7 @@ pub struct NewEvent {
     /// The change.
     pub entry: HistoryEntry,
     /// The object after it.
-    pub state: Value,
+    pub state: Arc<Document>,
 }
 
 /// One record, on its way to the audit log.
@@ -363,7 +366,7 @@ impl State {
         let made_here =
             self.events.iter().find(|event| event.id == id && event.entry.version == version);
         if let Some(event) = made_here {
-            return Some(event.state.clone());
+            return Some(Value::clone(&event.state));
         }
         let loaded = R::rows(self).original(id);
         if let Some(row) = loaded.filter(|row| row.record.version() == version) {

@@ -39,6 +39,8 @@ enum Undo<V> {
 pub struct Change<'a, V> {
     /// The row as it should be.
     pub row: &'a V,
+    /// The row as it was loaded; `None`: it is new.
+    pub original: Option<&'a V>,
     /// The guard it was loaded with; `None`: it is new.
     pub guard: Option<i64>,
 }
@@ -129,7 +131,8 @@ impl<K: Clone + Eq + Hash + Debug, V: Guarded> Table<K, V> {
         self.entries.values().filter_map(|entry| {
             let original = entry.original.as_ref()?;
             let row = entry.current.as_ref()?;
-            Some(Change { row, guard: original.as_ref().map(Guarded::guard) })
+            let original = original.as_ref();
+            Some(Change { row, original, guard: original.map(Guarded::guard) })
         })
     }
 

@@ -13,6 +13,7 @@ use ifmatch_types::{
     merge::{self, touches},
 };
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// Makes an object of the kind `R`.
 pub(crate) fn create<R: Resource>(
@@ -54,7 +55,7 @@ fn repeat_of<R: Resource>(
             kind: R::KIND,
             id: existing.id().to_owned(),
             version: existing.version(),
-            body: there,
+            body: Arc::new(there.into()),
             how: How::Existed,
             overwrote: Vec::new(),
         }));

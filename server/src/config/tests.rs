@@ -35,7 +35,7 @@ fn without_a_word_it_serves_on_loopback() {
     assert_eq!(action, Action::Serve);
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.database_url, DatabaseUrl::Sqlite("ifmatch.db".to_owned()));
-    assert_eq!((config.lanes, config.queue, config.batch_max), (1, 4096, 512));
+    assert_eq!((config.lanes(), config.queue, config.batch_max), (1, 4096, 512));
     assert_eq!((config.panel_timeout_ms, config.settle_ms), (40_000, 60_000));
     assert_eq!((config.absent_gap_ms, config.reconcile_ms), (30_000, 30_000));
     assert_eq!(config.log_format, LogFormat::Text);
@@ -48,7 +48,7 @@ fn flag_beats_environment_beats_file_beats_default() {
     let env = ["IFMATCH_LANES=2", "IFMATCH_QUEUE=20"];
     let file = "lanes = 3\nqueue = 30\nbatch_max = 300\nlog_format = \"json\"";
     let config = config("--config app.toml --lanes 1", &env, file);
-    assert_eq!((config.lanes, config.queue, config.batch_max), (1, 20, 300));
+    assert_eq!((config.lanes, config.queue, config.batch_max), (Some(1), 20, 300));
     assert_eq!(config.log_format, LogFormat::Json);
     assert_eq!(config.log_level, "info");
 }
@@ -85,7 +85,7 @@ fn names_are_written_one_way() {
 fn flags_may_stand_before_and_after_the_subcommand() {
     let (action, config) = try_read("--lanes 2 doctor --queue 9", &[], "").unwrap();
     assert_eq!(action, Action::Doctor);
-    assert_eq!((config.lanes, config.queue), (2, 9));
+    assert_eq!((config.lanes, config.queue), (Some(2), 9));
 }
 
 #[test]

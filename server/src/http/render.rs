@@ -110,7 +110,9 @@ pub fn render(outcome: &Outcome) -> Reply {
 
 fn object(answer: &ObjectAnswer) -> Reply {
     let status = if answer.how == How::Created { 201 } else { 200 };
-    let mut reply = Reply::new(status, &answer.body).header("ETag", etag(answer.version));
+    let body = answer.body.text().to_owned();
+    let reply = Reply { status, headers: Vec::new(), body, replayed: false };
+    let mut reply = reply.header("ETag", etag(answer.version));
     match answer.how {
         How::Created | How::Existed => {
             reply = reply.header("Location", location(answer.kind, &answer.id));
@@ -133,7 +135,7 @@ fn result(outcome: &Outcome) -> Value {
             "type": answer.kind,
             "id": answer.id,
             "version": answer.version,
-            "body": answer.body,
+            "body": **answer.body,
             "changed": answer.how != How::Unchanged,
         }),
         Outcome::Deleted { deleted, .. } => json!({ "id": deleted.id, "deleted": deleted }),

@@ -38,6 +38,8 @@ pub(super) struct Lane {
     db: Option<Db>,
     was_connected: bool,
     pruned_at: Instant,
+    /// What the last batch held in memory: let go only after its commands were answered.
+    spent: Option<State>,
 }
 
 /// How one run of a batch ended.
@@ -86,6 +88,7 @@ impl Lane {
             db: None,
             was_connected: false,
             pruned_at: Instant::now(),
+            spent: None,
         }
     }
 
@@ -108,6 +111,7 @@ impl Lane {
             // answered as a failure by being dropped.
             let carried_out = catch_unwind(AssertUnwindSafe(|| {
                 self.carry_out(batch);
+                self.spent = None;
                 self.prune();
             }));
             if carried_out.is_err() {
@@ -240,6 +244,7 @@ impl Lane {
         }
         metrics::batch_committed(batch.len(), started_at.elapsed());
         self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
+        self.spent = Some(state);
         Ok(Ended::Decided(decided))
     }
 

@@ -251,8 +251,9 @@ impl Db {
         state: &mut State,
     ) -> Result<(), StoreError> {
         let oldest = versions.first().copied().unwrap_or_default();
-        let sql = EventRow::select()
-            .text(" WHERE resource_id = ")
+        // The states are large, and only those of the versions that were named are needed.
+        let columns = EventRow::column_list().replace("\"state\"", "'' AS state");
+        let sql = Sql::new(format!("SELECT {columns} FROM events WHERE resource_id = "))
             .bind(id.as_str())
             .text(" AND version >= ")
             .bind(oldest)
@@ -263,10 +264,17 @@ impl Db {
         let first = rows.first().map_or(Version::MAX, |row| row.version);
         let mut history = History { since: first, asked: versions.clone(), ..History::default() };
         for row in &rows {
-            if versions.contains(&row.version) {
-                history.bases.insert(row.version, state_from(row)?);
-            }
             history.entries.push(entry_from(row)?);
+        }
+        for version in versions.into_iter().filter(|version| *version >= first) {
+            let sql = EventRow::select()
+                .text(" WHERE resource_id = ")
+                .bind(id.as_str())
+                .text(" AND version = ")
+                .bind(version);
+            if let Some(row) = EventRow::query(self, sql)?.first() {
+                history.bases.insert(version, state_from(row)?);
+            }
         }
         if let Some(before) = state.histories.remove(&id) {
             history.merge(before);

@@ -8,7 +8,8 @@ use crate::{
     },
 };
 use ifmatch_domain::{
-    Answer, Audit, NewEvent, Resource, Row, StoredApiKey, StoredPayment, SubscriptionRecord,
+    Answer, Audit, Guarded, NewEvent, Resource, Row, StoredApiKey, StoredPayment,
+    SubscriptionRecord,
 };
 use ifmatch_types::{
     ApiKey, ApiKeyId, AuditResource, By, ChangeKind, Event, HistoryEntry, Interval, Invoice,
@@ -360,11 +361,11 @@ pub(crate) fn payment_from(row: PaymentRow) -> Result<Payment, StoreError> {
     })
 }
 
-pub(crate) fn payment_to(stored: &StoredPayment, version: i64) -> PaymentRow {
+pub(crate) fn payment_to(stored: &StoredPayment) -> PaymentRow {
     let payment = &stored.0;
     PaymentRow {
         id: payment.id.to_string(),
-        version,
+        version: stored.guard(),
         invoice_id: payment.invoice_id.to_string(),
         amount: payment.amount,
         provider_ref: payment.provider_ref.clone(),
@@ -391,11 +392,11 @@ pub(crate) fn api_key_from(row: ApiKeyRow) -> Result<StoredApiKey, StoreError> {
     })
 }
 
-pub(crate) fn api_key_to(stored: &StoredApiKey, version: i64) -> ApiKeyRow {
+pub(crate) fn api_key_to(stored: &StoredApiKey) -> ApiKeyRow {
     let key = &stored.key;
     ApiKeyRow {
         id: key.id.to_string(),
-        version,
+        version: stored.guard(),
         name: key.name.clone(),
         role: key.role.name().to_owned(),
         digest: stored.digest.clone(),
@@ -450,7 +451,7 @@ pub(crate) fn event_to(event: &NewEvent) -> EventRow {
         overwrote: entry.overwrote.as_ref().map(text),
         request_id: entry.request_id.clone(),
         changes: text(&entry.changes),
-        state: text(&event.state),
+        state: event.state.text().to_owned(),
     }
 }
 

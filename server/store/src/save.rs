@@ -1,13 +1,15 @@
 //! Saves what a batch decided: one statement per table, every changed row guarded.
 
 use crate::{
-    Db, StoreError, bulk, on_backend,
+    Db, StoreError,
+    bulk::{Update, Writes},
+    on_backend,
     row::{Stored, answer_to, api_key_to, audit_to, event_to, payment_to},
-    schema::{AnswerRow, ApiKeyRow, AuditRow, EventRow, PaymentRow, SequenceRow},
+    schema::{AnswerRow, AuditRow, EventRow, SequenceRow, StoredRow},
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
-use ifmatch_domain::{Guarded, State, SubscriptionRecord};
+use ifmatch_domain::{RowChange, Sequence, State, SubscriptionRecord};
 use ifmatch_types::{Invoice, Namespace, Plan, Timestamp, Version, Workspace};
 
 impl Db {
@@ -21,77 +23,27 @@ impl Db {
     /// [`StoreError::LostGuard`] if a row is not as it was loaded; [`StoreError::Raced`] if a new
     /// row's unique key was taken meanwhile; in both cases the batch can be run again.
     pub fn save(&mut self, state: &State, now: Timestamp) -> Result<(), StoreError> {
-        self.save_objects::<Workspace>(state)?;
-        self.save_objects::<Namespace>(state)?;
-        self.save_objects::<Plan>(state)?;
-        self.save_objects::<SubscriptionRecord>(state)?;
-        self.save_objects::<Invoice>(state)?;
-        self.save_payments(state)?;
-        self.save_api_keys(state)?;
-        bulk::insert::<EventRow>(self, state.events.iter().map(event_to).collect())?;
-        bulk::insert::<AuditRow>(self, state.audits.iter().map(audit_to).collect())?;
+        let mut writes = Writes::to(self);
+        write_objects::<Workspace>(state, &mut writes);
+        write_objects::<Namespace>(state, &mut writes);
+        write_objects::<Plan>(state, &mut writes);
+        write_objects::<SubscriptionRecord>(state, &mut writes);
+        write_objects::<Invoice>(state, &mut writes);
+        let mut payments: Vec<_> = state.payments.changes().collect();
+        // Writers that add the same unique keys wait for each other in one order.
+        payments.sort_unstable_by(|a, b| a.row.0.provider_ref.cmp(&b.row.0.provider_ref));
+        write_rows(payments, payment_to, "version", &mut writes);
+        write_rows(state.api_keys.changes(), api_key_to, "version", &mut writes);
+        writes.append::<EventRow>(state.events.iter().map(event_to).collect());
+        writes.append::<AuditRow>(state.audits.iter().map(audit_to).collect());
         let mut answers: Vec<AnswerRow> = state
             .new_answers()
             .map(|((scope, key), answer)| answer_to(scope.clone(), key.clone(), answer, now))
             .collect();
-        // Writers that add the same unique keys wait for each other in one order.
         answers.sort_unstable_by(|a, b| (&a.scope, &a.key).cmp(&(&b.scope, &b.key)));
-        bulk::insert::<AnswerRow>(self, answers)?;
-        let sequences: Vec<(SequenceRow, i64)> = state
-            .sequences
-            .changes()
-            .map(|change| {
-                let row =
-                    SequenceRow { series: change.row.series.to_owned(), last: change.row.last };
-                (row, change.guard.unwrap_or_default())
-            })
-            .collect();
-        bulk::update(self, "last", sequences)
-    }
-
-    fn save_objects<R: Stored>(&mut self, state: &State) -> Result<(), StoreError> {
-        let mut updated = Vec::new();
-        let mut inserted = Vec::new();
-        let mut changes: Vec<_> = R::rows(state).changes().collect();
-        changes.sort_unstable_by(|a, b| a.row.record.id().cmp(b.row.record.id()));
-        for change in changes {
-            match change.guard {
-                Some(guard) => updated.push((R::to_row(change.row), guard)),
-                None => inserted.push(R::to_row(change.row)),
-            }
-        }
-        bulk::update(self, "version", updated)?;
-        bulk::insert(self, inserted)
-    }
-
-    fn save_payments(&mut self, state: &State) -> Result<(), StoreError> {
-        let mut updated: Vec<(PaymentRow, i64)> = Vec::new();
-        let mut inserted = Vec::new();
-        let mut changes: Vec<_> = state.payments.changes().collect();
-        changes.sort_unstable_by(|a, b| a.row.0.provider_ref.cmp(&b.row.0.provider_ref));
-        for change in changes {
-            let row = payment_to(change.row, change.row.guard());
-            match change.guard {
-                Some(guard) => updated.push((row, guard)),
-                None => inserted.push(row),
-            }
-        }
-        bulk::update(self, "version", updated)?;
-        bulk::insert(self, inserted)
-    }
-
-    fn save_api_keys(&mut self, state: &State) -> Result<(), StoreError> {
-        let mut updated: Vec<(ApiKeyRow, i64)> = Vec::new();
-        let mut inserted = Vec::new();
-        for change in state.api_keys.changes() {
-            let row = api_key_to(change.row, change.row.guard());
-            match change.guard {
-                Some(guard) => updated.push((row, guard)),
-                None => inserted.push(row),
-            }
-        }
-        bulk::update(self, "version", updated)?;
-        bulk::insert(self, inserted)
+        writes.append(answers);
+        write_rows(state.sequences.changes(), sequence_to, "last", &mut writes);
+        writes.run(self)
     }
 
     /// Whether a commit whose own answer was lost took place.
@@ -124,6 +76,38 @@ impl Db {
         let found: Vec<String> = on_backend!(self, c => sql.returning::<Text>().load(c))?;
         Ok(found.contains(expected))
     }
+}
+
+/// Writes the changed objects of one kind, in the order of their ids.
+fn write_objects<R: Stored>(state: &State, writes: &mut Writes) {
+    let mut changes: Vec<_> = R::rows(state).changes().collect();
+    changes.sort_unstable_by(|a, b| a.row.record.id().cmp(b.row.record.id()));
+    write_rows(changes, R::to_row, "version", writes);
+}
+
+/// Writes changed rows: those that were loaded guarded, the others as new ones.
+fn write_rows<'a, V: 'a, R: StoredRow>(
+    changes: impl IntoIterator<Item = RowChange<'a, V>>,
+    to_row: impl Fn(&V) -> R,
+    guard_column: &'static str,
+    writes: &mut Writes,
+) {
+    let mut updated = Vec::new();
+    let mut inserted = Vec::new();
+    for RowChange { row, original, guard } in changes {
+        match (original, guard) {
+            (Some(original), Some(guard)) => {
+                updated.push(Update { before: to_row(original), after: to_row(row), guard });
+            }
+            _ => inserted.push(to_row(row)),
+        }
+    }
+    writes.update(guard_column, updated);
+    writes.insert(inserted);
+}
+
+fn sequence_to(sequence: &Sequence) -> SequenceRow {
+    SequenceRow { series: sequence.series.to_owned(), last: sequence.last }
 }
 
 /// Something that a batch stores and nobody else does: if it is there, the batch was committed.

@@ -45,13 +45,13 @@ impl Column {
     }
 
     /// An empty column for values like this one.
-    pub(crate) fn like(cell: &Cell, capacity: usize) -> Self {
+    pub(crate) fn like(cell: &Cell) -> Self {
         match cell {
-            Cell::Text(_) => Self::Text(Vec::with_capacity(capacity)),
-            Cell::OptText(_) => Self::OptText(Vec::with_capacity(capacity)),
-            Cell::Int(_) => Self::Int(Vec::with_capacity(capacity)),
-            Cell::OptInt(_) => Self::OptInt(Vec::with_capacity(capacity)),
-            Cell::Bool(_) => Self::Bool(Vec::with_capacity(capacity)),
+            Cell::Text(_) => Self::Text(Vec::new()),
+            Cell::OptText(_) => Self::OptText(Vec::new()),
+            Cell::Int(_) => Self::Int(Vec::new()),
+            Cell::OptInt(_) => Self::OptInt(Vec::new()),
+            Cell::Bool(_) => Self::Bool(Vec::new()),
         }
     }
 
@@ -125,6 +125,12 @@ impl Sql {
     /// Adds a placeholder with an array (PostgreSQL only).
     pub(crate) fn array(mut self, values: Column) -> Self {
         self.parts.push(Part::Array(values));
+        self
+    }
+
+    /// Adds another query's text and binds.
+    pub(crate) fn query(mut self, mut other: Self) -> Self {
+        self.parts.append(&mut other.parts);
         self
     }
 

@@ -1,1 +1,120 @@
-//! .
+//! Kept answers: pruned by age, and evidence of a commit whose own answer was lost.
+
+use crate::{
+    book::Book,
+    commands::{at, command, key, patch},
+    database::{Database, both_databases, execute, texts},
+    lane::{carry_out, load, save},
+    world::decide_one,
+};
+use ifmatch_domain::{Action, Answer, RecordDenied};
+use ifmatch_store::{Evidence, PRUNED_AT_ONCE};
+use ifmatch_types::Kind;
+use serde_json::json;
+
+fn answer() -> Answer {
+    Answer { fingerprint: "print".into(), status: 200, headers: vec![], body: String::new() }
+}
+
+fn old_answers_are_forgotten_and_others_kept(database: &Database) {
+    let mut db = database.lane();
+    save(&mut db, |state| {
+        for n in 0..5 {
+            state.answers.put(("key_a".to_owned(), format!("k{n}")), answer());
+        }
+        state.answers.put(("key_b".to_owned(), "k0".to_owned()), answer());
+    })
+    .unwrap();
+    let day = |n: i64| at("2027-01-01T00:00:00Z").as_micros() + n * 86_400_000_000;
+    for n in 0..5 {
+        execute(&mut db, &format!("UPDATE answers SET created_at = {} WHERE key = 'k{n}'", day(n)));
+    }
+    assert_eq!(db.prune_answers(at("2027-01-01T00:00:00Z")).unwrap(), 0, "not before it");
+    assert_eq!(
+        db.prune_answers(at("2027-01-03T00:00:00Z")).unwrap(),
+        3,
+        "two of one key's, one of another's"
+    );
+    assert_eq!(texts(&mut db, "SELECT key AS found FROM answers ORDER BY 1"), ["k2", "k3", "k4"]);
+    assert_eq!(db.prune_answers(at("2028-01-01T00:00:00Z")).unwrap(), 3);
+}
+
+fn very_many_old_answers_are_forgotten_bit_by_bit(database: &Database) {
+    let mut db = database.lane();
+    save(&mut db, |state| {
+        for n in 0..PRUNED_AT_ONCE + 5 {
+            state.answers.put(("key_a".to_owned(), format!("k{n}")), answer());
+        }
+    })
+    .unwrap();
+    let later = at("2028-01-01T00:00:00Z");
+    assert_eq!(db.prune_answers(later).unwrap(), PRUNED_AT_ONCE);
+    assert_eq!(db.prune_answers(later).unwrap(), 5);
+    assert_eq!(db.prune_answers(later).unwrap(), 0);
+}
+
+/// Each kind of batch leaves its own evidence, and only once it is committed.
+fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
+    let mut db = database.lane();
+    let mut book = Book::default();
+    let id = book.workspace();
+    let made = book.world.workspaces[&id].clone();
+    let events = book.world.events.clone();
+    save(&mut db, |state| {
+        state.workspaces.put(id.clone(), made);
+        state.events.extend(events);
+    })
+    .unwrap();
+    let event = command(book.fresh_seed(), patch(Kind::Workspace, &id, 1, json!({"name": "New"})));
+    let denied = RecordDenied { kind: Kind::Workspace, id: id.clone(), reason: None };
+    let audit = command(book.fresh_seed(), Action::RecordDenied(denied));
+    let mut kept =
+        command(book.fresh_seed(), patch(Kind::Workspace, &id, 2, json!({"name": "New"})));
+    kept.idempotency = Some(key("k", "print"));
+    for command in [event, audit, kept] {
+        let batch = [command];
+        db.begin().unwrap();
+        let mut state = load(&mut db, &batch);
+        decide_one(&mut state, &batch[0], book.now).unwrap();
+        let evidence = Evidence::of(&state).expect("it changes something");
+        db.rollback().unwrap();
+        assert!(!db.was_committed(&evidence).unwrap(), "{evidence:?}");
+        carry_out(&mut db, &batch, book.now).remove(0).unwrap();
+        assert!(db.was_committed(&evidence).unwrap(), "{evidence:?}");
+    }
+}
+
+fn what_another_request_did_is_no_evidence(database: &Database) {
+    let mut db = database.lane();
+    let mut book = Book::default();
+    let id = book.workspace();
+    let event = book.world.events[0].clone();
+    save(&mut db, |state| {
+        state.events.push(event.clone());
+        state.answers.put(("key_alice".to_owned(), "k".to_owned()), answer());
+    })
+    .unwrap();
+    let evidence = |version, request_id: &str| Evidence::Event {
+        id: id.clone(),
+        version,
+        at: event.entry.at,
+        request_id: request_id.to_owned(),
+    };
+    assert!(db.was_committed(&evidence(1, "req")).unwrap());
+    assert!(!db.was_committed(&evidence(1, "another")).unwrap());
+    assert!(!db.was_committed(&evidence(2, "req")).unwrap());
+    let kept = |fingerprint: &str| Evidence::Answer {
+        scope: "key_alice".to_owned(),
+        key: "k".to_owned(),
+        fingerprint: fingerprint.to_owned(),
+    };
+    assert!(db.was_committed(&kept("print")).unwrap());
+    assert!(!db.was_committed(&kept("another print")).unwrap());
+}
+
+both_databases!(
+    old_answers_are_forgotten_and_others_kept,
+    very_many_old_answers_are_forgotten_bit_by_bit,
+    a_commit_whose_answer_was_lost_is_found,
+    what_another_request_did_is_no_evidence,
+);

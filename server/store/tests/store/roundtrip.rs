@@ -1,1 +1,352 @@
-//! .
+//! What is saved is what is loaded, every optional field set and unset, whatever the text.
+
+use crate::{
+    commands::at,
+    database::{Database, both_databases},
+    lane::{read, save},
+};
+use ifmatch_domain::{
+    Answer, Need, NewEvent, PlanChange, Resource, Row, Rows, State, StoredApiKey, StoredPayment,
+    SubscriptionRecord,
+};
+use ifmatch_store::{AuditQuery, Db, EventsQuery};
+use ifmatch_types::{
+    ApiKey, ApiKeyId, AuditRecord, AuditResource, By, ChangeKind, Difference, HistoryEntry,
+    Interval, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, Kind, Metadata, Namespace,
+    NamespaceId, Payment, PaymentId, PaymentStatus, Plan, PlanId, PlanStatus, Role, Source,
+    Subscription, SubscriptionId, SubscriptionStatus, Timestamp, Workspace, WorkspaceId,
+};
+use serde_json::json;
+
+/// Text that breaks what quotes, escapes or counts bytes.
+pub const ODD: &str = "Zoë 🦀 \"q\" 'q' \\ {a,NULL} % _ ; -- \u{202e}\u{feff}\r\n\t\u{10ffff}";
+
+fn instant(n: i64) -> Timestamp {
+    Timestamp::from_micros(1_800_000_000_123_456 + n).unwrap()
+}
+
+/// The first and the last instant there is.
+fn extremes() -> (Timestamp, Timestamp) {
+    (at("-009999-01-02T01:59:59Z"), at("9999-12-30T22:00:00.999999Z"))
+}
+
+fn metadata(full: bool) -> Metadata {
+    let odd = || (ODD.replace('\u{10ffff}', ""), ODD.to_owned());
+    if full {
+        Metadata::from([odd(), ("a/b~c".to_owned(), String::new())])
+    } else {
+        Metadata::new()
+    }
+}
+
+fn deleted(full: bool) -> Option<(Timestamp, String)> {
+    full.then(|| (instant(9), ODD.to_owned()))
+}
+
+fn workspace(full: bool) -> Row<Workspace> {
+    let record = Workspace {
+        id: WorkspaceId::from_unchecked(format!("wsp_{full}")),
+        version: if full { i64::MAX } else { 1 },
+        name: ODD.to_owned(),
+        email: full.then(|| ODD.to_owned()),
+        currency: full.then(|| "EUR".to_owned()),
+        metadata: metadata(full),
+        created_at: extremes().0,
+        updated_at: extremes().1,
+        updated_by: ODD.to_owned(),
+    };
+    Row { record, deleted: deleted(full) }
+}
+
+fn namespace(full: bool) -> Row<Namespace> {
+    let record = Namespace {
+        id: NamespaceId::from_unchecked(format!("nsp_{full}")),
+        version: 1,
+        workspace_id: workspace(full).record.id,
+        name: ODD.to_owned(),
+        metadata: metadata(full),
+        created_at: instant(1),
+        updated_at: instant(2),
+        updated_by: "a".to_owned(),
+    };
+    Row { record, deleted: deleted(full) }
+}
+
+fn plan(full: bool) -> Row<Plan> {
+    let record = Plan {
+        id: PlanId::from_unchecked(format!("pln_{full}")),
+        version: 3,
+        code: format!("code-{full}"),
+        name: ODD.to_owned(),
+        description: if full { ODD.repeat(20) } else { String::new() },
+        currency: "JPY".to_owned(),
+        amount: if full { i64::MAX } else { 0 },
+        interval: if full { Interval::Year } else { Interval::Day },
+        interval_count: 36,
+        trial_days: 730,
+        status: if full { PlanStatus::Archived } else { PlanStatus::Draft },
+        metadata: metadata(full),
+        created_at: instant(1),
+        updated_at: instant(2),
+        updated_by: "a".to_owned(),
+    };
+    Row { record, deleted: deleted(full) }
+}
+
+fn subscription(full: bool) -> Row<SubscriptionRecord> {
+    let optional = |n| full.then(|| instant(n));
+    let subscription = Subscription {
+        id: SubscriptionId::from_unchecked(format!("sub_{full}")),
+        version: 1,
+        workspace_id: workspace(full).record.id,
+        plan_id: plan(full).record.id,
+        quantity: 1_000_000,
+        status: if full { SubscriptionStatus::PastDue } else { SubscriptionStatus::Trialing },
+        notes: if full { ODD.repeat(200) } else { String::new() },
+        cancel_at_period_end: full,
+        start_at: extremes().0,
+        current_period_start: instant(4),
+        current_period_end: instant(5),
+        trial_end: optional(6),
+        canceled_at: optional(7),
+        ended_at: optional(8),
+        metadata: metadata(full),
+        created_at: instant(1),
+        updated_at: instant(2),
+        updated_by: "a".to_owned(),
+    };
+    let change = PlanChange {
+        at: instant(1),
+        from: plan(true).record.id,
+        to: plan(false).record.id,
+        billed_quantity: None,
+        quantity: 7,
+        period_start: instant(2),
+        period_end: instant(3),
+    };
+    let billed = PlanChange { billed_quantity: Some(3), ..change.clone() };
+    let plan_changes = if full { vec![change, billed] } else { vec![] };
+    let billed_quantity = full.then_some(9);
+    let record =
+        SubscriptionRecord { subscription, anchor_at: instant(3), plan_changes, billed_quantity };
+    Row { record, deleted: deleted(full) }
+}
+
+fn invoice(full: bool) -> Row<Invoice> {
+    let optional = |n| full.then(|| instant(n));
+    let line = InvoiceLine {
+        description: ODD.to_owned(),
+        quantity: i64::MAX,
+        unit_amount: -1,
+        amount: -i64::MAX,
+    };
+    let (subtotal, tax) = if full { (i64::MIN, i64::MAX) } else { (0, 0) };
+    let record = Invoice {
+        id: InvoiceId::from_unchecked(format!("inv_{full}")),
+        version: 1,
+        workspace_id: workspace(full).record.id,
+        subscription_id: full.then(|| subscription(full).record.subscription.id),
+        number: full.then(|| "INV-000001".to_owned()),
+        status: if full { InvoiceStatus::Void } else { InvoiceStatus::Draft },
+        currency: "USD".to_owned(),
+        lines: if full { vec![line.clone(), line] } else { vec![] },
+        subtotal,
+        tax,
+        total: subtotal + tax,
+        amount_paid: if full { i64::MAX } else { 0 },
+        amount_due: if full { i64::MAX } else { 0 },
+        period_start: optional(3),
+        period_end: optional(4),
+        due_at: optional(5),
+        notes: if full { ODD.to_owned() } else { String::new() },
+        finalized_at: optional(6),
+        paid_at: optional(7),
+        voided_at: optional(8),
+        metadata: metadata(full),
+        created_at: instant(1),
+        updated_at: instant(2),
+        updated_by: "a".to_owned(),
+    };
+    Row { record, deleted: deleted(full) }
+}
+
+fn payment(full: bool) -> StoredPayment {
+    StoredPayment(Payment {
+        id: PaymentId::from_unchecked(format!("pay_{full}")),
+        invoice_id: invoice(true).record.id,
+        amount: i64::MAX,
+        provider_ref: format!("{ODD}{full}"),
+        status: if full { PaymentStatus::Reversed } else { PaymentStatus::Settled },
+        created_at: instant(1),
+        created_by: ODD.to_owned(),
+        reversed_at: full.then(|| instant(2)),
+        reversal_reason: full.then(|| ODD.to_owned()),
+    })
+}
+
+fn api_key(full: bool) -> StoredApiKey {
+    let key = ApiKey {
+        id: ApiKeyId::from_unchecked(format!("key_{full}")),
+        name: ODD.to_owned(),
+        role: if full { Role::Admin } else { Role::Viewer },
+        created_at: instant(1),
+        expires_at: full.then(|| instant(2)),
+        revoked_at: full.then(|| instant(3)),
+    };
+    StoredApiKey { key, digest: format!("digest {full}") }
+}
+
+fn put_objects(state: &mut State, full: bool) {
+    let id = |id: &str| format!("{id}_{full}");
+    state.workspaces.put(id("wsp"), workspace(full));
+    state.namespaces.put(id("nsp"), namespace(full));
+    state.plans.put(id("pln"), plan(full));
+    state.subscriptions.put(id("sub"), subscription(full));
+    state.invoices.put(id("inv"), invoice(full));
+    state.payments.put(id("pay"), payment(full));
+    state.api_keys.put(id("key"), api_key(full));
+}
+
+fn needs_of(full: bool) -> Vec<Need> {
+    let object = |kind: Kind| Need::Object(kind, format!("{}{full}", kind.id_prefix()));
+    let mut needs: Vec<Need> = Kind::ALL.into_iter().map(object).collect();
+    needs.push(Need::ApiKey(format!("key_{full}")));
+    needs.push(Need::Payments("inv_true".to_owned()));
+    needs
+}
+
+fn every_object_comes_back_as_it_was_saved(database: &Database) {
+    let mut db = database.lane();
+    save(&mut db, |state| [true, false].into_iter().for_each(|full| put_objects(state, full)))
+        .unwrap();
+    for full in [true, false] {
+        let state = read(&mut db, needs_of(full));
+        let id = |id: &str| format!("{id}_{full}");
+        assert_eq!(state.workspaces.get(&id("wsp")), Some(&workspace(full)));
+        assert_eq!(state.namespaces.get(&id("nsp")), Some(&namespace(full)));
+        assert_eq!(state.plans.get(&id("pln")), Some(&plan(full)));
+        assert_eq!(state.subscriptions.get(&id("sub")), Some(&subscription(full)));
+        assert_eq!(state.invoices.get(&id("inv")), Some(&invoice(full)));
+        assert_eq!(state.payments.get(&id("pay")), Some(&payment(full)));
+        assert_eq!(state.api_keys.get(&id("key")), Some(&api_key(full)));
+    }
+}
+
+/// Turns the row that was saved under the first one's id into the second, which differs in all else.
+fn swap<R: Resource>(rows: &mut Rows<R>, id: &str, mut row: Row<R>, stamp: impl Fn(&mut R)) {
+    stamp(&mut row.record);
+    rows.put(id.to_owned(), row);
+}
+
+fn every_column_is_updated(database: &Database) {
+    let mut db = database.lane();
+    save(&mut db, |state| [true, false].into_iter().for_each(|full| put_objects(state, full)))
+        .unwrap();
+    db.begin().unwrap();
+    let mut state = State::default();
+    db.load(needs_of(false), &mut state).unwrap();
+    let to = |id: &str| format!("{id}_false");
+    swap(&mut state.workspaces, &to("wsp"), workspace(true), |w| w.id = workspace(false).record.id);
+    swap(&mut state.namespaces, &to("nsp"), namespace(true), |n| n.id = namespace(false).record.id);
+    swap(&mut state.plans, &to("pln"), plan(true), |p| p.id = plan(false).record.id);
+    swap(&mut state.subscriptions, &to("sub"), subscription(true), |s| {
+        s.subscription.id = subscription(false).record.subscription.id;
+    });
+    let number = || Some("INV-000002".to_owned());
+    swap(&mut state.invoices, &to("inv"), invoice(true), |i| {
+        (i.id, i.number) = (invoice(false).record.id, number());
+    });
+    db.save(&state, instant(0)).unwrap();
+    db.commit().unwrap();
+    let again = read(&mut db, needs_of(false));
+    for kind in Kind::ALL {
+        let id = format!("{}false", kind.id_prefix());
+        let shown = |state: &State| match kind {
+            Kind::Plan => format!("{:?}", state.plans.get(&id)),
+            Kind::Workspace => format!("{:?}", state.workspaces.get(&id)),
+            Kind::Namespace => format!("{:?}", state.namespaces.get(&id)),
+            Kind::Subscription => format!("{:?}", state.subscriptions.get(&id)),
+            Kind::Invoice => format!("{:?}", state.invoices.get(&id)),
+        };
+        assert_eq!(shown(&again), shown(&state));
+    }
+}
+
+fn event(full: bool) -> NewEvent {
+    let odd = || Some(ODD.to_owned());
+    let change =
+        Difference { path: "/a~1b".to_owned(), from: json!(null), to: json!({ODD: [1.5, ODD]}) };
+    let entry = HistoryEntry {
+        version: 1,
+        at: instant(1),
+        by: By {
+            actor: ODD.to_owned(),
+            on_behalf_of: if full { odd() } else { None },
+            source: if full { Source::Worker } else { Source::Cli },
+            forced: full,
+        },
+        kind: if full { ChangeKind::Forced } else { ChangeKind::Created },
+        changes: if full { vec![change] } else { vec![] },
+        reason: if full { odd() } else { None },
+        overwrote: full.then(|| vec![ODD.to_owned(), String::new()]),
+        request_id: ODD.to_owned(),
+    };
+    let state = json!({"id": full, "odd": ODD, "zeta": 1, "alpha": i64::MAX});
+    NewEvent { kind: Kind::Invoice, id: format!("inv_{full}"), entry, state }
+}
+
+fn audit(full: bool) -> AuditRecord {
+    AuditRecord {
+        id: format!("aud_{full}"),
+        audit_type: "forced_write".to_owned(),
+        at: instant(i64::from(full)),
+        actor: ODD.to_owned(),
+        on_behalf_of: full.then(|| ODD.to_owned()),
+        reason: full.then(|| ODD.to_owned()),
+        request_id: "r".to_owned(),
+        resource: full
+            .then(|| AuditResource { resource_type: "plan".to_owned(), id: ODD.to_owned() }),
+        expected_version: full.then(|| json!("blind")),
+        overwritten_version: full.then_some(i64::MAX),
+        changes: event(full).entry.changes,
+    }
+}
+
+fn events_audits_and_answers_come_back_as_they_were_saved(database: &Database) {
+    let mut db = database.lane();
+    let answer = Answer {
+        fingerprint: ODD.to_owned(),
+        status: 201,
+        headers: vec![("ETag".to_owned(), "\"1\"".to_owned()), (ODD.to_owned(), String::new())],
+        body: format!("{{\"b\":1, \"a\" : \"{ODD}\"}}"),
+    };
+    save(&mut db, |state| {
+        state.events.extend([event(true), event(false)]);
+        state.audits.extend([audit(true), audit(false)]);
+        state.answers.put((ODD.to_owned(), ODD.to_owned()), answer.clone());
+    })
+    .unwrap();
+    assert_eq!(db.answer(ODD, ODD).unwrap(), Some(answer.clone()));
+    let loaded = read(&mut db, vec![Need::Answer(ODD.to_owned(), ODD.to_owned())]);
+    assert_eq!(loaded.answers.get(&(ODD.to_owned(), ODD.to_owned())), Some(&answer));
+    let audits = db.audits(&AuditQuery { limit: 9, ..AuditQuery::default() }).unwrap();
+    assert_eq!(audits, [audit(true), audit(false)], "newest first");
+    assert_events(&mut db);
+}
+
+fn assert_events(db: &mut Db) {
+    let events = db.events(&EventsQuery { until: i64::MAX, limit: 9, ..EventsQuery::default() });
+    for (event, expected) in events.unwrap().into_iter().zip([event(true), event(false)]) {
+        assert_eq!((event.entry.clone(), &event.state), (expected.entry.clone(), &expected.state));
+        assert_eq!(event.event_type, format!("invoice.{}", expected.entry.kind.name()));
+        assert_eq!(db.history(&expected.id, 0, 9).unwrap(), [expected.entry.clone()]);
+        let (kind, state) = db.snapshot(&expected.id, 1).unwrap().unwrap();
+        assert_eq!((kind, state.to_string()), (expected.entry.kind, expected.state.to_string()));
+    }
+}
+
+both_databases!(
+    every_object_comes_back_as_it_was_saved,
+    every_column_is_updated,
+    events_audits_and_answers_come_back_as_they_were_saved,
+);

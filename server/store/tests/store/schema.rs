@@ -108,7 +108,8 @@ fn keys(db: &mut Db) -> BTreeSet<String> {
             "SELECT c.conrelid::regclass::text || ' ' || string_agg(a.attname, ',' \
              ORDER BY array_position(c.conkey, a.attnum)) AS found FROM pg_constraint AS c \
              JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) \
-             WHERE c.contype IN ('p', 'u') AND c.conrelid::regclass::text NOT LIKE '\\_\\_%' \
+             WHERE c.contype IN ('p', 'u') AND c.connamespace = 'public'::regnamespace \
+             AND c.conrelid::regclass::text NOT LIKE '\\_\\_%' \
              GROUP BY c.oid, c.conrelid"
         }
     };
@@ -127,7 +128,7 @@ fn references(db: &mut Db) -> BTreeSet<String> {
              c.confrelid::regclass::text || '.' || b.attname AS found FROM pg_constraint AS c \
              JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] \
              JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[1] \
-             WHERE c.contype = 'f'"
+             WHERE c.contype = 'f' AND c.connamespace = 'public'::regnamespace"
         }
     };
     texts(db, sql).into_iter().collect()
