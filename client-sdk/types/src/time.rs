@@ -35,9 +35,12 @@ impl Timestamp {
     }
 }
 
+/// The last instant that can be told in microseconds: jiff's own last one has a fraction beyond.
+const MAX_MICROS: i64 = 253_402_207_200_000_000;
+
 impl From<jiff::Timestamp> for Timestamp {
     fn from(instant: jiff::Timestamp) -> Self {
-        Self(instant.as_microsecond())
+        Self(instant.as_microsecond().min(MAX_MICROS))
     }
 }
 
@@ -102,5 +105,15 @@ mod tests {
         assert_eq!(whole.to_string(), "2026-11-22T01:06:00.000000Z");
         let fine: Timestamp = "2026-11-22T03:06:00.123456789+02:00".parse().unwrap();
         assert_eq!(fine.to_string(), "2026-11-22T01:06:00.123456Z");
+    }
+
+    #[test]
+    fn the_first_and_the_last_instant_can_be_stored_and_read_again() {
+        for text in ["-009999-01-02T01:59:59Z", "9999-12-30T22:00:00.999999999Z"] {
+            let instant: Timestamp = text.parse().unwrap();
+            assert_eq!(Timestamp::from_micros(instant.as_micros()), Some(instant));
+            assert_eq!(instant.to_string().parse::<Timestamp>().unwrap(), instant);
+        }
+        assert_eq!(Timestamp::from_micros(MAX_MICROS + 1), None, "{MAX_MICROS} is the last one");
     }
 }

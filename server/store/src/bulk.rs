@@ -57,18 +57,21 @@ impl Writes {
         if expected == 0 {
             return;
         }
-        let head = format!("INSERT INTO {} ({}) ", R::TABLE, R::column_list());
+        let head = || {
+            let sql = Sql::new("INSERT INTO ").text(R::TABLE).text(" (");
+            sql.text(R::column_list()).text(") ")
+        };
         let statements = if self.is_sqlite {
             let values = |row: R| {
                 let cells = row.cells().into_iter().enumerate();
-                let sql = Sql::new(format!("{head}VALUES ("));
+                let sql = head().text("VALUES (");
                 let sql = cells.fold(sql, |sql, (index, cell)| sql.text(comma(index)).bind(cell));
                 sql.text(")")
             };
             rows.into_iter().map(values).collect()
         } else {
             let columns = transpose(rows.into_iter().map(StoredRow::cells));
-            vec![unnest(Sql::new(format!("{head}SELECT * FROM unnest(")), columns).text(")")]
+            vec![unnest(head().text("SELECT * FROM unnest("), columns).text(")")]
         };
         self.writes.push(Write { table: R::TABLE, expected, in_order, statements });
     }
@@ -160,17 +163,21 @@ impl ChangedRow {
 }
 
 /// The guarded update of one row.
-fn update_one<R: StoredRow>(guard_column: &str, row: ChangedRow) -> Sql {
-    let mut sql = Sql::new(format!("UPDATE {} SET ", R::TABLE));
+fn update_one<R: StoredRow>(guard_column: &'static str, row: ChangedRow) -> Sql {
+    let mut sql = Sql::new("UPDATE ").text(R::TABLE).text(" SET ");
     let mut columns = R::COLUMNS.iter().zip(row.cells).zip(row.set);
     let ((key_column, key), _) = columns.next().expect("every table has a key");
     let set = columns.filter(|(_, set)| *set).map(|(column, _)| column);
     for (index, (name, cell)) in set.enumerate() {
-        sql = sql.text(format!("{}\"{name}\" = ", comma(index))).bind(cell);
+        sql = sql.text(comma(index)).text("\"").text(*name).text("\" = ").bind(cell);
     }
-    sql.text(format!(" WHERE \"{key_column}\" = "))
+    sql.text(" WHERE \"")
+        .text(*key_column)
+        .text("\" = ")
         .bind(key)
-        .text(format!(" AND \"{guard_column}\" = "))
+        .text(" AND \"")
+        .text(guard_column)
+        .text("\" = ")
         .bind(row.guard)
 }
 
@@ -250,18 +257,32 @@ pub(crate) fn select_by<R: StoredRow>(
     keys: Vec<String>,
     lock: Lock,
 ) -> Result<Vec<R>, StoreError> {
+    select_where(db, "", column, keys, lock)
+}
+
+/// As [`select_by`], of rows for which a condition (with ` AND `) holds, as it does for all rows
+/// of the index that is meant.
+pub(crate) fn select_where<R: StoredRow>(
+    db: &mut Db,
+    condition: &str,
+    column: &str,
+    keys: Vec<String>,
+    lock: Lock,
+) -> Result<Vec<R>, StoreError> {
     match db {
         Db::Sqlite(_) => {
             let mut rows = Vec::with_capacity(keys.len());
             for key in keys {
-                let sql = R::select().text(format!(" WHERE \"{column}\" = ")).bind(Cell::Text(key));
+                let sql = R::select()
+                    .text(format!(" WHERE {condition}\"{column}\" = "))
+                    .bind(Cell::Text(key));
                 rows.append(&mut R::query(db, sql)?);
             }
             Ok(rows)
         }
         Db::Postgres(_) => {
             let sql = R::select()
-                .text(format!(" WHERE \"{column}\" = ANY("))
+                .text(format!(" WHERE {condition}\"{column}\" = ANY("))
                 .array(Column::Text(keys))
                 .text(format!(") ORDER BY \"{column}\""))
                 .text(match lock {

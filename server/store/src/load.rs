@@ -2,7 +2,7 @@
 
 use crate::{
     Db, StoreError,
-    bulk::{Lock, select_by},
+    bulk::{Lock, select_by, select_where},
     on_backend,
     row::{Stored, answer_from, api_key_from, entry_from, payment_from, state_from},
     schema::{AnswerRow, ApiKeyRow, EventRow, PaymentRow, PlanRow, SequenceRow, StoredRow},
@@ -212,8 +212,9 @@ impl Db {
         }
         let keys = codes.iter().cloned().collect();
         // Deleted drafts gave their codes back.
-        let rows: Vec<PlanRow> = select_by(self, "code", keys, Lock::None)?;
-        for row in rows.into_iter().filter(|row| row.deleted_at.is_none()) {
+        let living = "deleted_at IS NULL AND ";
+        let rows: Vec<PlanRow> = select_where(self, living, "code", keys, Lock::None)?;
+        for row in rows {
             state.plan_codes.load(row.code, Some(CodeHolder { id: row.id }));
         }
         for code in codes {

@@ -171,8 +171,9 @@ impl Db {
         if given_out <= known {
             return Ok(known);
         }
-        // An id of our own is above that of every writer that has been given a place by now; a
-        // snapshot's xmax would not do, it is only above those that have ended.
+        // An id of our own is above that of every writer that has been given a place by now: each
+        // had one before, because it locked or inserted the event's object in an earlier statement.
+        // A snapshot's xmax would not do, it is only above those that have ended.
         let newest = self.number(Sql::new("SELECT pg_current_xact_id()::text::bigint"))?;
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         loop {

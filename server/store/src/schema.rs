@@ -9,6 +9,8 @@ use crate::{
     on_backend,
     sql::{Cell, Sql},
 };
+use std::sync::OnceLock;
+
 use diesel::{
     RunQueryDsl,
     sql_types::{self, BigInt, Bool, Nullable, Text},
@@ -49,15 +51,18 @@ pub(crate) trait StoredRow: Sized {
     fn query(db: &mut Db, sql: Sql) -> Result<Vec<Self>, StoreError>;
 
     /// All columns, quoted, separated by commas.
-    fn column_list() -> String {
-        let quoted: Vec<String> = Self::COLUMNS.iter().map(|name| format!("\"{name}\"")).collect();
-        quoted.join(", ")
-    }
+    fn column_list() -> &'static str;
 
     /// `SELECT` all columns `FROM` the table.
     fn select() -> Sql {
-        Sql::new(format!("SELECT {} FROM {}", Self::column_list(), Self::TABLE))
+        Sql::new("SELECT ").text(Self::column_list()).text(" FROM ").text(Self::TABLE)
     }
+}
+
+/// Names, quoted, separated by commas.
+fn quoted(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    quoted.join(", ")
 }
 
 /// A table as the schema test sees it.
@@ -84,6 +89,11 @@ macro_rules! tables {
 
                 fn cells(self) -> Vec<Cell> {
                     vec![$(Cell::from(self.$column),)*]
+                }
+
+                fn column_list() -> &'static str {
+                    static LIST: OnceLock<String> = OnceLock::new();
+                    LIST.get_or_init(|| quoted(Self::COLUMNS))
                 }
 
                 fn query(db: &mut Db, sql: Sql) -> Result<Vec<Self>, StoreError> {

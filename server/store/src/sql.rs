@@ -12,7 +12,7 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Nullable, Text},
     sqlite::Sqlite,
 };
-use std::marker::PhantomData;
+use std::{borrow::Cow, marker::PhantomData};
 
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +93,7 @@ impl From<&str> for Cell {
 }
 
 enum Part {
-    Text(String),
+    Text(Cow<'static, str>),
     Bind(Cell),
     /// PostgreSQL only.
     Array(Column),
@@ -106,12 +106,12 @@ pub(crate) struct Sql {
 }
 
 impl Sql {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
         Self { parts: vec![Part::Text(text.into())] }
     }
 
     /// Adds text.
-    pub(crate) fn text(mut self, text: impl Into<String>) -> Self {
+    pub(crate) fn text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.parts.push(Part::Text(text.into()));
         self
     }

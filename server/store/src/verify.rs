@@ -46,9 +46,11 @@ const CHECKS: [(&str, &str); 7] = [
     ),
     (
         "invoice numbers have no gap and no duplicate",
-        "SELECT series FROM sequences WHERE series = 'INV' AND \
-         (last <> (SELECT count(*) FROM invoices WHERE number IS NOT NULL) OR \
-          last <> (SELECT count(DISTINCT number) FROM invoices WHERE number IS NOT NULL))",
+        "SELECT 'INV' FROM (SELECT count(*) AS given, count(DISTINCT number) AS different, \
+         coalesce(max(CAST(substr(number, 5) AS bigint)), 0) AS greatest, \
+         coalesce((SELECT last FROM sequences WHERE series = 'INV'), -1) AS last \
+         FROM invoices WHERE number IS NOT NULL) AS numbers \
+         WHERE last <> given OR last <> different OR last <> greatest",
     ),
     (
         "a void invoice has no settled payments",

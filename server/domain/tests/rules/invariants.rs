@@ -35,7 +35,7 @@ fn assert_histories(world: &World) {
             if entry.kind == ChangeKind::Deleted {
                 assert_eq!(index + 1, history.len(), "nothing happens after a deletion: {id}");
                 assert!(!is_living);
-                assert_eq!(event.state, before, "a deletion shows the last living state");
+                assert_eq!(**event.state, before, "a deletion shows the last living state");
                 continue;
             }
             assert!(!entry.changes.is_empty(), "a version is made by a change: {id}");
@@ -45,12 +45,12 @@ fn assert_histories(world: &World) {
             let mut rebuilt = before.clone();
             entry.changes.iter().for_each(|change| set(&mut rebuilt, change));
             assert_eq!(essence(&rebuilt), essence(&event.state), "the changes make the state");
-            before = event.state.clone();
+            before = (**event.state).clone();
         }
         let last = history.last().unwrap_or_else(|| panic!("{id} has a history"));
         assert_eq!(entity["version"], last.entry.version, "{id}");
         if *is_living {
-            assert_eq!(*entity, last.state, "an object is what its history says last");
+            assert_eq!(*entity, **last.state, "an object is what its history says last");
         }
     }
     let known: BTreeSet<&String> = rows.iter().map(|(_, id, ..)| id).collect();

@@ -8,6 +8,7 @@
     reason = "a test that meets the unexpected should stop there and say so"
 )]
 
+mod batches;
 mod billing;
 mod book;
 mod catch_up;

@@ -53,7 +53,7 @@ fn the_verdict_is_by_paths_and_groups() {
                 for name in ["version", "updated_at", "updated_by"] {
                     preview[name] = event.state[name].clone();
                 }
-                assert_eq!(preview, event.state, "the preview is what the merge makes");
+                assert_eq!(preview, **event.state, "the preview is what the merge makes");
             }
             (Identical, Ok(_)) => assert_eq!(book.world.entity(&id), before),
             (Overlap | GroupOverlap, Err(Rejection::Conflict(again))) => {

@@ -293,7 +293,7 @@ fn assert_told(command: &Command, before: &World, decided: &Decided, after: &Wor
         assert_eq!(told, done, "{command:#?}");
     }
     if let Ok(Outcome::Object(object)) = decided {
-        assert_eq!(object.body, after.entity(&object.id));
+        assert_eq!(**object.body, after.entity(&object.id));
         assert_eq!(object.version, after.entity(&object.id)["version"]);
     }
     if let Ok(Outcome::Billed { made: count, .. }) = decided {

@@ -145,7 +145,7 @@ impl Reader<'_> {
         if raw.choice.is_multiple_of(5) {
             // A form sends back all that it saw, with its edits in it.
             let seen = self.world.history(&id).find(|event| event.entry.version == base);
-            let mut form = seen.map(|event| members(event.state.clone())).unwrap_or_default();
+            let mut form = seen.map(|event| members((**event.state).clone())).unwrap_or_default();
             form.extend(wish);
             form.remove("version");
             change = Change::Replace(form);

@@ -33,7 +33,7 @@ fn sending_back_what_was_read_changes_nothing() {
     for (kind, id) in all {
         let seen = book.world.entity(&id);
         let answer = book.ok(put(kind, &id, 1, seen.clone()));
-        assert_eq!((answer.how, &answer.body), (How::Unchanged, &seen), "{kind}");
+        assert_eq!((answer.how, &**answer.body), (How::Unchanged, &seen), "{kind}");
     }
 }
 

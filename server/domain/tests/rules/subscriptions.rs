@@ -160,12 +160,15 @@ fn a_resumed_one_goes_on_in_the_period_that_runs_then() {
 
 #[test]
 fn resuming_after_ages_is_quick_and_right() {
-    for (interval, start) in
-        [("day", "2027-06-15"), ("month", "2027-06-03"), ("week", "2027-06-12")]
-    {
+    for (interval, start) in [
+        ("day", "2027-06-15"),
+        ("month", "2027-05-30"),
+        ("week", "2027-06-09"),
+        ("year", "2026-09-30"),
+    ] {
         let mut book = Book::default();
         let (workspace, plan) = (book.workspace(), book.plan("p", json!({"interval": interval})));
-        let long_ago = json!({"start_at": "1970-01-03T00:00:00Z"});
+        let long_ago = json!({"start_at": "1970-09-30T00:00:00Z"});
         let id = book.subscription(&workspace, &plan, long_ago);
         book.edit(&id, json!({"status": "paused"})).unwrap();
         book.now = at("2027-06-15T12:00:00Z");

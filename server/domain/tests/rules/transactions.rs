@@ -2,7 +2,7 @@
 
 use crate::{
     book::Book,
-    commands::{create, delete, patch},
+    commands::{create, delete, forcing, patch},
     invariants::assert_holds,
 };
 use ifmatch_domain::{Action, How, Operation, Outcome, Rejection, Transact};
@@ -173,4 +173,16 @@ fn a_check_explains_a_wrong_version_and_finds_no_ghosts() {
         panic!("there is none")
     };
     assert!(matches!(*rejection, Rejection::NotFound { what: "workspace", .. }));
+}
+
+#[test]
+fn a_forced_write_that_is_undone_leaves_no_record() {
+    let (mut book, [workspace, plan, _]) = furnished();
+    let forced = forcing(patch(Kind::Workspace, &workspace, 9, json!({"name": "New"})), false);
+    let good = || operation(forced.clone());
+    let bad = operation(patch(Kind::Plan, &plan, 1, json!({"amount": 1})));
+    book.refused(transact(vec![good(), bad]));
+    assert_eq!(book.world.audits, []);
+    book.run(transact(vec![good()])).unwrap();
+    assert_eq!(book.world.audits.len(), 1);
 }

@@ -143,7 +143,7 @@ impl World {
             bases: BTreeMap::new(),
         };
         if let Some(base) = known.first().filter(|event| event.entry.version == version) {
-            history.bases.insert(version, base.state.clone());
+            history.bases.insert(version, (**base.state).clone());
         }
         if let Some(before) = state.histories.remove(&id) {
             history.merge(before);
@@ -267,7 +267,16 @@ pub fn decide_one(state: &mut State, command: &Command, now: Timestamp) -> Decid
 
 fn answer_of(key: &IdempotencyKey, outcome: &Outcome) -> Answer {
     let fingerprint = key.fingerprint.clone();
-    Answer { fingerprint, status: 200, headers: Vec::new(), body: format!("{outcome:?}") }
+    Answer { fingerprint, status: 200, headers: Vec::new(), body: told(outcome) }
+}
+
+/// An outcome in a text that is the same whenever the outcome is.
+fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Object(object) => format!("{:?} {}", object.how, object.body.text()),
+        Outcome::Transaction(outcomes) => outcomes.iter().map(told).collect(),
+        other => format!("{other:?}"),
+    }
 }
 
 fn fold<V>(kept: &mut Kept<V>, table: &Table<String, V>, id: impl Fn(&V) -> String)

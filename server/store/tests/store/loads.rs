@@ -1,1 +1,198 @@
-//! .
+//! What the lane sees of what is stored: no more and no less than it asked for.
+
+use crate::{
+    book::Book,
+    commands::{at, delete},
+    database::{Backend, Database, both_databases, execute},
+    lane::{read, save},
+};
+use ifmatch_domain::{BilledPeriods, Need, State, Use};
+use ifmatch_store::Db;
+use ifmatch_types::Kind;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+fn copied(db: &mut Db, book: &Book) {
+    save(db, |state: &mut State| {
+        let world = &book.world;
+        world.workspaces.iter().for_each(|(id, row)| state.workspaces.put(id.clone(), row.clone()));
+        world.plans.iter().for_each(|(id, row)| state.plans.put(id.clone(), row.clone()));
+        world.namespaces.iter().for_each(|(id, row)| state.namespaces.put(id.clone(), row.clone()));
+        world
+            .subscriptions
+            .iter()
+            .for_each(|(id, row)| state.subscriptions.put(id.clone(), row.clone()));
+        world.invoices.iter().for_each(|(id, row)| state.invoices.put(id.clone(), row.clone()));
+        state.events.extend(world.events.iter().cloned());
+    })
+    .unwrap();
+}
+
+fn what_is_absent_is_loaded_as_absent(database: &Database) {
+    let mut db = database.lane();
+    let mut needs: Vec<Need> =
+        Kind::ALL.into_iter().map(|kind| Need::Object(kind, "nothing".to_owned())).collect();
+    needs.push(Need::PlanCode("nothing".to_owned()));
+    needs.push(Need::PaymentRef("nothing".to_owned()));
+    needs.push(Need::ApiKey("nothing".to_owned()));
+    needs.push(Need::Answer("nothing".to_owned(), "at all".to_owned()));
+    let state = read(&mut db, needs);
+    assert!(state.plans.is_loaded("nothing") && state.plans.get("nothing").is_none());
+    assert!(state.invoices.is_loaded("nothing") && state.invoices.get("nothing").is_none());
+    assert!(state.plan_codes.get("nothing").is_none());
+    assert!(state.payment_refs.get("nothing").is_none());
+    assert!(state.api_keys.get("nothing").is_none());
+    assert!(state.answers.get(&("nothing".to_owned(), "at all".to_owned())).is_none());
+}
+
+fn billed_periods_are_those_of_living_invoices_that_are_not_void(database: &Database) {
+    let mut db = database.lane();
+    let mut book = Book::default();
+    let (workspace, plan) = (book.workspace(), book.plan("p", json!({})));
+    let id = book.subscription(&workspace, &plan, json!({}));
+    let other = book.subscription(&workspace, &plan, json!({}));
+    book.bill(&other, "2027-05-01T00:00:00Z");
+    book.bill(&id, "2027-03-01T00:00:00Z");
+    book.invoice(&workspace, json!({"subscription_id": id}));
+    let march = book.world.recurring(&id).max_by_key(|invoice| invoice.period_start).unwrap();
+    let march = march.id.to_string();
+    book.edit(&march, json!({"status": "void"})).unwrap();
+    copied(&mut db, &book);
+    let state = read(&mut db, vec![Need::BilledPeriods(id.clone())]);
+    let march = at("2027-03-01T00:00:00Z");
+    let BilledPeriods(periods) = state.billed.get(&id).unwrap();
+    assert!(!periods.contains(&march), "a void invoice stands for nothing");
+    book.now = march;
+    assert_eq!(book.bill(&id, "2027-03-01T00:00:00Z"), (1, false));
+    let again = Database::create(if db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres });
+    let mut db = again.lane();
+    copied(&mut db, &book);
+    let state = read(&mut db, vec![Need::BilledPeriods(id.clone())]);
+    let BilledPeriods(periods) = state.billed.get(&id).unwrap();
+    assert!(periods.contains(&march), "the running period is billed");
+    let known: Vec<_> = book.world.recurring(&id).filter_map(|i| i.period_start).collect();
+    assert!(periods.iter().all(|period| known.contains(period)), "and none of another one's");
+}
+
+fn the_users_of_a_workspace_and_of_a_subscription_are_named(database: &Database) {
+    let mut db = database.lane();
+    let mut book = Book::default();
+    let (workspace, other) = (book.workspace(), book.workspace());
+    let plan = book.plan("p", json!({}));
+    let make = |book: &mut Book, workspace: &str| {
+        let namespace = book.make(Kind::Namespace, json!({"workspace_id": workspace, "name": "n"}));
+        let subscription = book.subscription(workspace, &plan, json!({}));
+        let invoice = book.invoice(workspace, json!({"subscription_id": subscription}));
+        [namespace, subscription, invoice]
+    };
+    let [namespace, subscription, invoice] = make(&mut book, &workspace);
+    make(&mut book, &other);
+    let [gone, _, deleted] = make(&mut book, &workspace);
+    book.run(delete(Kind::Namespace, &gone, 1)).unwrap();
+    book.run(delete(Kind::Invoice, &deleted, 1)).unwrap();
+    copied(&mut db, &book);
+    let needs = vec![
+        Need::InUse(Kind::Workspace, workspace.clone()),
+        Need::InUse(Kind::Subscription, subscription.clone()),
+    ];
+    let state = read(&mut db, needs);
+    let users = |id: &str| state.in_use.get(id).cloned().unwrap();
+    let Use(found) = users(&workspace);
+    assert_eq!(found.len(), 4, "two subscriptions, a namespace, an invoice: {found:?}");
+    assert!([&namespace, &subscription, &invoice].iter().all(|id| found.contains(*id)));
+    assert_eq!(users(&subscription), Use(BTreeSet::from([invoice])));
+}
+
+fn a_history_is_loaded_from_the_oldest_version_asked_for(database: &Database) {
+    let mut db = database.lane();
+    let mut book = Book::default();
+    let id = book.workspace();
+    for n in 2..=6 {
+        book.edit(&id, json!({"name": n.to_string()})).unwrap();
+    }
+    copied(&mut db, &book);
+    let need = |version| Need::History(id.clone(), version);
+    let state = read(&mut db, vec![need(5), need(3)]);
+    let history = &state.histories[&id];
+    assert_eq!((history.since, history.entries.len()), (3, 4));
+    assert_eq!(history.bases.keys().copied().collect::<Vec<_>>(), [3, 5]);
+    assert_eq!(history.bases[&3]["name"], "3");
+    // Pruned: what is left of the history begins later than asked for.
+    execute(&mut db, "DELETE FROM events WHERE version < 4");
+    let state = read(&mut db, vec![need(3)]);
+    let history = &state.histories[&id];
+    assert_eq!((history.since, history.bases.len(), history.asked.contains(&3)), (4, 0, true));
+    // Of a very long history only its end is read, and the base is unknown.
+    execute(
+        &mut db,
+        &format!("UPDATE events SET version = version + 5000 WHERE resource_id = '{id}'"),
+    );
+    let many: Vec<String> = (1..=5000)
+        .map(|n| {
+            format!(
+                "('{id}', {n}, 'workspace', 'updated', 0, 'a', 'api', false, 'r', '[]', '{{}}')"
+            )
+        })
+        .collect();
+    execute(
+        &mut db,
+        &format!(
+            "INSERT INTO events (resource_id, version, resource_type, kind, at, \
+         actor, source, forced, request_id, changes, state) VALUES {}",
+            many.join(",")
+        ),
+    );
+    let state = read(&mut db, vec![need(1)]);
+    let history = &state.histories[&id];
+    assert!(history.entries.len() < 2_000 && history.since > 1, "{}", history.since);
+    assert!(history.bases.is_empty());
+}
+
+fn due_subscriptions_are_those_that_a_bill_does_something_for(database: &Database) {
+    let mut db = database.lane();
+    let mut book = Book::default();
+    let (workspace, plan) = (book.workspace(), book.plan("p", json!({})));
+    let trial = book.plan("t", json!({"trial_days": 14}));
+    let fresh = |book: &mut Book, changed| book.subscription(&workspace, &plan, changed);
+    let unbilled = fresh(&mut book, json!({}));
+    let billed = fresh(&mut book, json!({}));
+    book.bill(&billed, "2027-01-01T00:00:00Z");
+    let void = fresh(&mut book, json!({}));
+    book.bill(&void, "2027-01-01T00:00:00Z");
+    let invoice = book.world.recurring(&void).next().unwrap().id.to_string();
+    book.edit(&invoice, json!({"status": "void"})).unwrap();
+    let future = fresh(&mut book, json!({"start_at": "2027-01-20T00:00:00Z"}));
+    let canceled = fresh(&mut book, json!({}));
+    book.edit(&canceled, json!({"status": "canceled"})).unwrap();
+    let paused = fresh(&mut book, json!({}));
+    book.edit(&paused, json!({"status": "paused"})).unwrap();
+    let deleted = fresh(&mut book, json!({}));
+    book.run(delete(Kind::Subscription, &deleted, 1)).unwrap();
+    let trialing = book.subscription(&workspace, &trial, json!({}));
+    copied(&mut db, &book);
+    let mut due = |as_of: &str| db.due_subscriptions(at(as_of), "", 99).unwrap();
+    assert_eq!(due("2026-12-31T00:00:00Z"), [""; 0]);
+    let sorted = |mut ids: Vec<&String>| {
+        ids.sort();
+        ids.into_iter().cloned().collect::<Vec<String>>()
+    };
+    assert_eq!(due("2027-01-10T00:00:00Z"), sorted(vec![&unbilled, &void]));
+    assert_eq!(due("2027-01-15T00:00:00Z"), sorted(vec![&unbilled, &void, &trialing]));
+    // All that something may be due for are among them; the bill itself decides on the rest.
+    let later = due("2027-02-20T00:00:00Z");
+    for id in [&unbilled, &billed, &void, &trialing, &future] {
+        assert!(later.contains(id));
+    }
+    assert!(!later.contains(&canceled) && !later.contains(&deleted));
+    let first = db.due_subscriptions(at("2027-02-20T00:00:00Z"), "", 2).unwrap();
+    let rest = db.due_subscriptions(at("2027-02-20T00:00:00Z"), &first[1], 99).unwrap();
+    assert_eq!([first, rest].concat(), later, "page by page");
+}
+
+both_databases!(
+    what_is_absent_is_loaded_as_absent,
+    billed_periods_are_those_of_living_invoices_that_are_not_void,
+    the_users_of_a_workspace_and_of_a_subscription_are_named,
+    a_history_is_loaded_from_the_oldest_version_asked_for,
+    due_subscriptions_are_those_that_a_bill_does_something_for,
+);

@@ -1,1 +1,159 @@
-//! .
+//! The event stream: what is settled stays complete, however late a lower place is committed.
+
+use crate::{
+    book::Book,
+    database::{Backend, Database, execute},
+};
+use ifmatch_domain::State;
+use ifmatch_store::{Db, EventsQuery, Use};
+use ifmatch_types::{ChangeKind, Kind, WorkspaceId};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+/// Writes an object and its event in a transaction that is left open, as a lane does.
+fn begin_with(db: &mut Db, id: &str, version: i64) {
+    let mut book = Book::default();
+    let made = book.workspace();
+    let mut row = book.world.workspaces.remove(&made).unwrap();
+    let mut event = book.world.events.remove(0);
+    event.id = id.to_owned();
+    event.entry.version = version;
+    row.record.id = WorkspaceId::from_unchecked(format!("{id}-{version}"));
+    let mut state = State::default();
+    state.workspaces.put(row.record.id.to_string(), row);
+    state.events.push(event);
+    db.begin().unwrap();
+    db.save(&state, book.now).unwrap();
+}
+
+fn places(db: &mut Db, after: i64, until: i64) -> Vec<i64> {
+    let query = EventsQuery { after, until, limit: i64::MAX, ..EventsQuery::default() };
+    db.events(&query).unwrap().into_iter().map(|event| event.seq).collect()
+}
+
+#[test]
+fn a_late_commit_with_a_lower_place_is_waited_for() {
+    for is_committed in [true, false] {
+        let database = Database::create(Backend::Postgres);
+        let (mut early, mut late) = (database.lane(), database.lane());
+        let mut reader = database.connect(Use::Read);
+        begin_with(&mut early, "one", 1);
+        begin_with(&mut late, "two", 1);
+        late.commit().unwrap();
+        assert_eq!(
+            places(&mut reader, 0, i64::MAX),
+            [2],
+            "the higher place is there, the lower is not"
+        );
+        assert_eq!(
+            reader.settled_seq(0).unwrap(),
+            0,
+            "nothing is settled while the lower one is open"
+        );
+        if is_committed {
+            early.commit().unwrap()
+        } else {
+            early.rollback().unwrap()
+        }
+        assert_eq!(reader.settled_seq(0).unwrap(), 2);
+        let expected: &[i64] = if is_committed { &[1, 2] } else { &[2] };
+        assert_eq!(places(&mut reader, 0, 2), expected);
+    }
+}
+
+#[test]
+fn what_settles_while_somebody_waits_is_told_at_once() {
+    let database = Database::create(Backend::Postgres);
+    let (mut early, mut late) = (database.lane(), database.lane());
+    begin_with(&mut early, "one", 1);
+    begin_with(&mut late, "two", 1);
+    late.commit().unwrap();
+    let waited_for = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let settled = scope.spawn(|| {
+            let settled = database.connect(Use::Read).settled_seq(0).unwrap();
+            (settled, waited_for.load(Ordering::SeqCst))
+        });
+        thread::sleep(Duration::from_millis(100));
+        waited_for.store(true, Ordering::SeqCst);
+        early.commit().unwrap();
+        assert_eq!(settled.join().unwrap(), (2, true));
+    });
+}
+
+#[test]
+fn a_reader_that_follows_many_writers_misses_nothing() {
+    const WRITERS: i64 = 4;
+    const EVENTS: i64 = 60;
+    let database = Database::create(Backend::Postgres);
+    let running = AtomicBool::new(true);
+    let followed = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut db = database.connect(Use::Read);
+            let (mut cursor, mut seen) = (0, Vec::new());
+            loop {
+                let is_last = !running.load(Ordering::SeqCst);
+                let settled = db.settled_seq(cursor).unwrap();
+                seen.extend(places(&mut db, cursor, settled));
+                cursor = settled;
+                if is_last {
+                    return seen;
+                }
+            }
+        });
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let database = &database;
+                scope.spawn(move || {
+                    let mut db = database.lane();
+                    for version in 1..=EVENTS {
+                        begin_with(&mut db, &format!("w{writer}"), version);
+                        // Uneven, so that places and commits come in different orders.
+                        let pause = (writer * 7 + version * 13) % 5;
+                        thread::sleep(Duration::from_millis(pause.unsigned_abs()));
+                        if version % 11 == 0 {
+                            db.rollback().unwrap();
+                            begin_with(&mut db, &format!("w{writer}"), version);
+                        }
+                        db.commit().unwrap();
+                    }
+                })
+            })
+            .collect();
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        running.store(false, Ordering::SeqCst);
+        reader.join().unwrap()
+    });
+    let all = places(&mut database.connect(Use::Read), 0, i64::MAX);
+    assert_eq!(i64::try_from(all.len()).unwrap(), WRITERS * EVENTS);
+    assert_eq!(followed.iter().collect::<BTreeSet<_>>().len(), followed.len(), "nothing twice");
+    assert_eq!(followed, all, "nothing missed, nothing out of order");
+}
+
+#[test]
+fn events_are_told_by_kind_and_change() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let database = Database::create(backend);
+        let mut db = database.lane();
+        begin_with(&mut db, "one", 1);
+        db.commit().unwrap();
+        execute(
+            &mut db,
+            "INSERT INTO events (resource_id, version, resource_type, kind, at, actor, \
+             source, forced, request_id, changes, state) VALUES \
+             ('two', 1, 'plan', 'updated', 0, 'a', 'api', false, 'r', '[]', '{}')",
+        );
+        let mut told = |resource, change| {
+            let query = EventsQuery { until: 9, limit: 9, resource, change, after: 0 };
+            db.events(&query).unwrap().into_iter().map(|event| event.event_type).collect::<Vec<_>>()
+        };
+        assert_eq!(told(None, None), ["workspace.created", "plan.updated"]);
+        assert_eq!(told(Some(Kind::Plan), None), ["plan.updated"]);
+        assert_eq!(told(None, Some(ChangeKind::Created)), ["workspace.created"]);
+        assert_eq!(told(Some(Kind::Plan), Some(ChangeKind::Created)), [""; 0]);
+    }
+}

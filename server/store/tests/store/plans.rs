@@ -1,1 +1,176 @@
-//! .
+//! The plans of the lane's statements on PostgreSQL: always by index, row by row, in order.
+
+use crate::{
+    book::Book,
+    commands::{command, create, key, patch},
+    database::{Backend, Database, execute, texts},
+    lane::carry_out,
+};
+use ifmatch_domain::{Action, RecordPayment};
+use ifmatch_store::Db;
+use ifmatch_types::Kind;
+use serde_json::json;
+
+/// Makes the lane prepare every hot statement: a batch that creates, changes, bills and pays.
+fn warm_up(db: &mut Db) -> Book {
+    let mut book = Book::default();
+    let mut run = |book: &mut Book, actions: Vec<Action>| {
+        let batch: Vec<_> = actions
+            .into_iter()
+            .map(|action| {
+                let mut command = command(book.fresh_seed(), action);
+                command.idempotency = Some(key(&format!("{}", command.seed), "print"));
+                command
+            })
+            .collect();
+        let decided = carry_out(db, &batch, book.now);
+        assert_eq!(book.world.carry_out(&batch, book.now), decided);
+        assert!(decided.iter().all(Result::is_ok), "{decided:#?}");
+    };
+    let named = json!({"name": "Acme", "currency": "USD"});
+    run(&mut book, vec![create(Kind::Workspace, named.clone()), create(Kind::Workspace, named)]);
+    let workspaces: Vec<String> = book.world.workspaces.keys().cloned().collect();
+    let workspace = &workspaces[0];
+    run(
+        &mut book,
+        vec![
+            create(
+                Kind::Plan,
+                json!({"code": "p", "name": "n", "currency": "USD", "amount": 5,
+            "interval": "month", "status": "active"}),
+            ),
+            create(Kind::Namespace, json!({"workspace_id": workspace, "name": "n"})),
+            create(Kind::Invoice, json!({"workspace_id": workspace, "tax": 9, "status": "open"})),
+        ],
+    );
+    let plan = book.world.plans.keys().next().unwrap().clone();
+    run(
+        &mut book,
+        vec![create(Kind::Subscription, json!({"workspace_id": workspace, "plan_id": plan}))],
+    );
+    let one = |kept: &std::collections::BTreeMap<String, _>| kept.keys().next().cloned();
+    let invoice = book.world.invoices.keys().next().cloned().unwrap();
+    let subscription = one(&book.world.subscriptions).unwrap();
+    let namespace = book.world.namespaces.keys().next().cloned().unwrap();
+    let body = json!({"amount": 1, "provider_ref": "ref"});
+    run(
+        &mut book,
+        vec![
+            patch(Kind::Workspace, workspace, 1, json!({"name": "x"})),
+            patch(Kind::Workspace, &workspaces[1], 1, json!({"name": "x"})),
+            patch(Kind::Namespace, &namespace, 1, json!({"name": "x"})),
+            patch(Kind::Plan, &plan, 1, json!({"name": "x"})),
+            patch(Kind::Subscription, &subscription, 1, json!({"quantity": 2})),
+            Action::RecordPayment(RecordPayment { invoice_id: invoice, body }),
+        ],
+    );
+    // Nothing is inserted but logs: all of it is one statement.
+    run(
+        &mut book,
+        vec![
+            patch(Kind::Workspace, workspace, 2, json!({"name": "y"})),
+            patch(Kind::Namespace, &namespace, 2, json!({"name": "y"})),
+            patch(Kind::Plan, &plan, 2, json!({"name": "y"})),
+            patch(Kind::Subscription, &subscription, 2, json!({"quantity": 3})),
+        ],
+    );
+    book
+}
+
+/// The plan of every statement this connection has prepared, with its text.
+fn plans(db: &mut Db) -> Vec<(String, String)> {
+    let names =
+        texts(db, "SELECT name AS found FROM pg_prepared_statements WHERE NOT from_sql ORDER BY 1");
+    let statements = texts(
+        db,
+        "SELECT statement AS found FROM pg_prepared_statements WHERE NOT from_sql ORDER BY name",
+    );
+    let counts = texts(
+        db,
+        "SELECT coalesce(array_length(parameter_types, 1), 0)::text AS found \
+         FROM pg_prepared_statements WHERE NOT from_sql ORDER BY name",
+    );
+    // `EXPLAIN` has a column of another name; a function gives it one.
+    execute(
+        db,
+        "CREATE FUNCTION pg_temp.explained(statement text) RETURNS SETOF text LANGUAGE plpgsql \
+         AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || statement; END $$",
+    );
+    let mut plans = Vec::new();
+    for ((name, statement), count) in names.into_iter().zip(statements).zip(counts) {
+        if statement.contains("pg_prepared_statements") || statement.starts_with("EXPLAIN") {
+            continue;
+        }
+        let nulls = vec!["NULL"; count.parse().unwrap()].join(", ");
+        let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+        let sql = format!(
+            "SELECT explained AS found FROM pg_temp.explained('EXECUTE \"{name}\"{arguments}')"
+        );
+        plans.push((statement, texts(db, &sql).join("\n")));
+    }
+    plans
+}
+
+#[test]
+fn what_the_lane_locks_and_updates_is_found_by_index_one_by_one() {
+    let database = Database::create(Backend::Postgres);
+    let mut db = database.lane();
+    warm_up(&mut db);
+    // Small tables with statistics: where a planner left alone would rather read all of it.
+    execute(&mut db, "ANALYZE");
+    let plans = plans(&mut db);
+    let mut locks = 0;
+    let mut updates = 0;
+    for (statement, plan) in &plans {
+        let is_lock = statement.contains("FOR NO KEY UPDATE");
+        let is_update = statement.contains("UPDATE ") && statement.contains("FROM unnest");
+        if !(is_lock || is_update || statement.contains("= ANY(")) {
+            continue;
+        }
+        let context = format!("{statement}\n{plan}");
+        assert!(plan.contains("Index Scan using"), "{context}");
+        for forbidden in ["Seq Scan", "Hash Join", "Merge Join", "Bitmap", "Gather"] {
+            assert!(!plan.contains(forbidden), "{context}");
+        }
+        if is_lock {
+            assert!(statement.contains("ORDER BY"), "{context}");
+            assert!(plan.trim_start().starts_with("LockRows"), "{context}");
+            assert!(plan.contains("_pkey"), "by the key, which is the order: {context}");
+            locks += 1;
+        }
+        if is_update {
+            let tables = statement.matches("UPDATE ").count();
+            assert_eq!(plan.matches("Nested Loop").count(), tables, "{context}");
+            assert!(plan.matches("Index Scan using").count() >= tables, "{context}");
+            updates += tables;
+        }
+    }
+    assert!(locks >= 6 && updates >= 10, "{locks} locks, {updates} updates: {plans:#?}");
+}
+
+#[test]
+fn one_statement_serves_every_batch_size() {
+    let database = Database::create(Backend::Postgres);
+    let mut db = database.lane();
+    let book = warm_up(&mut db);
+    let count =
+        "SELECT count(*)::text AS found FROM pg_prepared_statements WHERE statement LIKE 'UPDATE%'";
+    let before = texts(&mut db, count);
+    let workspaces: Vec<String> = book.world.workspaces.keys().cloned().collect();
+    for size in 1..=2 {
+        let version = book.version(&workspaces[0]) + i64::try_from(size).unwrap() - 1;
+        let batch: Vec<_> = (1u128..)
+            .zip(&workspaces[..size])
+            .map(|(n, id)| {
+                let version = if *id == workspaces[0] { version } else { 2 };
+                command(
+                    n << 64 | 7,
+                    patch(Kind::Workspace, id, version, json!({"name": format!("s{size}")})),
+                )
+            })
+            .collect();
+        let decided = carry_out(&mut db, &batch, book.now);
+        assert!(decided.iter().all(Result::is_ok), "{decided:?}");
+    }
+    assert_eq!(texts(&mut db, count), before, "nothing was prepared anew");
+}

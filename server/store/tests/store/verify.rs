@@ -1,1 +1,136 @@
-//! .
+//! The check of everything that is stored: quiet on what is right, and it finds what is planted.
+
+use crate::{
+    book::Book,
+    commands::{command, create},
+    database::{Database, both_databases, execute, texts},
+    lane::carry_out,
+};
+use ifmatch_domain::{Action, BillSubscription, RecordPayment};
+use ifmatch_store::Db;
+use ifmatch_types::Kind;
+use serde_json::json;
+
+/// Something of everything, carried out on both the database and the book.
+fn furnish(db: &mut Db) -> Book {
+    let mut book = Book::default();
+    let mut run = |book: &mut Book, action: Action| {
+        let batch = [command(book.fresh_seed(), action)];
+        let decided = carry_out(db, &batch, book.now);
+        assert!(decided[0].is_ok(), "{decided:?}");
+        assert_eq!(book.world.carry_out(&batch, book.now), decided);
+    };
+    run(&mut book, create(Kind::Workspace, json!({"name": "Acme", "currency": "USD"})));
+    run(
+        &mut book,
+        create(
+            Kind::Plan,
+            json!({"code": "p", "name": "n", "currency": "USD",
+        "amount": 500, "interval": "month", "status": "active"}),
+        ),
+    );
+    let workspace = book.world.workspaces.keys().next().unwrap().clone();
+    let plan = book.world.plans.keys().next().unwrap().clone();
+    let body = json!({"workspace_id": workspace, "plan_id": plan});
+    run(&mut book, create(Kind::Subscription, body));
+    run(&mut book, create(Kind::Namespace, json!({"workspace_id": workspace, "name": "n"})));
+    run(&mut book, create(Kind::Invoice, json!({"workspace_id": workspace})));
+    let subscription_id = book.world.subscriptions.keys().next().unwrap().clone();
+    let as_of = crate::commands::at("2027-02-01T00:00:00Z");
+    run(&mut book, Action::BillSubscription(BillSubscription { subscription_id, as_of }));
+    let invoice_id = book.world.invoices.values().find(|row| row.record.total > 0).unwrap();
+    let invoice_id = invoice_id.record.id.to_string();
+    let body = json!({"amount": 100, "provider_ref": "r"});
+    run(&mut book, Action::RecordPayment(RecordPayment { invoice_id, body }));
+    book
+}
+
+/// Takes away what keeps the database itself from being corrupted like this.
+fn disarm(db: &mut Db) {
+    execute(db, "DROP INDEX invoices_by_number; DROP INDEX invoices_by_period");
+    if db.is_sqlite() {
+        return execute(db, "PRAGMA ignore_check_constraints = ON");
+    }
+    let checks = texts(
+        db,
+        "SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) \
+         AS found FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace",
+    );
+    checks.iter().for_each(|sql| execute(db, sql));
+}
+
+const PAID: &str = "(SELECT invoice_id FROM payments)";
+const OTHER: &str = "(SELECT max(id) FROM invoices WHERE number IS NOT NULL AND amount_paid = 0)";
+
+/// Each corruption, with the first words of the sentence it breaks.
+fn corruptions() -> Vec<(String, &'static str)> {
+    let state = "an object is what the last entry of its history says";
+    let numbers = "invoice numbers have no gap";
+    let mut all = vec![
+        ("DELETE FROM events WHERE version = 1 AND resource_type = 'subscription'".to_owned(), "an object's history"),
+        (format!("DELETE FROM events WHERE version = 1 AND resource_id = {PAID}"), "an object's history"),
+        (format!("UPDATE events SET version = 7 WHERE version = 2 AND resource_id = {PAID}"), "an object's history"),
+        (format!("UPDATE invoices SET total = total + 1, amount_due = amount_due + 1 WHERE id = {OTHER}"), "an invoice's total"),
+        ("UPDATE payments SET amount = amount + 1".to_owned(), "an invoice's amount_paid"),
+        ("UPDATE payments SET status = 'reversed', reversed_at = 1".to_owned(), "an invoice's amount_paid"),
+        (format!("UPDATE payments SET invoice_id = {OTHER}"), "an invoice's amount_paid"),
+        (format!("UPDATE invoices SET amount_due = 0 WHERE id = {OTHER}"), "an invoice's amount_due"),
+        ("UPDATE sequences SET last = last + 1".to_owned(), numbers),
+        (format!("UPDATE invoices SET number = NULL WHERE id = {OTHER}"), numbers),
+        (format!("UPDATE invoices SET number = 'INV-000001' WHERE id IN ({OTHER}, {PAID})"), numbers),
+        (format!("UPDATE invoices SET number = 'INV-000009' WHERE id = {OTHER}"), numbers),
+        ("DELETE FROM sequences".to_owned(), numbers),
+        (format!("UPDATE invoices SET status = 'void' WHERE id = {PAID}"), "a void invoice"),
+        ("UPDATE invoices SET period_start = (SELECT min(period_start) FROM invoices) WHERE period_start \
+          IS NOT NULL".to_owned(), "a subscription has at most one recurring invoice"),
+        ("UPDATE namespaces SET version = 2".to_owned(), state),
+        ("DELETE FROM events WHERE resource_type = 'namespace'".to_owned(), state),
+    ];
+    for (table, change) in [
+        ("plans", "name = 'other'"),
+        ("workspaces", "email = 'a@b.c'"),
+        ("namespaces", "metadata = '{\"a\":\"b\"}'"),
+        ("subscriptions", "quantity = 9"),
+        ("invoices", "notes = 'other'"),
+    ] {
+        all.push((format!("UPDATE {table} SET {change}"), state));
+    }
+    all
+}
+
+fn what_is_right_is_not_reported_and_what_is_planted_is(database: &Database) {
+    let mut db = database.lane();
+    furnish(&mut db);
+    assert_eq!(db.verify().unwrap(), []);
+    disarm(&mut db);
+    for (sql, sentence) in corruptions() {
+        db.begin().unwrap();
+        execute(&mut db, &sql);
+        let broken = db.verify().unwrap();
+        db.rollback().unwrap();
+        let is_found = broken.iter().any(|broken| broken.invariant.starts_with(sentence));
+        assert!(is_found, "{sql}: {broken:?}");
+        assert!(broken.iter().all(|broken| !broken.id.is_empty()));
+    }
+    assert_eq!(db.verify().unwrap(), [], "all of it was taken back");
+}
+
+fn more_rows_than_one_page_are_all_looked_at(database: &Database) {
+    let mut db = database.lane();
+    let mut book = Book::default();
+    let batch: Vec<_> = (0..1_050)
+        .map(|_| command(book.fresh_seed(), create(Kind::Workspace, json!({"name": "n"}))))
+        .collect();
+    carry_out(&mut db, &batch, book.now);
+    assert_eq!(db.verify().unwrap(), []);
+    execute(
+        &mut db,
+        "UPDATE workspaces SET name = 'other' WHERE id = (SELECT max(id) FROM workspaces)",
+    );
+    assert_eq!(db.verify().unwrap().len(), 1);
+}
+
+both_databases!(
+    what_is_right_is_not_reported_and_what_is_planted_is,
+    more_rows_than_one_page_are_all_looked_at,
+);
