@@ -95,12 +95,12 @@ fn walks(backend: Backend, count: usize) {
 
 #[test]
 fn sqlite_does_what_the_maps_do() {
-    walks(Backend::Sqlite, 40);
+    walks(Backend::Sqlite, 20);
 }
 
 #[test]
 fn postgres_does_what_the_maps_do() {
-    walks(Backend::Postgres, 25);
+    walks(Backend::Postgres, 12);
 }
 
 /// A batch with everything in it that a lane may be asked for at once.
