@@ -2,7 +2,7 @@
 
 use crate::{
     book::Book,
-    database::{Backend, Database, execute},
+    database::{Backend, Database, execute, texts},
 };
 use ifmatch_domain::State;
 use ifmatch_store::{Db, EventsQuery, Use};
@@ -16,6 +16,11 @@ use std::{
 
 /// Writes an object and its event in a transaction that is left open, as a lane does.
 fn begin_with(db: &mut Db, id: &str, version: i64) {
+    db.begin().unwrap();
+    write(db, id, version);
+}
+
+fn write(db: &mut Db, id: &str, version: i64) {
     let mut book = Book::default();
     let made = book.workspace();
     let mut row = book.world.workspaces.remove(&made).unwrap();
@@ -26,7 +31,6 @@ fn begin_with(db: &mut Db, id: &str, version: i64) {
     let mut state = State::default();
     state.workspaces.put(row.record.id.to_string(), row);
     state.events.push(event);
-    db.begin().unwrap();
     db.save(&state, book.now).unwrap();
 }
 
@@ -63,6 +67,22 @@ fn a_late_commit_with_a_lower_place_is_waited_for() {
         let expected: &[i64] = if is_committed { &[1, 2] } else { &[2] };
         assert_eq!(places(&mut reader, 0, 2), expected);
     }
+}
+
+#[test]
+fn the_lower_place_may_belong_to_the_writer_that_began_later() {
+    let database = Database::create(Backend::Postgres);
+    let (mut one, mut two) = (database.lane(), database.lane());
+    let mut reader = database.connect(Use::Read);
+    two.begin().unwrap();
+    texts(&mut two, "SELECT pg_current_xact_id()::text AS found");
+    begin_with(&mut one, "one", 1);
+    write(&mut two, "two", 1);
+    two.commit().unwrap();
+    assert_eq!(places(&mut reader, 0, i64::MAX), [2]);
+    assert_eq!(reader.settled_seq(0).unwrap(), 0);
+    one.commit().unwrap();
+    assert_eq!(reader.settled_seq(0).unwrap(), 2);
 }
 
 #[test]
