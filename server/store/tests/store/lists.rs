@@ -76,6 +76,7 @@ fn pages_over_equal_values_lose_nothing(database: &Database) {
                         break;
                     }
                     seen.extend(page);
+                    assert!(seen.len() <= living, "nothing is shown twice: {kind} by {}", field.0);
                 }
                 assert_order(&seen, sort);
                 let ids: BTreeSet<&str> =
