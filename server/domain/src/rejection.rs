@@ -1,6 +1,6 @@
 //! Why a command was refused: a closed set that carries facts, no sentences.
 
-use ifmatch_types::{Conflict, Deleted, FieldError, Kind, Version};
+use ifmatch_types::{Conflict, Deleted, FieldError, Kind};
 
 /// A refusal. The HTTP layer has one table from these to statuses and texts.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,16 +112,5 @@ impl Rejection {
     /// No versioned object with this id.
     pub fn not_found(kind: Kind, id: &str) -> Self {
         Self::NotFound { what: kind.name(), id: id.to_owned() }
-    }
-}
-
-/// What a caller named and what there is, for logs and metrics.
-impl Rejection {
-    /// The versions of a conflict: named, current.
-    pub fn conflict_versions(&self) -> Option<(Option<Version>, Version)> {
-        match self {
-            Self::Conflict(conflict) => Some((conflict.expected_version, conflict.current_version)),
-            _ => None,
-        }
     }
 }
