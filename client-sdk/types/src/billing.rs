@@ -7,65 +7,11 @@ use crate::{
     ApiKeyId, InvoiceId, NamespaceId, PaymentId, PlanId, SubscriptionId, Timestamp, Version,
     WorkspaceId,
 };
-use serde::{Deserialize, Deserializer, Serialize, de};
-use std::{borrow::Cow, collections::BTreeMap};
+
+use std::collections::BTreeMap;
 
 /// A caller's own keys and values: up to 50 keys of ≤ 40 characters, values of ≤ 500.
 pub type Metadata = BTreeMap<String, String>;
-
-/// A type of the wire: JSON both ways, compared field by field, in the OpenAPI document.
-macro_rules! wire {
-    ($($item:item)*) => {
-        $(
-            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-            #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-            $item
-        )*
-    };
-}
-
-/// An enumeration of the wire: snake_case names, which the database stores too.
-macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:tt,)* })*) => {
-        $(
-            $(#[$doc])*
-            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-            #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-            pub enum $name {
-                $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
-            }
-
-            impl $name {
-                /// Every value there is.
-                pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-                /// The name on the wire and in the database.
-                pub const fn name(self) -> &'static str {
-                    match self {
-                        $(Self::$variant => $text,)*
-                    }
-                }
-
-                /// The value with this name.
-                pub fn from_name(name: &str) -> Option<Self> {
-                    match name {
-                        $($text => Some(Self::$variant),)*
-                        _ => None,
-                    }
-                }
-            }
-
-            // A text and nothing else: a derived one would also take `{"open": null}` for `open`.
-            impl<'de> Deserialize<'de> for $name {
-                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                    let name = Cow::<'de, str>::deserialize(deserializer)?;
-                    let unknown = || de::Error::unknown_variant(&name, &[$($text,)*]);
-                    Self::from_name(&name).ok_or_else(unknown)
-                }
-            }
-        )*
-    };
-}
 
 names! {
     /// What an API key may do; each role may also do what the ones before it may.

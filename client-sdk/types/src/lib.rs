@@ -5,6 +5,9 @@
 //! these two edits be merged" that both sides use.
 #![deny(missing_docs)]
 
+#[macro_use]
+mod macros;
+
 pub mod billing;
 pub mod change;
 pub mod id;

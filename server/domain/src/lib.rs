@@ -40,7 +40,7 @@ pub use command::{
 pub use decide::decide;
 pub use fields::Errors;
 pub use invoice::SERIES;
-pub use need::{Need, needs};
+pub use need::{Need, lock_place, needs};
 pub use outcome::{Answer, Document, How, ObjectAnswer, Outcome};
 pub use payment::{RecordPayment, ReversePayment};
 pub use rejection::Rejection;

@@ -34,21 +34,42 @@ pub enum Need {
     Answer(String, String),
     /// The last number of a series, locked; always the last lock.
     Sequence(&'static str),
+    /// The object that another one belongs to for ever, by a field that is set once; not locked.
+    Owner(Kind, String),
+    /// The instant that judges deadlines: read after every lock was taken.
+    Clock,
 }
 
 impl Need {
-    /// In which turn it is loaded: objects and facts, then sequences, then kept answers.
+    /// In which turn it is loaded: objects and facts, then sequences, then the clock, then kept
+    /// answers. What depends on the clock is asked for when it is known.
     pub const fn turn(&self) -> u8 {
         match self {
             Self::Sequence(_) => 1,
-            Self::Answer(..) => 2,
+            Self::Clock => 2,
+            Self::Answer(..) => 3,
             _ => 0,
         }
     }
 
-    /// Whether it locks an object, which everybody does in the same order.
-    pub const fn locks_object(&self) -> bool {
-        matches!(self, Self::Object(..) | Self::ApiKey(_))
+    /// What it locks, as a place in the order in which everybody locks.
+    pub fn lock(&self) -> Option<(u8, &str)> {
+        match self {
+            Self::Object(kind, id) => Some((lock_place(*kind), id)),
+            Self::ApiKey(id) => Some((u8::MAX, id)),
+            _ => None,
+        }
+    }
+}
+
+/// A kind's place in the order of locks: workspace → namespace → plan → subscription → invoice.
+pub const fn lock_place(kind: Kind) -> u8 {
+    match kind {
+        Kind::Workspace => 0,
+        Kind::Namespace => 1,
+        Kind::Plan => 2,
+        Kind::Subscription => 3,
+        Kind::Invoice => 4,
     }
 }
 

@@ -47,6 +47,10 @@ pub struct State {
     pub billed: Table<String, BilledPeriods>,
     /// What referred to an object when this batch began.
     pub in_use: Table<String, Use>,
+    /// What objects belong to, by a field that is set once.
+    pub owners: HashMap<(Kind, String), Option<String>>,
+    /// The instant that judges deadlines, if a command of this batch asked for it.
+    pub clock: Option<Timestamp>,
     /// Old states, loaded for writes that name an old version.
     pub histories: HashMap<String, History>,
     /// What happened, in order.

@@ -229,7 +229,7 @@ impl Lane {
                 return Ok(Ended::Decided(decided));
             }
         }
-        let now = Timestamp::now();
+        let now = state.clock.unwrap_or_else(Timestamp::now);
         let decided: Decided = batch.iter().map(|job| decide_one(&mut state, job, now)).collect();
         if !state.is_changed() {
             self.end_unchanged();
@@ -319,13 +319,14 @@ impl std::fmt::Display for Failure {
 
 /// Loads everything the batch needs, in rounds: what a command needs may depend on what it finds.
 ///
-/// Locks are taken in one order by everybody: objects, then sequences. A round that finds another
-/// object to lock begins anew with everything that is known to be needed. Kept answers come last:
-/// whoever waited for a lock must see the answer that its holder committed.
+/// Locks are taken in one order by everybody: objects by kind and id, then sequences. A round that
+/// wants a lock before one that was taken begins anew with everything that is known to be needed.
+/// The clock is read after all locks, and kept answers come last: whoever waited for a lock must
+/// see the answer that its holder committed.
 fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
     let mut known: BTreeSet<Need> = BTreeSet::new();
     let mut state = State::default();
-    let mut locked = false;
+    let mut last_lock: Option<(u8, String)> = None;
     loop {
         let mut wanted = Vec::new();
         for job in batch {
@@ -335,16 +336,20 @@ fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
         if wanted.is_empty() {
             return Ok(state);
         }
-        let last = wanted.iter().map(Need::turn).min();
-        wanted.retain(|need| Some(need.turn()) == last);
+        let turn = wanted.iter().map(Need::turn).min();
+        wanted.retain(|need| Some(need.turn()) == turn);
         known.extend(wanted.iter().cloned());
-        if locked && wanted.iter().any(Need::locks_object) {
+        let taken = last_lock.as_ref().map(|(place, id)| (*place, id.as_str()));
+        if wanted.iter().filter_map(Need::lock).any(|lock| Some(lock) < taken) {
             db.rollback()?;
             db.begin()?;
             state = State::default();
-            wanted = known.iter().filter(|need| Some(need.turn()) == last).cloned().collect();
+            wanted = known.iter().filter(|need| Some(need.turn()) == turn).cloned().collect();
+            last_lock = None;
         }
-        locked |= wanted.iter().any(Need::locks_object);
+        let locks = wanted.iter().filter_map(Need::lock);
+        let last = locks.max().map(|(place, id)| (place, id.to_owned()));
+        last_lock = last_lock.max(last);
         db.load(wanted, &mut state)?;
     }
 }

@@ -5,7 +5,9 @@ use crate::{
     bulk::{Lock, select_by, select_where},
     on_backend,
     row::{Stored, answer_from, api_key_from, entry_from, payment_from, state_from},
-    schema::{AnswerRow, ApiKeyRow, EventRow, PaymentRow, PlanRow, SequenceRow, StoredRow},
+    schema::{
+        AnswerRow, ApiKeyRow, EventRow, NamespaceRow, PaymentRow, PlanRow, SequenceRow, StoredRow,
+    },
     sql::{Column, Sql},
 };
 use diesel::{
@@ -14,7 +16,7 @@ use diesel::{
 };
 use ifmatch_domain::{
     BilledPeriods, CodeHolder, History, Need, PlanTerms, SERIES, Sequence, State, StoredPayment,
-    SubscriptionRecord, Use,
+    SubscriptionRecord, Use, lock_place,
 };
 use ifmatch_types::{Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,21 +42,12 @@ struct Wanted {
     in_use: BTreeSet<(Kind, String)>,
     api_keys: BTreeSet<String>,
     sequences: BTreeSet<&'static str>,
+    owners: BTreeSet<(Kind, String)>,
+    clock: bool,
 }
 
-/// Workspace → namespace → plan → subscription → invoice.
+/// A kind with its place in the order of locks.
 type LockOrder = (u8, Kind);
-
-fn lock_order(kind: Kind) -> LockOrder {
-    let place = match kind {
-        Kind::Workspace => 0,
-        Kind::Namespace => 1,
-        Kind::Plan => 2,
-        Kind::Subscription => 3,
-        Kind::Invoice => 4,
-    };
-    (place, kind)
-}
 
 impl Wanted {
     fn sort(needs: impl IntoIterator<Item = Need>) -> Self {
@@ -65,7 +58,8 @@ impl Wanted {
                     wanted.answers.insert((scope, key));
                 }
                 Need::Object(kind, id) => {
-                    wanted.objects.entry(lock_order(kind)).or_default().insert(id);
+                    let order = (lock_place(kind), kind);
+                    wanted.objects.entry(order).or_default().insert(id);
                 }
                 Need::PlanCode(code) => {
                     wanted.plan_codes.insert(code);
@@ -94,6 +88,10 @@ impl Wanted {
                 Need::Sequence(series) => {
                     wanted.sequences.insert(series);
                 }
+                Need::Owner(kind, id) => {
+                    wanted.owners.insert((kind, id));
+                }
+                Need::Clock => wanted.clock = true,
             }
         }
         wanted
@@ -101,7 +99,7 @@ impl Wanted {
 }
 
 impl Db {
-    /// Loads needs into a batch's state, inside its transaction.
+    /// Loads needs into a batch's state, inside its transaction, and locks what is to be locked.
     ///
     /// # Errors
     ///
@@ -111,15 +109,37 @@ impl Db {
         needs: impl IntoIterator<Item = Need>,
         state: &mut State,
     ) -> Result<(), StoreError> {
+        self.load_with(Lock::Update, needs, state)
+    }
+
+    /// Loads needs as [`load`](Self::load) does, and locks nothing: for a look that decides nothing.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn peek(
+        &mut self,
+        needs: impl IntoIterator<Item = Need>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        self.load_with(Lock::None, needs, state)
+    }
+
+    fn load_with(
+        &mut self,
+        lock: Lock,
+        needs: impl IntoIterator<Item = Need>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
         let wanted = Wanted::sort(needs);
         self.load_answers(wanted.answers, state)?;
         for ((_, kind), ids) in wanted.objects {
             match kind {
-                Kind::Workspace => self.load_objects::<Workspace>(ids, state)?,
-                Kind::Namespace => self.load_objects::<Namespace>(ids, state)?,
-                Kind::Plan => self.load_objects::<Plan>(ids, state)?,
-                Kind::Subscription => self.load_objects::<SubscriptionRecord>(ids, state)?,
-                Kind::Invoice => self.load_objects::<Invoice>(ids, state)?,
+                Kind::Workspace => self.load_objects::<Workspace>(ids, lock, state)?,
+                Kind::Namespace => self.load_objects::<Namespace>(ids, lock, state)?,
+                Kind::Plan => self.load_objects::<Plan>(ids, lock, state)?,
+                Kind::Subscription => self.load_objects::<SubscriptionRecord>(ids, lock, state)?,
+                Kind::Invoice => self.load_objects::<Invoice>(ids, lock, state)?,
             }
         }
         self.load_plan_codes(wanted.plan_codes, state)?;
@@ -133,10 +153,13 @@ impl Db {
             let users = self.users_of(kind, &id)?;
             state.in_use.load(id, Some(Use(users)));
         }
-        self.load_api_keys(wanted.api_keys, state)?;
+        self.load_api_keys(wanted.api_keys, lock, state)?;
+        self.load_owners(wanted.owners, state)?;
+        if wanted.clock {
+            state.clock = Some(self.clock()?);
+        }
         if wanted.sequences.contains(SERIES) {
-            let rows: Vec<SequenceRow> =
-                select_by(self, "series", vec![SERIES.to_owned()], Lock::Update)?;
+            let rows: Vec<SequenceRow> = select_by(self, "series", vec![SERIES.to_owned()], lock)?;
             let last = rows.first().map(|row| Sequence { series: SERIES, last: row.last });
             state.sequences.load(SERIES.to_owned(), last);
         }
@@ -146,10 +169,11 @@ impl Db {
     fn load_objects<R: Stored>(
         &mut self,
         ids: BTreeSet<String>,
+        lock: Lock,
         state: &mut State,
     ) -> Result<(), StoreError> {
         let keys: Vec<String> = ids.iter().cloned().collect();
-        for row in select_by::<R::Row>(self, "id", keys, Lock::Update)? {
+        for row in select_by::<R::Row>(self, "id", keys, lock)? {
             let row = R::from_row(row)?;
             R::rows_mut(state).load(row.record.id().to_owned(), Some(row));
         }
@@ -360,18 +384,45 @@ impl Db {
     fn load_api_keys(
         &mut self,
         ids: BTreeSet<String>,
+        lock: Lock,
         state: &mut State,
     ) -> Result<(), StoreError> {
         if ids.is_empty() {
             return Ok(());
         }
         let keys = ids.iter().cloned().collect();
-        for row in select_by::<ApiKeyRow>(self, "id", keys, Lock::Update)? {
+        for row in select_by::<ApiKeyRow>(self, "id", keys, lock)? {
             let stored = api_key_from(row)?;
             state.api_keys.load(stored.key.id.to_string(), Some(stored));
         }
         for id in ids {
             state.api_keys.load(id, None);
+        }
+        Ok(())
+    }
+
+    /// Fields that are set once need no lock to be relied on.
+    fn load_owners(
+        &mut self,
+        wanted: BTreeSet<(Kind, String)>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        let mut by_kind: BTreeMap<Kind, Vec<String>> = BTreeMap::new();
+        for (kind, id) in wanted {
+            by_kind.entry(kind).or_default().push(id.clone());
+            state.owners.insert((kind, id), None);
+        }
+        for (kind, ids) in by_kind {
+            let owned: Vec<(String, String)> = match kind {
+                Kind::Namespace => select_by::<NamespaceRow>(self, "id", ids, Lock::None)?
+                    .into_iter()
+                    .map(|row| (row.id, row.workspace_id))
+                    .collect(),
+                Kind::Plan | Kind::Workspace | Kind::Subscription | Kind::Invoice => Vec::new(),
+            };
+            for (id, owner) in owned {
+                state.owners.insert((kind, id), Some(owner));
+            }
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ proptest! {
     #[test]
     fn a_rejected_command_leaves_the_state_as_it_was(batches in batches()) {
         walk(batches, |world, commands, now| {
-            let mut state = world.load(commands);
+            let mut state = world.load(commands, now);
             let mut seen = world.clone();
             for command in commands {
                 match decide(&mut state, command, now) {

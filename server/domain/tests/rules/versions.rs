@@ -251,7 +251,7 @@ fn a_dry_run_of_finalization_burns_no_number() {
     let id = book.invoice(&workspace, json!({}));
     let open = forcing(patch(Kind::Invoice, &id, 9, json!({"status": "open"})), true);
     let command = command(book.fresh_seed(), open);
-    let mut state = book.world.load(std::slice::from_ref(&command));
+    let mut state = book.world.load(std::slice::from_ref(&command), book.now);
     assert!(matches!(decide(&mut state, &command, book.now), Ok(Outcome::DryRun { .. })));
     assert!(!state.is_changed(), "a dry run changes nothing, not even the sequence");
 }

@@ -37,14 +37,14 @@ pub struct World {
 impl World {
     /// Carries out a batch as the lane does: load in rounds, decide each, save what changed.
     pub fn carry_out(&mut self, batch: &[Command], now: Timestamp) -> Vec<Decided> {
-        let mut state = self.load(batch);
+        let mut state = self.load(batch, now);
         let decided = batch.iter().map(|command| decide_one(&mut state, command, now)).collect();
         self.save(&state);
         decided
     }
 
     /// What the lane has in memory before it decides.
-    pub fn load(&self, batch: &[Command]) -> State {
+    pub fn load(&self, batch: &[Command], now: Timestamp) -> State {
         let mut state = State::default();
         loop {
             let mut wanted = Vec::new();
@@ -58,12 +58,12 @@ impl World {
             let turn = wanted.iter().map(Need::turn).min();
             wanted.retain(|need| Some(need.turn()) == turn);
             for need in wanted {
-                self.load_one(need, &mut state);
+                self.load_one(need, now, &mut state);
             }
         }
     }
 
-    fn load_one(&self, need: Need, state: &mut State) {
+    fn load_one(&self, need: Need, now: Timestamp, state: &mut State) {
         match need {
             Need::Object(kind, id) => self.load_object(kind, id, state),
             Need::PlanCode(code) => {
@@ -116,6 +116,16 @@ impl World {
                 let last = Sequence { series, last: self.last_number };
                 state.sequences.load(series.to_owned(), Some(last));
             }
+            Need::Owner(kind, id) => {
+                let owner = match kind {
+                    Kind::Namespace => {
+                        self.namespaces.get(&id).map(|row| row.record.workspace_id.to_string())
+                    }
+                    _ => None,
+                };
+                state.owners.insert((kind, id), owner);
+            }
+            Need::Clock => state.clock = Some(now),
         }
     }
 
