@@ -18,12 +18,29 @@ pub enum Kind {
     Subscription,
     /// What a workspace owes.
     Invoice,
+    /// Something that can be granted and counted.
+    Feature,
+    /// A bundle of grants.
+    Package,
+    /// A package that a workspace or a namespace has.
+    Assignment,
+    /// Something given to a workspace or a namespace on top of its packages.
+    Boost,
 }
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 5] =
-        [Self::Plan, Self::Workspace, Self::Namespace, Self::Subscription, Self::Invoice];
+    pub const ALL: [Self; 9] = [
+        Self::Plan,
+        Self::Workspace,
+        Self::Namespace,
+        Self::Subscription,
+        Self::Invoice,
+        Self::Feature,
+        Self::Package,
+        Self::Assignment,
+        Self::Boost,
+    ];
 
     /// The name used in `resource.type`, events and transactions: `subscription`.
     pub const fn name(self) -> &'static str {
@@ -33,6 +50,10 @@ impl Kind {
             Self::Namespace => "namespace",
             Self::Subscription => "subscription",
             Self::Invoice => "invoice",
+            Self::Feature => "feature",
+            Self::Package => "package",
+            Self::Assignment => "assignment",
+            Self::Boost => "boost",
         }
     }
 
@@ -44,6 +65,10 @@ impl Kind {
             Self::Namespace => "namespaces",
             Self::Subscription => "subscriptions",
             Self::Invoice => "invoices",
+            Self::Feature => "features",
+            Self::Package => "packages",
+            Self::Assignment => "assignments",
+            Self::Boost => "boosts",
         }
     }
 
@@ -55,6 +80,10 @@ impl Kind {
             Self::Namespace => "nsp_",
             Self::Subscription => "sub_",
             Self::Invoice => "inv_",
+            Self::Feature => "ftr_",
+            Self::Package => "pkg_",
+            Self::Assignment => "asg_",
+            Self::Boost => "bst_",
         }
     }
 
@@ -76,12 +105,15 @@ impl Kind {
             Self::Plan => {
                 &[&["/amount", "/currency"], &["/interval", "/interval_count", "/trial_days"]]
             }
-            Self::Workspace | Self::Namespace => &[],
+            Self::Workspace | Self::Namespace | Self::Boost => &[],
             Self::Subscription => &[
                 &["/status", "/cancel_at_period_end", "/canceled_at"],
                 &["/current_period_start", "/current_period_end"],
             ],
             Self::Invoice => &[&["/lines", "/tax", "/currency"]],
+            Self::Feature => &[&["/type", "/reset", "/rolling_days", "/parent_code"]],
+            Self::Package => &[&["/is_base", "/is_stackable"]],
+            Self::Assignment => &[&["/status", "/cancel_at", "/ended_at"]],
         }
     }
 }

@@ -10,6 +10,7 @@ mod macros;
 
 pub mod billing;
 pub mod change;
+pub mod entitlement;
 pub mod id;
 pub mod kind;
 pub mod list;
@@ -26,8 +27,16 @@ pub use billing::{
 pub use change::{
     AuditRecord, AuditResource, By, ChangeKind, Event, HistoryEntry, ResourceRef, Source,
 };
+pub use entitlement::{
+    Assignment, AssignmentFields, AssignmentStatus, Boost, BoostAnswer, BoostDuration, BoostKind,
+    CatalogStatus, Entitlement, EntitlementLogEntry, Feature, FeatureFields, FeatureType, Grant,
+    GrantKind, Hold, HoldAnswer, HoldStatus, Meter, NewAssignment, NewBoost, NewHold, NewReversal,
+    NewUsage, NewUsageBatch, Package, PackageFields, Recorded, RecordedBatch, Reset, Reversed,
+    Settlement, UsageRecord,
+};
 pub use id::{
-    ApiKeyId, IdError, InvoiceId, NamespaceId, PaymentId, PlanId, SubscriptionId, WorkspaceId,
+    ApiKeyId, AssignmentId, BoostId, FeatureId, HoldId, IdError, InvoiceId, NamespaceId, PackageId,
+    PaymentId, PlanId, RecordId, SubscriptionId, WorkspaceId,
 };
 pub use kind::Kind;
 pub use list::Page;

@@ -153,7 +153,8 @@ CREATE TABLE events (
     resource_id text NOT NULL,
     version bigint NOT NULL CHECK (version >= 1),
     resource_type text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('created', 'updated', 'forced', 'merged', 'deleted')),
+    kind text NOT NULL CHECK (kind IN
+        ('created', 'updated', 'forced', 'merged', 'deleted', 'threshold_reached')),
     at bigint NOT NULL,
     actor text NOT NULL,
     on_behalf_of text,

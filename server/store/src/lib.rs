@@ -7,6 +7,7 @@
 
 mod bulk;
 mod db;
+mod entitlements;
 mod error;
 mod list;
 mod load;

@@ -7,7 +7,9 @@ use crate::{
     schema::StoredRow,
     sql::{Cell, Sql},
 };
-use ifmatch_domain::{Resource, SubscriptionRecord};
+use ifmatch_domain::{
+    AssignmentRecord, BoostRecord, FeatureRecord, PackageRecord, Resource, SubscriptionRecord,
+};
 use ifmatch_types::{Invoice, Kind, Namespace, Plan, Timestamp, Workspace};
 use serde_json::Value;
 
@@ -72,6 +74,16 @@ pub const fn filters(kind: Kind) -> &'static [Field] {
             ("number", Text),
             ("currency", Text),
         ],
+        Kind::Feature => &[
+            ("code", Text),
+            ("status", Text),
+            ("reset", Text),
+            ("parent_code", Text),
+            ("releasable", Boolean),
+        ],
+        Kind::Package => &[("code", Text), ("status", Text), ("is_base", Boolean)],
+        Kind::Assignment => &[("scope", Text), ("status", Text), ("package", Text)],
+        Kind::Boost => &[("scope", Text), ("feature", Text), ("kind", Text)],
     }
 }
 
@@ -101,6 +113,10 @@ pub const fn sorts(kind: Kind) -> &'static [Field] {
             ("total", Integer),
             ("amount_due", Integer),
         ],
+        Kind::Feature | Kind::Package => {
+            &[("created_at", Instant), ("updated_at", Instant), ("code", Text), ("name", Text)]
+        }
+        Kind::Assignment | Kind::Boost => &[("created_at", Instant), ("updated_at", Instant)],
     }
 }
 

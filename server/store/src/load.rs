@@ -1,12 +1,17 @@
 //! Loads what a batch needs: one query per table, rows locked in a fixed order.
 
+mod entitlement;
+
+use entitlement::EntitlementNeeds;
+
 use crate::{
     Db, StoreError,
     bulk::{Lock, select_by, select_where},
     on_backend,
     row::{Stored, answer_from, api_key_from, entry_from, payment_from, state_from},
     schema::{
-        AnswerRow, ApiKeyRow, EventRow, NamespaceRow, PaymentRow, PlanRow, SequenceRow, StoredRow,
+        AnswerRow, ApiKeyRow, AssignmentRow, EventRow, NamespaceRow, PaymentRow, PlanRow,
+        SequenceRow, StoredRow,
     },
     sql::{Column, Sql},
 };
@@ -15,8 +20,9 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 use ifmatch_domain::{
-    BilledPeriods, CodeHolder, History, Need, PlanTerms, SERIES, Sequence, State, StoredPayment,
-    SubscriptionRecord, Use, lock_place,
+    AssignmentRecord, BilledPeriods, BoostRecord, CodeHolder, FeatureRecord, History, Need,
+    PackageRecord, PlanTerms, SERIES, Sequence, State, StoredPayment, SubscriptionRecord, Use,
+    lock_place,
 };
 use ifmatch_types::{Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +50,7 @@ struct Wanted {
     sequences: BTreeSet<&'static str>,
     owners: BTreeSet<(Kind, String)>,
     clock: bool,
+    entitlements: EntitlementNeeds,
 }
 
 /// A kind with its place in the order of locks.
@@ -92,6 +99,7 @@ impl Wanted {
                     wanted.owners.insert((kind, id));
                 }
                 Need::Clock => wanted.clock = true,
+                need => wanted.entitlements.add(need),
             }
         }
         wanted
@@ -140,6 +148,10 @@ impl Db {
                 Kind::Plan => self.load_objects::<Plan>(ids, lock, state)?,
                 Kind::Subscription => self.load_objects::<SubscriptionRecord>(ids, lock, state)?,
                 Kind::Invoice => self.load_objects::<Invoice>(ids, lock, state)?,
+                Kind::Package => self.load_objects::<PackageRecord>(ids, lock, state)?,
+                Kind::Feature => self.load_objects::<FeatureRecord>(ids, lock, state)?,
+                Kind::Assignment => self.load_objects::<AssignmentRecord>(ids, lock, state)?,
+                Kind::Boost => self.load_objects::<BoostRecord>(ids, lock, state)?,
             }
         }
         self.load_plan_codes(wanted.plan_codes, state)?;
@@ -155,6 +167,7 @@ impl Db {
         }
         self.load_api_keys(wanted.api_keys, lock, state)?;
         self.load_owners(wanted.owners, state)?;
+        self.load_entitlements(wanted.entitlements, state)?;
         if wanted.clock {
             state.clock = Some(self.clock()?);
         }
@@ -365,6 +378,7 @@ impl Db {
             Kind::Subscription => {
                 Sql::new("SELECT id FROM invoices WHERE subscription_id = ").bind(id)
             }
+            Kind::Package => Sql::new("SELECT id FROM assignments WHERE package_id = ").bind(id),
             _ => Sql::new(
                 "SELECT id FROM subscriptions WHERE deleted_at IS NULL AND workspace_id = ",
             )
@@ -418,7 +432,11 @@ impl Db {
                     .into_iter()
                     .map(|row| (row.id, row.workspace_id))
                     .collect(),
-                Kind::Plan | Kind::Workspace | Kind::Subscription | Kind::Invoice => Vec::new(),
+                Kind::Assignment => select_by::<AssignmentRow>(self, "id", ids, Lock::None)?
+                    .into_iter()
+                    .map(|row| (row.id, row.scope))
+                    .collect(),
+                _ => Vec::new(),
             };
             for (id, owner) in owned {
                 state.owners.insert((kind, id), Some(owner));
