@@ -115,7 +115,7 @@ CREATE TABLE counters (
     held bigint NOT NULL CHECK (held >= 0),
     burns text NOT NULL,
     rolled_until bigint,
-    notified bigint NOT NULL CHECK (notified IN (0, 80, 90, 100)),
+    notified bigint NOT NULL CHECK (notified = 0 OR notified = 80 OR notified = 90 OR notified = 100),
     events bigint NOT NULL
 );
 
@@ -133,7 +133,7 @@ CREATE TABLE usage_records (
     at bigint NOT NULL,
     actor text NOT NULL,
     on_behalf_of text,
-    source text NOT NULL CHECK (source IN ('api', 'cli', 'worker')),
+    source text NOT NULL CHECK (source = 'api' OR source = 'cli' OR source = 'worker'),
     request_id text NOT NULL
 );
 CREATE INDEX usage_records_by_scope ON usage_records (scope, id);
@@ -147,7 +147,7 @@ CREATE TABLE usage_holds (
     charged_scope text NOT NULL,
     feature text NOT NULL,
     quantity bigint NOT NULL CHECK (quantity > 0),
-    status text NOT NULL CHECK (status IN ('active', 'settled', 'released', 'expired')),
+    status text NOT NULL CHECK (status = 'active' OR status = 'settled' OR status = 'released' OR status = 'expired'),
     expires_at bigint NOT NULL,
     settled_quantity bigint,
     record_id text,
@@ -167,7 +167,7 @@ CREATE TABLE entitlement_log (
     at bigint NOT NULL,
     actor text NOT NULL,
     on_behalf_of text,
-    source text NOT NULL CHECK (source IN ('api', 'cli', 'worker')),
+    source text NOT NULL CHECK (source = 'api' OR source = 'cli' OR source = 'worker'),
     request_id text NOT NULL,
     details text NOT NULL
 );

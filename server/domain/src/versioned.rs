@@ -92,7 +92,7 @@ pub(crate) fn update<R: Resource>(
         mode => {
             // A weak tag may name the current version, which then is the base.
             let base = if current_is_base { Some(found.body.clone()) } else { old_base };
-            let attempted = if base.is_some() { edit.attempted() } else { Vec::new() };
+            let attempted = base.as_ref().map(|base| edit.attempted(base)).unwrap_or_default();
             stale(command, *mode == Mode::Merge, found, base.as_ref(), &attempted, scope)
         }
     }
