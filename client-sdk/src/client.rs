@@ -4,7 +4,9 @@ use crate::{
     Call, ClientBuilder, Collection, ConflictStore, open::OpenConflicts, pace::Bucket,
     reply::Reply, request::Request, wire::Wire,
 };
-use ifmatch_types::{BillingRun, Invoice, Namespace, Plan, Subscription, Timestamp, Workspace};
+use ifmatch_types::{
+    BillingRun, Feature, Invoice, Namespace, Package, Plan, Subscription, Timestamp, Workspace,
+};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// A connection to an Ifmatch server; cheap to clone, shared by all its clones.
@@ -132,6 +134,43 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn invoices(&self) -> Collection<Invoice> {
+        Collection::new(self)
+    }
+
+    /// What can be granted and counted.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// use ifmatch::{FeatureFields, Reset};
+    ///
+    /// let feature = FeatureFields {
+    ///     code: "api.calls".into(),
+    ///     reset: Reset::Monthly,
+    ///     ..Default::default()
+    /// };
+    /// let feature = billing.features().create(feature).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn features(&self) -> Collection<Feature> {
+        Collection::new(self)
+    }
+
+    /// The bundles of grants that workspaces and namespaces get [assigned](Self::assignments).
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// use ifmatch::{Grant, GrantKind, PackageFields};
+    ///
+    /// let calls = Grant {
+    ///     feature: "api.calls".into(),
+    ///     grant: GrantKind::Limit,
+    ///     limit: Some(10_000),
+    /// };
+    /// let pro = PackageFields { code: "pro".into(), grants: vec![calls], ..Default::default() };
+    /// let pro = billing.packages().create(pro).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn packages(&self) -> Collection<Package> {
         Collection::new(self)
     }
 

@@ -1,9 +1,10 @@
 //! The collections this crate knows, as types.
 
 use ifmatch_types::{
-    Invoice, InvoiceFields, InvoiceId, Kind, Namespace, NamespaceFields, NamespaceId, Plan,
-    PlanFields, PlanId, Subscription, SubscriptionFields, SubscriptionId, Version, Workspace,
-    WorkspaceFields, WorkspaceId,
+    Assignment, AssignmentId, Feature, FeatureFields, FeatureId, Invoice, InvoiceFields, InvoiceId,
+    Kind, Namespace, NamespaceFields, NamespaceId, NewAssignment, Package, PackageFields,
+    PackageId, Plan, PlanFields, PlanId, Subscription, SubscriptionFields, SubscriptionId, Version,
+    Workspace, WorkspaceFields, WorkspaceId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -14,8 +15,8 @@ mod sealed {
 
 /// A kind of versioned object: what a [`Collection`](crate::Collection) holds.
 ///
-/// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`] and [`Invoice`], and
-/// sealed: the server knows no others.
+/// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`], [`Invoice`],
+/// [`Feature`], [`Package`] and [`Assignment`], and sealed: the server knows no others.
 pub trait Resource:
     sealed::Sealed
     + Clone
@@ -68,4 +69,7 @@ resources! {
     Namespace, NamespaceFields, NamespaceId;
     Subscription, SubscriptionFields, SubscriptionId;
     Invoice, InvoiceFields, InvoiceId;
+    Feature, FeatureFields, FeatureId;
+    Package, PackageFields, PackageId;
+    Assignment, NewAssignment, AssignmentId;
 }

@@ -48,6 +48,7 @@ fn is_open(path: &str) -> bool {
 fn filled(path: &str) -> String {
     let mut filled = Vec::new();
     let mut previous = "";
+    let is_of_scope = path.contains("/{}/packages");
     for part in path.split('/') {
         let prefix = match previous {
             "plans" => "pln_",
@@ -56,6 +57,12 @@ fn filled(path: &str) -> String {
             "subscriptions" => "sub_",
             "invoices" => "inv_",
             "payments" => "pay_",
+            "features" => "ftr_",
+            "packages" if is_of_scope => "asg_",
+            "packages" => "pkg_",
+            "boosts" => "bst_",
+            "usage" => "usg_",
+            "holds" => "hld_",
             "api-keys" => "key_",
             _ => "",
         };
@@ -118,6 +125,22 @@ async fn make(api: &Api, collection: &str) -> (Value, Value) {
         "namespaces" => (api.make_namespace(json!({})).await, json!({"name": "edited"})),
         "subscriptions" => (api.make_subscription(json!({})).await, json!({"notes": "edited"})),
         "invoices" => (api.make_invoice(json!({})).await, json!({"notes": "edited"})),
+        "features" => {
+            let body = json!({"code": unique("feature"), "type": "limit"});
+            (api.post("/v1/features", &body).await.ok(201), json!({"name": "edited"}))
+        }
+        "packages" => {
+            let body = json!({"code": unique("package")});
+            (api.post("/v1/packages", &body).await.ok(201), json!({"name": "edited"}))
+        }
+        "workspaces/{}/packages" | "namespaces/{}/packages" => {
+            let (package, _) = Box::pin(make(api, "packages")).await;
+            let scopes = collection.strip_suffix("/{}/packages").unwrap();
+            let (scope, _) = Box::pin(make(api, scopes)).await;
+            let path = format!("/v1/{scopes}/{}/packages", id(&scope));
+            let body = json!({"package": package["code"]});
+            (api.post(&path, &body).await.ok(201), json!({"status": "suspended"}))
+        }
         other => panic!("say here how a test makes one of the {other}"),
     }
 }
@@ -130,6 +153,7 @@ fn write(api: &Api, method: &str, path: &str, object: &Value, edit: &Value) -> C
             let settable = [
                 "code",
                 "name",
+                "type",
                 "currency",
                 "amount",
                 "interval",
@@ -164,6 +188,10 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
         let collection = path.strip_prefix("/v1/").and_then(|rest| rest.strip_suffix("/{}"));
         let collection = collection.unwrap_or_else(|| panic!("say here how to test {route}"));
         let (object, edit) = make(&admin, collection).await;
+        let collection = match object["scope"].as_str() {
+            Some(scope) => format!("{scope}/packages"),
+            None => collection.to_owned(),
+        };
         let path = format!("/v1/{collection}/{}", id(&object));
         let send = |api: &Api| write(api, &method, &path, &object, &edit);
 
@@ -171,7 +199,7 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
         send(&viewer).if_match(1).await.problem(403, "FORBIDDEN");
         send(&admin).await.problem(428, "PRECONDITION_REQUIRED");
         send(&admin).if_match(2).await.conflict(412);
-        assert_eq!(admin.read(collection, &object).await, object, "{route}: nothing happened");
+        assert_eq!(admin.read(&collection, &object).await, object, "{route}: nothing happened");
         let key = unique("surface");
         let first = send(&admin).if_match(1).key(&key).await.is(200);
         let again = send(&admin).if_match(1).key(&key).await.is(200);
@@ -185,7 +213,7 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
         };
         checked += 1;
     }
-    assert!(checked >= 15, "five collections have three such routes each: {checked}");
+    assert!(checked >= 23, "seven collections have three such routes, two scopes one: {checked}");
 }
 
 async fn every_documented_path_exists_with_exactly_its_methods(server: Server) {
@@ -212,14 +240,17 @@ async fn every_documented_path_exists_with_exactly_its_methods(server: Server) {
 
 async fn no_route_forgets_idempotency(server: Server) {
     let api = server.api();
-    for collection in ["plans", "workspaces", "namespaces", "subscriptions", "invoices"] {
+    let collections =
+        ["plans", "workspaces", "namespaces", "subscriptions", "invoices", "features", "packages"];
+    for collection in collections {
         let (object, _) = make(&api, collection).await;
-        let fields = ["code", "name", "currency", "amount", "interval", "workspace_id", "plan_id"];
+        let fields =
+            ["code", "name", "type", "currency", "amount", "interval", "workspace_id", "plan_id"];
         let mut body = json!({});
         for field in fields.iter().filter(|field| !object[**field].is_null()) {
             body[*field] = object[*field].clone();
         }
-        if collection == "plans" {
+        if !object["code"].is_null() {
             body["code"] = json!(unique("again"));
         }
         let path = format!("/v1/{collection}");

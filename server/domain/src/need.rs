@@ -5,7 +5,7 @@ use crate::{
     Operation, ReverseUsage, ScopeRef, State, UpdateObject, counter_key, invoice::SERIES,
     rolling_start,
 };
-use ifmatch_types::{Kind, PlanId, Timestamp, Version};
+use ifmatch_types::{FeatureType, Kind, PlanId, Timestamp, Version};
 use serde_json::{Map, Value};
 
 /// So many versions back an overwrite is told from a blind repeat.
@@ -496,13 +496,27 @@ impl Wants<'_> {
         let are_loaded = chain.as_ref().is_some_and(|chain| self.holdings(chain));
         self.clock();
         for code in features {
-            let Some(terms) = self.feature_code(code) else { continue };
-            if let (Some(chain), true, Some(now)) = (&chain, are_loaded, self.state.clock) {
+            let terms = self.feature_code(code);
+            let (Some(chain), true, Some(now)) = (&chain, are_loaded, self.state.clock) else {
+                continue;
+            };
+            for terms in self.pools_to_be(terms) {
                 for scope in chain {
                     self.pool(&scope.to_string(), &terms, now);
                 }
             }
         }
+    }
+
+    /// The pool of a feature; of one that is not frozen yet, or does not exist, every pool that this
+    /// batch might make it draw from before this command's turn.
+    fn pools_to_be(&self, terms: Option<FeatureTerms>) -> Vec<FeatureTerms> {
+        if terms.as_ref().is_some_and(|terms| terms.granted) {
+            return terms.into_iter().collect();
+        }
+        let known = self.state.feature_terms.values();
+        let parents = known.filter(|t| t.feature_type == FeatureType::Limit && !t.has_parent);
+        terms.into_iter().chain(parents.cloned()).collect()
     }
 
     fn pool(&mut self, scope: &str, terms: &FeatureTerms, now: Timestamp) {

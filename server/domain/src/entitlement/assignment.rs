@@ -293,7 +293,7 @@ impl Resource for AssignmentRecord {
             return Err(Rejection::invalid("/cancel_at", "the assignment is over"));
         }
         changed.assignment.status = to;
-        if to == Status::Cancelled && before.status != Status::Cancelled {
+        if self.is_living() && !changed.is_living() {
             changed.assignment.ended_at = Some(scope.now);
         }
         if changed != *self {

@@ -1,6 +1,6 @@
 //! What time brings about: holds, assignments and boosts that are over.
 
-use super::{ScopeRef, assignment::AssignmentRecord, chain, hold};
+use super::{ScopeRef, assignment::AssignmentRecord, hold};
 use crate::{
     Actor, Meta, Outcome, Rejection, Scope,
     versioned::{change_internally, keep_internally},
@@ -23,7 +23,7 @@ pub struct ExpireEntitlements {
 
 impl ExpireEntitlements {
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
-        chain(&self.scope, scope)?;
+        // Of a deleted scope, too: what it had is over as anybody else's.
         let of = self.scope.to_string();
         let counters = scope.state.due_counters.get(&of).cloned().unwrap_or_default();
         for counter_id in counters {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{NewEvent, Rejection, Scope, State, calendar::Step, table::Guarded};
 use ifmatch_types::{
-    BoostKind, ChangeKind, GrantKind, HistoryEntry, Interval, Meter, Reset, Timestamp, Version,
+    BoostKind, ChangeKind, FeatureType, GrantKind, HistoryEntry, Interval, Meter, Reset, Timestamp, Version,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -98,6 +98,24 @@ pub(crate) enum Limit {
 impl Limit {
     pub(crate) fn is_granted(&self) -> bool {
         *self != Self::Absent
+    }
+
+    /// So many units of a counter only consumables can cover.
+    fn uncovered(&self, counter: &Counter) -> i64 {
+        let base = match self {
+            Self::Units { base, .. } => *base,
+            Self::Absent => 0,
+            Self::Unlimited => i64::MAX,
+        };
+        counter.used.saturating_add(counter.held).saturating_sub(base).max(0)
+    }
+}
+
+/// What a scope is granted of the pool of a feature.
+fn limit_for(of: &str, terms: &FeatureTerms, now: Timestamp, state: &State) -> Limit {
+    match limit_of(of, &terms.pool.code, now, state) {
+        Limit::Units { .. } if terms.feature_type == FeatureType::Unlimited => Limit::Unlimited,
+        limit => limit,
     }
 }
 
@@ -195,7 +213,8 @@ impl Charged {
         let anchor = state.holdings.get(&of).and_then(|holdings| holdings.anchor).unwrap_or(now);
         let id = counter_key(&of, pool, anchor, now);
         let start = window_start(pool, anchor, now);
-        let counter = state.counters.get(&id).cloned().unwrap_or_else(|| Counter {
+        // Of a feature that is new in this batch, or new to its pool, what might exist was loaded.
+        let counter = state.counters.find(&id).cloned().unwrap_or_else(|| Counter {
             id,
             version: 0,
             scope: of,
@@ -221,7 +240,7 @@ impl Charged {
     ) -> Option<Self> {
         expire_holds(counter_id, scope);
         let counter = scope.state.counters.get(counter_id)?.clone();
-        let limit = limit_of(&counter.scope, &counter.pool, scope.now, scope.state);
+        let limit = limit_for(&counter.scope, terms, scope.now, scope.state);
         let month = Step { interval: Interval::Month, count: 1 };
         let resets_at = counter.window_start.and_then(|start| {
             let holdings = scope.state.holdings.get(&counter.scope)?;
@@ -247,12 +266,13 @@ impl Charged {
             {
                 counter.used = counter.used.saturating_sub(rolled.quantity).max(0);
                 counter.rolled_until = Some(rolled.until);
+                forget_burns(&mut counter, rolled.quantity, &limit, state);
             }
             counter.rolled_until = counter.rolled_until.max(Some(start));
             // What this batch recorded is younger than all that was loaded.
             let oldest = rolled.and_then(|rolled| rolled.oldest).unwrap_or(now);
             let back = oldest.as_micros().saturating_add(days.saturating_mul(DAY_US));
-            charged_resets_at = Timestamp::from_micros(back).filter(|_| counter.used > 0);
+            charged_resets_at = Timestamp::from_micros(back);
         }
         Self { limit, counter, resets_at: charged_resets_at, is_rolling }
     }
@@ -290,7 +310,8 @@ impl Charged {
             limit,
             remaining,
             unlimited: limit.is_none(),
-            resets_at: self.resets_at,
+            // What a rolling window has to give back is what was used in it.
+            resets_at: self.resets_at.filter(|_| !self.is_rolling || *used > 0),
             charged_scope: scope.clone(),
         }
     }
@@ -342,6 +363,11 @@ impl Charged {
     /// Gives units back; consumables that were burnt for them last are whole again first.
     pub(crate) fn give_back(&mut self, used: i64, held: i64, scope: &mut Scope<'_>) {
         give_back(&mut self.counter, used, held, &self.limit, scope);
+        if let Limit::Units { .. } = self.limit {
+            // What is whole again is not burnt any more, but left.
+            let Counter { scope: of, pool, .. } = &self.counter;
+            self.limit = limit_of(of, pool, scope.now, scope.state);
+        }
     }
 
     /// Stores the counter, and tells thresholds that were reached.
@@ -379,20 +405,16 @@ pub(crate) fn give_back(
 ) {
     counter.used = counter.used.saturating_sub(used).max(0);
     counter.held = counter.held.saturating_sub(held).max(0);
-    let base = match limit {
-        Limit::Units { base, .. } => *base,
-        Limit::Absent => 0,
-        Limit::Unlimited => i64::MAX,
-    };
     let given_back = used.saturating_add(held);
-    let taken = counter.used.saturating_add(counter.held);
+    let still_needed = limit.uncovered(counter);
     let burnt = counter.burns.values().fold(0i64, |sum, burnt| sum.saturating_add(*burnt));
-    let still_needed = taken.saturating_sub(base).max(0);
     let mut whole_again = burnt.saturating_sub(still_needed).min(given_back);
     let mut burns: Vec<BoostRecord> = Vec::new();
     for id in counter.burns.keys() {
-        // One that is over gets nothing back; its units stay in this window.
-        burns.extend(scope.state.boosts.find(id).map(|row| row.record.clone()));
+        // One that is over gets nothing back, whether or not anybody has stored its end; its units
+        // stay in this window.
+        let row = scope.state.boosts.find(id).filter(|row| row.record.counts(scope.now));
+        burns.extend(row.map(|row| row.record.clone()));
     }
     burns.sort_by(|a, b| burn_order(b).cmp(&burn_order(a)));
     for record in burns {
@@ -408,6 +430,28 @@ pub(crate) fn give_back(
             counter.burns.remove(id);
         }
         consume(id, back.saturating_neg(), scope);
+    }
+}
+
+/// Forgets what was burnt for units that have left a rolling window: they made room once.
+fn forget_burns(counter: &mut Counter, left: i64, limit: &Limit, state: &State) {
+    let still_needed = limit.uncovered(counter);
+    let burnt = counter.burns.values().fold(0i64, |sum, burnt| sum.saturating_add(*burnt));
+    let mut forgotten = burnt.saturating_sub(still_needed).min(left);
+    let mut ids: Vec<String> = counter.burns.keys().cloned().collect();
+    // The first that burnt is the first to leave; those that are over burnt before all others.
+    ids.sort_by_key(|id| {
+        let record = state.boosts.find(id).map(|row| &row.record);
+        record.map(|record| burn_order(record)).map(|(a, b, c, _)| (a, b, c))
+    });
+    for id in ids {
+        let Some(burnt) = counter.burns.get_mut(&id) else { continue };
+        let gone = forgotten.min(*burnt).max(0);
+        forgotten = forgotten.saturating_sub(gone);
+        *burnt = burnt.saturating_sub(gone);
+        if *burnt == 0 {
+            counter.burns.remove(&id);
+        }
     }
 }
 
