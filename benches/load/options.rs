@@ -7,11 +7,6 @@ const USAGE: &str = "cargo bench --bench load -- [--quick] [--only sqlite|postgr
      [--clients 1,8,64,256] [--runs N] [--seconds N] [--rows N] [--growth] \
      [--records 0,1000000,5000000] [--publish]";
 
-/// Numbers with commas between them.
-fn list<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<Vec<T>, Failure> {
-    Ok(text.split(',').map(str::parse).collect::<Result<_, _>>()?)
-}
-
 /// Which cells are measured, and for how long.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -27,7 +22,7 @@ pub struct Options {
     pub backend: Option<String>,
     /// The only workload, if one was named.
     pub workload: Option<String>,
-    /// Whether to measure instead what usage costs with so many records there already.
+    /// Whether to measure instead what usage costs 64 clients with so many records there already.
     pub growth: bool,
     /// So many, in ascending order.
     pub records: Vec<u64>,
@@ -62,16 +57,16 @@ impl Options {
                 "--seconds" => options.seconds = value()?.parse()?,
                 "--rows" => options.rows = value()?.parse()?,
                 "--clients" => options.clients = list(&value()?)?,
-                "--growth" => {
-                    options.growth = true;
-                    options.clients = vec![64];
-                }
+                "--growth" => options.growth = true,
                 "--records" => options.records = list(&value()?)?,
                 "--only" => options.backend = Some(value()?),
                 "--workload" => options.workload = Some(value()?),
                 "--publish" => options.publish = true,
                 _ => return Err(format!("{arg} is not an option; {USAGE}").into()),
             }
+        }
+        if options.growth {
+            options.clients = vec![64];
         }
         if options.runs == 0 || options.seconds == 0 || options.clients.contains(&0) {
             return Err("runs, seconds and clients begin at 1".into());
@@ -83,4 +78,9 @@ impl Options {
     pub fn server_binary() -> Option<String> {
         env::var("IFMATCH_BENCH_SERVER").ok()
     }
+}
+
+/// Numbers with commas between them.
+fn list<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<Vec<T>, Failure> {
+    Ok(text.split(',').map(str::parse).collect::<Result<_, _>>()?)
 }

@@ -31,7 +31,7 @@ pub struct Seeded {
     pub subscriptions: Vec<String>,
     /// Who uses features; each is called like its workload.
     pub workspace: String,
-    /// What is booked, unless nothing is.
+    /// What is booked; empty if nothing is.
     pub bookable: String,
     /// No cell books this day or one before it.
     today: Date,

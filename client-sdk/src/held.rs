@@ -4,7 +4,7 @@ use crate::{
     Call, Client, Denial, Error, Settled, Usage,
     reply::Reply,
     scope::path_below,
-    usage::{Verdict, judge},
+    usage::{Judged, judge},
 };
 use ifmatch_types::{Code, Hold, HoldAnswer, Meter, Settlement};
 use std::ops::Deref;
@@ -23,8 +23,8 @@ pub enum HoldOutcome {
 impl HoldOutcome {
     pub(crate) fn read(client: &Client, answer: Result<Reply, Error>) -> Result<Self, Error> {
         Ok(match judge(answer)? {
-            Verdict::Denied(_, denial) => Self::Denied(denial),
-            Verdict::Allowed(reply) => Self::Held(Held {
+            Judged::Denied(_, denial) => Self::Denied(denial),
+            Judged::Allowed(reply) => Self::Held(Held {
                 client: client.clone(),
                 answer: reply.decode()?,
                 release_on_drop: true,

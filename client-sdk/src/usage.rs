@@ -66,18 +66,18 @@ impl Denial {
 }
 
 /// What a quota's answer is, beside everything that can go wrong.
-pub(crate) enum Verdict {
+pub(crate) enum Judged {
     Allowed(Reply),
     /// With the index of the item in a batch.
     Denied(usize, Denial),
 }
 
 /// Tells a quota's "no" from everything that went wrong.
-pub(crate) fn judge(answer: Result<Reply, Error>) -> Result<Verdict, Error> {
+pub(crate) fn judge(answer: Result<Reply, Error>) -> Result<Judged, Error> {
     match answer {
-        Ok(reply) => Ok(Verdict::Allowed(reply)),
+        Ok(reply) => Ok(Judged::Allowed(reply)),
         Err(error) => match error.problem().and_then(Denial::of) {
-            Some(denial) => Ok(Verdict::Denied(error.failed_index().unwrap_or_default(), denial)),
+            Some(denial) => Ok(Judged::Denied(error.failed_index().unwrap_or_default(), denial)),
             None => Err(error),
         },
     }
@@ -147,8 +147,8 @@ pub enum Usage {
 impl Usage {
     pub(crate) fn read(answer: Result<Reply, Error>) -> Result<Self, Error> {
         let reply = match judge(answer)? {
-            Verdict::Allowed(reply) => reply,
-            Verdict::Denied(_, denial) => return Ok(denial.into()),
+            Judged::Allowed(reply) => reply,
+            Judged::Denied(_, denial) => return Ok(denial.into()),
         };
         let replayed = reply.info.replayed;
         if reply.body.get("record_id").is_none() {
@@ -218,8 +218,8 @@ pub enum Batch {
 impl Batch {
     pub(crate) fn read(answer: Result<Reply, Error>) -> Result<Self, Error> {
         Ok(match judge(answer)? {
-            Verdict::Allowed(reply) => Self::Allowed(reply.decode::<RecordedBatch>()?.items),
-            Verdict::Denied(index, denial) => Self::Denied { index, denial },
+            Judged::Allowed(reply) => Self::Allowed(reply.decode::<RecordedBatch>()?.items),
+            Judged::Denied(index, denial) => Self::Denied { index, denial },
         })
     }
 }

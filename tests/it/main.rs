@@ -19,6 +19,7 @@ mod concurrency;
 mod conflicts;
 mod crashes;
 mod documents;
+mod entitlements;
 mod events;
 mod examples;
 mod force;

@@ -94,6 +94,10 @@ const fn hundred() -> i64 {
     100
 }
 
+const fn never() -> Reset {
+    Reset::None
+}
+
 /// Counted once for ever: what a struct update begins from.
 impl Default for FeatureFields {
     fn default() -> Self {
@@ -101,18 +105,12 @@ impl Default for FeatureFields {
             code: String::new(),
             name: String::new(),
             feature_type: FeatureType::Limit,
-            reset: Reset::None,
+            reset: never(),
             rolling_days: None,
             parent_code: None,
             releasable: false,
             status: None,
         }
-    }
-}
-
-impl Default for Reset {
-    fn default() -> Self {
-        Self::None
     }
 }
 
@@ -162,7 +160,7 @@ wire! {
         #[serde(rename = "type")]
         pub feature_type: FeatureType,
         /// When its counter begins anew; default `none`.
-        #[serde(default)]
+        #[serde(default = "never")]
         pub reset: Reset,
         /// Required with `rolling`, and only there; 1–366.
         #[serde(default)]

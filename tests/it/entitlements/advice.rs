@@ -81,7 +81,10 @@ async fn advice_says_when_it_was_true(server: Server) {
             assert!(age < SignedDuration::from_secs(30), "advice may be old, not ancient: {age}");
             let told = advice["used"].as_i64().unwrap();
             assert!(told <= used, "{advice}");
-            assert!(told == used || as_of <= recorded_at, "it says it is newer than it is: {advice}");
+            assert!(
+                told == used || as_of <= recorded_at,
+                "it says it is newer than it is: {advice}"
+            );
         }
     }
 }
@@ -113,7 +116,8 @@ async fn advice_is_listed_by_code_page_by_page(server: Server) {
         let code = api.make_feature(json!({"code": code})).await;
         grants.push(units(&code, 5));
     }
-    grants.push(grant(&api.make_feature(json!({"code": "sso", "type": "boolean"})).await, "enabled"));
+    grants
+        .push(grant(&api.make_feature(json!({"code": "sso", "type": "boolean"})).await, "enabled"));
     api.entitle(&scope, json!(grants)).await;
     let namespace = api.make_scope_in(&scope).await;
     api.spend(&namespace, "seats", 2).await.ok(201);
@@ -127,10 +131,14 @@ async fn advice_is_listed_by_code_page_by_page(server: Server) {
             let Some(cursor) = page["next_cursor"].as_str() else { break };
             next = format!("/v1/{of}/entitlements?limit=2&cursor={cursor}");
         }
-        let codes: Vec<_> = listed.iter().map(|advice| advice["feature"].as_str().unwrap()).collect();
+        let codes: Vec<_> =
+            listed.iter().map(|advice| advice["feature"].as_str().unwrap()).collect();
         assert_eq!(codes, ["api.calls", "disk.bytes", "mail.sent", "seats", "sso", "zone"]);
         for advice in &listed {
-            assert_eq!((&advice["allowed"], &advice["charged_scope"]), (&json!(true), &json!(scope)));
+            assert_eq!(
+                (&advice["allowed"], &advice["charged_scope"]),
+                (&json!(true), &json!(scope))
+            );
         }
         let one = api.entitlement(of, "seats").await;
         let same = |advice: &Value| with(advice.clone(), &json!({"as_of": null}));

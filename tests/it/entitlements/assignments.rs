@@ -219,7 +219,10 @@ async fn a_stale_change_of_an_assignment_shows_the_winner(server: Server) {
     let cancel = json!({"status": "cancelled", "version": 1});
     let conflict = api.patch(&path, &cancel).await.conflict(409);
     assert_eq!(conflict["resource"], json!({"type": "assignment", "id": assignment["id"]}));
-    assert_eq!((&conflict["expected_version"], &conflict["current_version"]), (&json!(1), &json!(2)));
+    assert_eq!(
+        (&conflict["expected_version"], &conflict["current_version"]),
+        (&json!(1), &json!(2))
+    );
     assert_eq!(conflict["current"], winner);
     let change = &conflict["changes"][0];
     assert_eq!((&change["path"], &change["base"]), (&json!("/status"), &json!("active")));
@@ -282,7 +285,8 @@ async fn the_same_external_service_again_is_answered_with_the_first_assignment(s
     for scope in [workspace, namespace] {
         let stackable = json!({"is_stackable": true});
         let package = api.make_package(json!([units(&feature, 5)]), stackable).await;
-        let external = json!({"external_service_id": unique("svc"), "expires_at": in_ms(3_600_000)});
+        let external =
+            json!({"external_service_id": unique("svc"), "expires_at": in_ms(3_600_000)});
         let first = api.assign(&scope, &package, external.clone()).await.ok(201);
         assert_eq!(first["external_service_id"], external["external_service_id"]);
         assert_eq!(api.assign(&scope, &package, external.clone()).await.ok(200), first);
@@ -298,8 +302,10 @@ async fn an_external_service_with_other_content_is_409(server: Server) {
     let api = server.api();
     let workspace = api.make_scope().await;
     let namespace = api.make_scope_in(&workspace).await;
-    let (package, other) =
-        (api.make_package(json!([]), json!({})).await, api.make_package(json!([]), json!({})).await);
+    let (package, other) = (
+        api.make_package(json!([]), json!({})).await,
+        api.make_package(json!([]), json!({})).await,
+    );
     let service = unique("svc");
     let external = json!({"external_service_id": service});
     let first = api.assign(&workspace, &package, external.clone()).await.ok(201);

@@ -49,11 +49,7 @@ async fn a_batch_is_denied_as_a_whole_naming_the_item(server: Server) {
     for (items, place, code) in [
         (json!([item(&feature, 3), item(&full, 2)]), 1, "ENTITLEMENT_LIMIT_EXCEEDED"),
         (json!([item(&full, 2), item(&feature, 3)]), 0, "ENTITLEMENT_LIMIT_EXCEEDED"),
-        (
-            json!([item(&feature, 1), item(&feature, 1), item(&other, 1)]),
-            2,
-            "FEATURE_NOT_INCLUDED",
-        ),
+        (json!([item(&feature, 1), item(&feature, 1), item(&other, 1)]), 2, "FEATURE_NOT_INCLUDED"),
     ] {
         let denied = send(&api, &scope, items).await.problem(403, code);
         assert_eq!(denied["failed_index"], place, "{denied}");

@@ -30,8 +30,18 @@ async fn a_hold_has_its_documented_members(server: Server) {
     let hold = api.hold(&scope, &feature, 4, 60_000).await.ok(201);
     let after = Timestamp::now();
     assert!(id(&hold).starts_with("hld_"), "{hold}");
-    let own = ["created_at", "ended_at", "expires_at", "feature", "id", "quantity", "record_id",
-        "scope", "settled_quantity", "status"];
+    let own = [
+        "created_at",
+        "ended_at",
+        "expires_at",
+        "feature",
+        "id",
+        "quantity",
+        "record_id",
+        "scope",
+        "settled_quantity",
+        "status",
+    ];
     let meter = ["charged_scope", "held", "limit", "remaining", "resets_at", "unlimited", "used"];
     let mut documented = [&own[..], &meter[..]].concat();
     documented.sort_unstable();
@@ -59,7 +69,10 @@ async fn held_units_are_not_there_for_others(server: Server) {
     api.hold(&scope, &feature, 5, 60_000).await.exceeded();
     api.spend(&scope, &feature, 3).await.ok(201);
     let hold = api.hold(&scope, &feature, 1, 60_000).await.ok(201);
-    assert_eq!((&hold["used"], &hold["held"], &hold["remaining"]), (&json!(3), &json!(7), &json!(0)));
+    assert_eq!(
+        (&hold["used"], &hold["held"], &hold["remaining"]),
+        (&json!(3), &json!(7), &json!(0))
+    );
     let advice = api.entitlement(&scope, &feature).await;
     assert_eq!((&advice["held"], &advice["allowed"]), (&json!(7), &json!(false)));
     assert_eq!(api.list(&format!("/v1/{scope}/usage")).await.len(), 1, "a hold is no usage");

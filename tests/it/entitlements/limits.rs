@@ -1,8 +1,6 @@
 //! Quantities: whole numbers from 1 to 10¹², and windows in which they count.
 
-use crate::harness::{
-    Answer, Api, Server, both_databases, id, instant, unique, units, with,
-};
+use crate::harness::{Answer, Api, Server, both_databases, id, instant, unique, units, with};
 use jiff::{SignedDuration, ToSpan, tz::TimeZone};
 use serde_json::{Value, json};
 

@@ -18,7 +18,13 @@ both_databases![
 const UUID: &str = "0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
 
 /// Every write of a scope: its path, and a body that would do.
-fn writes(scope: &str, feature: &str, package: &str, hold: &str, record: &str) -> Vec<(String, Value)> {
+fn writes(
+    scope: &str,
+    feature: &str,
+    package: &str,
+    hold: &str,
+    record: &str,
+) -> Vec<(String, Value)> {
     let usage = json!({"feature": feature, "quantity": 1});
     let boost = json!({"feature": feature, "kind": "add_limit", "amount": 1,
         "duration": "permanent"});

@@ -35,7 +35,10 @@ async fn without_a_grant_of_its_own_a_namespace_is_charged_on_the_workspace(serv
     }
     let records = api.list(&format!("/v1/{namespace}/usage")).await;
     assert_eq!(records.len(), 1, "what was used for the workspace is not the namespace's");
-    assert_eq!((&records[0]["scope"], &records[0]["charged_scope"]), (&json!(namespace), &json!(workspace)));
+    assert_eq!(
+        (&records[0]["scope"], &records[0]["charged_scope"]),
+        (&json!(namespace), &json!(workspace))
+    );
 }
 
 async fn with_a_grant_of_its_own_a_namespace_is_charged_on_its_own(server: Server) {
@@ -119,8 +122,7 @@ async fn children_draw_from_the_pool_of_their_parent(server: Server) {
     let api = server.api();
     let (scope, parent) = api.make_entitled(10).await;
     let child = json!({"parent_code": parent});
-    let (first, second) =
-        (api.make_feature(child.clone()).await, api.make_feature(child).await);
+    let (first, second) = (api.make_feature(child.clone()).await, api.make_feature(child).await);
     let recorded = api.spend(&scope, &first, 4).await.ok(201);
     assert_eq!((&recorded["feature"], &recorded["used"]), (&json!(first), &json!(4)));
     assert_eq!(api.spend(&scope, &second, 3).await.ok(201)["used"], 7);
@@ -190,7 +192,10 @@ async fn a_switch_is_on_or_off(server: Server) {
     let assignment = api.entitle(&workspace, json!([grant(&switch, "enabled")])).await;
     for scope in [&workspace, &namespace] {
         let advice = api.entitlement(scope, &switch).await;
-        assert_eq!((&advice["allowed"], &advice["charged_scope"]), (&json!(true), &json!(workspace)));
+        assert_eq!(
+            (&advice["allowed"], &advice["charged_scope"]),
+            (&json!(true), &json!(workspace))
+        );
         let refused = api.spend(scope, &switch, 1).await;
         assert!([403, 422].contains(&refused.status), "a switch has no units: {}", refused.text);
         assert!(api.list(&format!("/v1/{scope}/usage")).await.is_empty());

@@ -1,8 +1,6 @@
 //! Usage: checked and recorded in one step, once for each key, denied with the reason.
 
-use crate::harness::{
-    Answer, Server, both_databases, id, members, together, unique, units, with,
-};
+use crate::harness::{Answer, Server, both_databases, id, members, together, unique, units, with};
 use serde_json::{Value, json};
 
 both_databases![
@@ -85,7 +83,10 @@ async fn a_record_is_stored_as_it_was_recorded(server: Server) {
         "feature": feature, "quantity": 2, "reversed": 0, "metadata": {"job": "nightly"},
         "request_id": "req-1"});
     assert_eq!(with(record.clone(), &expected), record);
-    assert_eq!((&record["by"]["actor"], &record["by"]["on_behalf_of"]), (&key["name"], &json!("ann")));
+    assert_eq!(
+        (&record["by"]["actor"], &record["by"]["on_behalf_of"]),
+        (&key["name"], &json!("ann"))
+    );
     assert_eq!(api.list(&path).await, [record]);
 }
 

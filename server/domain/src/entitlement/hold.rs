@@ -68,7 +68,6 @@ impl PlaceHold {
 
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         let chain = chain(&self.scope, scope)?;
-        super::chain(&self.scope, scope)?;
         let new: NewHold = edit::read(Value::Object(self.body.clone()))?;
         let mut errors = Errors::default();
         errors.range("/quantity", new.quantity, 1, QUANTITY_MAX);

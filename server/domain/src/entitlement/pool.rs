@@ -200,7 +200,7 @@ impl Charged {
             // Terms that were not frozen when they were read are from before the first grant.
             let is_frozen = terms.granted || terms.has_parent;
             let limit = match is_frozen {
-                true => limit_of(&of.to_string(), &pool.code, now, state),
+                true => limit_for(&of.to_string(), terms, now, state),
                 false => Limit::Absent,
             };
             let is_granted = limit.is_granted();

@@ -99,7 +99,6 @@ impl CheckAndRecord {
 
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         let chain = chain(&self.scope, scope)?;
-        super::chain(&self.scope, scope)?;
         let mut recorded = Vec::with_capacity(self.items.len());
         for (failed_index, item) in self.items.iter().enumerate() {
             let one = record(&chain, item, scope);

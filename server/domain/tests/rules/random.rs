@@ -89,15 +89,15 @@ impl Reader<'_> {
 
     fn kind(raw: Raw) -> Kind {
         // Subscriptions and invoices have the most rules.
-        match raw.target % 12 {
+        match raw.target % 14 {
             0 => Kind::Plan,
             1 => Kind::Workspace,
             2 => Kind::Namespace,
             3..=5 => Kind::Subscription,
-            6 | 7 => Kind::Invoice,
-            8 => Kind::Feature,
-            9 => Kind::Package,
-            10 if raw.other >= 200 => Kind::Boost,
+            6..=9 => Kind::Invoice,
+            10 => Kind::Feature,
+            11 => Kind::Package,
+            12 if raw.other >= 200 => Kind::Boost,
             _ => Kind::Assignment,
         }
     }

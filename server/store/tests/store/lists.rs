@@ -2,11 +2,11 @@
 
 use crate::{
     book::Book,
-    commands::at,
+    commands::{at, members},
     database::{Database, both_databases},
     lane::save,
 };
-use ifmatch_domain::State;
+use ifmatch_domain::{Action, AssignPackage, GrantBoost, ScopeRef, State};
 use ifmatch_store::{Db, FieldType, ListQuery, SortKey, filters, sorts};
 use ifmatch_types::Kind;
 use serde_json::{Value, json};
@@ -27,6 +27,17 @@ fn furnish(db: &mut Db) -> Book {
             json!({"quantity": n % 2 + 1, "start_at": "2027-01-01T00:00:00Z"}),
         );
         book.invoice(&workspace, json!({"tax": n % 2}));
+        let code = format!("f{}{n}", n % 2);
+        let kind = if n.is_multiple_of(3) { "boolean" } else { "limit" };
+        book.make(Kind::Feature, json!({"code": code, "type": kind}));
+        let package = format!("p{}{n}", n % 2);
+        book.make(Kind::Package, json!({"code": package, "is_base": n.is_multiple_of(2)}));
+        let scope = ScopeRef::workspace(workspace);
+        let body = members(json!({"package": package}));
+        book.run(Action::AssignPackage(AssignPackage { scope: scope.clone(), body })).unwrap();
+        let body = json!({"feature": code, "kind": "enable", "duration": "permanent"});
+        let boost = GrantBoost { scope, body: members(body) };
+        book.run(Action::GrantBoost(boost)).unwrap();
     }
     save(db, |state| copy(&book, state)).unwrap();
     crate::database::execute(
@@ -47,6 +58,10 @@ fn copy(book: &Book, state: &mut State) {
         .iter()
         .for_each(|(id, row)| state.subscriptions.put(id.clone(), row.clone()));
     world.invoices.iter().for_each(|(id, row)| state.invoices.put(id.clone(), row.clone()));
+    world.features.iter().for_each(|(id, row)| state.features.put(id.clone(), row.clone()));
+    world.packages.iter().for_each(|(id, row)| state.packages.put(id.clone(), row.clone()));
+    world.assignments.iter().for_each(|(id, row)| state.assignments.put(id.clone(), row.clone()));
+    world.boosts.iter().for_each(|(id, row)| state.boosts.put(id.clone(), row.clone()));
 }
 
 /// How a value is written into a cursor.

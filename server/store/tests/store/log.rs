@@ -167,7 +167,8 @@ fn events_are_told_by_kind_and_change() {
              source, forced, request_id, changes, state) VALUES \
              ('two', 1, 'plan', 'updated', 0, 'a', 'api', false, 'r', '[]', '{}')",
         );
-        let mut told = |resource, change| {
+        let mut told = |resource: Option<Kind>, change| {
+            let resource = resource.map(|kind| kind.name().to_owned());
             let query = EventsQuery { until: 9, limit: 9, resource, change, after: 0 };
             db.events(&query).unwrap().into_iter().map(|event| event.event_type).collect::<Vec<_>>()
         };

@@ -18,11 +18,15 @@ mod commands;
 #[path = "../../../domain/tests/rules/random.rs"]
 #[expect(dead_code, reason = "not every reader is needed here")]
 mod random;
+#[path = "../../../domain/tests/rules/random_usage.rs"]
+mod random_usage;
 #[path = "../../../domain/tests/rules/world.rs"]
+#[expect(dead_code, reason = "a database is read instead of the world")]
 mod world;
 
 mod answers;
 mod database;
+mod entitlements;
 mod guards;
 mod lane;
 mod lists;

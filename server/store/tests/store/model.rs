@@ -3,15 +3,16 @@
 use crate::{
     book::Book,
     database::{Backend, Database},
-    lane::carry_out,
+    lane::{carry_out, read},
     random::{Raw, Reader, later, raw},
     world::World,
 };
-use ifmatch_domain::{Action, Command};
+use ifmatch_domain::{Action, AssignPackage, Command, Need, ScopeRef};
 use ifmatch_store::{Db, EventsQuery, Found};
 use ifmatch_types::Kind;
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Makes the same things on both sides, through commands.
 fn furnish(db: &mut Db, world: &mut World, book: &mut Book) {
@@ -30,6 +31,19 @@ fn furnish(db: &mut Db, world: &mut World, book: &mut Book) {
             json!({"code": code, "name": "n", "currency": "USD", "amount": 300,
             "interval": "month", "trial_days": trial_days, "status": status}),
         );
+    }
+    add(Kind::Feature, json!({"code": "f0", "type": "limit", "reset": "monthly"}));
+    add(Kind::Feature, json!({"code": "f1", "type": "limit", "parent_code": "f0"}));
+    let rolling = json!({"code": "f2", "type": "limit", "reset": "rolling", "rolling_days": 5});
+    add(Kind::Feature, rolling);
+    let grants = json!([{"feature": "f0", "grant": "limit", "limit": 30},
+        {"feature": "f2", "grant": "limit", "limit": 20}]);
+    add(Kind::Package, json!({"code": "p0", "is_base": true, "grants": grants}));
+    for workspace in world.workspaces.keys().cloned().collect::<Vec<_>>() {
+        let body = crate::commands::members(json!({"package": "p0"}));
+        let assign = AssignPackage { scope: ScopeRef::workspace(workspace), body };
+        let batch = [crate::commands::command(book.fresh_seed(), Action::AssignPackage(assign))];
+        assert_eq!(carry_out(db, &batch, book.now), world.carry_out(&batch, book.now));
     }
 }
 
@@ -66,6 +80,22 @@ fn assert_same(db: &mut Db, world: &World) {
         }
         let entries: Vec<_> = world.history(&id).map(|event| event.entry.clone()).collect();
         assert_eq!(db.history(&id, 0, i64::MAX).unwrap(), entries);
+    }
+    let counters = world.counters.keys().cloned().map(Need::Counter);
+    let records = world.records.keys().cloned().map(Need::Record);
+    let holds = world.holds.keys().cloned().map(Need::Hold);
+    let state = read(db, counters.chain(records).chain(holds).collect());
+    world.counters.iter().for_each(|(id, row)| assert_eq!(state.counters.get(id), Some(row)));
+    world.records.iter().for_each(|(id, row)| assert_eq!(state.records.get(id), Some(row)));
+    world.holds.iter().for_each(|(id, row)| assert_eq!(state.holds.get(id), Some(row)));
+    let scopes: BTreeSet<&String> = world.log.iter().map(|line| &line.scope).collect();
+    for scope in scopes {
+        let mut told = db.entitlement_log(scope, None, None, i64::MAX).unwrap();
+        told.reverse();
+        let lines = world.log.iter().filter(|line| line.scope == *scope);
+        let mut lines: Vec<_> = lines.map(|line| line.entry.clone()).collect();
+        lines.sort_by(|one, two| one.id.cmp(&two.id));
+        assert_eq!(told, lines, "{scope}");
     }
     let until = db.settled_seq(0).unwrap();
     let query = EventsQuery { until, limit: i64::MAX, ..EventsQuery::default() };
@@ -109,7 +139,7 @@ fn every_kind_of_action_is_among_the_random_ones() {
     let mut runner = TestRunner::deterministic();
     let world = World::default();
     let reader = Reader { world: &world, now: Book::default().now };
-    let mut kinds = std::collections::BTreeSet::new();
+    let mut kinds = BTreeSet::new();
     for seed in 0..500 {
         let raw = raw().new_tree(&mut runner).unwrap().current();
         kinds.insert(match reader.command(raw, seed).action {
@@ -123,7 +153,14 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::CreateApiKey(_) => "key",
             Action::RevokeApiKey(_) => "revoke",
             Action::FinishBillingRun(_) | Action::RecordDenied(_) => "record",
+            Action::AssignPackage(_) => "assign",
+            Action::GrantBoost(_) => "boost",
+            Action::CheckAndRecord(_) => "use",
+            Action::PlaceHold(_) => "hold",
+            Action::EndHold(_) => "end",
+            Action::ReverseUsage(_) => "give back",
+            Action::ExpireEntitlements(_) => "expire",
         });
     }
-    assert_eq!(kinds.len(), 9, "{kinds:?}");
+    assert_eq!(kinds.len(), 16, "{kinds:?}");
 }

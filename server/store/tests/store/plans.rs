@@ -2,11 +2,14 @@
 
 use crate::{
     book::Book,
-    commands::{command, create, key, patch},
+    commands::{command, create, key, members, patch},
     database::{Backend, Database, execute, texts},
     lane::carry_out,
 };
-use ifmatch_domain::{Action, RecordPayment};
+use ifmatch_domain::{
+    Action, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
+    PlaceHold, RecordPayment, ReverseUsage, ScopeRef,
+};
 use ifmatch_store::Db;
 use ifmatch_types::Kind;
 use serde_json::json;
@@ -74,7 +77,47 @@ fn warm_up(db: &mut Db) -> Book {
             patch(Kind::Subscription, &subscription, 2, json!({"quantity": 3})),
         ],
     );
+    warm_up_entitlements(&mut book, &ScopeRef::workspace(workspace), &mut run);
     book
+}
+
+/// Grants, uses, holds and ends, on a pool that rolls, and later again.
+fn warm_up_entitlements(
+    book: &mut Book,
+    scope: &ScopeRef,
+    run: &mut impl FnMut(&mut Book, Vec<Action>),
+) {
+    let rolling = json!({"code": "f", "type": "limit", "reset": "rolling", "rolling_days": 1});
+    run(book, vec![create(Kind::Feature, rolling)]);
+    let grants = json!([{"feature": "f", "grant": "limit", "limit": 20}]);
+    let package = json!({"code": "p", "is_base": true, "grants": grants});
+    run(book, vec![create(Kind::Package, package)]);
+    let assign = |external: &str| {
+        let body = members(json!({"package": "p", "external_service_id": external}));
+        Action::AssignPackage(AssignPackage { scope: scope.clone(), body })
+    };
+    let boost = json!({"feature": "f", "kind": "add_limit", "amount": 5, "duration": "consumable",
+        "external_addon_id": "a"});
+    let boost = GrantBoost { scope: scope.clone(), body: members(boost) };
+    run(book, vec![assign("a"), assign("b"), Action::GrantBoost(boost)]);
+    for _ in 0..2 {
+        let item = json!({"feature": "f", "quantity": 1});
+        let items = vec![members(item.clone()), members(item)];
+        let used = CheckAndRecord { scope: scope.clone(), items, is_batch: true };
+        let hold = json!({"feature": "f", "quantity": 1, "ttl_ms": 1});
+        let hold = PlaceHold { scope: scope.clone(), body: members(hold) };
+        run(book, vec![Action::CheckAndRecord(used), Action::PlaceHold(hold.clone())]);
+        run(book, vec![Action::PlaceHold(hold)]);
+        let hold_id = book.world.holds.keys().last().unwrap().clone();
+        let end = EndHold { scope: scope.clone(), hold_id, end: HoldEnd::Release };
+        let record_id = book.world.records.keys().last().unwrap().clone();
+        let body = members(json!({"quantity": 1}));
+        let reverse = ReverseUsage { scope: scope.clone(), record_id, body };
+        run(book, vec![Action::EndHold(end), Action::ReverseUsage(reverse)]);
+        book.now = crate::random::later(book.now, 2);
+    }
+    let expire = ExpireEntitlements { scope: scope.clone() };
+    run(book, vec![Action::ExpireEntitlements(expire)]);
 }
 
 /// The plan of every statement this connection has prepared, with its text.

@@ -268,6 +268,10 @@ fn every_column_is_updated(database: &Database) {
             Kind::Namespace => format!("{:?}", state.namespaces.get(&id)),
             Kind::Subscription => format!("{:?}", state.subscriptions.get(&id)),
             Kind::Invoice => format!("{:?}", state.invoices.get(&id)),
+            Kind::Feature => format!("{:?}", state.features.get(&id)),
+            Kind::Package => format!("{:?}", state.packages.get(&id)),
+            Kind::Assignment => format!("{:?}", state.assignments.get(&id)),
+            Kind::Boost => format!("{:?}", state.boosts.get(&id)),
         };
         assert_eq!(shown(&again), shown(&state));
     }
@@ -294,7 +298,7 @@ fn event(full: bool) -> NewEvent {
     };
     let state = json!({"id": full, "odd": ODD, "zeta": 1, "alpha": i64::MAX});
     let state = Arc::new(state.into());
-    NewEvent { kind: Kind::Invoice, id: format!("inv_{full}"), entry, state }
+    NewEvent { resource_type: "invoice", id: format!("inv_{full}"), entry, state }
 }
 
 fn audit(full: bool) -> AuditRecord {

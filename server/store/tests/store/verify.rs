@@ -2,11 +2,14 @@
 
 use crate::{
     book::Book,
-    commands::{command, create},
+    commands::{command, create, members},
     database::{Database, both_databases, execute, texts},
     lane::carry_out,
 };
-use ifmatch_domain::{Action, BillSubscription, RecordPayment};
+use ifmatch_domain::{
+    Action, AssignPackage, BillSubscription, CheckAndRecord, EndHold, GrantBoost, HoldEnd,
+    PlaceHold, RecordPayment, ScopeRef,
+};
 use ifmatch_store::Db;
 use ifmatch_types::Kind;
 use serde_json::json;
@@ -42,12 +45,46 @@ fn furnish(db: &mut Db) -> Book {
     let invoice_id = invoice_id.record.id.to_string();
     let body = json!({"amount": 100, "provider_ref": "r"});
     run(&mut book, Action::RecordPayment(RecordPayment { invoice_id, body }));
+    run(&mut book, create(Kind::Feature, json!({"code": "f", "type": "limit"})));
+    let rolling = json!({"code": "r", "type": "limit", "reset": "rolling", "rolling_days": 1});
+    run(&mut book, create(Kind::Feature, rolling));
+    let grants = json!([{"feature": "f", "grant": "limit", "limit": 20},
+        {"feature": "r", "grant": "unlimited"}]);
+    run(&mut book, create(Kind::Package, json!({"code": "p", "is_base": true, "grants": grants})));
+    let scope = ScopeRef::workspace(workspace);
+    let again = json!({"package": "p"});
+    let boost = json!({"feature": "f", "kind": "enable", "duration": "permanent"});
+    let place = json!({"feature": "f", "quantity": 3, "ttl_ms": 1_000_000});
+    let used = |feature: &str| {
+        let items = vec![members(json!({"feature": feature, "quantity": 5}))];
+        Action::CheckAndRecord(CheckAndRecord { scope: scope.clone(), items, is_batch: false })
+    };
+    let assign = AssignPackage { scope: scope.clone(), body: members(again) };
+    run(&mut book, Action::AssignPackage(assign.clone()));
+    run(&mut book, Action::AssignPackage(assign));
+    let body = members(boost);
+    run(&mut book, Action::GrantBoost(GrantBoost { scope: scope.clone(), body }));
+    run(&mut book, used("f"));
+    run(&mut book, used("r"));
+    for _ in 0..2 {
+        let body = members(place.clone());
+        run(&mut book, Action::PlaceHold(PlaceHold { scope: scope.clone(), body }));
+    }
+    let hold_id = book.world.holds.keys().next().unwrap().clone();
+    let end = HoldEnd::Settle(members(json!({"quantity": 2})));
+    run(&mut book, Action::EndHold(EndHold { scope: scope.clone(), hold_id, end }));
+    // What has left its window counts no more, and is no mistake.
+    book.now = crate::random::later(book.now, 3);
+    run(&mut book, used("r"));
     book
 }
 
 /// Takes away what keeps the database itself from being corrupted like this.
 fn disarm(db: &mut Db) {
-    execute(db, "DROP INDEX invoices_by_number; DROP INDEX invoices_by_period");
+    execute(
+        db,
+        "DROP INDEX invoices_by_number; DROP INDEX invoices_by_period; DROP INDEX assignments_by_base",
+    );
     if db.is_sqlite() {
         return execute(db, "PRAGMA ignore_check_constraints = ON");
     }
@@ -86,7 +123,32 @@ fn corruptions() -> Vec<(String, &'static str)> {
         ("UPDATE namespaces SET version = 2".to_owned(), state),
         ("DELETE FROM events WHERE resource_type = 'namespace'".to_owned(), state),
     ];
+    let used = "a counter's used";
+    let settled = "a settled hold has one record";
+    for (sql, sentence) in [
+        ("UPDATE counters SET used = used + 1 WHERE pool = 'f'", used),
+        ("UPDATE counters SET used = used + 1 WHERE pool = 'r'", used),
+        ("UPDATE counters SET rolled_until = NULL", used),
+        ("UPDATE usage_records SET reversed = 1 WHERE feature = 'f'", used),
+        ("DELETE FROM usage_records", used),
+        ("UPDATE counters SET held = 0", "a counter's held"),
+        ("UPDATE usage_holds SET quantity = 4 WHERE status = 'active'", "a counter's held"),
+        (
+            "UPDATE usage_holds SET status = 'released', ended_at = 1 WHERE status = 'active'",
+            "a counter's held",
+        ),
+        ("UPDATE usage_holds SET settled_quantity = 3 WHERE status = 'settled'", settled),
+        ("UPDATE usage_holds SET record_id = 'nothing' WHERE status = 'settled'", settled),
+        ("UPDATE usage_records SET counter_id = 'nothing' WHERE quantity = 2", settled),
+        ("UPDATE assignments SET status = 'suspended'", "a scope has at most one base"),
+    ] {
+        all.push((sql.to_owned(), sentence));
+    }
     for (table, change) in [
+        ("features", "name = 'other'"),
+        ("packages", "grants = '[]'"),
+        ("assignments", "cancel_at = 7"),
+        ("boosts", "priority = 7"),
         ("plans", "name = 'other'"),
         ("workspaces", "email = 'a@b.c'"),
         ("namespaces", "metadata = '{\"a\":\"b\"}'"),

@@ -13,11 +13,19 @@ fn consumables_are_burnt_when_all_else_is_used_up() {
     let mut quota = Quota::of_calls(10);
     let (workspace, _) = quota.scopes();
     let boost = quota.consumable(&workspace, 5, json!({}));
-    quota.boost(&workspace, "calls", json!({"kind": "add_limit", "amount": 2, "duration": "permanent"}));
+    quota.boost(
+        &workspace,
+        "calls",
+        json!({"kind": "add_limit", "amount": 2, "duration": "permanent"}),
+    );
     for (quantity, expected) in [(12, 0), (1, 1), (3, 4)] {
         quota.take(&workspace, "calls", quantity).unwrap();
         assert_eq!(quota.burnt(&boost), expected);
-        assert_eq!(quota.look(&workspace, "calls").meter.limit, Some(17), "burnt or left, it counts");
+        assert_eq!(
+            quota.look(&workspace, "calls").meter.limit,
+            Some(17),
+            "burnt or left, it counts"
+        );
     }
     assert_eq!(denied(quota.take(&workspace, "calls", 2)), FULL);
     quota.take(&workspace, "calls", 1).unwrap();
@@ -51,8 +59,6 @@ fn consumables_burn_by_priority_then_expiry_then_age() {
         assert_eq!(burnt(&quota, &ordered), expected);
     }
     assert_eq!(denied(quota.take(&workspace, "calls", 1)), FULL);
-    let record = quota.book.world.records.keys().next().unwrap().clone();
-    assert!(!record.is_empty());
 }
 
 #[test]
@@ -80,9 +86,13 @@ fn a_hold_burns_and_gives_back_however_it_ends() {
         assert_eq!(quota.burnt(&boost), 3, "what is held is taken");
         assert_eq!(quota.calls(&workspace), (8, 5, Some(15), Some(2)));
         let expected = match ending {
-            "settled less" => quota.settle(&hold, 3).map(|_| (1, (11, 0, Some(15), Some(4)))).unwrap(),
+            "settled less" => {
+                quota.settle(&hold, 3).map(|_| (1, (11, 0, Some(15), Some(4)))).unwrap()
+            }
             "settled" => quota.settle(&hold, 5).map(|_| (3, (13, 0, Some(15), Some(2)))).unwrap(),
-            "settled more" => quota.settle(&hold, 7).map(|_| (5, (15, 0, Some(15), Some(0)))).unwrap(),
+            "settled more" => {
+                quota.settle(&hold, 7).map(|_| (5, (15, 0, Some(15), Some(0)))).unwrap()
+            }
             "released" => quota.release(&hold).map(|_| (0, (8, 0, Some(15), Some(7)))).unwrap(),
             ending => {
                 quota.pass_ms(HOUR_MS);
@@ -147,7 +157,11 @@ fn a_consumable_that_is_over_gets_nothing_back_swept_or_not() {
         let boost = quota.consumable(&workspace, 5, end);
         let recorded = quota.take(&workspace, "calls", 13).unwrap();
         quota.until("2027-01-10T00:00:00Z");
-        assert_eq!(quota.calls(&workspace), (13, 0, Some(13), Some(0)), "what is left of it is gone");
+        assert_eq!(
+            quota.calls(&workspace),
+            (13, 0, Some(13), Some(0)),
+            "what is left of it is gone"
+        );
         if is_swept {
             quota.sweep(&workspace);
         }

@@ -55,7 +55,8 @@ fn a_denial_is_not_kept_as_an_answer() {
     let mut quota = Quota::of_calls(1);
     let (scope, _) = quota.scopes();
     let items = vec![crate::commands::members(json!({"feature": "calls", "quantity": 2}))];
-    let action = Action::CheckAndRecord(CheckAndRecord { scope: scope.clone(), items, is_batch: false });
+    let action =
+        Action::CheckAndRecord(CheckAndRecord { scope: scope.clone(), items, is_batch: false });
     for n in 1..=2 {
         let mut again = command(quota.book.fresh_seed(), action.clone());
         again.idempotency = Some(key("k", "print"));
@@ -96,13 +97,14 @@ fn wrong_usage_is_refused_by_field() {
         (json!({"feature": "nothing", "quantity": 1}), vec!["/feature"]),
         (json!({"feature": "sso", "quantity": 1}), vec!["/feature"]),
         (json!({"feature": "calls", "quantity": 1, "unit": 1}), vec!["/unit"]),
-        (
-            json!({"feature": "calls", "quantity": 1, "metadata": {"a": long}}),
-            vec!["/metadata/a"],
-        ),
+        (json!({"feature": "calls", "quantity": 1, "metadata": {"a": long}}), vec!["/metadata/a"]),
     ] {
         let context = body.to_string();
-        assert_eq!(wrong(quota.try_use(&workspace, vec![body.clone()], false)), fields, "{context}");
+        assert_eq!(
+            wrong(quota.try_use(&workspace, vec![body.clone()], false)),
+            fields,
+            "{context}"
+        );
         let batch = vec![of(json!(1)), body];
         assert_eq!(wrong(quota.try_use(&workspace, batch, true)), fields, "{context}");
     }

@@ -153,8 +153,7 @@ fn a_hold_is_found_by_its_own_scope_only() {
     let mut quota = Quota::of_calls(10);
     let (workspace, one) = quota.scopes();
     let hold = quota.hold(&one, 4, HOUR_MS).unwrap();
-    for (scope, hold_id) in
-        [(workspace, hold.hold.id.to_string()), (one, "hld_nothing".to_owned())]
+    for (scope, hold_id) in [(workspace, hold.hold.id.to_string()), (one, "hld_nothing".to_owned())]
     {
         let settle = HoldEnd::Settle(members(json!({"quantity": -1})));
         for end in [settle, HoldEnd::Release] {

@@ -9,7 +9,8 @@ fn a_feature_with_a_parent_draws_from_its_parents_pool() {
     let (workspace, _) = quota.scopes();
     quota.feature("calls.fast", json!({"parent_code": "calls", "reset": "monthly"}));
     quota.feature("calls.slow", json!({"parent_code": "calls"}));
-    for (feature, quantity, used) in [("calls", 3, 3), ("calls.fast", 3, 6), ("calls.slow", 4, 10)] {
+    for (feature, quantity, used) in [("calls", 3, 3), ("calls.fast", 3, 6), ("calls.slow", 4, 10)]
+    {
         let recorded = quota.take(&workspace, feature, quantity).unwrap();
         assert_eq!((recorded.feature.as_str(), recorded.meter.used), (feature, used));
         assert_eq!(recorded.meter.remaining, Some(10 - used));
@@ -41,9 +42,12 @@ fn a_grant_of_a_child_is_a_grant_of_the_pool() {
 #[test]
 fn limits_are_sums_and_the_greatest_grant_wins() {
     let add = |amount: i64| json!({"kind": "add_limit", "amount": amount, "duration": "permanent"});
-    let burn = |amount: i64| json!({"kind": "add_limit", "amount": amount, "duration": "consumable"});
-    let (on, all) = (json!({"kind": "enable", "duration": "permanent"}),
-        json!({"kind": "unlimited", "duration": "permanent"}));
+    let burn =
+        |amount: i64| json!({"kind": "add_limit", "amount": amount, "duration": "consumable"});
+    let (on, all) = (
+        json!({"kind": "enable", "duration": "permanent"}),
+        json!({"kind": "unlimited", "duration": "permanent"}),
+    );
     let cases: Vec<(Vec<Value>, Vec<Value>, Value)> = vec![
         (vec![], vec![], json!(NOT_INCLUDED)),
         (vec![json!(0)], vec![], json!(0)),

@@ -248,7 +248,8 @@ fn held(decided: Decided) -> Result<HoldAnswer, Rejection> {
 #[track_caller]
 pub fn denied<T: std::fmt::Debug>(decided: Result<T, Rejection>) -> &'static str {
     let rejection = decided.unwrap_err();
-    let denial = rejection.denial().unwrap_or_else(|| panic!("a denial was expected: {rejection:?}"));
+    let denial =
+        rejection.denial().unwrap_or_else(|| panic!("a denial was expected: {rejection:?}"));
     denial.reason.code().as_str()
 }
 

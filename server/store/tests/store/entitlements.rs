@@ -1,0 +1,634 @@
+//! Rows of the catalogue, of what scopes have, and of what they used: as they were saved, and found
+//! by what they are asked for.
+
+use crate::{
+    commands::at,
+    database::{Database, both_databases, execute},
+    lane::{read, save},
+    roundtrip::ODD,
+};
+use ifmatch_domain::{
+    AssignmentRecord, BoostRecord, Counter, FeatureRecord, Holdings, LogLine, Need, PackageRecord,
+    PoolGrant, PoolTerms, RolledOff, Row, State, StoredHold, StoredRecord, addon_key,
+};
+use ifmatch_store::{Db, StoreError};
+use ifmatch_types::{
+    Assignment, AssignmentId, AssignmentStatus, Boost, BoostDuration, BoostId, BoostKind, By,
+    CatalogStatus, EntitlementLogEntry, Feature, FeatureId, FeatureType, GrantKind, Hold, HoldId,
+    HoldStatus, Kind, Metadata, Package, PackageId, RecordId, Reset, Source, Timestamp,
+    UsageRecord,
+};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+const SCOPE: &str = "workspaces/wsp_1";
+
+fn instant(n: i64) -> Timestamp {
+    Timestamp::from_micros(1_800_000_000_123_456 + n).unwrap()
+}
+
+fn extremes() -> (Timestamp, Timestamp) {
+    (at("-009999-01-02T01:59:59Z"), at("9999-12-30T22:00:00.999999Z"))
+}
+
+fn deleted(full: bool) -> Option<(Timestamp, String)> {
+    full.then(|| (instant(9), ODD.to_owned()))
+}
+
+fn feature(full: bool) -> Row<FeatureRecord> {
+    let feature = Feature {
+        id: FeatureId::from_unchecked(format!("ftr_{full}")),
+        version: if full { i64::MAX } else { 1 },
+        code: format!("{ODD}{full}"),
+        name: if full { ODD.repeat(9) } else { String::new() },
+        feature_type: if full { FeatureType::Unlimited } else { FeatureType::Limit },
+        reset: if full { Reset::Rolling } else { Reset::None },
+        rolling_days: full.then_some(366),
+        parent_code: full.then(|| ODD.to_owned()),
+        releasable: full,
+        status: if full { CatalogStatus::Archived } else { CatalogStatus::Active },
+        created_at: extremes().0,
+        updated_at: extremes().1,
+        updated_by: ODD.to_owned(),
+    };
+    let pool = PoolTerms {
+        code: ODD.to_owned(),
+        reset: if full { Reset::Monthly } else { Reset::Rolling },
+        rolling_days: (!full).then_some(1),
+    };
+    Row { record: FeatureRecord { feature, pool, granted: full }, deleted: deleted(full) }
+}
+
+fn package(full: bool) -> Row<PackageRecord> {
+    let grant = |grant, limit| PoolGrant {
+        feature: ODD.to_owned(),
+        pool: format!("{ODD}p"),
+        grant,
+        limit,
+        is_unlimited: limit.is_none(),
+    };
+    let grants = match full {
+        true => vec![grant(GrantKind::Limit, Some(i64::MAX)), grant(GrantKind::Unlimited, None)],
+        false => vec![],
+    };
+    let package = Package {
+        id: PackageId::from_unchecked(format!("pkg_{full}")),
+        version: 1,
+        code: format!("{ODD}{full}"),
+        name: ODD.to_owned(),
+        is_base: full,
+        is_stackable: !full,
+        grants: grants.iter().map(PoolGrant::shown).collect(),
+        status: if full { CatalogStatus::Archived } else { CatalogStatus::Active },
+        created_at: extremes().1,
+        updated_at: extremes().0,
+        updated_by: ODD.to_owned(),
+    };
+    Row { record: PackageRecord { package, grants }, deleted: deleted(full) }
+}
+
+fn assignment(full: bool) -> Row<AssignmentRecord> {
+    let optional = |n| full.then(|| instant(n));
+    let assignment = Assignment {
+        id: AssignmentId::from_unchecked(format!("asg_{full}")),
+        version: 2,
+        scope: SCOPE.to_owned(),
+        package: ODD.to_owned(),
+        status: if full { AssignmentStatus::Expired } else { AssignmentStatus::Suspended },
+        is_base: !full,
+        starts_at: extremes().0,
+        expires_at: optional(1),
+        cancel_at: optional(2),
+        ended_at: optional(3),
+        anchor_at: instant(-5),
+        external_service_id: full.then(|| ODD.to_owned()),
+        created_at: instant(4),
+        updated_at: instant(5),
+        updated_by: ODD.to_owned(),
+    };
+    let package_id = package(full).record.package.id;
+    Row { record: AssignmentRecord { assignment, package_id }, deleted: None }
+}
+
+fn boost(full: bool) -> Row<BoostRecord> {
+    let boost = Boost {
+        id: BoostId::from_unchecked(format!("bst_{full}")),
+        version: 1,
+        scope: SCOPE.to_owned(),
+        feature: ODD.to_owned(),
+        kind: if full { BoostKind::AddLimit } else { BoostKind::Enable },
+        duration: if full { BoostDuration::Consumable } else { BoostDuration::CycleBound },
+        amount: full.then_some(i64::MAX),
+        consumed: if full { i64::MAX } else { 0 },
+        priority: if full { 1_000 } else { 0 },
+        expires_at: full.then(|| extremes().1),
+        source: full.then(|| ODD.to_owned()),
+        external_addon_id: full.then(|| ODD.to_owned()),
+        created_at: instant(1),
+        updated_at: instant(2),
+        updated_by: ODD.to_owned(),
+    };
+    let (pool, anchor_at) = (format!("{ODD}p"), instant(-5));
+    Row { record: BoostRecord { boost, pool, anchor_at, is_over: full }, deleted: None }
+}
+
+fn counter(full: bool) -> Counter {
+    Counter {
+        id: format!("{SCOPE}/{ODD}/{full}"),
+        version: if full { i64::MAX } else { 1 },
+        scope: SCOPE.to_owned(),
+        pool: ODD.to_owned(),
+        window_start: full.then(|| extremes().0),
+        used: if full { i64::MAX } else { 0 },
+        held: if full { i64::MAX } else { 0 },
+        burns: if full { BTreeMap::from([(ODD.to_owned(), i64::MAX)]) } else { BTreeMap::new() },
+        rolled_until: full.then(|| extremes().1),
+        notified: if full { 100 } else { 0 },
+        events: if full { i64::MAX } else { 0 },
+    }
+}
+
+fn by(full: bool) -> By {
+    By {
+        actor: ODD.to_owned(),
+        on_behalf_of: full.then(|| ODD.to_owned()),
+        source: if full { Source::Worker } else { Source::Cli },
+        forced: false,
+    }
+}
+
+fn record(full: bool) -> StoredRecord {
+    let metadata = Metadata::from([(ODD.to_owned(), String::new())]);
+    let record = UsageRecord {
+        id: RecordId::from_unchecked(format!("usg_{full}")),
+        scope: SCOPE.to_owned(),
+        charged_scope: ODD.to_owned(),
+        feature: ODD.to_owned(),
+        quantity: if full { i64::MAX } else { 1 },
+        reversed: if full { i64::MAX - 1 } else { 0 },
+        metadata: if full { metadata } else { Metadata::new() },
+        at: instant(7),
+        by: by(full),
+        request_id: ODD.to_owned(),
+    };
+    StoredRecord { record, counter_id: counter(full).id, is_rolling: full }
+}
+
+fn hold(full: bool) -> StoredHold {
+    let hold = Hold {
+        id: HoldId::from_unchecked(format!("hld_{full}")),
+        scope: SCOPE.to_owned(),
+        feature: ODD.to_owned(),
+        quantity: i64::MAX,
+        status: if full { HoldStatus::Settled } else { HoldStatus::Active },
+        expires_at: instant(8),
+        settled_quantity: full.then_some(3),
+        record_id: full.then(|| record(full).record.id),
+        created_at: instant(1),
+        ended_at: full.then(|| instant(2)),
+    };
+    StoredHold { hold, counter_id: counter(full).id, charged_scope: SCOPE.to_owned() }
+}
+
+fn line(full: bool) -> LogLine {
+    let entry = EntitlementLogEntry {
+        id: format!("elg_{full}"),
+        log_type: "usage.denied".to_owned(),
+        at: instant(i64::from(full)),
+        by: by(full),
+        request_id: ODD.to_owned(),
+        details: json!({ODD: [1.5, ODD], "zeta": i64::MAX, "alpha": null}),
+    };
+    LogLine { scope: SCOPE.to_owned(), entry }
+}
+
+fn put(state: &mut State, full: bool) {
+    let id = |prefix: &str| format!("{prefix}_{full}");
+    state.features.put(id("ftr"), feature(full));
+    state.packages.put(id("pkg"), package(full));
+    state.assignments.put(id("asg"), assignment(full));
+    state.boosts.put(id("bst"), boost(full));
+    state.counters.put(counter(full).id, counter(full));
+    state.records.put(id("usg"), record(full));
+    state.holds.put(id("hld"), hold(full));
+    state.log.push(line(full));
+}
+
+fn needs_of(full: bool) -> Vec<Need> {
+    let kinds = [Kind::Feature, Kind::Package, Kind::Assignment, Kind::Boost];
+    let mut needs: Vec<Need> =
+        kinds.map(|kind| Need::Object(kind, format!("{}{full}", kind.id_prefix()))).to_vec();
+    needs.push(Need::Counter(counter(full).id));
+    needs.push(Need::Record(format!("usg_{full}")));
+    needs.push(Need::Hold(format!("hld_{full}")));
+    needs
+}
+
+#[track_caller]
+fn assert_rows(state: &State, full: bool) {
+    let id = |prefix: &str| format!("{prefix}_{full}");
+    assert_eq!(state.features.get(&id("ftr")), Some(&feature(full)));
+    assert_eq!(state.packages.get(&id("pkg")), Some(&package(full)));
+    assert_eq!(state.assignments.get(&id("asg")), Some(&assignment(full)));
+    assert_eq!(state.boosts.get(&id("bst")), Some(&boost(full)));
+    assert_eq!(state.counters.get(&counter(full).id), Some(&counter(full)));
+    assert_eq!(state.records.get(&id("usg")), Some(&record(full)));
+    assert_eq!(state.holds.get(&id("hld")), Some(&hold(full)));
+}
+
+fn saved(db: &mut Db) {
+    save(db, |state| [true, false].into_iter().for_each(|full| put(state, full))).unwrap();
+}
+
+fn every_row_comes_back_as_it_was_saved(database: &Database) {
+    let mut db = database.lane();
+    saved(&mut db);
+    for full in [true, false] {
+        assert_rows(&read(&mut db, needs_of(full)), full);
+    }
+    assert_eq!(
+        db.entitlement_log(SCOPE, None, None, 9).unwrap(),
+        [line(true).entry, line(false).entry],
+        "newest first"
+    );
+    assert_eq!(
+        db.entitlement_log(SCOPE, Some("usage.denied"), Some("elg_true"), 9).unwrap().len(),
+        1
+    );
+    assert_eq!(db.entitlement_log(SCOPE, Some("other"), None, 9).unwrap(), []);
+    assert_eq!(db.usage_record("usg_true").unwrap(), Some(record(true).record));
+    assert_eq!(db.hold("hld_true").unwrap(), Some(hold(true).hold));
+    let records = db.usage_records(SCOPE, Some(ODD), None, 9).unwrap();
+    assert_eq!(records, [record(true).record, record(false).record]);
+}
+
+fn every_column_of_a_row_that_changes_is_updated(database: &Database) {
+    let mut db = database.lane();
+    saved(&mut db);
+    db.begin().unwrap();
+    let mut state = State::default();
+    db.load(needs_of(false), &mut state).unwrap();
+    let mut changed = counter(true);
+    (changed.id, changed.scope) = (counter(false).id, "namespaces/nsp_1".to_owned());
+    changed.held = 5;
+    state.counters.put(changed.id.clone(), changed.clone());
+    let mut reversed = record(false);
+    reversed.record.reversed = 1;
+    state.records.put("usg_false".to_owned(), reversed.clone());
+    let mut ended = hold(true);
+    ended.hold.id = hold(false).hold.id;
+    ended.counter_id = changed.id.clone();
+    state.holds.put("hld_false".to_owned(), ended.clone());
+    let mut burnt = boost(true);
+    burnt.record.boost.id = boost(false).record.boost.id;
+    burnt.record.boost.external_addon_id = Some("other".to_owned());
+    state.boosts.put("bst_false".to_owned(), burnt.clone());
+    let mut over = assignment(true);
+    over.record.assignment.id = assignment(false).record.assignment.id;
+    over.record.assignment.external_service_id = None;
+    state.assignments.put("asg_false".to_owned(), over.clone());
+    let mut granted = feature(true);
+    granted.record.feature.id = feature(false).record.feature.id;
+    state.features.put("ftr_false".to_owned(), granted.clone());
+    let mut other = package(true);
+    other.record.package.id = package(false).record.package.id;
+    state.packages.put("pkg_false".to_owned(), other.clone());
+    db.save(&state, instant(0)).unwrap();
+    db.commit().unwrap();
+    let state = read(&mut db, needs_of(false));
+    assert_eq!(state.counters.get(&changed.id), Some(&changed));
+    assert_eq!(state.records.get("usg_false"), Some(&reversed));
+    assert_eq!(state.holds.get("hld_false"), Some(&ended));
+    assert_eq!(state.boosts.get("bst_false"), Some(&burnt));
+    assert_eq!(state.assignments.get("asg_false"), Some(&over));
+    assert_eq!(state.features.get("ftr_false"), Some(&granted));
+    assert_eq!(state.packages.get("pkg_false"), Some(&other));
+}
+
+fn what_is_not_there_is_loaded_as_absent(database: &Database) {
+    let mut db = database.lane();
+    let none = || "nothing".to_owned();
+    let state = read(
+        &mut db,
+        vec![
+            Need::FeatureCode(none()),
+            Need::PackageCode(none()),
+            Need::ExternalService(none()),
+            Need::Addon(none()),
+            Need::Holdings(none()),
+            Need::Counter(none()),
+            Need::Record(none()),
+            Need::Hold(none()),
+            Need::RolledOff(none(), None, instant(0)),
+            Need::DueHolds(none(), instant(0)),
+            Need::DueCounters(none(), instant(0)),
+            Need::Owner(Kind::Namespace, none()),
+            Need::Owner(Kind::Assignment, none()),
+        ],
+    );
+    assert!(state.feature_codes.is_loaded("nothing") && state.package_codes.is_loaded("nothing"));
+    assert!(
+        state.external_services.get("nothing").is_none() && state.addons.get("nothing").is_none()
+    );
+    assert!(state.counters.get("nothing").is_none() && state.records.get("nothing").is_none());
+    assert!(state.holds.get("nothing").is_none() && state.feature_terms.is_empty());
+    assert_eq!(state.holdings["nothing"], Holdings::default());
+    let nothing = RolledOff { until: instant(0), quantity: 0, oldest: None };
+    assert_eq!(state.rolled["nothing"], nothing);
+    assert!(state.due_holds["nothing"].is_empty() && state.due_counters["nothing"].is_empty());
+    assert_eq!(state.owners.values().collect::<Vec<_>>(), [&None, &None]);
+}
+
+fn a_code_is_the_living_ones(database: &Database) {
+    let mut db = database.lane();
+    saved(&mut db);
+    let needs = [true, false].map(|full| Need::FeatureCode(format!("{ODD}{full}")));
+    let packages = [true, false].map(|full| Need::PackageCode(format!("{ODD}{full}")));
+    let state = read(&mut db, [needs, packages].concat());
+    for (full, found) in [(true, None), (false, Some("_false"))] {
+        let code = format!("{ODD}{full}");
+        let feature = state.feature_codes.get(&code).map(|holder| holder.id.clone());
+        assert_eq!(feature, found.map(|id| format!("ftr{id}")));
+        let package = state.package_codes.get(&code).map(|holder| holder.id.clone());
+        assert_eq!(package, found.map(|id| format!("pkg{id}")));
+    }
+    assert_eq!(state.feature_terms.keys().collect::<Vec<_>>(), ["ftr_false"]);
+    let addon = addon_key(Some(ODD), Some(ODD)).unwrap();
+    let state =
+        read(&mut db, vec![Need::ExternalService(ODD.to_owned()), Need::Addon(addon.clone())]);
+    assert_eq!(state.external_services.get(ODD).unwrap().id, "asg_true");
+    assert_eq!(state.assignments.get("asg_true"), Some(&assignment(true)));
+    assert_eq!(state.addons.get(&addon).unwrap().id, "bst_true");
+    assert_eq!(state.boosts.get("bst_true"), Some(&boost(true)));
+}
+
+fn holdings_are_what_may_still_count_and_the_anchor_of_all_there_was(database: &Database) {
+    let mut db = database.lane();
+    saved(&mut db);
+    let load = |db: &mut Db| read(db, vec![Need::Holdings(SCOPE.to_owned())]);
+    let state = load(&mut db);
+    let expected = Holdings {
+        assignments: vec!["asg_false".to_owned()],
+        boosts: vec!["bst_false".to_owned()],
+        anchor: Some(instant(-5)),
+    };
+    assert_eq!(state.holdings[SCOPE], expected);
+    assert_eq!(state.package_grants["pkg_false"], []);
+    execute(&mut db, "UPDATE assignments SET status = 'active' WHERE id = 'asg_true'");
+    let state = load(&mut db);
+    assert_eq!(state.holdings[SCOPE].assignments, ["asg_false", "asg_true"]);
+    assert_eq!(state.package_grants["pkg_true"], package(true).record.grants);
+    execute(
+        &mut db,
+        "UPDATE assignments SET status = 'cancelled'; UPDATE boosts SET is_over = true",
+    );
+    let expected = Holdings { anchor: Some(instant(-5)), ..Holdings::default() };
+    assert_eq!(load(&mut db).holdings[SCOPE], expected);
+}
+
+/// Records at 0 to 4, of which the one at 2 was reversed in part; from is not in, until is.
+fn what_left_a_rolling_window_is_summed_up(database: &Database) {
+    let mut db = database.lane();
+    save(&mut db, |state| {
+        state.counters.put(counter(true).id, counter(true));
+        state.counters.put(counter(false).id, counter(false));
+        for n in 0..5 {
+            for full in [true, false] {
+                let mut row = record(full);
+                row.record.id = RecordId::from_unchecked(format!("usg_{n}_{full}"));
+                row.record.at = instant(n);
+                row.record.quantity = 10_i64.pow(u32::try_from(n).unwrap());
+                row.record.reversed = if n == 2 { 70 } else { 0 };
+                // Rows of another counter, and of one that does not roll, are none of it.
+                row.is_rolling = full;
+                state.records.put(row.record.id.to_string(), row);
+            }
+        }
+    })
+    .unwrap();
+    for (from, until, quantity, oldest) in [
+        (None, -1, 0, Some(0)),
+        (None, 0, 1, Some(1)),
+        (None, 2, 41, Some(3)),
+        (Some(0), 2, 40, Some(3)),
+        (Some(2), 3, 1_000, Some(4)),
+        (Some(3), 9, 10_000, None),
+        (Some(9), 9, 0, None),
+    ] {
+        let id = counter(true).id;
+        let need = Need::RolledOff(id.clone(), from.map(instant), instant(until));
+        let rolled = read(&mut db, vec![need]).rolled[&id];
+        let oldest = oldest.map(instant);
+        assert_eq!(rolled, RolledOff { until: instant(until), quantity, oldest });
+    }
+    let id = counter(false).id;
+    let need = Need::RolledOff(id.clone(), None, instant(9));
+    assert_eq!(read(&mut db, vec![need]).rolled[&id].quantity, 0);
+}
+
+fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
+    let mut db = database.lane();
+    saved(&mut db);
+    save(&mut db, |state| {
+        let mut other = hold(false);
+        other.hold.id = HoldId::from_unchecked("hld_other");
+        other.hold.expires_at = instant(20);
+        other.charged_scope = "workspaces/wsp_2".to_owned();
+        state.holds.put("hld_other".to_owned(), other);
+    })
+    .unwrap();
+    let id = counter(false).id;
+    for (now, due, counters) in [
+        (7, vec![], false),
+        (8, vec!["hld_false"], true),
+        (20, vec!["hld_false", "hld_other"], true),
+    ] {
+        let needs = vec![
+            Need::DueHolds(id.clone(), instant(now)),
+            Need::DueCounters(SCOPE.to_owned(), instant(now)),
+        ];
+        let state = read(&mut db, needs);
+        let expected: BTreeSet<String> = due.into_iter().map(str::to_owned).collect();
+        assert_eq!(state.due_holds[&id], expected);
+        assert!(expected.iter().all(|hold| state.holds.is_loaded(hold)));
+        assert_eq!(state.due_counters[SCOPE].contains(&id), counters);
+    }
+    let over = |db: &mut Db, now| {
+        let mut scopes = db.scopes_with_something_over(instant(now), 9).unwrap();
+        scopes.sort();
+        scopes
+    };
+    assert_eq!(over(&mut db, 7), [""; 0]);
+    assert_eq!(over(&mut db, 8), [SCOPE]);
+    assert_eq!(over(&mut db, 20), [SCOPE, "workspaces/wsp_2"]);
+    execute(
+        &mut db,
+        "UPDATE usage_holds SET status = 'released', ended_at = 1 WHERE status = 'active'",
+    );
+    assert_eq!(over(&mut db, 20), [""; 0], "what is over is over");
+}
+
+/// Each row that a lane changes is guarded: somebody else's change in between fails the batch.
+fn a_row_changed_behind_the_lanes_back_fails_the_batch(database: &Database) {
+    let mut db = database.lane();
+    saved(&mut db);
+    let cases: [(&str, fn(&mut State)); 6] = [
+        ("counters", |s| {
+            s.counters.put(counter(false).id, Counter { version: 2, ..counter(false) })
+        }),
+        ("usage_records", |s| {
+            let mut row = record(true);
+            row.record.reversed += 1;
+            s.records.put("usg_true".to_owned(), row);
+        }),
+        ("usage_holds", |s| {
+            let mut row = hold(false);
+            (row.hold.status, row.hold.ended_at) = (HoldStatus::Released, Some(instant(1)));
+            s.holds.put("hld_false".to_owned(), row);
+        }),
+        ("boosts", |s| {
+            let mut row = boost(false);
+            row.record.boost.version = 2;
+            s.boosts.put("bst_false".to_owned(), row);
+        }),
+        ("assignments", |s| {
+            let mut row = assignment(false);
+            row.record.assignment.version = 3;
+            s.assignments.put("asg_false".to_owned(), row);
+        }),
+        ("features", |s| {
+            let mut row = feature(false);
+            row.record.feature.version = 2;
+            s.features.put("ftr_false".to_owned(), row);
+        }),
+    ];
+    for (table, change) in cases {
+        for is_raced in [false, true] {
+            db.begin().unwrap();
+            let mut state = State::default();
+            let needs = [needs_of(true), needs_of(false)].concat();
+            db.load(needs, &mut state).unwrap();
+            change(&mut state);
+            if is_raced {
+                execute(
+                    &mut db,
+                    &format!("UPDATE {table} SET version = version + 7 WHERE version < 9"),
+                );
+                if table == "usage_records" {
+                    execute(&mut db, "UPDATE usage_records SET version = 1");
+                }
+            }
+            let done = db.save(&state, instant(0));
+            db.rollback().unwrap();
+            match done {
+                Ok(()) => assert!(!is_raced, "{table}"),
+                Err(StoreError::LostGuard { table: found, .. }) => {
+                    assert!(is_raced && found == table, "{table} {found}");
+                }
+                Err(other) => panic!("{table}: {other}"),
+            }
+        }
+    }
+}
+
+/// What is unique for ever is so in the database, too: whoever comes second has lost a race.
+fn a_key_that_was_taken_meanwhile_is_a_race(database: &Database) {
+    let mut db = database.lane();
+    saved(&mut db);
+    let cases: [(&str, fn(&mut State)); 7] = [
+        ("an external service id", |s| {
+            let mut row = assignment(true);
+            row.record.assignment.id = AssignmentId::from_unchecked("asg_new");
+            s.assignments.put("asg_new".to_owned(), row);
+        }),
+        ("a base package", |s| {
+            let mut row = assignment(false);
+            row.record.assignment.id = AssignmentId::from_unchecked("asg_new");
+            row.record.assignment.status = AssignmentStatus::Active;
+            s.assignments.put("asg_new".to_owned(), row);
+        }),
+        ("an add-on", |s| {
+            let mut row = boost(true);
+            row.record.boost.id = BoostId::from_unchecked("bst_new");
+            s.boosts.put("bst_new".to_owned(), row);
+        }),
+        ("a feature's code", |s| {
+            let mut row = feature(false);
+            row.record.feature.id = FeatureId::from_unchecked("ftr_new");
+            s.features.put("ftr_new".to_owned(), row);
+        }),
+        ("a package's code", |s| {
+            let mut row = package(false);
+            row.record.package.id = PackageId::from_unchecked("pkg_new");
+            s.packages.put("pkg_new".to_owned(), row);
+        }),
+        ("a counter", |s| s.counters.put(counter(false).id, counter(false))),
+        ("a line of the log", |s| s.log.push(line(true))),
+    ];
+    for (what, add) in cases {
+        let error = save(&mut db, add).expect_err(what);
+        assert!(matches!(error, StoreError::Raced(_)), "{what}: {error:?}");
+        assert!(error.is_transient());
+    }
+    // A scope that had a base package may have another one, and a deleted code is free.
+    save(&mut db, |s| {
+        let mut row = assignment(true);
+        row.record.assignment.id = AssignmentId::from_unchecked("asg_new");
+        (row.record.assignment.is_base, row.record.assignment.external_service_id) = (true, None);
+        s.assignments.put("asg_new".to_owned(), row);
+        let mut row = feature(true);
+        (row.record.feature.id, row.deleted) = (FeatureId::from_unchecked("ftr_new"), None);
+        s.features.put("ftr_new".to_owned(), row);
+    })
+    .unwrap();
+}
+
+fn the_database_refuses_what_no_rule_of_entitlements_would_write(database: &Database) {
+    let mut db = database.lane();
+    saved(&mut db);
+    for sql in [
+        "UPDATE features SET feature_type = 'other'",
+        "UPDATE features SET reset = 'daily'",
+        "UPDATE features SET rolling_days = 367",
+        "UPDATE features SET status = 'gone'",
+        "UPDATE packages SET status = 'gone'",
+        "UPDATE assignments SET status = 'gone'",
+        "UPDATE assignments SET package_id = 'nothing'",
+        "UPDATE boosts SET kind = 'other'",
+        "UPDATE boosts SET duration = 'other'",
+        "UPDATE boosts SET amount = 0 WHERE amount IS NOT NULL",
+        "UPDATE boosts SET consumed = -1",
+        "UPDATE boosts SET consumed = 1 WHERE amount IS NULL",
+        "UPDATE counters SET used = -1",
+        "UPDATE counters SET held = -1",
+        "UPDATE counters SET notified = 85",
+        "UPDATE counters SET version = 0",
+        "UPDATE usage_records SET quantity = 0",
+        "UPDATE usage_records SET reversed = quantity + 1 WHERE quantity < 9",
+        "UPDATE usage_records SET reversed = -1",
+        "UPDATE usage_holds SET quantity = 0",
+        "UPDATE usage_holds SET status = 'lost'",
+        "UPDATE usage_holds SET ended_at = 1 WHERE status = 'active'",
+        "UPDATE usage_holds SET record_id = NULL WHERE status = 'settled'",
+        "UPDATE usage_holds SET counter_id = 'nothing'",
+        "UPDATE entitlement_log SET source = 'rumour'",
+    ] {
+        use diesel::connection::SimpleConnection;
+        let done = ifmatch_store::on_backend!(&mut db, c => c.batch_execute(sql));
+        let error = StoreError::from(done.expect_err(sql));
+        assert!(!error.is_transient() && !error.is_gone(), "{sql}: {error:?}");
+    }
+}
+
+both_databases!(
+    every_row_comes_back_as_it_was_saved,
+    every_column_of_a_row_that_changes_is_updated,
+    what_is_not_there_is_loaded_as_absent,
+    a_code_is_the_living_ones,
+    holdings_are_what_may_still_count_and_the_anchor_of_all_there_was,
+    what_left_a_rolling_window_is_summed_up,
+    holds_are_due_from_the_instant_at_which_they_expire,
+    a_row_changed_behind_the_lanes_back_fails_the_batch,
+    a_key_that_was_taken_meanwhile_is_a_race,
+    the_database_refuses_what_no_rule_of_entitlements_would_write,
+);
