@@ -4,7 +4,9 @@ use crate::{
     Call, ClientBuilder, Collection, ConflictStore, open::OpenConflicts, pace::Bucket,
     reply::Reply, request::Request, wire::Wire,
 };
-use ifmatch_types::{BillingRun, Invoice, Namespace, Plan, Subscription, Timestamp, Workspace};
+use ifmatch_types::{
+    BillingRun, Bookable, Booking, Invoice, Namespace, Plan, Subscription, Timestamp, Workspace,
+};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// A connection to an Ifmatch server; cheap to clone, shared by all its clones.
@@ -132,6 +134,33 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn invoices(&self) -> Collection<Invoice> {
+        Collection::new(self)
+    }
+
+    /// What can be booked by the day.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::BookableId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let bookable = billing.bookables().get(&id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn bookables(&self) -> Collection<Bookable> {
+        Collection::new(self)
+    }
+
+    /// Who has booked what, on which days.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, room: ifmatch::BookableId)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// use ifmatch::{BookingFields, BookingStatus};
+    /// let fields = BookingFields::new(room, "2027-03-01".parse()?, "2027-03-03".parse()?);
+    /// let held = billing.bookings().create(fields).await?;
+    /// billing.bookings().update(&held.id, |b| b.status = BookingStatus::Confirmed).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn bookings(&self) -> Collection<Booking> {
         Collection::new(self)
     }
 

@@ -12,8 +12,8 @@ use crate::{
     versioned::to_json,
 };
 use ifmatch_types::{
-    Difference, HistoryEntry, Invoice, Kind, Namespace, Page, Plan, Problem, Subscription, Version,
-    Workspace, merge,
+    Bookable, Booking, Difference, HistoryEntry, Invoice, Kind, Namespace, Page, Plan, Problem,
+    Subscription, Version, Workspace, merge,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -96,6 +96,8 @@ pub(crate) fn without_unknown_fields(kind: Kind, object: Value) -> Value {
         Kind::Namespace => through::<Namespace>(&object),
         Kind::Subscription => through::<Subscription>(&object),
         Kind::Invoice => through::<Invoice>(&object),
+        Kind::Bookable => through::<Bookable>(&object),
+        Kind::Booking => through::<Booking>(&object),
     };
     known.unwrap_or(object)
 }

@@ -99,11 +99,13 @@ pub use update::Update;
 pub use versioned::{Versioned, WriteInfo};
 
 pub use ifmatch_types::{
-    ApiKey, ApiKeyId, AuditRecord, AuditResource, BillingRun, By, ChangeKind, Code, Deleted,
-    Difference, Event, FieldError, HistoryEntry, IdError, Interval, Invoice, InvoiceFields,
-    InvoiceId, InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Metadata, Namespace,
-    NamespaceFields, NamespaceId, NewApiKey, NewPayment, Page, Payment, PaymentId, PaymentStatus,
-    Plan, PlanFields, PlanId, PlanStatus, Problem, ResourceRef, Retry, RetryAction, Role, Source,
-    Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp, Verdict,
-    Version, Workspace, WorkspaceFields, WorkspaceId,
+    ApiKey, ApiKeyId, AuditRecord, AuditResource, Availability, AvailableDay, BillingRun, Bookable,
+    BookableFields, BookableId, BookableStatus, Booking, BookingFields, BookingId, BookingStatus,
+    By, ChangeKind, Code, Date, DateError, Deleted, Difference, Event, FieldError, HistoryEntry,
+    IdError, Interval, Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields,
+    InvoiceStatus, Kind, Metadata, Namespace, NamespaceFields, NamespaceId, NewApiKey, NewPayment,
+    Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId, PlanStatus, Problem,
+    RangeMode, ResourceRef, Retry, RetryAction, Role, Source, Subscription, SubscriptionFields,
+    SubscriptionId, SubscriptionStatus, Timestamp, Verdict, Version, Workspace, WorkspaceFields,
+    WorkspaceId,
 };

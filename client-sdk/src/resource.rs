@@ -1,9 +1,10 @@
 //! The collections this crate knows, as types.
 
 use ifmatch_types::{
-    Invoice, InvoiceFields, InvoiceId, Kind, Namespace, NamespaceFields, NamespaceId, Plan,
-    PlanFields, PlanId, Subscription, SubscriptionFields, SubscriptionId, Version, Workspace,
-    WorkspaceFields, WorkspaceId,
+    Bookable, BookableFields, BookableId, Booking, BookingFields, BookingId, Invoice,
+    InvoiceFields, InvoiceId, Kind, Namespace, NamespaceFields, NamespaceId, Plan, PlanFields,
+    PlanId, Subscription, SubscriptionFields, SubscriptionId, Version, Workspace, WorkspaceFields,
+    WorkspaceId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -14,8 +15,8 @@ mod sealed {
 
 /// A kind of versioned object: what a [`Collection`](crate::Collection) holds.
 ///
-/// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`] and [`Invoice`], and
-/// sealed: the server knows no others.
+/// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`], [`Invoice`],
+/// [`Bookable`] and [`Booking`], and sealed: the server knows no others.
 pub trait Resource:
     sealed::Sealed
     + Clone
@@ -68,4 +69,6 @@ resources! {
     Namespace, NamespaceFields, NamespaceId;
     Subscription, SubscriptionFields, SubscriptionId;
     Invoice, InvoiceFields, InvoiceId;
+    Bookable, BookableFields, BookableId;
+    Booking, BookingFields, BookingId;
 }

@@ -13,6 +13,7 @@ mod reads;
 mod routes;
 mod serve;
 mod tls;
+mod workers;
 
 use config::{Action, Config};
 use std::process::ExitCode;

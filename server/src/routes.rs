@@ -4,18 +4,20 @@ use crate::http::{
     api_keys::{self, ApiKeyWithSecret},
     audit, billing_runs,
     billing_runs::NewBillingRun,
+    bookings as booking_reads,
     endpoint::{Endpoint, delete, get, group, patch, post, put, schema},
     events,
-    objects::{invoices, namespaces, plans, subscriptions, workspaces},
+    objects::{bookables, bookings, invoices, namespaces, plans, subscriptions, workspaces},
     ops, payments,
     payments::Reversal,
     transactions::{self, NewTransaction, TransactionResults},
 };
 use ifmatch_store::{FieldType, filters, sorts};
 use ifmatch_types::{
-    ApiKey, AuditRecord, BillingRun, Code, Deleted, Event, HistoryEntry, Invoice, InvoiceFields,
-    Kind, Namespace, NamespaceFields, NewApiKey, NewPayment, Payment, Plan, PlanFields,
-    Subscription, SubscriptionFields, Workspace, WorkspaceFields,
+    ApiKey, AuditRecord, Availability, BillingRun, Bookable, BookableFields, Booking,
+    BookingFields, Code, Deleted, Event, HistoryEntry, Invoice, InvoiceFields, Kind, Namespace,
+    NamespaceFields, NewApiKey, NewBooking, NewPayment, Payment, Plan, PlanFields, Subscription,
+    SubscriptionFields, Workspace, WorkspaceFields,
 };
 
 /// The eight routes that every versioned collection has.
@@ -302,6 +304,48 @@ pub fn endpoints() -> Vec<Endpoint> {
         ],
     ));
 
+    all.extend(collection!(
+        "Bookables",
+        "bookables",
+        bookables,
+        Bookable,
+        Bookable,
+        BookableFields,
+        &[Code::CapacityBelowReserved, Code::BookableInUse]
+    ));
+    all.extend(group(
+        "Bookables",
+        [get("/v1/bookables/{id}/availability", booking_reads::availability)
+            .viewer()
+            .operation_id("get_availability")
+            .summary("What is free, day by day")
+            .query("from", "The first day", schema::date())
+            .query("to", "The last day; 366 days at most", schema::date())
+            .answers::<Availability>(200)
+            .problems(READS)],
+    ));
+    all.extend(
+        collection!(
+            "Bookings",
+            "bookings",
+            bookings,
+            Booking,
+            Booking,
+            BookingFields,
+            &[
+                Code::InvalidStateTransition,
+                Code::AvailabilityConflict,
+                Code::HoldExpired,
+                Code::BookableUnavailable
+            ]
+        )
+        .into_iter()
+        .map(|endpoint| {
+            // A create also takes `confirm`.
+            if endpoint.is_post() { endpoint.body::<NewBooking>() } else { endpoint }
+        }),
+    );
+
     all
 }
 
@@ -313,6 +357,7 @@ fn listed(mut endpoint: Endpoint, kind: Kind) -> Endpoint {
             FieldType::Integer => schema::at_least(i64::MIN),
             FieldType::Boolean => schema::boolean(),
             FieldType::Instant => schema::instant(),
+            FieldType::Date => schema::date(),
         };
         endpoint = endpoint.query(name, "Only objects with this value", schema);
     }

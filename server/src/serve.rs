@@ -17,7 +17,7 @@ use crate::{
     lane::{Lanes, Refusal},
     metrics::Metrics,
     reads::Reads,
-    routes, tls,
+    routes, tls, workers,
 };
 use actix_web::{App as ActixApp, HttpServer, middleware::from_fn, web};
 use ifmatch_domain::{Action, Outcome};
@@ -162,6 +162,8 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
 
     let keeping = app.clone();
     actix_web::rt::spawn(async move { keep_up(&keeping).await });
+    let working = app.clone();
+    actix_web::rt::spawn(async move { workers::work(&working).await });
     actix_web::rt::spawn(async move {
         wait_for_stop().await;
         tracing::info!("stopping: no new requests, accepted writes are answered");

@@ -115,6 +115,14 @@ id!(
     /// The id of an [`ApiKey`](crate::ApiKey): `key_…`.
     ApiKeyId, "key_"
 );
+id!(
+    /// The id of a [`Bookable`](crate::Bookable): `bkb_…`.
+    BookableId, "bkb_"
+);
+id!(
+    /// The id of a [`Booking`](crate::Booking): `bkg_…`.
+    BookingId, "bkg_"
+);
 
 #[cfg(test)]
 mod tests {

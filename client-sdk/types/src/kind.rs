@@ -18,12 +18,23 @@ pub enum Kind {
     Subscription,
     /// What a workspace owes.
     Invoice,
+    /// What can be booked by the day.
+    Bookable,
+    /// So many of a bookable, on so many days.
+    Booking,
 }
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 5] =
-        [Self::Plan, Self::Workspace, Self::Namespace, Self::Subscription, Self::Invoice];
+    pub const ALL: [Self; 7] = [
+        Self::Plan,
+        Self::Workspace,
+        Self::Namespace,
+        Self::Subscription,
+        Self::Invoice,
+        Self::Bookable,
+        Self::Booking,
+    ];
 
     /// The name used in `resource.type`, events and transactions: `subscription`.
     pub const fn name(self) -> &'static str {
@@ -33,6 +44,8 @@ impl Kind {
             Self::Namespace => "namespace",
             Self::Subscription => "subscription",
             Self::Invoice => "invoice",
+            Self::Bookable => "bookable",
+            Self::Booking => "booking",
         }
     }
 
@@ -44,6 +57,8 @@ impl Kind {
             Self::Namespace => "namespaces",
             Self::Subscription => "subscriptions",
             Self::Invoice => "invoices",
+            Self::Bookable => "bookables",
+            Self::Booking => "bookings",
         }
     }
 
@@ -55,6 +70,8 @@ impl Kind {
             Self::Namespace => "nsp_",
             Self::Subscription => "sub_",
             Self::Invoice => "inv_",
+            Self::Bookable => "bkb_",
+            Self::Booking => "bkg_",
         }
     }
 
@@ -82,6 +99,11 @@ impl Kind {
                 &["/current_period_start", "/current_period_end"],
             ],
             Self::Invoice => &[&["/lines", "/tax", "/currency"]],
+            Self::Bookable => &[&["/range_mode", "/min_days", "/max_days"]],
+            Self::Booking => &[
+                &["/start_date", "/end_date", "/quantity"],
+                &["/status", "/hold_expires_at", "/confirmed_at", "/cancelled_at", "/ended_at"],
+            ],
         }
     }
 }

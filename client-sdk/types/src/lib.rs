@@ -9,7 +9,9 @@
 mod macros;
 
 pub mod billing;
+pub mod booking;
 pub mod change;
+pub mod date;
 pub mod id;
 pub mod kind;
 pub mod list;
@@ -23,11 +25,17 @@ pub use billing::{
     PaymentStatus, Plan, PlanFields, PlanStatus, Role, Subscription, SubscriptionFields,
     SubscriptionStatus, Workspace, WorkspaceFields,
 };
+pub use booking::{
+    Availability, AvailableDay, Bookable, BookableFields, BookableStatus, Booking, BookingFields,
+    BookingStatus, NewBooking, RangeMode,
+};
 pub use change::{
     AuditRecord, AuditResource, By, ChangeKind, Event, HistoryEntry, ResourceRef, Source,
 };
+pub use date::{Date, DateError};
 pub use id::{
-    ApiKeyId, IdError, InvoiceId, NamespaceId, PaymentId, PlanId, SubscriptionId, WorkspaceId,
+    ApiKeyId, BookableId, BookingId, IdError, InvoiceId, NamespaceId, PaymentId, PlanId,
+    SubscriptionId, WorkspaceId,
 };
 pub use kind::Kind;
 pub use list::Page;

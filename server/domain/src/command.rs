@@ -1,8 +1,8 @@
 //! What the lane is asked to do: one struct per command, one enum.
 
 use crate::{
-    BillSubscription, CreateApiKey, FinishBillingRun, RecordPayment, ReversePayment, RevokeApiKey,
-    Transact,
+    BillSubscription, CreateApiKey, ExpireBookings, FinishBillingRun, RecordPayment,
+    ReversePayment, RevokeApiKey, Transact,
 };
 use ifmatch_types::{ApiKeyId, By, Kind, Source, Version};
 use serde_json::{Map, Value};
@@ -92,6 +92,8 @@ pub enum Action {
     RevokeApiKey(RevokeApiKey),
     /// Keep a record of a force that was refused for its caller's role.
     RecordDenied(RecordDenied),
+    /// End a bookable's holds that are over.
+    ExpireBookings(ExpireBookings),
 }
 
 /// Make a versioned object.

@@ -29,6 +29,14 @@ macro_rules! dispatch_kind {
                 type $resource = ifmatch_types::Invoice;
                 $body
             }
+            ifmatch_types::Kind::Bookable => {
+                type $resource = ifmatch_types::Bookable;
+                $body
+            }
+            ifmatch_types::Kind::Booking => {
+                type $resource = crate::BookingRecord;
+                $body
+            }
         }
     };
 }
@@ -50,7 +58,7 @@ pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Ou
     }
     state.attempt(|state| {
         let ids = Ids::from_seed(command.seed);
-        let mut scope = Scope { state, now, ids, meta: &command.meta };
+        let mut scope = Scope { state, now, ids, meta: &command.meta, force: None };
         act(&command.action, &mut scope)
     })
 }
@@ -82,5 +90,6 @@ fn act(action: &Action, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
             scope.state.audits.push(record);
             Ok(Outcome::Recorded)
         }
+        Action::ExpireBookings(expire) => Ok(expire.decide(scope)),
     }
 }

@@ -1,6 +1,7 @@
 //! The versioned collections: create, read, list, change, delete, the same way for every kind.
 
 use super::{
+    bookings::read_confirm,
     precondition,
     problem::{HttpProblem, wrong_id_type},
     query::{Params, cursor, page},
@@ -32,7 +33,8 @@ pub async fn create(
     mutation: Mutation,
 ) -> Answer {
     Params::of(&request)?.end()?;
-    let body = mutation.body.object()?;
+    let mut body = mutation.body.object()?;
+    read_confirm(kind, &mut body)?;
     let outcome = mutation.submit(&app, Action::Create(CreateObject { kind, body })).await?;
     Ok(render(&outcome).into_response())
 }
@@ -382,4 +384,6 @@ collection! {
     namespaces Namespace;
     subscriptions Subscription;
     invoices Invoice;
+    bookables Bookable;
+    bookings Booking;
 }

@@ -7,8 +7,8 @@ use crate::{
     schema::StoredRow,
     sql::{Cell, Sql},
 };
-use ifmatch_domain::{Resource, SubscriptionRecord};
-use ifmatch_types::{Invoice, Kind, Namespace, Plan, Timestamp, Workspace};
+use ifmatch_domain::{BookingRecord, Resource, SubscriptionRecord};
+use ifmatch_types::{Bookable, Date, Invoice, Kind, Namespace, Plan, Timestamp, Workspace};
 use serde_json::Value;
 
 /// What kind of values a filter or a sort key has.
@@ -22,6 +22,8 @@ pub enum FieldType {
     Boolean,
     /// An RFC 3339 instant.
     Instant,
+    /// A civil date.
+    Date,
 }
 
 impl FieldType {
@@ -34,6 +36,7 @@ impl FieldType {
             Self::Instant => {
                 text.parse::<Timestamp>().ok().map(|instant| Cell::Int(instant.as_micros()))
             }
+            Self::Date => text.parse::<Date>().ok().map(|date| Cell::Text(date.to_string())),
         }
     }
 
@@ -44,6 +47,7 @@ impl FieldType {
             Self::Integer => "a whole number",
             Self::Boolean => "true or false",
             Self::Instant => "an RFC 3339 instant",
+            Self::Date => "a date such as 2026-11-22",
         }
     }
 }
@@ -53,7 +57,7 @@ pub type Field = (&'static str, FieldType);
 
 /// The fields that a collection's list can be filtered by.
 pub const fn filters(kind: Kind) -> &'static [Field] {
-    use FieldType::{Boolean, Integer, Text};
+    use FieldType::{Boolean, Date, Integer, Text};
     match kind {
         Kind::Plan => &[("code", Text), ("status", Text), ("currency", Text), ("interval", Text)],
         Kind::Workspace => &[("name", Text), ("email", Text), ("currency", Text)],
@@ -72,12 +76,20 @@ pub const fn filters(kind: Kind) -> &'static [Field] {
             ("number", Text),
             ("currency", Text),
         ],
+        Kind::Bookable => &[("name", Text), ("status", Text)],
+        Kind::Booking => &[
+            ("bookable_id", Text),
+            ("status", Text),
+            ("user_id", Text),
+            ("start_date", Date),
+            ("end_date", Date),
+        ],
     }
 }
 
 /// The fields that a collection's list can be sorted by; the first is the default.
 pub const fn sorts(kind: Kind) -> &'static [Field] {
-    use FieldType::{Instant, Integer, Text};
+    use FieldType::{Date, Instant, Integer, Text};
     match kind {
         Kind::Plan => &[
             ("created_at", Instant),
@@ -86,7 +98,7 @@ pub const fn sorts(kind: Kind) -> &'static [Field] {
             ("name", Text),
             ("amount", Integer),
         ],
-        Kind::Workspace | Kind::Namespace => {
+        Kind::Workspace | Kind::Namespace | Kind::Bookable => {
             &[("created_at", Instant), ("updated_at", Instant), ("name", Text)]
         }
         Kind::Subscription => &[
@@ -101,6 +113,7 @@ pub const fn sorts(kind: Kind) -> &'static [Field] {
             ("total", Integer),
             ("amount_due", Integer),
         ],
+        Kind::Booking => &[("created_at", Instant), ("updated_at", Instant), ("start_date", Date)],
     }
 }
 

@@ -4,9 +4,12 @@ use crate::{
     Db, StoreError,
     bulk::{Lock, select_by, select_where},
     on_backend,
-    row::{Stored, answer_from, api_key_from, entry_from, payment_from, state_from},
+    row::{
+        Stored, answer_from, api_key_from, booking_day_from, entry_from, payment_from, state_from,
+    },
     schema::{
-        AnswerRow, ApiKeyRow, EventRow, NamespaceRow, PaymentRow, PlanRow, SequenceRow, StoredRow,
+        AnswerRow, ApiKeyRow, BookingDayRow, BookingRow, EventRow, NamespaceRow, PaymentRow,
+        PlanRow, SequenceRow, StoredRow,
     },
     sql::{Column, Sql},
 };
@@ -15,10 +18,12 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 use ifmatch_domain::{
-    BilledPeriods, CodeHolder, History, Need, PlanTerms, SERIES, Sequence, State, StoredPayment,
-    SubscriptionRecord, Use, lock_place,
+    BilledPeriods, BookingRecord, CodeHolder, DueBookings, History, Need, PlanTerms, SERIES,
+    Sequence, State, StoredPayment, SubscriptionRecord, Use, lock_place,
 };
-use ifmatch_types::{Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace};
+use ifmatch_types::{
+    Bookable, Date, Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A write that is further behind than this is told that its base is unknown, instead of having
@@ -44,6 +49,9 @@ struct Wanted {
     sequences: BTreeSet<&'static str>,
     owners: BTreeSet<(Kind, String)>,
     clock: bool,
+    days: BTreeSet<(String, Date, Date)>,
+    days_above: BTreeSet<(String, i64, Date)>,
+    due_bookings: BTreeSet<(String, Timestamp)>,
 }
 
 /// A kind with its place in the order of locks.
@@ -92,6 +100,15 @@ impl Wanted {
                     wanted.owners.insert((kind, id));
                 }
                 Need::Clock => wanted.clock = true,
+                Need::Days(bookable_id, from, to) => {
+                    wanted.days.insert((bookable_id, from, to));
+                }
+                Need::DaysAbove(bookable_id, capacity, from) => {
+                    wanted.days_above.insert((bookable_id, capacity, from));
+                }
+                Need::DueBookings(bookable_id, at) => {
+                    wanted.due_bookings.insert((bookable_id, at));
+                }
             }
         }
         wanted
@@ -140,6 +157,8 @@ impl Db {
                 Kind::Plan => self.load_objects::<Plan>(ids, lock, state)?,
                 Kind::Subscription => self.load_objects::<SubscriptionRecord>(ids, lock, state)?,
                 Kind::Invoice => self.load_objects::<Invoice>(ids, lock, state)?,
+                Kind::Bookable => self.load_objects::<Bookable>(ids, lock, state)?,
+                Kind::Booking => self.load_objects::<BookingRecord>(ids, lock, state)?,
             }
         }
         self.load_plan_codes(wanted.plan_codes, state)?;
@@ -158,6 +177,7 @@ impl Db {
         if wanted.clock {
             state.clock = Some(self.clock()?);
         }
+        self.load_bookings(wanted.due_bookings, wanted.days, wanted.days_above, state)?;
         if wanted.sequences.contains(SERIES) {
             let rows: Vec<SequenceRow> = select_by(self, "series", vec![SERIES.to_owned()], lock)?;
             let last = rows.first().map(|row| Sequence { series: SERIES, last: row.last });
@@ -365,6 +385,7 @@ impl Db {
             Kind::Subscription => {
                 Sql::new("SELECT id FROM invoices WHERE subscription_id = ").bind(id)
             }
+            Kind::Bookable => Sql::new("SELECT id FROM bookings WHERE bookable_id = ").bind(id),
             _ => Sql::new(
                 "SELECT id FROM subscriptions WHERE deleted_at IS NULL AND workspace_id = ",
             )
@@ -418,11 +439,75 @@ impl Db {
                     .into_iter()
                     .map(|row| (row.id, row.workspace_id))
                     .collect(),
-                Kind::Plan | Kind::Workspace | Kind::Subscription | Kind::Invoice => Vec::new(),
+                Kind::Booking => select_by::<BookingRow>(self, "id", ids, Lock::None)?
+                    .into_iter()
+                    .map(|row| (row.id, row.bookable_id))
+                    .collect(),
+                Kind::Plan
+                | Kind::Workspace
+                | Kind::Subscription
+                | Kind::Invoice
+                | Kind::Bookable => Vec::new(),
             };
             for (id, owner) in owned {
                 state.owners.insert((kind, id), Some(owner));
             }
+        }
+        Ok(())
+    }
+
+    /// The bookable is locked, and whoever changes its bookings or days locks it.
+    fn load_bookings(
+        &mut self,
+        due: BTreeSet<(String, Timestamp)>,
+        ranges: BTreeSet<(String, Date, Date)>,
+        above: BTreeSet<(String, i64, Date)>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        for (bookable_id, at) in due {
+            let sql = BookingRow::select()
+                .text(" WHERE bookable_id = ")
+                .bind(bookable_id.as_str())
+                .text(" AND status = 'held' AND hold_expires_at <= ")
+                .bind(at.as_micros())
+                .text(" ORDER BY id");
+            let mut ids = Vec::new();
+            for row in BookingRow::query(self, sql)? {
+                let row = BookingRecord::from_row(row)?;
+                ids.push(row.record.booking.id.to_string());
+                state.bookings.load(row.record.booking.id.to_string(), Some(row));
+            }
+            state.due_bookings.insert(bookable_id, DueBookings { at, ids });
+        }
+        for (bookable_id, from, to) in ranges {
+            let (from, to) = state.widen_days(&bookable_id, from, to);
+            let sql = BookingDayRow::select()
+                .text(" WHERE bookable_id = ")
+                .bind(bookable_id)
+                .text(" AND day >= ")
+                .bind(from.to_string())
+                .text(" AND day <= ")
+                .bind(to.to_string());
+            self.load_days(sql, state)?;
+        }
+        for (bookable_id, capacity, from) in above {
+            let sql = BookingDayRow::select()
+                .text(" WHERE bookable_id = ")
+                .bind(bookable_id.as_str())
+                .text(" AND day >= ")
+                .bind(from.to_string())
+                .text(" AND reserved > ")
+                .bind(capacity);
+            self.load_days(sql, state)?;
+            state.days_above.insert((bookable_id, capacity, from));
+        }
+        Ok(())
+    }
+
+    fn load_days(&mut self, sql: Sql, state: &mut State) -> Result<(), StoreError> {
+        for row in BookingDayRow::query(self, sql)? {
+            let key = row.id.clone();
+            state.booking_days.load(key, Some(booking_day_from(row)?));
         }
         Ok(())
     }

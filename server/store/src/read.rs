@@ -9,9 +9,9 @@ use crate::{
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
-use ifmatch_domain::{Answer, Row, StoredApiKey, SubscriptionRecord};
+use ifmatch_domain::{Answer, BookingRecord, Row, StoredApiKey, SubscriptionRecord};
 use ifmatch_types::{
-    Deleted, Invoice, Kind, Namespace, Payment, Plan, Timestamp, Version, Workspace,
+    Bookable, Deleted, Invoice, Kind, Namespace, Payment, Plan, Timestamp, Version, Workspace,
 };
 
 /// What is stored under an id.
@@ -50,6 +50,14 @@ macro_rules! stored_kind {
             }
             Kind::Invoice => {
                 type $stored = Invoice;
+                $body
+            }
+            Kind::Bookable => {
+                type $stored = Bookable;
+                $body
+            }
+            Kind::Booking => {
+                type $stored = BookingRecord;
                 $body
             }
         }

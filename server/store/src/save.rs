@@ -4,13 +4,13 @@ use crate::{
     Db, StoreError,
     bulk::{Update, Writes},
     on_backend,
-    row::{Stored, answer_to, api_key_to, audit_to, event_to, payment_to},
+    row::{Stored, answer_to, api_key_to, audit_to, booking_day_to, event_to, payment_to},
     schema::{AnswerRow, AuditRow, EventRow, SequenceRow, StoredRow},
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
-use ifmatch_domain::{RowChange, Sequence, State, SubscriptionRecord};
-use ifmatch_types::{Invoice, Namespace, Plan, Timestamp, Version, Workspace};
+use ifmatch_domain::{BookingRecord, RowChange, Sequence, State, SubscriptionRecord};
+use ifmatch_types::{Bookable, Invoice, Namespace, Plan, Timestamp, Version, Workspace};
 
 impl Db {
     /// Saves all changes of a batch, inside its transaction.
@@ -29,6 +29,9 @@ impl Db {
         write_objects::<Plan>(state, &mut writes);
         write_objects::<SubscriptionRecord>(state, &mut writes);
         write_objects::<Invoice>(state, &mut writes);
+        write_objects::<Bookable>(state, &mut writes);
+        write_objects::<BookingRecord>(state, &mut writes);
+        write_rows(state.booking_days.changes(), booking_day_to, "version", &mut writes);
         let mut payments: Vec<_> = state.payments.changes().collect();
         // Writers that add the same unique keys wait for each other in one order.
         payments.sort_unstable_by(|a, b| a.row.0.provider_ref.cmp(&b.row.0.provider_ref));

@@ -73,6 +73,10 @@ fn everything() -> World {
     let open = book.invoice(&two, json!({"status": "open"}));
     book.pay(&open, 100, "ref").unwrap();
     book.edit(&open, json!({"notes": "b"})).unwrap();
+    let room = book.make(Kind::Bookable, json!({"name": "Room", "capacity": 2}));
+    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04"});
+    let booking = book.make(Kind::Booking, days);
+    book.edit(&booking, json!({"status": "confirmed"})).unwrap();
     book.world
 }
 
@@ -159,8 +163,9 @@ fn read(
     let id = ids[usize::from(target) % ids.len()].clone();
     let kind_of_id = Kind::ALL.into_iter().find(|kind| id.starts_with(kind.id_prefix()));
     // One in eight aims at an object of another kind.
-    let kind =
-        kind_of_id.filter(|_| !mode.is_multiple_of(8)).unwrap_or(Kind::ALL[usize::from(op) % 5]);
+    let kind = kind_of_id
+        .filter(|_| !mode.is_multiple_of(8))
+        .unwrap_or(Kind::ALL[usize::from(op) % Kind::ALL.len()]);
     let mut body = if right.is_multiple_of(3) { Map::new() } else { sensible(kind, ids) };
     body.extend(odd.into_iter().map(|(key, value)| (key.to_owned(), value)));
     let change = if right.is_multiple_of(2) {
@@ -256,6 +261,9 @@ fn sensible(kind: Kind, ids: &[String]) -> Map<String, Value> {
         Kind::Invoice => {
             json!({"workspace_id": of("wsp_"), "currency": "USD", "amount": 5, "provider_ref": "r"})
         }
+        Kind::Bookable => json!({"name": "n", "capacity": 3}),
+        Kind::Booking => json!({"bookable_id": of("bkb_"), "start_date": "2027-01-01",
+            "end_date": "2027-01-03"}),
     };
     body.as_object().cloned().unwrap_or_default()
 }

@@ -5,10 +5,10 @@ use crate::{
     world::{Kept, World},
 };
 use ifmatch_domain::{
-    Action, BillSubscription, Change, Command, CreateApiKey, DeleteObject, Mode, Operation,
-    Precondition, RecordPayment, ReversePayment, RevokeApiKey, Transact, UpdateObject,
+    Action, BillSubscription, Change, Command, CreateApiKey, DeleteObject, ExpireBookings, Mode,
+    Operation, Precondition, RecordPayment, ReversePayment, RevokeApiKey, Transact, UpdateObject,
 };
-use ifmatch_types::{ApiKeyId, Kind, Timestamp, Version};
+use ifmatch_types::{ApiKeyId, Date, Kind, Timestamp, Version};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -61,7 +61,7 @@ impl Reader<'_> {
     }
 
     fn action(&self, raw: Raw, seed: u128) -> Action {
-        match raw.op % 24 {
+        match raw.op % 25 {
             0..=5 => self.create(raw),
             6..=12 => Action::Update(self.update(raw)),
             13 => Action::Delete(self.delete(raw)),
@@ -81,16 +81,22 @@ impl Reader<'_> {
                 id: ApiKeyId::from_unchecked(format!("key_{seed:x}")),
                 digest: format!("{seed:x}"),
             }),
-            _ => Action::RevokeApiKey(RevokeApiKey { id: pick(&self.world.api_keys, raw.target) }),
+            23 => Action::RevokeApiKey(RevokeApiKey { id: pick(&self.world.api_keys, raw.target) }),
+            _ => {
+                let bookable_id = self.target(Kind::Bookable, raw.target);
+                Action::ExpireBookings(ExpireBookings { bookable_id })
+            }
         }
     }
 
     fn kind(raw: Raw) -> Kind {
         // Subscriptions and invoices have the most rules.
-        match raw.target % 8 {
+        match raw.target % 11 {
             0 => Kind::Plan,
             1 => Kind::Workspace,
             2 => Kind::Namespace,
+            8 => Kind::Bookable,
+            9 | 10 => Kind::Booking,
             3..=5 => Kind::Subscription,
             _ => Kind::Invoice,
         }
@@ -103,6 +109,8 @@ impl Reader<'_> {
             Kind::Namespace => pick(&self.world.namespaces, n),
             Kind::Subscription => pick(&self.world.subscriptions, n),
             Kind::Invoice => pick(&self.world.invoices, n),
+            Kind::Bookable => pick(&self.world.bookables, n),
+            Kind::Booking => pick(&self.world.bookings, n),
         }
     }
 
@@ -118,6 +126,12 @@ impl Reader<'_> {
             Kind::Subscription => json!({"workspace_id": workspace,
                 "plan_id": self.target(Kind::Plan, raw.version)}),
             Kind::Invoice => json!({"workspace_id": workspace, "lines": lines(raw.amount)}),
+            Kind::Bookable => json!({"name": "Room", "capacity": raw.amount % 6,
+                "hold_ttl_ms": 5 * 86_400_000_i64,
+                "range_mode": name(&["inclusive_days", "nights"], raw.other)}),
+            Kind::Booking => json!({"bookable_id": self.target(Kind::Bookable, raw.version),
+                "start_date": self.day(raw.amount % 8), "end_date": self.day(raw.amount % 8 + 2),
+                "quantity": raw.other % 3 + 1}),
         });
         if raw.choice >= 128 {
             body.extend(self.wish(kind, raw.choice, raw.amount));
@@ -204,6 +218,11 @@ impl Reader<'_> {
             .collect()
     }
 
+    /// So many days from today.
+    fn day(&self, days: u8) -> String {
+        Date::of(self.now).plus_days(i64::from(days)).unwrap().to_string()
+    }
+
     /// One or two fields that somebody wants to be different.
     fn wish(&self, kind: Kind, choice: u8, amount: u8) -> Map<String, Value> {
         let value = one_of(&[json!("a"), json!("b"), Value::Null], amount / 3);
@@ -233,7 +252,16 @@ impl Reader<'_> {
             (Kind::Invoice, 5) => json!({"subscription_id":
                 one_of(&[json!(self.target(Kind::Subscription, amount)), Value::Null], amount)}),
             (Kind::Invoice, 6) => json!({"workspace_id": self.target(Kind::Workspace, amount)}),
-            (Kind::Subscription | Kind::Invoice, _) => json!({"notes": format!("note {small}")}),
+            (Kind::Bookable, 1..=3) => json!({"capacity": small}),
+            (Kind::Bookable, 4) => json!({"status": name(&["active", "archived"], amount)}),
+            (Kind::Booking, 1) => json!({"start_date": self.day(amount % 8)}),
+            (Kind::Booking, 2) => json!({"end_date": self.day(amount % 12)}),
+            (Kind::Booking, 3) => json!({"quantity": small + 1}),
+            (Kind::Booking, 4..=6) => json!({"status": name(
+                &["confirmed", "confirmed", "in_use", "completed", "no_show", "cancelled"], amount)}),
+            (Kind::Subscription | Kind::Invoice | Kind::Booking, _) => {
+                json!({"notes": format!("note {small}")})
+            }
             _ => json!({"name": format!("name {small}")}),
         })
     }

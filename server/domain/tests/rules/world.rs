@@ -3,11 +3,15 @@
 //! Folding a decided batch back asserts what the real databases assert: guards and unique keys.
 
 use ifmatch_domain::{
-    Answer, Audit, BilledPeriods, CodeHolder, Command, Guarded, History, IdempotencyKey, Need,
-    NewEvent, Outcome, PlanTerms, Rejection, Resource, Row, Rows, Sequence, State, StoredApiKey,
-    StoredPayment, SubscriptionRecord, Table, Use, decide, needs,
+    Answer, Audit, BilledPeriods, BookingDay, BookingRecord, CodeHolder, Command, DueBookings,
+    Guarded, History, IdempotencyKey, Need, NewEvent, Outcome, PlanTerms, Rejection, Resource, Row,
+    Rows, Sequence, State, StoredApiKey, StoredPayment, SubscriptionRecord, Table, Use, decide,
+    needs,
 };
-use ifmatch_types::{Invoice, InvoiceStatus, Kind, Namespace, Plan, Timestamp, Version, Workspace};
+use ifmatch_types::{
+    Bookable, BookingStatus, Invoice, InvoiceStatus, Kind, Namespace, Plan, Timestamp, Version,
+    Workspace,
+};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +30,9 @@ pub struct World {
     pub namespaces: Kept<Row<Namespace>>,
     pub subscriptions: Kept<Row<SubscriptionRecord>>,
     pub invoices: Kept<Row<Invoice>>,
+    pub bookables: Kept<Row<Bookable>>,
+    pub bookings: Kept<Row<BookingRecord>>,
+    pub booking_days: Kept<BookingDay>,
     pub payments: Kept<StoredPayment>,
     pub api_keys: Kept<StoredApiKey>,
     pub answers: BTreeMap<(String, String), Answer>,
@@ -121,11 +128,49 @@ impl World {
                     Kind::Namespace => {
                         self.namespaces.get(&id).map(|row| row.record.workspace_id.to_string())
                     }
+                    Kind::Booking => {
+                        let row = self.bookings.get(&id);
+                        row.map(|row| row.record.booking.bookable_id.to_string())
+                    }
                     _ => None,
                 };
                 state.owners.insert((kind, id), owner);
             }
             Need::Clock => state.clock = Some(now),
+            Need::Days(bookable_id, from, to) => {
+                let (from, to) = state.widen_days(&bookable_id, from, to);
+                self.load_days(state, |day| {
+                    day.bookable_id.as_str() == bookable_id && (from..=to).contains(&day.day)
+                });
+            }
+            Need::DaysAbove(bookable_id, capacity, from) => {
+                self.load_days(state, |day| {
+                    day.bookable_id.as_str() == bookable_id
+                        && day.day >= from
+                        && day.reserved > capacity
+                });
+                state.days_above.insert((bookable_id, capacity, from));
+            }
+            Need::DueBookings(bookable_id, at) => {
+                let is_due = |record: &BookingRecord| {
+                    record.booking.bookable_id.as_str() == bookable_id
+                        && record.booking.status == BookingStatus::Held
+                        && record.booking.hold_expires_at <= Some(at)
+                };
+                let due = self.bookings.iter().filter(|(_, row)| is_due(&row.record));
+                let mut ids = Vec::new();
+                for (id, row) in due {
+                    ids.push(id.clone());
+                    state.bookings.load(id.clone(), Some(row.clone()));
+                }
+                state.due_bookings.insert(bookable_id, DueBookings { at, ids });
+            }
+        }
+    }
+
+    fn load_days(&self, state: &mut State, wanted: impl Fn(&BookingDay) -> bool) {
+        for (key, day) in self.booking_days.iter().filter(|(_, day)| wanted(day)) {
+            state.booking_days.load(key.clone(), Some(day.clone()));
         }
     }
 
@@ -140,6 +185,8 @@ impl World {
             Kind::Namespace => load(&self.namespaces, &mut state.namespaces, id),
             Kind::Subscription => load(&self.subscriptions, &mut state.subscriptions, id),
             Kind::Invoice => load(&self.invoices, &mut state.invoices, id),
+            Kind::Bookable => load(&self.bookables, &mut state.bookables, id),
+            Kind::Booking => load(&self.bookings, &mut state.bookings, id),
         }
     }
 
@@ -169,6 +216,12 @@ impl World {
             let users = self.invoices.iter().filter(|(_, row)| of_subscription(&row.record));
             return Use(users.map(|(id, _)| id.clone()).collect());
         }
+        if kind == Kind::Bookable {
+            let of_bookable =
+                |row: &Row<BookingRecord>| row.record.booking.bookable_id.as_str() == id;
+            let users = self.bookings.iter().filter(|(_, row)| of_bookable(row));
+            return Use(users.map(|(id, _)| id.clone()).collect());
+        }
         fn living<R>(rows: &Kept<Row<R>>, of: impl Fn(&R) -> bool) -> Vec<String> {
             let living = rows.iter().filter(|(_, r)| r.deleted.is_none() && of(&r.record));
             living.map(|(id, _)| id.clone()).collect()
@@ -188,6 +241,11 @@ impl World {
             row.record.subscription.id.to_string()
         });
         fold(&mut self.invoices, &state.invoices, |row| row.record.id.to_string());
+        fold(&mut self.bookables, &state.bookables, |row| row.record.id.to_string());
+        fold(&mut self.bookings, &state.bookings, |row| row.record.booking.id.to_string());
+        fold(&mut self.booking_days, &state.booking_days, |day| {
+            BookingDay::key(day.bookable_id.as_str(), day.day)
+        });
         fold(&mut self.payments, &state.payments, |payment| payment.0.id.to_string());
         fold(&mut self.api_keys, &state.api_keys, |stored| stored.key.id.to_string());
         if let Some(change) = state.sequences.changes().next() {
@@ -258,6 +316,8 @@ impl World {
             .chain(shown(&self.namespaces))
             .chain(shown(&self.subscriptions))
             .chain(shown(&self.invoices))
+            .chain(shown(&self.bookables))
+            .chain(shown(&self.bookings))
             .collect()
     }
 }

@@ -4,7 +4,9 @@
 use crate::http::endpoint::{BodyForm, Endpoint};
 use actix_web::http::Method;
 use ifmatch_types::Workspace;
-use ifmatch_types::{Code, Conflict, Invoice, Kind, Namespace, Plan, Problem, Subscription};
+use ifmatch_types::{
+    Bookable, Booking, Code, Conflict, Invoice, Kind, Namespace, Plan, Problem, Subscription,
+};
 use serde_json::{Map, Value, json};
 use std::{borrow::Cow, collections::BTreeMap};
 use utoipa::{
@@ -27,6 +29,8 @@ pub fn entity(kind: Kind) -> (Cow<'static, str>, RefOr<Schema>) {
         Kind::Namespace => of::<Namespace>(),
         Kind::Subscription => of::<Subscription>(),
         Kind::Invoice => of::<Invoice>(),
+        Kind::Bookable => of::<Bookable>(),
+        Kind::Booking => of::<Booking>(),
     }
 }
 
