@@ -1,6 +1,6 @@
 //! What all collections have in common: create, read, list, replace, delete, field limits.
 
-use crate::harness::{Server, both_databases, id, unique, version};
+use crate::harness::{Server, both_databases, day, id, unique, version};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -29,6 +29,7 @@ async fn a_created_object_is_where_its_location_says(server: Server) {
     let (agent, key) = api.make_named_key("agent").await;
     let workspace = api.make_workspace(json!({})).await;
     let plan = api.make_active_plan(json!({})).await;
+    let room = api.make_bookable(json!({})).await;
     let owner = id(&workspace);
     let creates = [
         (
@@ -41,6 +42,13 @@ async fn a_created_object_is_where_its_location_says(server: Server) {
         ("namespaces", "nsp_", json!({"workspace_id": owner, "name": "N"})),
         ("subscriptions", "sub_", json!({"workspace_id": owner, "plan_id": id(&plan)})),
         ("invoices", "inv_", json!({"workspace_id": owner, "currency": "USD", "lines": []})),
+        ("bookables", "bkb_", json!({"name": "Room", "capacity": 3, "range_mode": "nights"})),
+        (
+            "bookings",
+            "bkg_",
+            json!({"bookable_id": id(&room), "start_date": day(3), "end_date": day(5),
+            "quantity": 2, "user_id": "ann", "notes": "late"}),
+        ),
     ];
     for (collection, prefix, body) in creates {
         let path = format!("/v1/{collection}");

@@ -21,6 +21,10 @@ fn furnish(db: &mut Db) -> Book {
             book.make(Kind::Workspace, json!({"name": format!("W{}", n % 2), "currency": "USD"}));
         let plan = book.plan(&format!("c{}{n}", n % 2), json!({"amount": n % 3}));
         book.make(Kind::Namespace, json!({"workspace_id": workspace, "name": "same"}));
+        let room = book.make(Kind::Bookable, json!({"name": "same", "capacity": 9}));
+        let days = json!({"bookable_id": room, "start_date": "2027-01-02",
+            "end_date": "2027-01-03", "user_id": format!("u{}", n % 2)});
+        book.make(Kind::Booking, days);
         book.subscription(
             &workspace,
             &plan,
@@ -47,6 +51,8 @@ fn copy(book: &Book, state: &mut State) {
         .iter()
         .for_each(|(id, row)| state.subscriptions.put(id.clone(), row.clone()));
     world.invoices.iter().for_each(|(id, row)| state.invoices.put(id.clone(), row.clone()));
+    world.bookables.iter().for_each(|(id, row)| state.bookables.put(id.clone(), row.clone()));
+    world.bookings.iter().for_each(|(id, row)| state.bookings.put(id.clone(), row.clone()));
 }
 
 /// How a value is written into a cursor.
