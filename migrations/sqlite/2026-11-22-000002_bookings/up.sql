@@ -7,12 +7,12 @@ CREATE TABLE bookables (
     version bigint NOT NULL CHECK (version >= 1),
     name text NOT NULL,
     capacity bigint NOT NULL CHECK (capacity BETWEEN 0 AND 1000000),
-    range_mode text NOT NULL CHECK (range_mode IN ('inclusive_days', 'nights')),
+    range_mode text NOT NULL CHECK (range_mode = 'inclusive_days' OR range_mode = 'nights'),
     min_days bigint NOT NULL CHECK (min_days >= 1),
     max_days bigint NOT NULL CHECK (max_days BETWEEN min_days AND 366),
     hold_ttl_ms bigint NOT NULL CHECK (hold_ttl_ms >= 1),
     horizon_days bigint NOT NULL CHECK (horizon_days BETWEEN 1 AND 3650),
-    status text NOT NULL CHECK (status IN ('active', 'archived')),
+    status text NOT NULL CHECK (status = 'active' OR status = 'archived'),
     metadata text NOT NULL,
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
@@ -33,8 +33,10 @@ CREATE TABLE bookings (
     quantity bigint NOT NULL CHECK (quantity >= 1),
     user_id text,
     notes text NOT NULL,
-    status text NOT NULL CHECK (status IN
-        ('held', 'confirmed', 'in_use', 'completed', 'cancelled', 'no_show', 'expired')),
+    status text NOT NULL
+        CHECK (status = 'held' OR status = 'confirmed' OR status = 'in_use'
+            OR status = 'completed' OR status = 'cancelled' OR status = 'no_show'
+            OR status = 'expired'),
     hold_expires_at bigint,
     confirmed_at bigint,
     cancelled_at bigint,
@@ -50,7 +52,7 @@ CREATE TABLE bookings (
     CHECK (start_date < until_day),
     CHECK (taken_until BETWEEN start_date AND until_day),
     CHECK (status <> 'held' OR hold_expires_at IS NOT NULL),
-    CHECK (status NOT IN ('expired', 'cancelled') OR taken_until = start_date)
+    CHECK ((status <> 'expired' AND status <> 'cancelled') OR taken_until = start_date)
 );
 CREATE INDEX bookings_by_created_at ON bookings (created_at, id);
 CREATE INDEX bookings_by_bookable ON bookings (bookable_id, created_at, id);

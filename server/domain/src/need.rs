@@ -310,11 +310,14 @@ impl Wants<'_> {
         self.state.clock
     }
 
+    /// Whether this bookable is locked, and not only looked for.
+    fn is_bookable(&self, id: &str) -> bool {
+        self.state.bookables.original(id).is_some()
+    }
+
     /// The holds of a locked bookable that are over, and the days they give back.
     fn due_bookings(&mut self, bookable_id: &str) {
-        if !self.state.bookables.is_loaded(bookable_id)
-            || self.state.bookables.original(bookable_id).is_none()
-        {
+        if !self.is_bookable(bookable_id) {
             return;
         }
         let Some(now) = self.clock() else { return };
@@ -347,7 +350,7 @@ impl Wants<'_> {
     ) {
         self.due_bookings(bookable_id);
         let Some(now) = self.state.clock else { return };
-        if !self.state.due_bookings.contains_key(bookable_id) {
+        if !self.is_bookable(bookable_id) {
             return;
         }
         let today = Date::of(now);
@@ -362,9 +365,6 @@ impl Wants<'_> {
     }
 
     fn rebooking(&mut self, id: &str, body: &Map<String, Value>) {
-        if !self.state.bookings.is_loaded(id) {
-            return;
-        }
         if let Some(row) = self.state.bookings.original(id) {
             let record = &row.record;
             let range = (record.booking.start_date, record.until_day);
