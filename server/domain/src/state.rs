@@ -370,11 +370,9 @@ impl State {
     /// Whether something outside the loaded rows refers to an object: what is loaded may have been
     /// deleted or moved by this batch, so that only its own row can tell.
     pub(crate) fn is_used_elsewhere(&self, id: &str) -> bool {
+        // By its own kind: under another one it would be known to be absent.
         let is_loaded = |user: &String| {
-            self.namespaces.is_loaded(user)
-                || self.subscriptions.is_loaded(user)
-                || self.invoices.is_loaded(user)
-                || self.bookings.is_loaded(user)
+            Kind::of_id(user).is_some_and(|kind| self.is_object_loaded(kind, user))
         };
         self.in_use.get(id).is_some_and(|users| !users.0.iter().all(is_loaded))
     }
