@@ -1,9 +1,11 @@
 //! The baseline: the same routes as a good team writes them, one transaction per request.
 //!
 //! Actix, Diesel, a pool, `web::block`; the version is compared in the UPDATE itself, the event is
-//! written in the same transaction, and everything is as durable as it is in Ifmatch. No rules, no
-//! conflict explanation, no idempotency, no audit: it does less than what it is compared with.
+//! written in the same transaction, and everything is as durable as it is in Ifmatch. A counter or a
+//! day is locked, read, compared with its limit and raised. No rules, no conflict explanation, no
+//! idempotency, no audit: it does less than what it is compared with.
 
+mod hot;
 mod pool;
 mod rows;
 
@@ -11,6 +13,7 @@ use crate::{Failure, process::KEY};
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer, error::ErrorInternalServerError, http::header, web,
 };
+use hot::{NewBooking, NewUsage};
 use pool::Pool;
 use rows::Edit;
 use std::io::Write;
@@ -20,11 +23,15 @@ pub fn serve(database_url: &str) -> Result<(), Failure> {
     let pool = web::Data::new(Pool::open(database_url)?);
     actix_web::rt::System::new().block_on(async move {
         let server = HttpServer::new(move || {
-            App::new().app_data(pool.clone()).service(
-                web::resource("/v1/subscriptions/{id}")
-                    .route(web::get().to(get))
-                    .route(web::patch().to(patch)),
-            )
+            App::new()
+                .app_data(pool.clone())
+                .service(
+                    web::resource("/v1/subscriptions/{id}")
+                        .route(web::get().to(get))
+                        .route(web::patch().to(patch)),
+                )
+                .route("/v1/workspaces/{id}/usage", web::post().to(post_usage))
+                .route("/v1/bookings", web::post().to(post_booking))
         })
         .workers(std::thread::available_parallelism().map_or(2, usize::from))
         .bind("127.0.0.1:0")?;
@@ -70,6 +77,38 @@ async fn patch(
             .insert_header((header::ETAG, format!("\"{}\"", subscription.version)))
             .json(subscription),
         None => HttpResponse::Conflict().json("version conflict"),
+    })
+}
+
+async fn post_usage(
+    pool: web::Data<Pool>,
+    request: HttpRequest,
+    id: web::Path<String>,
+    new: web::Json<NewUsage>,
+) -> actix_web::Result<HttpResponse> {
+    if !is_known(&request) {
+        return Ok(HttpResponse::Unauthorized().finish());
+    }
+    let request_id = uuid::Uuid::now_v7().to_string();
+    let recorded = pool.write(move |connection| hot::record(connection, &id, &new, &request_id));
+    Ok(match recorded.await? {
+        Some(recorded) => HttpResponse::Created().json(recorded),
+        None => HttpResponse::Forbidden().json("limit exceeded"),
+    })
+}
+
+async fn post_booking(
+    pool: web::Data<Pool>,
+    request: HttpRequest,
+    new: web::Json<NewBooking>,
+) -> actix_web::Result<HttpResponse> {
+    if !is_known(&request) {
+        return Ok(HttpResponse::Unauthorized().finish());
+    }
+    let booked = pool.write(move |connection| hot::book(connection, &new)).await?;
+    Ok(match booked {
+        Some(booking) => HttpResponse::Created().json(booking),
+        None => HttpResponse::Conflict().json("nothing is free"),
     })
 }
 

@@ -4,11 +4,12 @@
 //! there. One buffer in, one out, one write and one read per request.
 
 use crate::Failure;
-use std::net::SocketAddr;
+use std::{io::Write, net::SocketAddr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use uuid::Uuid;
 
 /// One connection.
 pub struct Connection {
@@ -55,28 +56,42 @@ impl Connection {
 
     /// Reads an object.
     pub async fn get(&mut self, path: &str) -> Result<Answer<'_>, Failure> {
-        self.exchange("GET ", path, "").await
+        self.exchange("GET ", path, None, "").await
     }
 
     /// Changes an object.
     pub async fn patch(&mut self, path: &str, body: &str) -> Result<Answer<'_>, Failure> {
-        self.exchange("PATCH ", path, body).await
+        self.exchange("PATCH ", path, None, body).await
     }
 
     /// Makes objects.
     pub async fn post(&mut self, path: &str, body: &str) -> Result<Answer<'_>, Failure> {
-        self.exchange("POST ", path, body).await
+        self.exchange("POST ", path, None, body).await
+    }
+
+    /// Makes objects, once per idempotency key.
+    pub async fn post_once(
+        &mut self,
+        path: &str,
+        key: Uuid,
+        body: &str,
+    ) -> Result<Answer<'_>, Failure> {
+        self.exchange("POST ", path, Some(key), body).await
     }
 
     async fn exchange(
         &mut self,
         method: &str,
         path: &str,
+        key: Option<Uuid>,
         body: &str,
     ) -> Result<Answer<'_>, Failure> {
         self.request.clear();
         for part in [method, path, self.common.as_str()] {
             self.request.extend_from_slice(part.as_bytes());
+        }
+        if let Some(key) = key {
+            write!(self.request, "idempotency-key: {key}\r\n")?;
         }
         if !body.is_empty() {
             let head =

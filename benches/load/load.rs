@@ -1,6 +1,6 @@
 //! The load: so many connections, each sending its next request when it has the last one's answer.
 
-use crate::{Failure, http::Connection, process::KEY};
+use crate::{Failure, http::Connection, process::KEY, seed::Seeded};
 use std::{
     net::SocketAddr,
     sync::{
@@ -30,11 +30,25 @@ pub enum Workload {
     HotRefetch,
     /// The same through the SDK.
     HotSdk,
+    /// Usage of one feature by one workspace: everybody raises the same counter.
+    HotCounter,
+    /// The same with a feature of which the last days count.
+    HotRolling,
+    /// Bookings of one day of one bookable.
+    HotDay,
 }
 
 impl Workload {
-    pub const ALL: [Self; 5] =
-        [Self::Update, Self::Read, Self::HotMerge, Self::HotRefetch, Self::HotSdk];
+    pub const ALL: [Self; 8] = [
+        Self::Update,
+        Self::Read,
+        Self::HotMerge,
+        Self::HotRefetch,
+        Self::HotSdk,
+        Self::HotCounter,
+        Self::HotRolling,
+        Self::HotDay,
+    ];
 
     /// For options and JSON.
     pub fn name(self) -> &'static str {
@@ -44,6 +58,9 @@ impl Workload {
             Self::HotMerge => "hot-merge",
             Self::HotRefetch => "hot-refetch",
             Self::HotSdk => "hot-sdk",
+            Self::HotCounter => "hot-counter",
+            Self::HotRolling => "hot-rolling",
+            Self::HotDay => "hot-day",
         }
     }
 
@@ -55,21 +72,43 @@ impl Workload {
             Self::HotMerge => "one object, server-side merge",
             Self::HotRefetch => "one object, refetch and retry",
             Self::HotSdk => "one object, the SDK's update()",
+            Self::HotCounter => "one counter, check and record",
+            Self::HotRolling => "one counter of the last 30 days, check and record",
+            Self::HotDay => "one day, book",
         }
     }
 
-    /// Whether a server without merges can do it.
-    pub fn is_plain(self) -> bool {
-        matches!(self, Self::Update | Self::Read | Self::HotRefetch)
+    /// Whether it records usage.
+    pub fn is_usage(self) -> bool {
+        matches!(self, Self::HotCounter | Self::HotRolling)
+    }
+
+    /// Queries, each of which answers one more for every write of this workload.
+    pub fn traces(self) -> &'static [&'static str] {
+        match self {
+            Self::Read => &[],
+            Self::Update | Self::HotMerge | Self::HotRefetch | Self::HotSdk => {
+                &["SELECT sum(version) FROM subscriptions"]
+            }
+            Self::HotCounter => &[
+                "SELECT count(*) FROM usage_records WHERE NOT is_rolling",
+                "SELECT sum(used) FROM counters WHERE rolled_until IS NULL",
+            ],
+            // Its counter falls, too.
+            Self::HotRolling => &["SELECT count(*) FROM usage_records WHERE is_rolling"],
+            Self::HotDay => {
+                &["SELECT count(*) FROM bookings", "SELECT sum(reserved) FROM booking_days"]
+            }
+        }
     }
 
     /// The place of the one object in the list of ids.
     fn hot_place(self) -> usize {
         match self {
-            Self::Update | Self::Read => 0,
             Self::HotMerge => 1,
             Self::HotRefetch => 2,
             Self::HotSdk => 3,
+            _ => 0,
         }
     }
 }
@@ -77,25 +116,25 @@ impl Workload {
 /// A server, and what is known of its objects.
 pub struct Target {
     pub address: SocketAddr,
-    ids: Arc<Vec<String>>,
+    seeded: Arc<Seeded>,
     versions: Vec<AtomicI64>,
-    /// Writes that were acknowledged and made a new version.
+    /// Writes that were acknowledged and changed something, since this was last looked at.
     pub written: AtomicU64,
 }
 
 impl Target {
-    pub fn new(address: SocketAddr, ids: Arc<Vec<String>>) -> Self {
-        let versions = ids.iter().map(|_| AtomicI64::new(1)).collect();
-        Self { address, ids, versions, written: AtomicU64::new(0) }
+    pub fn new(address: SocketAddr, seeded: Arc<Seeded>) -> Self {
+        let versions = seeded.subscriptions.iter().map(|_| AtomicI64::new(1)).collect();
+        Self { address, seeded, versions, written: AtomicU64::new(0) }
     }
 
     /// The id of a workload's one object.
     pub fn hot_id(&self, workload: Workload) -> Result<&str, Failure> {
-        Ok(self.ids.get(workload.hot_place()).ok_or("too few objects")?)
+        Ok(self.seeded.subscriptions.get(workload.hot_place()).ok_or("too few objects")?)
     }
 
     fn path(&self, place: usize) -> Result<String, Failure> {
-        let id = self.ids.get(place).ok_or("a place in the list")?;
+        let id = self.seeded.subscriptions.get(place).ok_or("a place in the list")?;
         Ok(format!("/v1/subscriptions/{id}"))
     }
 }
@@ -174,6 +213,9 @@ impl Client {
                 Workload::HotMerge => self.merge_until_over().await?,
                 Workload::HotRefetch => self.refetch().await?,
                 Workload::HotSdk => return Err("the SDK has a client of its own".into()),
+                Workload::HotCounter | Workload::HotRolling | Workload::HotDay => {
+                    self.post_until_over(workload).await?;
+                }
             }
         }
         Ok(self.tally)
@@ -270,13 +312,29 @@ impl Client {
         }
     }
 
+    /// The same request again and again, each of which adds to one row.
+    async fn post_until_over(&mut self, workload: Workload) -> Result<(), Failure> {
+        let target = Arc::clone(&self.target);
+        let post = target.seeded.post(workload, self.clients).ok_or("a workload that posts")?;
+        while !self.window.is_over() {
+            let started = Instant::now();
+            let answer = post.send(&mut self.connection).await?;
+            if answer.status != 201 {
+                return Err(format!("{}: {}", workload.name(), answer.text()).into());
+            }
+            target.written.fetch_add(1, Ordering::Relaxed);
+            self.tally.record(&self.window, started);
+        }
+        Ok(())
+    }
+
     /// A random object of this client's share.
     fn own_place(&mut self) -> Result<usize, Failure> {
         // xorshift64
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        let objects = self.target.ids.len().saturating_sub(HOT);
+        let objects = self.target.seeded.subscriptions.len().saturating_sub(HOT);
         let share = (objects / self.clients).max(1);
         let place = usize::try_from(self.random >> 16)? % share;
         Ok(place * self.clients + self.number + HOT)

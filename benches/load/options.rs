@@ -1,10 +1,16 @@
 //! What to measure, from the command line.
 
 use crate::Failure;
-use std::env;
+use std::{env, num::ParseIntError, str::FromStr};
 
 const USAGE: &str = "cargo bench --bench load -- [--quick] [--only sqlite|postgres] [--workload NAME] \
-     [--clients 1,8,64,256] [--runs N] [--seconds N] [--rows N] [--publish]";
+     [--clients 1,8,64,256] [--runs N] [--seconds N] [--rows N] [--growth] \
+     [--records 0,1000000,5000000] [--publish]";
+
+/// Numbers with commas between them.
+fn list<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<Vec<T>, Failure> {
+    Ok(text.split(',').map(str::parse).collect::<Result<_, _>>()?)
+}
 
 /// Which cells are measured, and for how long.
 #[derive(Clone, Debug)]
@@ -21,6 +27,10 @@ pub struct Options {
     pub backend: Option<String>,
     /// The only workload, if one was named.
     pub workload: Option<String>,
+    /// Whether to measure instead what usage costs with so many records there already.
+    pub growth: bool,
+    /// So many, in ascending order.
+    pub records: Vec<u64>,
     /// Whether the plot goes into `docs/`.
     pub publish: bool,
 }
@@ -35,6 +45,8 @@ impl Options {
             rows: 100_000,
             backend: None,
             workload: None,
+            growth: false,
+            records: vec![0, 1_000_000, 5_000_000],
             publish: false,
         };
         let mut args = args;
@@ -49,10 +61,12 @@ impl Options {
                 "--runs" => options.runs = value()?.parse()?,
                 "--seconds" => options.seconds = value()?.parse()?,
                 "--rows" => options.rows = value()?.parse()?,
-                "--clients" => {
-                    options.clients =
-                        value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                "--clients" => options.clients = list(&value()?)?,
+                "--growth" => {
+                    options.growth = true;
+                    options.clients = vec![64];
                 }
+                "--records" => options.records = list(&value()?)?,
                 "--only" => options.backend = Some(value()?),
                 "--workload" => options.workload = Some(value()?),
                 "--publish" => options.publish = true,

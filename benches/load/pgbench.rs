@@ -5,7 +5,10 @@ use crate::{
     database::Place,
     load::{WARM_UP, Workload},
     measure::Measure,
+    seed::{LIMIT, Seeded},
+    suite::System,
 };
+use jiff::civil::Date;
 use std::{
     fs,
     path::Path,
@@ -13,34 +16,32 @@ use std::{
 };
 
 /// Gives the subscriptions of a copied database ids that a script can compute, of the same length.
-pub fn prepare(place: &Place, name: &str) {
-    place.postgres_execute(
+pub fn prepare(place: &Place, name: &str) -> Result<(), Failure> {
+    place.execute(
         name,
         "CREATE TABLE ids AS SELECT id AS old, \
          'sub_' || lpad((row_number() OVER (ORDER BY id))::text, 32, '0') AS new FROM subscriptions; \
          UPDATE subscriptions SET id = new FROM ids WHERE id = old; \
          UPDATE events SET resource_id = new FROM ids WHERE resource_id = old; \
          DROP TABLE ids",
-    );
-    place.postgres_execute(name, "VACUUM (FULL, ANALYZE, FREEZE) subscriptions");
-    place.postgres_execute(name, "VACUUM (FULL, ANALYZE, FREEZE) events");
+    )?;
+    place.execute(name, "VACUUM (FULL, ANALYZE, FREEZE) subscriptions")?;
+    place.execute(name, "VACUUM (FULL, ANALYZE, FREEZE) events")
 }
 
-/// One cell. The object's state in the event has the width that Ifmatch writes.
+/// One cell.
 pub fn run(
     place: &Place,
     name: &str,
-    workload: Workload,
+    script: &str,
     clients: usize,
     seconds: u64,
-    rows: usize,
-    state_width: usize,
 ) -> Result<Measure, Failure> {
     let dir = place.dir().join("pgbench");
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir(&dir)?;
     let file = dir.join("script.sql");
-    fs::write(&file, script(workload, rows, state_width)?)?;
+    fs::write(&file, script)?;
     pgbench(place, name, &file, &dir, clients, WARM_UP.as_secs(), false)?;
     let said = pgbench(place, name, &file, &dir, clients, seconds, true)?;
     let rate = said.lines().find_map(|line| line.strip_prefix("tps = "));
@@ -57,18 +58,31 @@ pub fn run(
     Ok(Measure::new(rate.parse()?, latencies_us, 0))
 }
 
-fn script(workload: Workload, rows: usize, state_width: usize) -> Result<String, Failure> {
-    let choose = match workload {
-        Workload::Update => format!("\\set place random(1, {rows})\n"),
-        Workload::HotRefetch => "\\set place 1\n".to_owned(),
+/// The statements of a workload. An object's state in an event has the width that Ifmatch writes.
+pub fn script(
+    system: System,
+    workload: Workload,
+    clients: usize,
+    seeded: &Seeded,
+    state_width: usize,
+) -> Result<String, Failure> {
+    let rows = seeded.subscriptions.len();
+    Ok(match workload {
+        Workload::Update => update(&format!("random(1, {rows})"), state_width),
+        Workload::HotRefetch => update("1", state_width),
+        Workload::HotCounter => counter(&seeded.workspace).script(system),
+        Workload::HotDay => day(&seeded.bookable, seeded.day(clients)?)?.script(system),
         _ => return Err("pgbench has no such workload".into()),
-    };
+    })
+}
+
+fn update(place: &str, state_width: usize) -> String {
     let id = "'sub_' || lpad((:place)::text, 32, '0')";
     let changes = r#"[{"path","/quantity","from",123,"to",124}]"#;
     let state = "x".repeat(state_width);
     // The version is read back, because a script cannot remember one for every row.
-    Ok(format!(
-        "{choose}\\set quantity random(1, 1000)\nBEGIN;\n\
+    format!(
+        "\\set place {place}\n\\set quantity random(1, 1000)\nBEGIN;\n\
          UPDATE subscriptions SET version = version + 1, quantity = :quantity, \
          updated_at = updated_at + 1, updated_by = 'admin' \
          WHERE id = {id} AND version >= 1 AND deleted_at IS NULL RETURNING version \\gset\n\
@@ -76,7 +90,70 @@ fn script(workload: Workload, rows: usize, state_width: usize) -> Result<String,
          request_id, changes, state) VALUES ({id}, :version, 'subscription', 'updated', \
          1795000000000000, 'admin', 'api', false, '0193f0c0-a1b2-7c3d-8e4f-5a6b7c8d9e0f', \
          '{changes}', '{state}');\nCOMMIT;\n"
-    ))
+    )
+}
+
+/// A row of Ifmatch's own tables that every transaction raises by one, and what it writes beside.
+///
+/// Nothing of this asks for a scope's packages or a bookable, keeps an answer for a repeated key, or
+/// writes a history, all of which Ifmatch does.
+struct Raised {
+    table: &'static str,
+    id: String,
+    /// The column that is raised.
+    taken: &'static str,
+    /// Until it is this.
+    limit: String,
+    /// The record, as an `INSERT`. Its id comes from the row, because that number is never given
+    /// twice, and ascends, as a UUIDv7 does.
+    record: String,
+}
+
+impl Raised {
+    fn script(self, system: System) -> String {
+        let Self { table, id, taken, limit, record } = self;
+        let raise = format!("UPDATE {table} SET {taken} = {taken} + 1, version = version + 1");
+        if system == System::Conditional {
+            return format!(
+                "{raise} WHERE id = '{id}' AND {taken} + 1 <= {limit} RETURNING {taken};\n"
+            );
+        }
+        format!(
+            "BEGIN;\nSELECT {taken} AS taken, {limit} AS most FROM {table} WHERE id = '{id}' \
+             FOR UPDATE \\gset\n{raise} WHERE id = '{id}';\n{record};\nCOMMIT;\n"
+        )
+    }
+}
+
+fn counter(workspace: &str) -> Raised {
+    let feature = Workload::HotCounter.name();
+    let scope = format!("workspaces/{workspace}");
+    let id = format!("{scope}/{feature}");
+    let record = format!(
+        "INSERT INTO usage_records (id, version, counter_id, scope, charged_scope, feature, \
+         quantity, reversed, is_rolling, metadata, at, actor, source, request_id) VALUES \
+         ('usg_' || lpad((:taken)::text, 32, '0'), 1, '{id}', '{scope}', '{scope}', '{feature}', \
+         1, 0, false, '{{}}', 1795000000000000, 'admin', 'api', \
+         '0193f0c0-a1b2-7c3d-8e4f-5a6b7c8d9e0f')"
+    );
+    // What may be used is no column of a counter.
+    let limit = format!("{LIMIT} - held");
+    Raised { table: "counters", id, taken: "used", limit, record }
+}
+
+fn day(bookable: &str, day: Date) -> Result<Raised, Failure> {
+    let id = format!("{bookable}/{day}");
+    let until = day.tomorrow()?;
+    let digits = day.strftime("%Y%m%d");
+    let record = format!(
+        "INSERT INTO bookings (id, version, bookable_id, start_date, end_date, quantity, notes, \
+         status, confirmed_at, until_day, taken_until, metadata, created_at, updated_at, \
+         updated_by) VALUES ('bkg_{digits}' || lpad((:taken)::text, 24, '0'), 1, '{bookable}', \
+         '{day}', '{day}', 1, '', 'confirmed', 1795000000000000, '{until}', '{until}', \
+         '{{}}', 1795000000000000, 1795000000000000, 'admin')"
+    );
+    let limit = "capacity".to_owned();
+    Ok(Raised { table: "booking_days", id, taken: "reserved", limit, record })
 }
 
 fn pgbench(

@@ -19,15 +19,15 @@ const BELOW: f64 = 40.0;
 /// It brings its own background, because a picture does not know the page's.
 const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600}\
     .small{font-size:10px}.page{fill:#fff}.axis{stroke:#8c959f}.ifmatch{fill:#1a7f37}\
-    .baseline{fill:#8c959f}.pgbench{fill:#0969da}.merge{fill:#9a6700}.sdk{fill:#8250df}\
+    .baseline{fill:#8c959f}.pgbench{fill:#0969da}.merge{fill:#9a6700}.sdk{fill:#8250df}.conditional{fill:#54aeff}\
     @media(prefers-color-scheme:dark){text{fill:#e6edf3}.page{fill:#0d1117}\
     .axis{stroke:#6e7681}.ifmatch{fill:#3fb950}.baseline{fill:#8b949e}.pgbench{fill:#58a6ff}\
-    .merge{fill:#d29922}.sdk{fill:#bc8cff}}";
+    .merge{fill:#d29922}.sdk{fill:#bc8cff}.conditional{fill:#a5d6ff}}";
 
 /// A panel's bars: their style and what they show.
 type Series = &'static [(&'static str, System, Workload)];
 
-const PANELS: [(&str, Series); 3] = [
+const PANELS: [(&str, Series); 5] = [
     (
         "updates of 100,000 objects, a second",
         &[
@@ -47,6 +47,24 @@ const PANELS: [(&str, Series); 3] = [
         ],
     ),
     (
+        "usage of one counter, a second",
+        &[
+            ("ifmatch", System::Ifmatch, Workload::HotCounter),
+            ("baseline", System::Baseline, Workload::HotCounter),
+            ("pgbench", System::Pgbench, Workload::HotCounter),
+            ("conditional", System::Conditional, Workload::HotCounter),
+        ],
+    ),
+    (
+        "bookings of one day, a second",
+        &[
+            ("ifmatch", System::Ifmatch, Workload::HotDay),
+            ("baseline", System::Baseline, Workload::HotDay),
+            ("pgbench", System::Pgbench, Workload::HotDay),
+            ("conditional", System::Conditional, Workload::HotDay),
+        ],
+    ),
+    (
         "reads by id, a second",
         &[
             ("ifmatch", System::Ifmatch, Workload::Read),
@@ -55,12 +73,13 @@ const PANELS: [(&str, Series); 3] = [
     ),
 ];
 
-const LEGEND: [(&str, &str); 5] = [
+const LEGEND: [(&str, &str); 6] = [
     ("ifmatch", "Ifmatch"),
     ("merge", "Ifmatch, server-side merge"),
     ("sdk", "Ifmatch, SDK"),
     ("baseline", "a transaction per request"),
     ("pgbench", "pgbench, no HTTP"),
+    ("conditional", "pgbench, one conditional UPDATE"),
 ];
 
 /// Draws a report.

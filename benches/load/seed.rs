@@ -1,32 +1,163 @@
-//! The subscriptions that are read and changed, made through the API.
+//! What is read, changed and used up, made through the API.
 
-use crate::{Failure, http::Connection, process::KEY};
+use crate::{
+    Failure,
+    http::{Answer, Connection},
+    load::Workload,
+    process::KEY,
+};
+use jiff::{ToSpan, civil::Date};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc};
+use uuid::Uuid;
 
 /// So many connections seed at the same time.
 const CONNECTIONS: usize = 8;
 /// So many subscriptions are made in one transaction.
 const PER_TRANSACTION: usize = 50;
 const WORKSPACES: usize = 100;
+/// So much may be used: far more than can be.
+pub const LIMIT: i64 = 1_000_000_000;
+/// So much can be booked of a day: the most there can be.
+const CAPACITY: i64 = 1_000_000;
+pub const ROLLING_DAYS: i64 = 30;
 /// What people wrote about it: rows are as wide as in an office, not as in a test.
 const NOTES: &str =
     "Called on Monday about the invoice of last month; wants to hear from us before the renewal.";
 
-/// Makes so many subscriptions; their ids.
-pub async fn seed(address: SocketAddr, rows: usize) -> Result<Vec<String>, Failure> {
+/// What the load finds.
+pub struct Seeded {
+    /// The ids of the subscriptions.
+    pub subscriptions: Vec<String>,
+    /// Who uses features; each is called like its workload.
+    pub workspace: String,
+    /// What is booked, unless nothing is.
+    pub bookable: String,
+    /// No cell books this day or one before it.
+    today: Date,
+}
+
+/// A request that can be sent again and again.
+pub struct Post {
+    path: String,
+    body: String,
+    is_keyed: bool,
+}
+
+impl Post {
+    /// Sends it as a new request.
+    pub async fn send<'a>(&self, to: &'a mut Connection) -> Result<Answer<'a>, Failure> {
+        if self.is_keyed {
+            return to.post_once(&self.path, Uuid::new_v4(), &self.body).await;
+        }
+        to.post(&self.path, &self.body).await
+    }
+}
+
+impl Seeded {
+    /// The day that so many clients book: each cell has one, because all together could fill it.
+    pub fn day(&self, clients: usize) -> Result<Date, Failure> {
+        Ok(self.today.checked_add(i64::try_from(clients)?.days())?)
+    }
+
+    /// What a workload posts, if that is what it does.
+    pub fn post(&self, workload: Workload, clients: usize) -> Option<Post> {
+        let (path, body, is_keyed) = match workload {
+            Workload::HotCounter | Workload::HotRolling => {
+                let body = json!({"feature": workload.name(), "quantity": 1});
+                (format!("/v1/workspaces/{}/usage", self.workspace), body, true)
+            }
+            Workload::HotDay => {
+                let day = self.day(clients).ok()?.to_string();
+                let body = json!({"bookable_id": self.bookable, "start_date": day, "end_date": day,
+                    "quantity": 1, "confirm": true});
+                ("/v1/bookings".to_owned(), body, false)
+            }
+            _ => return None,
+        };
+        Some(Post { path, body: body.to_string(), is_keyed })
+    }
+}
+
+/// Makes so many subscriptions, and what some cells need beside them.
+pub async fn seed(
+    address: SocketAddr,
+    rows: usize,
+    cells: &[(Workload, usize)],
+) -> Result<Seeded, Failure> {
     let mut connection = Connection::open(address, KEY).await?;
+    let (subscriptions, workspace) = seed_subscriptions(address, &mut connection, rows).await?;
+    let bookable = String::new();
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let mut seeded = Seeded { subscriptions, workspace, bookable, today };
+    if cells.iter().any(|(workload, _)| workload.is_usage()) {
+        grant(&mut connection, &seeded.workspace).await?;
+    }
+    if cells.iter().any(|(workload, _)| *workload == Workload::HotDay) {
+        let body = json!({"name": "Desk", "capacity": CAPACITY});
+        seeded.bookable = make_one(&mut connection, "/v1/bookables", &body).await?;
+    }
+    // Everybody finds the counters and days: to make them is no part of what is compared.
+    for (workload, clients) in cells {
+        if let Some(post) = seeded.post(*workload, *clients) {
+            created(&post.send(&mut connection).await?)?;
+        }
+    }
+    Ok(seeded)
+}
+
+/// Lets a workspace use what is used.
+async fn grant(connection: &mut Connection, workspace: &str) -> Result<(), Failure> {
+    let (counter, rolling) = (Workload::HotCounter.name(), Workload::HotRolling.name());
+    let feature = json!({"code": counter, "type": "limit"});
+    make_one(connection, "/v1/features", &feature).await?;
+    let feature = json!({"code": rolling, "type": "limit", "reset": "rolling",
+        "rolling_days": ROLLING_DAYS});
+    make_one(connection, "/v1/features", &feature).await?;
+    let limit = |code| json!({"feature": code, "grant": "limit", "limit": LIMIT});
+    let package = json!({"code": "bench", "grants": [limit(counter), limit(rolling)]});
+    make_one(connection, "/v1/packages", &package).await?;
+    let path = format!("/v1/workspaces/{workspace}/packages");
+    make_one(connection, &path, &json!({"package": "bench"})).await?;
+    Ok(())
+}
+
+/// Makes an object; its id.
+async fn make_one(
+    connection: &mut Connection,
+    path: &str,
+    body: &Value,
+) -> Result<String, Failure> {
+    created(&connection.post(path, &body.to_string()).await?)
+}
+
+/// The id of what was made.
+fn created(answer: &Answer<'_>) -> Result<String, Failure> {
+    if answer.status != 201 {
+        return Err(format!("seeding: {}", answer.text()).into());
+    }
+    let made: Value = serde_json::from_slice(answer.body)?;
+    Ok(made.get("id").and_then(Value::as_str).ok_or("an id")?.to_owned())
+}
+
+/// Makes so many subscriptions; their ids, and a workspace.
+async fn seed_subscriptions(
+    address: SocketAddr,
+    connection: &mut Connection,
+    rows: usize,
+) -> Result<(Vec<String>, String), Failure> {
     let plan = json!({"code": "bench", "name": "Bench", "currency": "USD", "amount": 1000,
         "interval": "month", "status": "active"});
-    let plan = make(&mut connection, &[create("plan", &plan)]).await?;
+    let plan = make(connection, &[create("plan", &plan)]).await?;
     let plan = plan.first().ok_or("a plan")?.clone();
     let mut workspaces = Vec::new();
     while workspaces.len() < WORKSPACES {
         let some: Vec<Value> = (0..PER_TRANSACTION)
             .map(|number| create("workspace", &json!({"name": format!("Acme {number}")})))
             .collect();
-        workspaces.extend(make(&mut connection, &some).await?);
+        workspaces.extend(make(connection, &some).await?);
     }
+    let first = workspaces.first().ok_or("a workspace")?.clone();
     let workspaces = Arc::new(workspaces);
     let mut parts = Vec::new();
     for part in 0..CONNECTIONS {
@@ -40,7 +171,7 @@ pub async fn seed(address: SocketAddr, rows: usize) -> Result<Vec<String>, Failu
     for part in parts {
         ids.extend(part.await??);
     }
-    Ok(ids)
+    Ok((ids, first))
 }
 
 async fn make_subscriptions(

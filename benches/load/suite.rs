@@ -8,9 +8,10 @@ use crate::{
     options::Options,
     pgbench,
     process::{self, Server},
-    seed::seed,
+    seed::{Seeded, seed},
 };
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -21,25 +22,37 @@ use std::{
 pub enum System {
     Ifmatch,
     Baseline,
+    /// The same statements without HTTP.
     Pgbench,
+    /// The least that a program can do for a row that everybody raises: nothing else is written.
+    Conditional,
 }
 
 impl System {
-    pub const ALL: [Self; 3] = [Self::Ifmatch, Self::Baseline, Self::Pgbench];
+    pub const ALL: [Self; 4] = [Self::Ifmatch, Self::Baseline, Self::Pgbench, Self::Conditional];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Ifmatch => "ifmatch",
             Self::Baseline => "baseline",
             Self::Pgbench => "pgbench",
+            Self::Conditional => "one conditional UPDATE",
         }
     }
 
+    /// Whether it is a server; else it is a script of pgbench.
+    fn is_server(self) -> bool {
+        matches!(self, Self::Ifmatch | Self::Baseline)
+    }
+
     fn can(self, workload: Workload) -> bool {
+        let raises_row = matches!(workload, Workload::HotCounter | Workload::HotDay);
+        let is_plain = matches!(workload, Workload::Update | Workload::HotRefetch) || raises_row;
         match self {
             Self::Ifmatch => true,
-            Self::Baseline => workload.is_plain(),
-            Self::Pgbench => matches!(workload, Workload::Update | Workload::HotRefetch),
+            Self::Baseline => is_plain || workload == Workload::Read,
+            Self::Pgbench => is_plain,
+            Self::Conditional => raises_row,
         }
     }
 }
@@ -51,6 +64,8 @@ pub struct Cell {
     pub system: System,
     pub workload: Workload,
     pub clients: usize,
+    /// So many usage records were added before.
+    pub records: u64,
     pub runs: Vec<Measure>,
 }
 
@@ -73,7 +88,7 @@ pub struct Suite {
 /// A backend with its seeded database.
 struct Ground {
     place: Place,
-    ids: Arc<Vec<String>>,
+    seeded: Arc<Seeded>,
     state_width: usize,
 }
 
@@ -89,9 +104,13 @@ impl Suite {
     /// Measures everything on one backend.
     pub fn run(&mut self, place: Place) -> Result<(), Failure> {
         let ground = self.prepare(place)?;
+        if self.options.growth {
+            return self.run_growth(&ground);
+        }
         for run in 1..=self.options.runs {
             for system in System::ALL {
-                if system == System::Pgbench && !ground.place.is_postgres() {
+                let is_possible = system.is_server() || ground.place.is_postgres();
+                if !is_possible || self.wanted(system).is_empty() {
                     continue;
                 }
                 let backend = ground.place.backend();
@@ -107,63 +126,105 @@ impl Suite {
         place.create(SEEDED);
         let server = Server::ifmatch(&self.server, &place.url(SEEDED), place.dir())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let ids = runtime.block_on(seed(server.address, self.options.rows))?;
+        let cells = self.wanted(System::Ifmatch);
+        let seeded = runtime.block_on(seed(server.address, self.options.rows, &cells))?;
         server.stop()?;
-        let sql = "SELECT CAST(avg(length(state)) AS bigint) AS number FROM events \
+        let sql = "SELECT CAST(avg(length(state)) AS bigint) FROM events \
              WHERE resource_type = 'subscription'";
         let state_width = usize::try_from(place.number(SEEDED, sql)?)?;
         place.settle(SEEDED)?;
         if place.is_postgres() {
             place.copy(SEEDED, SEEDED_FOR_PGBENCH)?;
-            pgbench::prepare(&place, SEEDED_FOR_PGBENCH);
+            pgbench::prepare(&place, SEEDED_FOR_PGBENCH)?;
         }
         let seconds = started.elapsed().as_secs_f64();
-        eprintln!("{}: {} subscriptions seeded in {seconds:.1} s", place.backend(), ids.len());
-        Ok(Ground { place, ids: Arc::new(ids), state_width })
+        let rows = seeded.subscriptions.len();
+        eprintln!("{}: {rows} subscriptions seeded in {seconds:.1} s", place.backend());
+        Ok(Ground { place, seeded: Arc::new(seeded), state_width })
     }
 
-    /// One system on a fresh copy: all its cells, then the check of what it left.
+    /// One system on a fresh copy, all its cells.
     fn run_system(&mut self, ground: &Ground, system: System) -> Result<(), Failure> {
+        let cells = self.wanted(system);
+        if system.is_server() {
+            ground.place.copy(SEEDED, MEASURED)?;
+            self.run_server(ground, system, &cells, 0)?;
+        } else {
+            ground.place.copy(SEEDED_FOR_PGBENCH, MEASURED)?;
+            for (workload, clients) in cells {
+                let (seeded, width) = (&ground.seeded, ground.state_width);
+                let script = pgbench::script(system, workload, clients, seeded, width)?;
+                let seconds = self.options.seconds;
+                let measured = pgbench::run(&ground.place, MEASURED, &script, clients, seconds)?;
+                self.record(&ground.place, system, (workload, clients), 0, measured);
+            }
+        }
+        ground.place.remove(MEASURED)
+    }
+
+    /// Usage with more and more records of the same counter there already.
+    fn run_growth(&mut self, ground: &Ground) -> Result<(), Failure> {
+        for cell in self.wanted(System::Ifmatch) {
+            ground.place.copy(SEEDED, MEASURED)?;
+            for records in self.options.records.clone() {
+                ground.place.fill(MEASURED, cell.0, records)?;
+                eprintln!("{}, {records} records", ground.place.backend());
+                let cells = vec![cell; self.options.runs];
+                self.run_server(ground, System::Ifmatch, &cells, records)?;
+            }
+            ground.place.remove(MEASURED)?;
+        }
+        Ok(())
+    }
+
+    /// Some cells of one server, then the check of what it left.
+    fn run_server(
+        &mut self,
+        ground: &Ground,
+        system: System,
+        cells: &[(Workload, usize)],
+        records: u64,
+    ) -> Result<(), Failure> {
         let place = &ground.place;
         let url = place.url(MEASURED);
-        if system == System::Pgbench {
-            place.copy(SEEDED_FOR_PGBENCH, MEASURED)?;
-            for (workload, clients) in self.wanted(system) {
-                let (seconds, rows) = (self.options.seconds, self.options.rows);
-                let width = ground.state_width;
-                let measured =
-                    pgbench::run(place, MEASURED, workload, clients, seconds, rows, width)?;
-                self.record(place, system, workload, clients, measured);
-            }
-            return place.remove(MEASURED);
+        let mut expected = BTreeMap::new();
+        for sql in cells.iter().flat_map(|(workload, _)| workload.traces()) {
+            expected.insert(*sql, place.number(MEASURED, sql)?);
         }
-        place.copy(SEEDED, MEASURED)?;
         let server = match system {
             System::Ifmatch => Server::ifmatch(&self.server, &url, place.dir())?,
             _ => Server::baseline(&url)?,
         };
-        let target = Arc::new(Target::new(server.address, Arc::clone(&ground.ids)));
-        for (workload, clients) in self.wanted(system) {
-            let measured = measure(&target, workload, clients, self.options.seconds)?;
-            self.record(place, system, workload, clients, measured);
+        let target = Arc::new(Target::new(server.address, Arc::clone(&ground.seeded)));
+        let mut acknowledged = 0u64;
+        for (workload, clients) in cells {
+            let measured = measure(&target, *workload, *clients, self.options.seconds)?;
+            self.record(place, system, (*workload, *clients), records, measured);
+            let written = target.written.swap(0, Ordering::Relaxed);
+            acknowledged = acknowledged.saturating_add(written);
+            for sql in workload.traces() {
+                expected.entry(sql).and_modify(|number| *number = number.saturating_add(written));
+            }
         }
         server.stop()?;
-        let (written, growth) =
-            (target.written.load(Ordering::Relaxed), u64::try_from(place.growth(MEASURED)?)?);
-        if written != growth {
-            let name = system.name();
-            return Err(format!("{name}: {written} writes acknowledged, {growth} found").into());
+        for (sql, expected) in expected {
+            let found = place.number(MEASURED, sql)?;
+            if found != expected {
+                let name = system.name();
+                return Err(format!("{name}: {sql}: {found} found, {expected} expected").into());
+            }
         }
         if system == System::Ifmatch {
             process::verify(&self.server, &url, place.dir())?;
         }
-        eprintln!("  {written} acknowledged writes, all there");
-        place.remove(MEASURED)
+        eprintln!("  {acknowledged} acknowledged writes, all there");
+        Ok(())
     }
 
     fn wanted(&self, system: System) -> Vec<(Workload, usize)> {
         let chosen = |workload: &Workload| {
-            self.options.workload.as_ref().is_none_or(|name| name == workload.name())
+            (!self.options.growth || workload.is_usage())
+                && self.options.workload.as_ref().is_none_or(|name| name == workload.name())
         };
         let workloads = Workload::ALL.into_iter().filter(chosen);
         workloads
@@ -176,8 +237,8 @@ impl Suite {
         &mut self,
         place: &Place,
         system: System,
-        workload: Workload,
-        clients: usize,
+        (workload, clients): (Workload, usize),
+        records: u64,
         measured: Measure,
     ) {
         let Measure { rate, p50_us, p99_us, conflicts } = measured;
@@ -188,13 +249,14 @@ impl Suite {
         );
         let backend = place.backend();
         let same = |cell: &&mut Cell| {
-            (cell.backend, cell.system, cell.workload, cell.clients)
-                == (backend, system, workload, clients)
+            (cell.backend, cell.system, cell.workload, cell.clients, cell.records)
+                == (backend, system, workload, clients, records)
         };
         match self.cells.iter_mut().find(same) {
             Some(cell) => cell.runs.push(measured),
             None => {
-                self.cells.push(Cell { backend, system, workload, clients, runs: vec![measured] });
+                let runs = vec![measured];
+                self.cells.push(Cell { backend, system, workload, clients, records, runs });
             }
         }
     }

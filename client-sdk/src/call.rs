@@ -5,9 +5,11 @@ use crate::{
     pace::Deadline,
     reply::Reply,
     request::{Request, Verb},
+    versioned::to_json,
 };
 use futures::future::{BoxFuture, FutureExt};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::{fmt, future::IntoFuture, time::Duration};
 
 /// A write that needs no version, such as a create: it is sent when it is awaited.
@@ -30,27 +32,43 @@ use std::{fmt, future::IntoFuture, time::Duration};
 #[must_use = "nothing is sent until it is awaited"]
 pub struct Call<O> {
     client: Client,
-    request: Result<Request, Error>,
+    request: Request,
+    /// Kept apart until it is sent, so that it can be added to; none in a deletion.
+    body: Option<Result<Value, Error>>,
     deadline: Duration,
-    read: fn(Reply) -> Result<O, Error>,
+    read: Read<O>,
 }
+
+/// How an answer is read. Refusals too: a quota's "no" is a value.
+type Read<O> = Box<dyn FnOnce(Result<Reply, Error>) -> Result<O, Error> + Send + Sync>;
 
 impl<O> fmt::Debug for Call<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("request", &self.request)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
     }
 }
 
-impl<O> Call<O> {
+impl<O: 'static> Call<O> {
     pub(crate) fn post(
         client: &Client,
         segments: &[&str],
         body: &impl Serialize,
         read: fn(Reply) -> Result<O, Error>,
     ) -> Self {
-        let request = crate::versioned::to_json(body)
-            .map(|body| client.signed(Request::new(Verb::Post, segments).body(&body).key(None)));
-        Self { client: client.clone(), request, deadline: client.deadline(), read }
+        Self::ask(client, segments, body, move |answer| read(answer?))
+    }
+
+    /// A question that is not answered by a 2xx only.
+    pub(crate) fn ask(
+        client: &Client,
+        segments: &[&str],
+        body: &impl Serialize,
+        read: impl FnOnce(Result<Reply, Error>) -> Result<O, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(client, Verb::Post, segments, Some(to_json(body)), Box::new(read))
     }
 
     /// A deletion of something that has no versions.
@@ -59,8 +77,26 @@ impl<O> Call<O> {
         segments: &[&str],
         read: fn(Reply) -> Result<O, Error>,
     ) -> Self {
-        let request = client.signed(Request::new(Verb::Delete, segments).key(None));
-        Self { client: client.clone(), request: Ok(request), deadline: client.deadline(), read }
+        Self::new(client, Verb::Delete, segments, None, Box::new(move |answer| read(answer?)))
+    }
+
+    fn new(
+        client: &Client,
+        verb: Verb,
+        segments: &[&str],
+        body: Option<Result<Value, Error>>,
+        read: Read<O>,
+    ) -> Self {
+        let request = client.signed(Request::new(verb, segments).key(None));
+        Self { client: client.clone(), request, body, deadline: client.deadline(), read }
+    }
+
+    /// Adds to the body.
+    pub(crate) fn with(mut self, add: impl FnOnce(&mut Map<String, Value>)) -> Self {
+        if let Some(Ok(Value::Object(body))) = &mut self.body {
+            add(body);
+        }
+        self
     }
 
     /// The key that makes a repetition harmless, also by another process; a random one by default.
@@ -75,7 +111,7 @@ impl<O> Call<O> {
     /// # Ok(()) }
     /// ```
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
-        self.request = self.request.map(|request| request.key(Some(key.into())));
+        self.request = self.request.key(Some(key.into()));
         self
     }
 
@@ -99,8 +135,11 @@ impl<O: 'static> IntoFuture for Call<O> {
 
     fn into_future(self) -> Self::IntoFuture {
         async move {
-            let reply = self.client.call(self.request?, Deadline::after(self.deadline)).await?;
-            (self.read)(reply)
+            let request = match self.body {
+                Some(body) => self.request.body(&body?),
+                None => self.request,
+            };
+            (self.read)(self.client.call(request, Deadline::after(self.deadline)).await)
         }
         .boxed()
     }

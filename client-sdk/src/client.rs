@@ -5,7 +5,8 @@ use crate::{
     reply::Reply, request::Request, wire::Wire,
 };
 use ifmatch_types::{
-    BillingRun, Bookable, Booking, Invoice, Namespace, Plan, Subscription, Timestamp, Workspace,
+    BillingRun, Bookable, Booking, Feature, Invoice, Namespace, Package, Plan, Subscription,
+    Timestamp, Workspace,
 };
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -134,6 +135,43 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn invoices(&self) -> Collection<Invoice> {
+        Collection::new(self)
+    }
+
+    /// What can be granted and counted.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// use ifmatch::{FeatureFields, Reset};
+    ///
+    /// let feature = FeatureFields {
+    ///     code: "api.calls".into(),
+    ///     reset: Reset::Monthly,
+    ///     ..Default::default()
+    /// };
+    /// let feature = billing.features().create(feature).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn features(&self) -> Collection<Feature> {
+        Collection::new(self)
+    }
+
+    /// The bundles of grants that workspaces and namespaces get [assigned](Self::assignments).
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// use ifmatch::{Grant, GrantKind, PackageFields};
+    ///
+    /// let calls = Grant {
+    ///     feature: "api.calls".into(),
+    ///     grant: GrantKind::Limit,
+    ///     limit: Some(10_000),
+    /// };
+    /// let pro = PackageFields { code: "pro".into(), grants: vec![calls], ..Default::default() };
+    /// let pro = billing.packages().create(pro).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn packages(&self) -> Collection<Package> {
         Collection::new(self)
     }
 

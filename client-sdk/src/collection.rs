@@ -5,9 +5,10 @@ use crate::{
     pace::Deadline,
     reply::Reply,
     request::{Request, Verb},
+    scope::{Scope, path_of},
 };
 use ifmatch_types::{HistoryEntry, Version};
-use std::{borrow::Borrow, marker::PhantomData};
+use std::{borrow::Borrow, marker::PhantomData, sync::Arc};
 
 /// The objects of one kind; cheap to make and to clone.
 ///
@@ -20,12 +21,23 @@ use std::{borrow::Borrow, marker::PhantomData};
 #[derive(Clone, Debug)]
 pub struct Collection<T> {
     client: Client,
+    /// Whose objects, if they belong to a scope.
+    scope: Option<Arc<str>>,
     kind: PhantomData<fn() -> T>,
 }
 
 impl<T: Resource> Collection<T> {
     pub(crate) fn new(client: &Client) -> Self {
-        Self { client: client.clone(), kind: PhantomData }
+        Self { client: client.clone(), scope: None, kind: PhantomData }
+    }
+
+    pub(crate) fn of_scope(client: &Client, scope: &Scope) -> Self {
+        Self { scope: Some(scope.to_string().into()), ..Self::new(client) }
+    }
+
+    /// Where the objects are, with whatever lies below that.
+    fn path<'a>(&'a self, below: &[&'a str]) -> Vec<&'a str> {
+        path_of(T::KIND, self.scope.as_deref(), below)
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -47,7 +59,7 @@ impl<T: Resource> Collection<T> {
     /// One for which [`is_not_found`](Error::is_not_found) is true if there is none, or not any
     /// more.
     pub async fn get(&self, id: &T::Id) -> Result<Versioned<T>, Error> {
-        self.read(&[T::KIND.collection(), id.as_ref()]).await
+        self.read(&[id.as_ref()]).await
     }
 
     /// The object with this id, if there is one.
@@ -88,7 +100,7 @@ impl<T: Resource> Collection<T> {
     /// # Ok(()) }
     /// ```
     pub fn list(&self) -> List<Versioned<T>> {
-        List::new(&self.client, &[T::KIND.collection()])
+        List::new(&self.client, &self.path(&[]))
     }
 
     /// Creates an object.
@@ -109,7 +121,7 @@ impl<T: Resource> Collection<T> {
     /// [`Error::Refused`] with the wrong fields, or with the object that has the unique key;
     /// [`Error::OutcomeUnknown`] if no answer came.
     pub fn create(&self, fields: T::Fields) -> Call<Versioned<T>> {
-        Call::post(&self.client, &[T::KIND.collection()], &fields, Reply::versioned)
+        Call::post(&self.client, &self.path(&[]), &fields, Reply::versioned)
     }
 
     /// Fetches an object, edits it, and sends the edit; on a conflict, edits it again.
@@ -207,7 +219,7 @@ impl<T: Resource> Collection<T> {
     /// # Ok(()) }
     /// ```
     pub fn history(&self, id: &T::Id) -> List<HistoryEntry> {
-        List::new(&self.client, &[T::KIND.collection(), id.as_ref(), "history"])
+        List::new(&self.client, &self.path(&[id.as_ref(), "history"]))
     }
 
     /// The object as it was at this version.
@@ -225,11 +237,11 @@ impl<T: Resource> Collection<T> {
     /// its snapshot was thrown away.
     pub async fn version(&self, id: &T::Id, version: Version) -> Result<Versioned<T>, Error> {
         let version = version.to_string();
-        self.read(&[T::KIND.collection(), id.as_ref(), "versions", &version]).await
+        self.read(&[id.as_ref(), "versions", &version]).await
     }
 
-    async fn read(&self, segments: &[&str]) -> Result<Versioned<T>, Error> {
+    async fn read(&self, below: &[&str]) -> Result<Versioned<T>, Error> {
         let deadline = Deadline::after(self.client.deadline());
-        self.client.call(Request::new(Verb::Get, segments), deadline).await?.versioned()
+        self.client.call(Request::new(Verb::Get, &self.path(below)), deadline).await?.versioned()
     }
 }

@@ -93,7 +93,7 @@ impl Delete {
 
     async fn run(self) -> Result<Deleted, Error> {
         let target = self.target?;
-        let mut request = Request::new(Verb::Delete, &[target.kind.collection(), &target.id])
+        let mut request = Request::new(Verb::Delete, &target.path(&[]))
             .query("version", target.base_version)
             .key(self.key);
         if let Some(reason) = &self.force {

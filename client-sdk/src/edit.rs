@@ -8,14 +8,15 @@ use crate::{
     pace::Deadline,
     reply::{Reply, version_of},
     request::{Request, Verb},
+    scope::path_of,
     send::{SendError, Sending},
     versioned::to_json,
 };
 use ifmatch_types::{
-    Bookable, Booking, Difference, HistoryEntry, Invoice, Kind, Namespace, Page, Plan, Problem,
-    Subscription, Version, Workspace, merge,
+    Assignment, Bookable, Booking, Boost, Difference, Feature, HistoryEntry, Invoice, Kind,
+    Namespace, Package, Page, Plan, Problem, Subscription, Version, Workspace, merge,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -30,6 +31,12 @@ pub(crate) struct Edit {
 }
 
 impl Edit {
+    /// Where the object is, with whatever lies below it.
+    pub(crate) fn path<'a>(&'a self, below: &[&'a str]) -> Vec<&'a str> {
+        let scope = self.base.get("scope").and_then(Value::as_str);
+        path_of(self.kind, scope, &[&[self.id.as_str()], below].concat())
+    }
+
     pub(crate) fn attempted(&self) -> Vec<Difference> {
         merge::diff(&self.base, &self.local)
     }
@@ -67,7 +74,7 @@ impl Edit {
     }
 
     fn unkeyed(&self) -> Request {
-        Request::new(Verb::Patch, &[self.kind.collection(), &self.id]).body(&self.patch())
+        Request::new(Verb::Patch, &self.path(&[])).body(&self.patch())
     }
 }
 
@@ -87,7 +94,7 @@ fn strip_line_amounts(patch: &mut Value) {
 /// Bases are typed and have lost such fields already; they must not look like changes.
 /// One that this version cannot read at all stays as it is: it can still be shown to a person.
 pub(crate) fn without_unknown_fields(kind: Kind, object: Value) -> Value {
-    fn through<T: crate::Resource>(object: &Value) -> Option<Value> {
+    fn through<T: Serialize + DeserializeOwned>(object: &Value) -> Option<Value> {
         to_json(&T::deserialize(object).ok()?).ok()
     }
     let known = match kind {
@@ -96,6 +103,10 @@ pub(crate) fn without_unknown_fields(kind: Kind, object: Value) -> Value {
         Kind::Namespace => through::<Namespace>(&object),
         Kind::Subscription => through::<Subscription>(&object),
         Kind::Invoice => through::<Invoice>(&object),
+        Kind::Feature => through::<Feature>(&object),
+        Kind::Package => through::<Package>(&object),
+        Kind::Assignment => through::<Assignment>(&object),
+        Kind::Boost => through::<Boost>(&object),
         Kind::Bookable => through::<Bookable>(&object),
         Kind::Booking => through::<Booking>(&object),
     };
@@ -165,8 +176,8 @@ impl Client {
         edit: &Edit,
         status: u16,
     ) -> Result<Classified, Error> {
-        let segments = [edit.kind.collection(), edit.id.as_str()];
-        let now = match self.call(Request::new(Verb::Get, &segments), sending.deadline).await {
+        let look = Request::new(Verb::Get, &edit.path(&[]));
+        let now = match self.call(look, sending.deadline).await {
             Ok(now) => now,
             Err(error) if sending.in_doubt => {
                 return Err(sending.lost(GaveUp::Refused, error.to_string(), None));
@@ -206,10 +217,9 @@ impl Client {
         deadline: Deadline,
     ) -> Result<Option<Reply>, Error> {
         let made = edit.base_version + 1;
-        let (collection, id) = (edit.kind.collection(), edit.id.as_str());
         let mut cursor: Option<String> = None;
         loop {
-            let mut page = Request::new(Verb::Get, &[collection, id, "history"]);
+            let mut page = Request::new(Verb::Get, &edit.path(&["history"]));
             if let Some(cursor) = &cursor {
                 page = page.query("cursor", cursor);
             }
@@ -218,8 +228,9 @@ impl Client {
                 if entry.request_id != request.request_id {
                     return Ok(None);
                 }
-                let snapshot = [collection, id, "versions", &made.to_string()];
-                let mut reply = self.call(Request::new(Verb::Get, &snapshot), deadline).await?;
+                let made = made.to_string();
+                let snapshot = Request::new(Verb::Get, &edit.path(&["versions", &made]));
+                let mut reply = self.call(snapshot, deadline).await?;
                 reply.info.replayed = true;
                 return Ok(Some(reply));
             }

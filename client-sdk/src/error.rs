@@ -237,6 +237,17 @@ impl Error {
         usize::try_from(index).ok()
     }
 
+    /// The object that has the unique key, if that is why this was refused.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if let Some(id) = error.existing_id() { println!("{id} is called so already"); }
+    /// # }
+    /// ```
+    pub fn existing_id(&self) -> Option<&str> {
+        self.problem()?.extensions.get("existing_id")?.as_str()
+    }
+
     /// The version the object is at, if the error is a conflict that tells it.
     ///
     /// ```

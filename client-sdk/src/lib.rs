@@ -1,10 +1,12 @@
 //! The Rust client of Ifmatch, a billing backend in which no write is ever lost.
 //!
 //! ```no_run
-//! # use ifmatch::{InvoiceId, PlanId, SubscriptionId};
-//! # async fn example(key: String, id: SubscriptionId, pro: PlanId, inv: InvoiceId)
-//! # -> Result<(), ifmatch::Error> {
-//! # use ifmatch::{Decision, InvoiceStatus::Open, SubscriptionStatus::Canceled};
+//! # use ifmatch::{InvoiceId, PlanId, SubscriptionId, Versioned, Workspace};
+//! # async fn example(
+//! #     key: String, id: SubscriptionId, pro: PlanId, inv: InvoiceId,
+//! #     workspace: Versioned<Workspace>,
+//! # ) -> Result<(), ifmatch::Error> {
+//! # use ifmatch::{Decision, InvoiceStatus::Open, SubscriptionStatus::Canceled, Usage};
 //! # use std::time::Duration;
 //! let billing = ifmatch::Client::builder("http://127.0.0.1:8080").key(key).build()?;
 //! let subs = billing.subscriptions();
@@ -18,6 +20,10 @@
 //! while let Some(conflict) = parked.next().await { conflict.resolve(Decision::TakeRemote).await?; }
 //! subs.update(&id, |s| s.status = Canceled).force("chargeback 8812").await?;
 //! billing.invoices().update(&inv, |i| i.status = Open).await?;
+//! match billing.usage(&workspace).check_and_record("api.calls", 1).await? {
+//!     Usage::Allowed { remaining, .. } => println!("{remaining:?} left"),
+//!     Usage::Denied { resets_at, .. } => println!("no more until {resets_at:?}"),
+//! }
 //! # Ok(()) }
 //! ```
 //!
@@ -40,9 +46,17 @@
 //! [`update`](Collection::update) takes what shall *happen*: `quantity += 5` is run again on every
 //! fresh object. [`save`](Collection::save) takes what shall *be*: only the paths that differ
 //! between the form's beginning and its end are written, on top of what others did elsewhere.
+//!
+//! # Usage
+//!
+//! [`check_and_record`](Metering::check_and_record) asks whether there is room and records in one
+//! commit; a denial is a value, never an error. [`can`](Metering::can) is an advice that admits
+//! nothing.
 #![deny(missing_docs)]
 
 mod admin;
+mod assignments;
+mod boosts;
 mod call;
 mod client;
 mod collection;
@@ -54,8 +68,10 @@ mod edit;
 mod error;
 mod events;
 mod force;
+mod held;
 mod invoices;
 mod list;
+mod metering;
 mod open;
 mod outcome;
 mod pace;
@@ -65,16 +81,19 @@ mod reply;
 mod request;
 mod resolution;
 mod resource;
+mod scope;
 #[cfg(test)]
 mod scripted;
 mod send;
 mod storage;
 mod transaction;
 mod update;
+mod usage;
 mod versioned;
 mod wire;
 
 pub use admin::{ApiKeys, IssuedApiKey};
+pub use boosts::Boosts;
 pub use call::Call;
 pub use client::Client;
 pub use collection::Collection;
@@ -85,7 +104,9 @@ pub use diff::{ConflictDiff, DiffRow};
 pub use error::{Error, GaveUp, Unavailable};
 pub use events::Events;
 pub use force::{ForcePreview, Forced};
+pub use held::{Held, HoldOutcome};
 pub use list::List;
+pub use metering::Metering;
 pub use open::{ConflictId, OpenConflict};
 pub use outcome::{OutcomeUnknown, Settled};
 pub use pace::SendBudget;
@@ -93,19 +114,25 @@ pub use parked::{ConflictStore, ConflictStream, Parked, Resolution};
 pub use policy::{Attempt, Policy};
 pub use resolution::with_conflict_resolution;
 pub use resource::Resource;
+pub use scope::Scope;
 pub use storage::{ConflictStorage, FileStore};
 pub use transaction::{Transaction, TransactionResults};
 pub use update::Update;
+pub use usage::{Batch, Denial, DenialReason, Usage};
 pub use versioned::{Versioned, WriteInfo};
 
 pub use ifmatch_types::{
-    ApiKey, ApiKeyId, AuditRecord, AuditResource, Availability, AvailableDay, BillingRun, Bookable,
-    BookableFields, BookableId, BookableStatus, Booking, BookingFields, BookingId, BookingStatus,
-    By, ChangeKind, Code, Date, DateError, Deleted, Difference, Event, FieldError, HistoryEntry,
-    IdError, Interval, Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields,
-    InvoiceStatus, Kind, Metadata, Namespace, NamespaceFields, NamespaceId, NewApiKey, NewPayment,
-    Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId, PlanStatus, Problem,
-    RangeMode, ResourceRef, Retry, RetryAction, Role, Source, Subscription, SubscriptionFields,
-    SubscriptionId, SubscriptionStatus, Timestamp, Verdict, Version, Workspace, WorkspaceFields,
+    ApiKey, ApiKeyId, Assignment, AssignmentId, AssignmentStatus, AuditRecord, AuditResource,
+    Availability, AvailableDay, BillingRun, Bookable, BookableFields, BookableId, BookableStatus,
+    Booking, BookingFields, BookingId, BookingStatus, Boost, BoostAnswer, BoostDuration, BoostId,
+    BoostKind, By, CatalogStatus, ChangeKind, Code, Date, DateError, Deleted, Difference,
+    Entitlement, EntitlementLogEntry, Event, Feature, FeatureFields, FeatureId, FeatureType,
+    FieldError, Grant, GrantKind, HistoryEntry, Hold, HoldId, HoldStatus, IdError, Interval,
+    Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind,
+    Metadata, Meter, Namespace, NamespaceFields, NamespaceId, NewApiKey, NewAssignment, NewBoost,
+    NewPayment, Package, PackageFields, PackageId, Page, Payment, PaymentId, PaymentStatus, Plan,
+    PlanFields, PlanId, PlanStatus, Problem, RangeMode, RecordId, Recorded, Reset, ResourceRef,
+    Retry, RetryAction, Reversed, Role, Source, Subscription, SubscriptionFields, SubscriptionId,
+    SubscriptionStatus, Timestamp, UsageRecord, Verdict, Version, Workspace, WorkspaceFields,
     WorkspaceId,
 };

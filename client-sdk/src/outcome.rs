@@ -1,10 +1,10 @@
 //! Requests whose answer got lost, and how to settle them later.
 
 use crate::{
-    Error, GaveUp, Versioned, WriteInfo, client::Client, edit::Edit, pace::Deadline, reply::Reply,
-    request::Request, send::Sending,
+    Denial, Error, GaveUp, Versioned, WriteInfo, client::Client, edit::Edit, pace::Deadline,
+    reply::Reply, request::Request, send::Sending,
 };
-use ifmatch_types::Timestamp;
+use ifmatch_types::{Problem, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, time::Duration};
 
@@ -93,8 +93,15 @@ impl fmt::Display for OutcomeUnknown {
 }
 
 /// The answer to a request whose outcome had been unknown.
+///
+/// Usage, too, is answered by a value if it is denied: ask for it with [`usage`](Self::usage),
+/// [`batch`](Self::batch) or [`hold`](Self::hold).
 #[derive(Clone, Debug)]
-pub struct Settled(Reply);
+pub struct Settled {
+    pub(crate) client: Client,
+    answer: Result<Reply, Box<Problem>>,
+    info: WriteInfo,
+}
 
 impl Settled {
     /// The object, if the request was the create or the edit of one.
@@ -109,7 +116,7 @@ impl Settled {
     ///
     /// [`Error::Decode`] if it is not a `T`.
     pub fn versioned<T: DeserializeOwned>(self) -> Result<Versioned<T>, Error> {
-        self.0.versioned()
+        self.into_answer()?.versioned()
     }
 
     /// Any other answer: a payment, a tombstone, a billing run, a transaction's results.
@@ -122,9 +129,9 @@ impl Settled {
     ///
     /// # Errors
     ///
-    /// [`Error::Decode`] if it is not a `T`.
+    /// [`Error::Decode`] if it is not a `T`, [`Error::Refused`] if it was denied.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, Error> {
-        self.0.decode()
+        self.into_answer()?.decode()
     }
 
     /// What the answer's headers said; `replayed` tells that the lost send had been applied.
@@ -135,7 +142,12 @@ impl Settled {
     /// # }
     /// ```
     pub fn info(&self) -> &WriteInfo {
-        &self.0.info
+        &self.info
+    }
+
+    /// What the server said; a denial is a refusal again.
+    pub(crate) fn into_answer(self) -> Result<Reply, Error> {
+        self.answer.map_err(Error::Refused)
     }
 }
 
@@ -176,13 +188,21 @@ impl Client {
                 Err(error) => Err(sending.settle(error)),
             },
         };
-        settled.map(Settled).map_err(|error| match error {
-            // The clock of the key's lifetime started with the first send, not with this one.
-            Error::OutcomeUnknown(mut again) => {
-                again.since = unknown.since;
-                Error::OutcomeUnknown(again)
+        let (answer, info) = match settled {
+            Ok(reply) => {
+                let info = reply.info.clone();
+                (Ok(reply), info)
             }
-            other => other,
-        })
+            Err(Error::Refused(problem)) if Denial::of(&problem).is_some() => {
+                (Err(problem), WriteInfo::nothing())
+            }
+            // The clock of the key's lifetime started with the first send, not with this one.
+            Err(Error::OutcomeUnknown(mut again)) => {
+                again.since = unknown.since;
+                return Err(Error::OutcomeUnknown(again));
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Settled { client: self.clone(), answer, info })
     }
 }

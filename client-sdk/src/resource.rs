@@ -1,10 +1,11 @@
 //! The collections this crate knows, as types.
 
 use ifmatch_types::{
-    Bookable, BookableFields, BookableId, Booking, BookingFields, BookingId, Invoice,
-    InvoiceFields, InvoiceId, Kind, Namespace, NamespaceFields, NamespaceId, Plan, PlanFields,
-    PlanId, Subscription, SubscriptionFields, SubscriptionId, Version, Workspace, WorkspaceFields,
-    WorkspaceId,
+    Assignment, AssignmentId, Bookable, BookableFields, BookableId, Booking, BookingFields,
+    BookingId, Feature, FeatureFields, FeatureId, Invoice, InvoiceFields, InvoiceId, Kind,
+    Namespace, NamespaceFields, NamespaceId, NewAssignment, Package, PackageFields, PackageId,
+    Plan, PlanFields, PlanId, Subscription, SubscriptionFields, SubscriptionId, Version, Workspace,
+    WorkspaceFields, WorkspaceId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -16,6 +17,7 @@ mod sealed {
 /// A kind of versioned object: what a [`Collection`](crate::Collection) holds.
 ///
 /// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`], [`Invoice`],
+/// [`Feature`], [`Package`] and [`Assignment`], and sealed: the server knows no others.
 /// [`Bookable`] and [`Booking`], and sealed: the server knows no others.
 pub trait Resource:
     sealed::Sealed
@@ -69,6 +71,9 @@ resources! {
     Namespace, NamespaceFields, NamespaceId;
     Subscription, SubscriptionFields, SubscriptionId;
     Invoice, InvoiceFields, InvoiceId;
+    Feature, FeatureFields, FeatureId;
+    Package, PackageFields, PackageId;
+    Assignment, NewAssignment, AssignmentId;
     Bookable, BookableFields, BookableId;
     Booking, BookingFields, BookingId;
 }

@@ -118,6 +118,13 @@ fn object_of(action: &Action) -> Option<&str> {
         Action::ReversePayment(reverse) => Some(&reverse.invoice_id),
         Action::BillSubscription(bill) => Some(&bill.subscription_id),
         Action::RevokeApiKey(revoke) => Some(&revoke.id),
+        Action::AssignPackage(assign) => Some(&assign.scope.id),
+        Action::GrantBoost(grant) => Some(&grant.scope.id),
+        Action::CheckAndRecord(check) => Some(&check.scope.id),
+        Action::PlaceHold(place) => Some(&place.scope.id),
+        Action::EndHold(end) => Some(&end.scope.id),
+        Action::ReverseUsage(reverse) => Some(&reverse.scope.id),
+        Action::ExpireEntitlements(expire) => Some(&expire.scope.id),
         Action::Transact(transact) => transact.operations.iter().find_map(|op| match op {
             Operation::Update(update) => Some(update.id.as_str()),
             Operation::Delete(delete) => Some(delete.id.as_str()),

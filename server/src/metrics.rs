@@ -65,6 +65,8 @@ metrics_table! {
         "Fields replaced by a repeat of a refused write, by type and path";
     REPLAYS: Counter, Count, "ifmatch_idempotent_replays_total",
         "Requests answered from the record of an earlier one";
+    USAGE_DECISIONS: Counter, Count, "ifmatch_usage_decisions_total",
+        "Usage recorded, held or denied, by outcome";
     RATE_LIMITED: Counter, Count, "ifmatch_rate_limited_total",
         "Requests turned away by the rate limit";
     RECONNECTS: Counter, Count, "ifmatch_database_reconnects_total",
@@ -194,6 +196,12 @@ pub fn replayed() {
     counter!(REPLAYS).increment(1);
 }
 
+/// So many usages were decided: `recorded`, `held`, `denied_limit` or `denied_not_included`.
+pub fn usage_decided(outcome: &'static str, usages: usize) {
+    let usages = u64::try_from(usages).unwrap_or(u64::MAX);
+    counter!(USAGE_DECISIONS, "outcome" => outcome).increment(usages);
+}
+
 /// A request was turned away by the rate limit.
 pub fn rate_limited() {
     counter!(RATE_LIMITED).increment(1);
@@ -273,6 +281,7 @@ mod tests {
             forced(Kind::Plan);
             overwrote(Kind::Plan, ["/name"]);
             replayed();
+            usage_decided("recorded", 3);
             rate_limited();
             reconnected();
             booking_conflict("create");

@@ -6,18 +6,25 @@ use crate::http::{
     billing_runs::NewBillingRun,
     bookings as booking_reads,
     endpoint::{Endpoint, delete, get, group, patch, post, put, schema},
-    events,
-    objects::{bookables, bookings, invoices, namespaces, plans, subscriptions, workspaces},
+    entitlements, events,
+    objects::{
+        SCOPE, bookables, bookings, features, invoices, namespaces, packages, plans, subscriptions,
+        workspaces,
+    },
     ops, payments,
     payments::Reversal,
     transactions::{self, NewTransaction, TransactionResults},
+    usage,
 };
 use ifmatch_store::{FieldType, filters, sorts};
 use ifmatch_types::{
-    ApiKey, AuditRecord, Availability, BillingRun, Bookable, BookableFields, Booking,
-    BookingFields, Code, Deleted, Event, HistoryEntry, Invoice, InvoiceFields, Kind, Namespace,
-    NamespaceFields, NewApiKey, NewBooking, NewPayment, Payment, Plan, PlanFields, Subscription,
-    SubscriptionFields, Workspace, WorkspaceFields,
+    ApiKey, Assignment, AssignmentFields, AuditRecord, Availability, BillingRun, Bookable,
+    BookableFields, Booking, BookingFields, Boost, BoostAnswer, Code, Deleted, Entitlement,
+    EntitlementLogEntry, Event, Feature, FeatureFields, HistoryEntry, Hold, HoldAnswer, Invoice,
+    InvoiceFields, Kind, Namespace, NamespaceFields, NewApiKey, NewAssignment, NewBooking,
+    NewBoost, NewHold, NewPayment, NewReversal, NewUsage, NewUsageBatch, Package, PackageFields,
+    Payment, Plan, PlanFields, Recorded, RecordedBatch, Reversed, Settlement, Subscription,
+    SubscriptionFields, UsageRecord, Workspace, WorkspaceFields,
 };
 
 /// The eight routes that every versioned collection has.
@@ -76,7 +83,7 @@ macro_rules! collection {
                     .paged()
                     .summary("Who changed what")
                     .answers_page::<HistoryEntry>(200)
-                    .problems(&[Code::NotFound, Code::WrongIdType]),
+                    .problems(KNOWN),
                 get(concat!("/v1/", $path, "/{id}/versions/{version}"), $handlers::version)
                     .viewer()
                     .summary("As it was at a version")
@@ -88,6 +95,184 @@ macro_rules! collection {
     };
 }
 
+/// What a workspace and a namespace have alike: packages, boosts, entitlements and usage.
+macro_rules! scope {
+    ($path:literal, $one:literal) => {
+        group(
+            "Entitlements",
+            [
+                post(concat!("/v1/", $path, "/{id}/packages"), entitlements::assign)
+                    .agent()
+                    .idempotent()
+                    .operation_id(concat!("assign_", $one, "_package"))
+                    .summary("Assign a package")
+                    .body::<NewAssignment>()
+                    .answers::<Assignment>(201)
+                    .answers::<Assignment>(200)
+                    .problems(READS)
+                    .problems(&[
+                        Code::AlreadyExists,
+                        Code::DuplicateExternalService,
+                        Code::PackageInactive,
+                    ]),
+                listed(
+                    get(concat!("/v1/", $path, "/{id}/packages"), entitlements::packages),
+                    Kind::Assignment,
+                )
+                .viewer()
+                .paged()
+                .summary("List assigned packages")
+                .answers_page::<Assignment>(200)
+                .problems(KNOWN),
+                get(
+                    concat!("/v1/", $path, "/{id}/packages/{assignment_id}"),
+                    entitlements::package,
+                )
+                .viewer()
+                .versioned()
+                .summary("Read an assignment")
+                .answers::<Assignment>(200)
+                .problems(KNOWN),
+                patch(
+                    concat!("/v1/", $path, "/{id}/packages/{assignment_id}"),
+                    entitlements::change_package,
+                )
+                .agent()
+                .versioned()
+                .idempotent()
+                .summary("Suspend, reactivate or cancel an assignment")
+                .merge_patch::<AssignmentFields>()
+                .answers::<Assignment>(200)
+                .problems(KNOWN)
+                .problems(&[Code::InvalidStateTransition, Code::BasePackageConflict]),
+                get(
+                    concat!("/v1/", $path, "/{id}/packages/{assignment_id}/history"),
+                    entitlements::package_history,
+                )
+                .viewer()
+                .paged()
+                .summary("Who changed what of an assignment")
+                .answers_page::<HistoryEntry>(200)
+                .problems(KNOWN),
+                post(concat!("/v1/", $path, "/{id}/boosts"), entitlements::grant_boost)
+                    .agent()
+                    .idempotent()
+                    .summary("Give a boost")
+                    .body::<NewBoost>()
+                    .answers::<BoostAnswer>(201)
+                    .answers::<BoostAnswer>(200)
+                    .problems(READS)
+                    .problems(&[Code::DuplicateAddon]),
+                listed(
+                    get(concat!("/v1/", $path, "/{id}/boosts"), entitlements::boosts),
+                    Kind::Boost,
+                )
+                .viewer()
+                .paged()
+                .summary("List boosts")
+                .answers_page::<Boost>(200)
+                .problems(KNOWN),
+                get(concat!("/v1/", $path, "/{id}/boosts/{boost_id}"), entitlements::boost)
+                    .viewer()
+                    .versioned()
+                    .summary("Read a boost")
+                    .answers::<Boost>(200)
+                    .problems(KNOWN),
+                get(concat!("/v1/", $path, "/{id}/entitlements"), entitlements::list)
+                    .viewer()
+                    .paged()
+                    .summary("What may be used of each feature: an advice")
+                    .answers_page::<Entitlement>(200)
+                    .problems(READS),
+                get(concat!("/v1/", $path, "/{id}/entitlements/{feature}"), entitlements::get)
+                    .viewer()
+                    .summary("What may be used of a feature: an advice")
+                    .answers::<Entitlement>(200)
+                    .problems(READS),
+                get(concat!("/v1/", $path, "/{id}/entitlement-log"), entitlements::log)
+                    .viewer()
+                    .paged()
+                    .query("type", "Only entries of this type", schema::text())
+                    .summary("What was given, lost or denied, newest first")
+                    .answers_page::<EntitlementLogEntry>(200)
+                    .problems(KNOWN),
+                post(concat!("/v1/", $path, "/{id}/usage"), usage::record)
+                    .agent()
+                    .idempotency_required()
+                    .operation_id(concat!("record_", $one, "_usage"))
+                    .summary("Record usage, if there is room for it")
+                    .body::<NewUsage>()
+                    .answers::<Recorded>(201)
+                    .problems(READS)
+                    .problems(DENIALS),
+                post(concat!("/v1/", $path, "/{id}/usage/batch"), usage::record_batch)
+                    .agent()
+                    .idempotency_required()
+                    .operation_id(concat!("record_", $one, "_usage_batch"))
+                    .summary("Record several usages, all or nothing")
+                    .body::<NewUsageBatch>()
+                    .answers::<RecordedBatch>(201)
+                    .problems(READS)
+                    .problems(DENIALS),
+                get(concat!("/v1/", $path, "/{id}/usage"), usage::list)
+                    .viewer()
+                    .paged()
+                    .query("feature", "Only usage of this feature", schema::text())
+                    .summary("List recorded usage, newest first")
+                    .answers_page::<UsageRecord>(200)
+                    .problems(KNOWN),
+                get(concat!("/v1/", $path, "/{id}/usage/{record_id}"), usage::get)
+                    .viewer()
+                    .summary("Read a usage record")
+                    .answers::<UsageRecord>(200)
+                    .problems(KNOWN),
+                post(concat!("/v1/", $path, "/{id}/usage/{record_id}/reversals"), usage::reverse)
+                    .agent()
+                    .idempotent()
+                    .summary("Give recorded usage back")
+                    .body::<NewReversal>()
+                    .answers::<Reversed>(201)
+                    .problems(READS)
+                    .problems(&[Code::ReversalExceedsRecord]),
+                post(concat!("/v1/", $path, "/{id}/usage/holds"), usage::hold)
+                    .agent()
+                    .idempotency_required()
+                    .summary("Set units aside")
+                    .body::<NewHold>()
+                    .answers::<HoldAnswer>(201)
+                    .problems(READS)
+                    .problems(DENIALS),
+                get(concat!("/v1/", $path, "/{id}/usage/holds/{hold_id}"), usage::get_hold)
+                    .viewer()
+                    .summary("Read a hold")
+                    .answers::<Hold>(200)
+                    .problems(KNOWN),
+                post(concat!("/v1/", $path, "/{id}/usage/holds/{hold_id}/settle"), usage::settle)
+                    .agent()
+                    .idempotent()
+                    .summary("Record what the work took, and end the hold")
+                    .body::<Settlement>()
+                    .answers::<HoldAnswer>(200)
+                    .problems(READS)
+                    .problems(DENIALS)
+                    .problems(&[Code::HoldNotActive]),
+                post(concat!("/v1/", $path, "/{id}/usage/holds/{hold_id}/release"), usage::release)
+                    .agent()
+                    .idempotent()
+                    .summary("Give everything back, and end the hold")
+                    .answers::<HoldAnswer>(200)
+                    .problems(READS)
+                    .problems(&[Code::ValidationFailed, Code::HoldNotActive]),
+            ],
+        )
+    };
+}
+
+/// What every read of what belongs to something may answer: it is readable after a deletion, too.
+const KNOWN: &[Code] = &[Code::NotFound, Code::WrongIdType];
+/// What a request for units may be told.
+const DENIALS: &[Code] =
+    &[Code::EntitlementLimitExceeded, Code::FeatureNotIncluded, Code::AmountOverflow];
 const READS: &[Code] = &[Code::NotFound, Code::Deleted, Code::WrongIdType];
 
 /// Every endpoint of the server.
@@ -187,6 +372,27 @@ pub fn endpoints() -> Vec<Endpoint> {
         ]
     ));
 
+    all.extend(collection!(
+        "Features",
+        "features",
+        features,
+        Feature,
+        Feature,
+        FeatureFields,
+        &[Code::AlreadyExists, Code::FeatureInUse]
+    ));
+    all.extend(collection!(
+        "Packages",
+        "packages",
+        packages,
+        Package,
+        Package,
+        PackageFields,
+        &[Code::AlreadyExists, Code::PackageInUse]
+    ));
+    all.extend(scope!("workspaces", "workspace"));
+    all.extend(scope!("namespaces", "namespace"));
+
     all.extend(group(
         "Payments",
         [
@@ -208,12 +414,12 @@ pub fn endpoints() -> Vec<Endpoint> {
                 .paged()
                 .summary("List an invoice's payments")
                 .answers_page::<Payment>(200)
-                .problems(&[Code::NotFound, Code::WrongIdType]),
+                .problems(KNOWN),
             get("/v1/invoices/{id}/payments/{payment_id}", payments::get)
                 .viewer()
                 .summary("Read a payment")
                 .answers::<Payment>(200)
-                .problems(&[Code::NotFound, Code::WrongIdType]),
+                .problems(KNOWN),
             post("/v1/invoices/{id}/payments/{payment_id}/reverse", payments::reverse)
                 .agent()
                 .idempotent()
@@ -351,7 +557,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 /// Documents a collection's filters and sort keys.
 fn listed(mut endpoint: Endpoint, kind: Kind) -> Endpoint {
-    for (name, field_type) in filters(kind) {
+    for (name, field_type) in filters(kind).iter().filter(|(name, _)| *name != SCOPE) {
         let schema = match field_type {
             FieldType::Text => schema::text(),
             FieldType::Integer => schema::at_least(i64::MIN),
@@ -371,7 +577,7 @@ fn listed(mut endpoint: Endpoint, kind: Kind) -> Endpoint {
 fn followed(endpoint: Endpoint) -> Endpoint {
     endpoint.query("after", "Only events after this place", schema::at_least(0)).query(
         "type",
-        "A kind of object, or a kind of change: subscription.updated",
+        "A kind of object, or a kind of change: subscription.updated, usage.threshold_reached",
         schema::text(),
     )
 }

@@ -163,7 +163,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let keeping = app.clone();
     actix_web::rt::spawn(async move { keep_up(&keeping).await });
     let working = app.clone();
-    actix_web::rt::spawn(async move { workers::work(&working).await });
+    actix_web::rt::spawn(async move { workers::run(&working).await });
     actix_web::rt::spawn(async move {
         wait_for_stop().await;
         tracing::info!("stopping: no new requests, accepted writes are answered");

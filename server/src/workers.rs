@@ -1,63 +1,95 @@
-//! What happens without anybody asking: each tick looks for what is due and submits commands.
-//!
-//! Nothing depends on a worker for its correctness. One that fails says so in the log and looks
-//! again at the next tick; several processes may find the same, and the lane does it once.
+//! The server's own work beside requests: what is due is found in the database and submitted like
+//! any other command, so that it does not matter how many servers do so.
 
-use crate::{app::App, lane::Refusal, log::RequestId};
-use ifmatch_domain::{Action, Actor, Command, ExpireBookings, Meta};
-use ifmatch_store::StoreError;
-use ifmatch_types::{ApiKeyId, Source};
+use crate::app::App;
+use futures::{StreamExt, stream};
+use ifmatch_domain::{Action, Actor, Command, ExpireBookings, ExpireEntitlements, Meta, ScopeRef};
+use ifmatch_types::{ApiKeyId, Source, Timestamp};
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-/// So often is looked for what is due,
-const TICK: Duration = Duration::from_secs(1);
-/// and so much is done in one tick.
+/// What is due is looked for this often,
+const INTERVAL: Duration = Duration::from_secs(1);
+/// so much of it at a time,
 const DUE_MAX: i64 = 500;
-/// As whom the workers are recorded, where the rules do not say it better.
-const WORKER: &str = "worker";
+/// and so much is submitted at the same time: it shares commits.
+const CONCURRENT: usize = 64;
 
-/// Works until the process stops.
-pub async fn work(app: &App) {
-    let mut ticks = interval(TICK);
+/// Does what is due until the server stops.
+pub async fn run(app: &App) {
+    let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !app.stopping.load(Ordering::Relaxed) {
+    let mut is_failing = false;
+    loop {
         ticks.tick().await;
-        if let Err(error) = expire_bookings(app).await {
-            tracing::warn!(%error, "holds that are over could not be looked for");
+        if app.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let (entitlements, bookings) = (expire_entitlements(app).await, expire_bookings(app).await);
+        match entitlements.and(bookings) {
+            Ok(()) => is_failing = false,
+            Err(error) => {
+                if !is_failing {
+                    tracing::warn!(error, "what is over could not be ended; trying again");
+                }
+                is_failing = true;
+            }
         }
     }
 }
 
-/// Ends holds that are over, so that bookings show it.
-async fn expire_bookings(app: &App) -> Result<(), StoreError> {
+/// Ends what is over in every scope.
+async fn expire_entitlements(app: &App) -> Result<(), String> {
+    let now = Timestamp::now();
+    let scopes = app.reads.run(move |db| db.scopes_with_something_over(now, DUE_MAX)).await;
+    let scopes = scopes.map_err(|error| error.to_string())?;
+    let ended = stream::iter(scopes)
+        .map(|scope| expire_scope(app, scope))
+        .buffer_unordered(CONCURRENT)
+        .collect::<Vec<_>>()
+        .await;
+    ended.into_iter().collect()
+}
+
+async fn expire_scope(app: &App, scope: String) -> Result<(), String> {
+    let scope = ScopeRef::parse(&scope).ok_or_else(|| format!("{scope} is no scope"))?;
+    let expire = Action::ExpireEntitlements(ExpireEntitlements { scope });
+    let ended = app.lanes.submit(command("expiry", expire)).await;
+    ended.map(drop).map_err(|refusal| format!("{refusal:?}"))
+}
+
+/// Ends holds of bookings that are over, so that bookings show it.
+async fn expire_bookings(app: &App) -> Result<(), String> {
     let due = app.reads.run(|db| {
         let now = db.clock()?;
         db.bookables_with_due_holds(now, DUE_MAX)
     });
-    for bookable_id in due.await? {
-        submit(app, Action::ExpireBookings(ExpireBookings { bookable_id })).await;
-    }
-    Ok(())
+    let due = due.await.map_err(|error| error.to_string())?;
+    let ended = stream::iter(due)
+        .map(|bookable_id| async {
+            let expire = Action::ExpireBookings(ExpireBookings { bookable_id });
+            let ended = app.lanes.submit(command("expiry", expire)).await;
+            ended.map(drop).map_err(|refusal| format!("{refusal:?}"))
+        })
+        .buffer_unordered(CONCURRENT)
+        .collect::<Vec<_>>()
+        .await;
+    ended.into_iter().collect()
 }
 
-/// Submits a worker's command; one that fails is due again at the next tick.
-async fn submit(app: &App, action: Action) {
-    let request_id: String = RequestId::new().into();
-    let command = Command {
+/// A command of the worker with this name.
+fn command(name: &str, action: Action) -> Command {
+    let seed = Uuid::now_v7();
+    Command {
         meta: Meta {
-            actor: Actor { key_id: ApiKeyId::default(), name: WORKER.to_owned() },
+            actor: Actor { key_id: ApiKeyId::from_unchecked(name), name: name.to_owned() },
             on_behalf_of: None,
             source: Source::Worker,
-            request_id: request_id.clone(),
+            request_id: format!("{name}-{}", seed.simple()),
         },
-        seed: Uuid::now_v7(),
+        seed,
         idempotency: None,
         action,
-    };
-    match app.lanes.submit(command).await {
-        Ok(_) | Err(Refusal::TryAgain) => {}
-        Err(refusal) => tracing::warn!(?refusal, request_id, "what was due could not be done"),
     }
 }

@@ -42,6 +42,8 @@ async fn a_created_object_is_where_its_location_says(server: Server) {
         ("namespaces", "nsp_", json!({"workspace_id": owner, "name": "N"})),
         ("subscriptions", "sub_", json!({"workspace_id": owner, "plan_id": id(&plan)})),
         ("invoices", "inv_", json!({"workspace_id": owner, "currency": "USD", "lines": []})),
+        ("features", "ftr_", json!({"code": unique("f"), "type": "boolean", "releasable": true})),
+        ("packages", "pkg_", json!({"code": unique("p"), "is_base": true, "grants": []})),
         ("bookables", "bkb_", json!({"name": "Room", "capacity": 3, "range_mode": "nights"})),
         (
             "bookings",

@@ -8,6 +8,8 @@ both_databases![
     two_kinds_of_writers_lose_no_edit,
     conflicts_wait_for_a_person_across_restarts,
     a_force_is_previewed_reasoned_and_on_record,
+    a_metered_api_serves_exactly_what_was_paid_for,
+    asking_first_overspends_and_check_and_record_does_not,
 ];
 
 /// Runs an example against this server, with this text typed into it.
@@ -86,4 +88,26 @@ async fn a_force_is_previewed_reasoned_and_on_record(server: Server) {
     );
     let subs = server.api().list("/v1/subscriptions").await;
     assert_eq!(subs[0]["status"], "canceled");
+}
+
+async fn a_metered_api_serves_exactly_what_was_paid_for(server: Server) {
+    let args = ["--limit", "150", "--calls", "400", "--workers", "16"];
+    let finished = run(&server, "metered_api", &args, "").await.succeeded();
+    says(&finished, &["served          150", "turned away     250", "failed            0"]);
+
+    // The example's own word for it is not enough.
+    let workspaces = server.api().list("/v1/workspaces").await;
+    let usage = format!("/v1/workspaces/{}/usage", workspaces[0]["id"].as_str().unwrap());
+    assert_eq!(server.api().list(&usage).await.len(), 150);
+}
+
+async fn asking_first_overspends_and_check_and_record_does_not(server: Server) {
+    let args = ["--limit", "20", "--workers", "16"];
+    let finished = run(&server, "can_then_record", &args, "").await.succeeded();
+    says(&finished, &["rendered for nothing", "      20        20  exactly what was paid for"]);
+
+    for workspace in server.api().list("/v1/workspaces").await {
+        let usage = format!("/v1/workspaces/{}/usage", workspace["id"].as_str().unwrap());
+        assert_eq!(server.api().list(&usage).await.len(), 20);
+    }
 }

@@ -204,6 +204,8 @@ async fn an_id_of_another_type_is_named_as_such(server: Server) {
         ("namespaces", "nsp_", "wsp_"),
         ("subscriptions", "sub_", "inv_"),
         ("invoices", "inv_", "nsp_"),
+        ("features", "ftr_", "pkg_"),
+        ("packages", "pkg_", "asg_"),
         ("bookables", "bkb_", "bkg_"),
         ("bookings", "bkg_", "bkb_"),
     ] {

@@ -48,6 +48,7 @@ fn is_open(path: &str) -> bool {
 fn filled(path: &str) -> String {
     let mut filled = Vec::new();
     let mut previous = "";
+    let is_of_scope = path.contains("/{}/packages");
     for part in path.split('/') {
         let prefix = match previous {
             "plans" => "pln_",
@@ -56,6 +57,12 @@ fn filled(path: &str) -> String {
             "subscriptions" => "sub_",
             "invoices" => "inv_",
             "payments" => "pay_",
+            "features" => "ftr_",
+            "packages" if is_of_scope => "asg_",
+            "packages" => "pkg_",
+            "boosts" => "bst_",
+            "usage" => "usg_",
+            "holds" => "hld_",
             "bookables" => "bkb_",
             "bookings" => "bkg_",
             "api-keys" => "key_",
@@ -120,6 +127,22 @@ async fn make(api: &Api, collection: &str) -> (Value, Value) {
         "namespaces" => (api.make_namespace(json!({})).await, json!({"name": "edited"})),
         "subscriptions" => (api.make_subscription(json!({})).await, json!({"notes": "edited"})),
         "invoices" => (api.make_invoice(json!({})).await, json!({"notes": "edited"})),
+        "features" => {
+            let body = json!({"code": unique("feature"), "type": "limit"});
+            (api.post("/v1/features", &body).await.ok(201), json!({"name": "edited"}))
+        }
+        "packages" => {
+            let body = json!({"code": unique("package")});
+            (api.post("/v1/packages", &body).await.ok(201), json!({"name": "edited"}))
+        }
+        "workspaces/{}/packages" | "namespaces/{}/packages" => {
+            let (package, _) = Box::pin(make(api, "packages")).await;
+            let scopes = collection.strip_suffix("/{}/packages").unwrap();
+            let (scope, _) = Box::pin(make(api, scopes)).await;
+            let path = format!("/v1/{scopes}/{}/packages", id(&scope));
+            let body = json!({"package": package["code"]});
+            (api.post(&path, &body).await.ok(201), json!({"status": "suspended"}))
+        }
         "bookables" => (api.make_bookable(json!({})).await, json!({"name": "edited"})),
         "bookings" => (api.make_booking(json!({})).await, json!({"notes": "edited"})),
         other => panic!("say here how a test makes one of the {other}"),
@@ -134,6 +157,7 @@ fn write(api: &Api, method: &str, path: &str, object: &Value, edit: &Value) -> C
             let settable = [
                 "code",
                 "name",
+                "type",
                 "currency",
                 "amount",
                 "interval",
@@ -172,7 +196,11 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
         let collection = path.strip_prefix("/v1/").and_then(|rest| rest.strip_suffix("/{}"));
         let collection = collection.unwrap_or_else(|| panic!("say here how to test {route}"));
         let (mut object, edit) = make(&admin, collection).await;
-        if (collection, method.as_str()) == ("bookings", "delete") {
+        let collection = match object["scope"].as_str() {
+            Some(scope) => format!("{scope}/packages"),
+            None => collection.to_owned(),
+        };
+        if (collection.as_str(), method.as_str()) == ("bookings", "delete") {
             // What goes on cannot be deleted.
             object = admin.make_cancelled_booking().await;
         }
@@ -184,7 +212,7 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
         send(&viewer).if_match(now).await.problem(403, "FORBIDDEN");
         send(&admin).await.problem(428, "PRECONDITION_REQUIRED");
         send(&admin).if_match(now + 1).await.conflict(412);
-        assert_eq!(admin.read(collection, &object).await, object, "{route}: nothing happened");
+        assert_eq!(admin.read(&collection, &object).await, object, "{route}: nothing happened");
         let key = unique("surface");
         let first = send(&admin).if_match(now).key(&key).await.is(200);
         let again = send(&admin).if_match(now).key(&key).await.is(200);
@@ -202,7 +230,7 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
         };
         checked += 1;
     }
-    assert!(checked >= 21, "seven collections have three such routes each: {checked}");
+    assert!(checked >= 29, "nine collections have three such routes, two scopes one: {checked}");
 }
 
 async fn every_documented_path_exists_with_exactly_its_methods(server: Server) {
@@ -229,13 +257,23 @@ async fn every_documented_path_exists_with_exactly_its_methods(server: Server) {
 
 async fn no_route_forgets_idempotency(server: Server) {
     let api = server.api();
-    for collection in
-        ["plans", "workspaces", "namespaces", "subscriptions", "invoices", "bookables", "bookings"]
-    {
+    let collections = [
+        "plans",
+        "workspaces",
+        "namespaces",
+        "subscriptions",
+        "invoices",
+        "features",
+        "packages",
+        "bookables",
+        "bookings",
+    ];
+    for collection in collections {
         let (object, _) = make(&api, collection).await;
         let fields = [
             "code",
             "name",
+            "type",
             "currency",
             "amount",
             "interval",
@@ -250,7 +288,7 @@ async fn no_route_forgets_idempotency(server: Server) {
         for field in fields.iter().filter(|field| !object[**field].is_null()) {
             body[*field] = object[*field].clone();
         }
-        if collection == "plans" {
+        if !object["code"].is_null() {
             body["code"] = json!(unique("again"));
         }
         let path = format!("/v1/{collection}");

@@ -156,7 +156,7 @@ impl Respond for Door {
 }
 
 impl Seen {
-    fn of(request: &Request) -> Self {
+    pub fn of(request: &Request) -> Self {
         let headers: HashMap<String, String> = request
             .headers
             .iter()

@@ -1,7 +1,10 @@
 //! The client against a server that answers as the wire contract says, and misbehaves on demand.
 
+mod assignments;
 mod conflicts;
 mod fake;
+mod meter;
 mod parking;
 mod sends;
 mod surface;
+mod usage;

@@ -63,12 +63,20 @@ pub enum ChangeKind {
     Merged,
     /// The object was deleted.
     Deleted,
+    /// A counter passed 80, 90 or 100 % of its limit; only in the stream of events.
+    ThresholdReached,
 }
 
 impl ChangeKind {
     /// Every kind there is.
-    pub const ALL: [Self; 5] =
-        [Self::Created, Self::Updated, Self::Forced, Self::Merged, Self::Deleted];
+    pub const ALL: [Self; 6] = [
+        Self::Created,
+        Self::Updated,
+        Self::Forced,
+        Self::Merged,
+        Self::Deleted,
+        Self::ThresholdReached,
+    ];
 
     /// The name on the wire: `updated`.
     pub const fn name(self) -> &'static str {
@@ -78,6 +86,7 @@ impl ChangeKind {
             Self::Forced => "forced",
             Self::Merged => "merged",
             Self::Deleted => "deleted",
+            Self::ThresholdReached => "threshold_reached",
         }
     }
 
@@ -131,12 +140,13 @@ pub struct Event {
     /// What happened to what: `subscription.updated`.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// The object it happened to.
-    pub resource: ResourceRef,
+    /// What it happened to: an object, or with `usage.threshold_reached` a counter.
+    pub resource: AuditResource,
     /// The change itself.
     #[serde(flatten)]
     pub entry: HistoryEntry,
-    /// The object after the change (for `deleted`: as it last was).
+    /// The object after the change (for `deleted`: as it last was). With `usage.threshold_reached`:
+    /// `{scope, feature, threshold, used, limit, window_start}`.
     pub state: Value,
 }
 
@@ -169,7 +179,7 @@ pub struct AuditRecord {
     pub changes: Vec<Difference>,
 }
 
-/// What an audit record is about.
+/// What an event or an audit record is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditResource {

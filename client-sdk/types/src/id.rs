@@ -116,6 +116,30 @@ id!(
     ApiKeyId, "key_"
 );
 id!(
+    /// The id of a [`Feature`](crate::Feature): `ftr_…`.
+    FeatureId, "ftr_"
+);
+id!(
+    /// The id of a [`Package`](crate::Package): `pkg_…`.
+    PackageId, "pkg_"
+);
+id!(
+    /// The id of an [`Assignment`](crate::Assignment): `asg_…`.
+    AssignmentId, "asg_"
+);
+id!(
+    /// The id of a [`Boost`](crate::Boost): `bst_…`.
+    BoostId, "bst_"
+);
+id!(
+    /// The id of a [`UsageRecord`](crate::UsageRecord): `usg_…`.
+    RecordId, "usg_"
+);
+id!(
+    /// The id of a [`Hold`](crate::Hold): `hld_…`.
+    HoldId, "hld_"
+);
+id!(
     /// The id of a [`Bookable`](crate::Bookable): `bkb_…`.
     BookableId, "bkb_"
 );

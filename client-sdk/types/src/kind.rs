@@ -18,6 +18,14 @@ pub enum Kind {
     Subscription,
     /// What a workspace owes.
     Invoice,
+    /// Something that can be granted and counted.
+    Feature,
+    /// A bundle of grants.
+    Package,
+    /// A package that a workspace or a namespace has.
+    Assignment,
+    /// Something given to a workspace or a namespace on top of its packages.
+    Boost,
     /// What can be booked by the day.
     Bookable,
     /// So many of a bookable, on so many days.
@@ -26,12 +34,16 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Plan,
         Self::Workspace,
         Self::Namespace,
         Self::Subscription,
         Self::Invoice,
+        Self::Feature,
+        Self::Package,
+        Self::Assignment,
+        Self::Boost,
         Self::Bookable,
         Self::Booking,
     ];
@@ -44,6 +56,10 @@ impl Kind {
             Self::Namespace => "namespace",
             Self::Subscription => "subscription",
             Self::Invoice => "invoice",
+            Self::Feature => "feature",
+            Self::Package => "package",
+            Self::Assignment => "assignment",
+            Self::Boost => "boost",
             Self::Bookable => "bookable",
             Self::Booking => "booking",
         }
@@ -57,6 +73,10 @@ impl Kind {
             Self::Namespace => "namespaces",
             Self::Subscription => "subscriptions",
             Self::Invoice => "invoices",
+            Self::Feature => "features",
+            Self::Package => "packages",
+            Self::Assignment => "assignments",
+            Self::Boost => "boosts",
             Self::Bookable => "bookables",
             Self::Booking => "bookings",
         }
@@ -70,6 +90,10 @@ impl Kind {
             Self::Namespace => "nsp_",
             Self::Subscription => "sub_",
             Self::Invoice => "inv_",
+            Self::Feature => "ftr_",
+            Self::Package => "pkg_",
+            Self::Assignment => "asg_",
+            Self::Boost => "bst_",
             Self::Bookable => "bkb_",
             Self::Booking => "bkg_",
         }
@@ -93,12 +117,15 @@ impl Kind {
             Self::Plan => {
                 &[&["/amount", "/currency"], &["/interval", "/interval_count", "/trial_days"]]
             }
-            Self::Workspace | Self::Namespace => &[],
+            Self::Workspace | Self::Namespace | Self::Boost => &[],
             Self::Subscription => &[
                 &["/status", "/cancel_at_period_end", "/canceled_at"],
                 &["/current_period_start", "/current_period_end"],
             ],
             Self::Invoice => &[&["/lines", "/tax", "/currency"]],
+            Self::Feature => &[&["/type", "/reset", "/rolling_days", "/parent_code"]],
+            Self::Package => &[&["/is_base", "/is_stackable"]],
+            Self::Assignment => &[&["/status", "/cancel_at", "/ended_at"]],
             Self::Bookable => &[&["/range_mode", "/min_days", "/max_days"]],
             Self::Booking => &[
                 &["/start_date", "/end_date", "/quantity"],

@@ -12,6 +12,7 @@ pub mod billing;
 pub mod booking;
 pub mod change;
 pub mod date;
+pub mod entitlement;
 pub mod id;
 pub mod kind;
 pub mod list;
@@ -33,9 +34,16 @@ pub use change::{
     AuditRecord, AuditResource, By, ChangeKind, Event, HistoryEntry, ResourceRef, Source,
 };
 pub use date::{Date, DateError};
+pub use entitlement::{
+    Assignment, AssignmentFields, AssignmentStatus, Boost, BoostAnswer, BoostDuration, BoostKind,
+    CatalogStatus, Entitlement, EntitlementLogEntry, Feature, FeatureFields, FeatureType, Grant,
+    GrantKind, Hold, HoldAnswer, HoldStatus, Meter, NewAssignment, NewBoost, NewHold, NewReversal,
+    NewUsage, NewUsageBatch, Package, PackageFields, Recorded, RecordedBatch, Reset, Reversed,
+    Settlement, UsageRecord,
+};
 pub use id::{
-    ApiKeyId, BookableId, BookingId, IdError, InvoiceId, NamespaceId, PaymentId, PlanId,
-    SubscriptionId, WorkspaceId,
+    ApiKeyId, AssignmentId, BookableId, BookingId, BoostId, FeatureId, HoldId, IdError, InvoiceId,
+    NamespaceId, PackageId, PaymentId, PlanId, RecordId, SubscriptionId, WorkspaceId,
 };
 pub use kind::Kind;
 pub use list::Page;

@@ -90,31 +90,43 @@ fn descend(
     after: &Map<String, Value>,
     differences: &mut Vec<Difference>,
 ) {
-    let at_top = path.is_empty();
+    // Two states of one object mostly have the same keys in the same order: nothing to look up.
+    if before.keys().eq(after.keys()) {
+        for ((key, from), to) in before.iter().zip(after.values()) {
+            compare(path, key, Some(from), Some(to), differences);
+        }
+        return;
+    }
     let removed_keys = before.keys().filter(|key| !after.contains_key(*key));
     for key in after.keys().chain(removed_keys) {
-        if at_top && IGNORED.contains(&key.as_str()) {
-            continue;
-        }
-        let (from, to) = (before.get(key), after.get(key));
-        if from == to {
-            continue;
-        }
-        let parent_len = path.len();
-        push_segment(path, key);
-        match (from, to) {
-            (Some(Value::Object(from)), Some(Value::Object(to))) => {
-                descend(path, from, to, differences);
-            }
-            _ if from.unwrap_or(&Value::Null) == to.unwrap_or(&Value::Null) => {}
-            _ => differences.push(Difference {
-                path: path.clone(),
-                from: from.cloned().unwrap_or_default(),
-                to: to.cloned().unwrap_or_default(),
-            }),
-        }
-        path.truncate(parent_len);
+        compare(path, key, before.get(key), after.get(key), differences);
     }
+}
+
+fn compare(
+    path: &mut String,
+    key: &str,
+    from: Option<&Value>,
+    to: Option<&Value>,
+    differences: &mut Vec<Difference>,
+) {
+    if from == to || (path.is_empty() && IGNORED.contains(&key)) {
+        return;
+    }
+    let parent_len = path.len();
+    push_segment(path, key);
+    match (from, to) {
+        (Some(Value::Object(from)), Some(Value::Object(to))) => {
+            descend(path, from, to, differences);
+        }
+        _ if from.unwrap_or(&Value::Null) == to.unwrap_or(&Value::Null) => {}
+        _ => differences.push(Difference {
+            path: path.clone(),
+            from: from.cloned().unwrap_or_default(),
+            to: to.cloned().unwrap_or_default(),
+        }),
+    }
+    path.truncate(parent_len);
 }
 
 fn push_segment(path: &mut String, key: &str) {

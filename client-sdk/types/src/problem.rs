@@ -99,6 +99,26 @@ codes! {
     InvoiceHasPayments = "INVOICE_HAS_PAYMENTS",
     /// The payment is more than is due.
     ExceedsAmountDue = "EXCEEDS_AMOUNT_DUE",
+    /// There is no room left for so many units.
+    EntitlementLimitExceeded = "ENTITLEMENT_LIMIT_EXCEEDED",
+    /// Nothing grants the feature.
+    FeatureNotIncluded = "FEATURE_NOT_INCLUDED",
+    /// Something grants the feature, or draws from it.
+    FeatureInUse = "FEATURE_IN_USE",
+    /// The package was assigned to somebody.
+    PackageInUse = "PACKAGE_IN_USE",
+    /// The package is archived.
+    PackageInactive = "PACKAGE_INACTIVE",
+    /// The hold was settled, released, or expired.
+    HoldNotActive = "HOLD_NOT_ACTIVE",
+    /// More units than are left of the record.
+    ReversalExceedsRecord = "REVERSAL_EXCEEDS_RECORD",
+    /// The external service id belongs to an assignment with other content.
+    DuplicateExternalService = "DUPLICATE_EXTERNAL_SERVICE",
+    /// The add-on id belongs to a boost with other content.
+    DuplicateAddon = "DUPLICATE_ADDON",
+    /// The scope has another base package.
+    BasePackageConflict = "BASE_PACKAGE_CONFLICT",
     /// The lock that the write is fenced by is not held by that grant any more.
     StaleFence = "STALE_FENCE",
     /// A day of the range has no room; `usage` says how full each is.

@@ -1,7 +1,8 @@
 -- Plans, workspaces, namespaces, subscriptions, invoices and payments; the log of all changes;
 -- what makes a repeated request harmless; API keys.
 --
--- Constraints here are the net under the rules, not the rules.
+-- Constraints here are the net under the rules, not the rules. A column's values are listed with OR:
+-- for each IN with more than two of them, SQLite fills a table whenever it checks a row.
 
 CREATE TABLE workspaces (
     id text PRIMARY KEY NOT NULL,
@@ -41,10 +42,12 @@ CREATE TABLE plans (
     description text NOT NULL,
     currency text NOT NULL,
     amount bigint NOT NULL CHECK (amount >= 0),
-    "interval" text NOT NULL CHECK ("interval" IN ('day', 'week', 'month', 'year')),
+    "interval" text NOT NULL
+        CHECK ("interval" = 'day' OR "interval" = 'week' OR "interval" = 'month'
+            OR "interval" = 'year'),
     interval_count bigint NOT NULL CHECK (interval_count BETWEEN 1 AND 36),
     trial_days bigint NOT NULL CHECK (trial_days BETWEEN 0 AND 730),
-    status text NOT NULL CHECK (status IN ('draft', 'active', 'archived')),
+    status text NOT NULL CHECK (status = 'draft' OR status = 'active' OR status = 'archived'),
     metadata text NOT NULL,
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
@@ -62,7 +65,8 @@ CREATE TABLE subscriptions (
     plan_id text NOT NULL REFERENCES plans (id),
     quantity bigint NOT NULL CHECK (quantity BETWEEN 1 AND 1000000),
     status text NOT NULL
-        CHECK (status IN ('trialing', 'active', 'past_due', 'paused', 'canceled')),
+        CHECK (status = 'trialing' OR status = 'active' OR status = 'past_due'
+            OR status = 'paused' OR status = 'canceled'),
     notes text NOT NULL,
     cancel_at_period_end boolean NOT NULL,
     start_at bigint NOT NULL,
@@ -95,7 +99,8 @@ CREATE TABLE invoices (
     subscription_id text REFERENCES subscriptions (id),
     number text,
     status text NOT NULL
-        CHECK (status IN ('draft', 'open', 'paid', 'void', 'uncollectible')),
+        CHECK (status = 'draft' OR status = 'open' OR status = 'paid' OR status = 'void'
+            OR status = 'uncollectible'),
     currency text NOT NULL,
     lines text NOT NULL,
     subtotal bigint NOT NULL,
@@ -153,11 +158,13 @@ CREATE TABLE events (
     resource_id text NOT NULL,
     version bigint NOT NULL CHECK (version >= 1),
     resource_type text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('created', 'updated', 'forced', 'merged', 'deleted')),
+    kind text NOT NULL
+        CHECK (kind = 'created' OR kind = 'updated' OR kind = 'forced' OR kind = 'merged'
+            OR kind = 'deleted' OR kind = 'threshold_reached'),
     at bigint NOT NULL,
     actor text NOT NULL,
     on_behalf_of text,
-    source text NOT NULL CHECK (source IN ('api', 'cli', 'worker')),
+    source text NOT NULL CHECK (source = 'api' OR source = 'cli' OR source = 'worker'),
     forced boolean NOT NULL,
     reason text,
     overwrote text,
@@ -200,7 +207,7 @@ CREATE TABLE api_keys (
     id text PRIMARY KEY NOT NULL,
     version bigint NOT NULL,
     name text NOT NULL,
-    role text NOT NULL CHECK (role IN ('viewer', 'agent', 'admin')),
+    role text NOT NULL CHECK (role = 'viewer' OR role = 'agent' OR role = 'admin'),
     digest text NOT NULL UNIQUE,
     created_at bigint NOT NULL,
     expires_at bigint,

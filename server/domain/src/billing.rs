@@ -142,7 +142,7 @@ fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Resul
     invoice.period_end = Some(subscription.current_period_end);
     invoice.set_lines(lines, 0)?;
     invoice.finalize(scope)?;
-    versioned::create_internally(invoice, scope);
+    let _ = versioned::create_internally(invoice, scope);
     let key = subscription.id.as_str();
     let mut billed = scope.state.billed.get(key).cloned().unwrap_or_default();
     billed.0.insert(subscription.current_period_start);

@@ -4,20 +4,19 @@
 //! nobody, whether or not anybody has ended it yet: whoever needs room ends it first.
 
 use crate::{
-    Actor, Meta, Outcome, Rejection, Resource, Scope, bookable,
+    Outcome, Rejection, Resource, Scope, bookable,
     day::{Full, Share},
+    entitlement::on_nobodys_behalf,
     fields::Errors,
     resource::usual_parts,
     versioned,
 };
 use ifmatch_types::{
-    ApiKeyId, Bookable, BookableStatus, Booking, BookingFields, BookingId, BookingStatus as Status,
-    Date, Kind, RangeMode, Source, Timestamp,
+    Bookable, BookableStatus, Booking, BookingFields, BookingId, BookingStatus as Status, Date,
+    Kind, RangeMode, Timestamp,
 };
 use std::collections::BTreeMap;
 
-/// As whom the end of a hold is recorded.
-const EXPIRY: &str = "expiry";
 const QUANTITY_MAX: i64 = 1_000_000_000;
 
 /// A booking as it is stored: what the API shows, and what it takes of its bookable.
@@ -317,12 +316,6 @@ impl BookingRecord {
 pub(crate) fn expire_holds(bookable: &Bookable, but: Option<&BookingId>, scope: &mut Scope<'_>) {
     let due = scope.state.due_bookings.get(bookable.id.as_str());
     let due = due.map(|due| due.ids.clone()).unwrap_or_default();
-    let meta = Meta {
-        actor: Actor { key_id: ApiKeyId::default(), name: EXPIRY.to_owned() },
-        on_behalf_of: None,
-        source: Source::Worker,
-        request_id: scope.meta.request_id.clone(),
-    };
     for id in due {
         let row = scope.state.bookings.find(&id).filter(|row| row.deleted.is_none());
         let Some(before) = row.map(|row| row.record.clone()) else { continue };
@@ -333,10 +326,7 @@ pub(crate) fn expire_holds(bookable: &Bookable, but: Option<&BookingId>, scope: 
             let mut after = before.clone();
             after.enter(Status::Expired, bookable, scope.now);
             before.share().replace_by(after.share(), bookable, scope.state);
-            let ids = scope.ids.clone();
-            let (state, now) = (&mut *scope.state, scope.now);
-            let mut own = Scope { state, now, ids, meta: &meta, force: None };
-            versioned::change_internally(after, before, &mut own);
+            on_nobodys_behalf(scope, |scope| versioned::change_internally(after, before, scope));
         }
     }
 }

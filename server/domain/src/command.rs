@@ -1,8 +1,9 @@
 //! What the lane is asked to do: one struct per command, one enum.
 
 use crate::{
-    BillSubscription, CreateApiKey, ExpireBookings, FinishBillingRun, RecordPayment,
-    ReversePayment, RevokeApiKey, Transact,
+    AssignPackage, BillSubscription, CheckAndRecord, CreateApiKey, EndHold, ExpireBookings,
+    ExpireEntitlements, FinishBillingRun, GrantBoost, PlaceHold, RecordPayment, ReversePayment,
+    ReverseUsage, RevokeApiKey, Transact,
 };
 use ifmatch_types::{ApiKeyId, By, Kind, Source, Version};
 use serde_json::{Map, Value};
@@ -92,6 +93,20 @@ pub enum Action {
     RevokeApiKey(RevokeApiKey),
     /// Keep a record of a force that was refused for its caller's role.
     RecordDenied(RecordDenied),
+    /// Assign a package to a scope.
+    AssignPackage(AssignPackage),
+    /// Give a boost to a scope.
+    GrantBoost(GrantBoost),
+    /// Record usage, if there is room for all of it.
+    CheckAndRecord(CheckAndRecord),
+    /// Set units aside.
+    PlaceHold(PlaceHold),
+    /// Settle or release a hold.
+    EndHold(EndHold),
+    /// Give recorded usage back.
+    ReverseUsage(ReverseUsage),
+    /// End what is over in a scope.
+    ExpireEntitlements(ExpireEntitlements),
     /// End a bookable's holds that are over.
     ExpireBookings(ExpireBookings),
 }

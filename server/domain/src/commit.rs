@@ -122,7 +122,7 @@ fn log<R: Resource>(
         request_id: scope.meta.request_id.clone(),
     };
     let id = record.id().to_owned();
-    scope.state.events.push(NewEvent { kind: R::KIND, id, entry, state });
+    scope.state.events.push(NewEvent { resource_type: R::KIND.name(), id, entry, state });
 }
 
 /// Records that an admin's write skipped the version check over a version it had not seen.

@@ -1,7 +1,8 @@
 //! One command, decided: the only door to the rules.
 
 use crate::{
-    Action, Command, Outcome, Rejection, Scope, State, access::plain_audit, id::Ids, versioned,
+    Action, Command, Outcome, Rejection, Scope, State, access::plain_audit,
+    entitlement::log_denial, id::Ids, versioned,
 };
 use ifmatch_types::{AuditResource, Timestamp};
 
@@ -29,6 +30,22 @@ macro_rules! dispatch_kind {
                 type $resource = ifmatch_types::Invoice;
                 $body
             }
+            ifmatch_types::Kind::Feature => {
+                type $resource = crate::FeatureRecord;
+                $body
+            }
+            ifmatch_types::Kind::Package => {
+                type $resource = crate::PackageRecord;
+                $body
+            }
+            ifmatch_types::Kind::Assignment => {
+                type $resource = crate::AssignmentRecord;
+                $body
+            }
+            ifmatch_types::Kind::Boost => {
+                type $resource = crate::BoostRecord;
+                $body
+            }
             ifmatch_types::Kind::Bookable => {
                 type $resource = ifmatch_types::Bookable;
                 $body
@@ -45,7 +62,8 @@ pub(crate) use dispatch_kind;
 /// Decides one command on what was loaded for it.
 ///
 /// On `Ok` the state holds the effect; what to answer is in the outcome. On `Err` the state is as
-/// it was before, so that the next command of the batch does not see a trace of this one.
+/// it was before, so that the next command of the batch does not see a trace of this one; a denial
+/// leaves its line in the entitlement log, and nothing else.
 pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Outcome, Rejection> {
     if let Some(key) = &command.idempotency
         && let Some(answer) = state.recall(key)
@@ -56,11 +74,15 @@ pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Ou
             Err(Rejection::IdempotencyKeyReused)
         };
     }
-    state.attempt(|state| {
+    let decided = state.attempt(|state| {
         let ids = Ids::from_seed(command.seed);
         let mut scope = Scope { state, now, ids, meta: &command.meta, force: None };
         act(&command.action, &mut scope)
-    })
+    });
+    if let Err(Some(denial)) = decided.as_ref().map_err(Rejection::denial) {
+        log_denial(denial, command, now, state);
+    }
+    decided
 }
 
 fn act(action: &Action, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
@@ -81,6 +103,13 @@ fn act(action: &Action, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         Action::FinishBillingRun(finish) => Ok(finish.decide()),
         Action::CreateApiKey(create) => create.decide(scope),
         Action::RevokeApiKey(revoke) => revoke.decide(scope),
+        Action::AssignPackage(assign) => assign.decide(scope),
+        Action::GrantBoost(boost) => boost.decide(scope),
+        Action::CheckAndRecord(check) => check.decide(scope),
+        Action::PlaceHold(place) => place.decide(scope),
+        Action::EndHold(end) => end.decide(scope),
+        Action::ReverseUsage(reverse) => reverse.decide(scope),
+        Action::ExpireEntitlements(expire) => expire.decide(scope),
         Action::RecordDenied(denied) => {
             let resource = AuditResource {
                 resource_type: denied.kind.name().to_owned(),

@@ -14,8 +14,6 @@ use serde_path_to_error::Segment;
 pub(crate) struct Edit<R: Resource> {
     /// Every settable field, as it should become if the state that was seen is the current one.
     pub(crate) fields: R::Fields,
-    /// The settable fields of the state that was seen.
-    seen: Value,
 }
 
 impl<R: Resource> Edit<R> {
@@ -26,12 +24,11 @@ impl<R: Resource> Edit<R> {
         seen: &Value,
         is_base: bool,
     ) -> Result<Self, Rejection> {
-        let seen_fields = settable::<R>(seen);
         let mut wanted = match &command.change {
             Change::Patch(patch) => {
                 refuse_unsettable::<R>(patch.keys(), entity_keys(seen))?;
                 refuse_null::<R>(patch)?;
-                let mut wanted = seen_fields.clone();
+                let mut wanted = settable::<R>(seen);
                 json_patch::merge(&mut wanted, &Value::Object(patch.clone()));
                 wanted
             }
@@ -41,14 +38,14 @@ impl<R: Resource> Edit<R> {
                 replacement::<R>(fields, seen, compare)?
             }
         };
-        keep_absent::<R>(&mut wanted, &seen_fields);
-        refuse_set_once::<R>(&seen_fields, &wanted)?;
-        Ok(Self { fields: parse::<R>(wanted)?, seen: seen_fields })
+        keep_absent::<R>(&mut wanted, seen);
+        refuse_set_once::<R>(seen, &wanted)?;
+        Ok(Self { fields: parse::<R>(wanted)? })
     }
 
     /// The paths that the request would change against the state that was seen.
-    pub(crate) fn attempted(&self) -> Vec<Difference> {
-        merge::diff(&self.seen, &json(&self.fields))
+    pub(crate) fn attempted(&self, seen: &Value) -> Vec<Difference> {
+        merge::diff(&settable::<R>(seen), &json(&self.fields))
     }
 }
 
@@ -74,13 +71,11 @@ fn replacement<R: Resource>(
 }
 
 /// Copies the fields that may be left out without changing them.
-fn keep_absent<R: Resource>(wanted: &mut Value, seen_fields: &Value) {
+fn keep_absent<R: Resource>(wanted: &mut Value, seen: &Value) {
     let Value::Object(wanted) = wanted else { return };
     for key in R::KEPT_IF_ABSENT {
-        if wanted.get(*key).is_none_or(Value::is_null)
-            && let Some(kept) = seen_fields.get(key)
-        {
-            wanted.insert((*key).to_owned(), kept.clone());
+        if wanted.get(*key).is_none_or(Value::is_null) {
+            wanted.insert((*key).to_owned(), seen.get(key).cloned().unwrap_or_default());
         }
     }
 }
@@ -181,7 +176,7 @@ fn refuse_null<R: Resource>(patch: &Map<String, Value>) -> Result<(), Rejection>
 fn refuse_set_once<R: Resource>(seen: &Value, wanted: &Value) -> Result<(), Rejection> {
     let mut errors = Errors::default();
     for key in R::SET_ONCE {
-        let (seen, wanted) = (seen.get(key), wanted.get(key));
+        let (seen, wanted) = (Some(seen.get(key).unwrap_or(&Value::Null)), wanted.get(key));
         // An instant may be written in more than one way, so that texts are not enough.
         let same =
             wanted == seen || instant(wanted).is_some_and(|wanted| Some(wanted) == instant(seen));

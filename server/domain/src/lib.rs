@@ -16,6 +16,7 @@ mod conflict;
 mod day;
 mod decide;
 mod edit;
+mod entitlement;
 mod fields;
 mod id;
 mod invoice;
@@ -43,9 +44,15 @@ pub use command::{
 };
 pub use day::BookingDay;
 pub use decide::decide;
+pub use entitlement::{
+    AssignPackage, AssignmentRecord, BoostRecord, CheckAndRecord, Counter, Denial, DenialReason,
+    EndHold, ExpireEntitlements, FeatureRecord, FeatureTerms, GrantBoost, HoldEnd, Holdings,
+    LogLine, PackageRecord, PlaceHold, PoolGrant, PoolTerms, ReverseUsage, RolledOff, ScopeRef,
+    StoredHold, StoredRecord, addon_key, counter_key, entitlement, rolling_start,
+};
 pub use fields::Errors;
 pub use invoice::SERIES;
-pub use need::{Need, lock_place, needs};
+pub use need::{Need, entitlement_needs, lock_place, needs};
 pub use outcome::{Answer, Document, How, ObjectAnswer, Outcome};
 pub use payment::{RecordPayment, ReversePayment};
 pub use rejection::Rejection;

@@ -1,10 +1,11 @@
 //! What must be loaded before a command can be decided.
 
 use crate::{
-    Action, Change, Command, CreateObject, DeleteObject, Operation, State, UpdateObject,
-    bookable::HORIZON_DAYS_MAX, invoice::SERIES,
+    Action, AssignPackage, Change, Command, CreateObject, DeleteObject, EndHold, FeatureTerms,
+    GrantBoost, Operation, ReverseUsage, ScopeRef, State, UpdateObject, bookable::HORIZON_DAYS_MAX,
+    counter_key, invoice::SERIES, rolling_start,
 };
-use ifmatch_types::{Date, Kind, PlanId, Timestamp, Version};
+use ifmatch_types::{Date, FeatureType, Kind, PlanId, Timestamp, Version};
 use serde_json::{Map, Value};
 
 /// So many versions back an overwrite is told from a blind repeat.
@@ -40,6 +41,28 @@ pub enum Need {
     Owner(Kind, String),
     /// The instant that judges deadlines: read after every lock was taken.
     Clock,
+    /// The living feature with this code and its terms; not locked.
+    FeatureCode(String),
+    /// Which living package has this code.
+    PackageCode(String),
+    /// Which assignment has this external service id.
+    ExternalService(String),
+    /// Which boost has this add-on's key.
+    Addon(String),
+    /// What a scope has, with what its packages grant; the scope is locked.
+    Holdings(String),
+    /// A counter; its scope is locked.
+    Counter(String),
+    /// What left a counter's rolling window after the first instant and up to the second.
+    RolledOff(String, Option<Timestamp>, Timestamp),
+    /// The holds of a counter whose time is over at an instant.
+    DueHolds(String, Timestamp),
+    /// The counters of a scope that have such holds.
+    DueCounters(String, Timestamp),
+    /// A usage record.
+    Record(String),
+    /// A usage hold.
+    Hold(String),
     /// Days of a bookable from one on up to another, both included.
     Days(String, Date, Date),
     /// Days of a bookable, from a date on, of which more than this is reserved.
@@ -71,7 +94,7 @@ impl Need {
 }
 
 /// A kind's place in the order of locks: workspace → namespace → plan → subscription → invoice →
-/// bookable → booking.
+/// package → feature → assignment → boost → bookable → booking.
 pub const fn lock_place(kind: Kind) -> u8 {
     match kind {
         Kind::Workspace => 0,
@@ -79,9 +102,23 @@ pub const fn lock_place(kind: Kind) -> u8 {
         Kind::Plan => 2,
         Kind::Subscription => 3,
         Kind::Invoice => 4,
-        Kind::Bookable => 5,
-        Kind::Booking => 6,
+        Kind::Package => 5,
+        Kind::Feature => 6,
+        Kind::Assignment => 7,
+        Kind::Boost => 8,
+        Kind::Bookable => 9,
+        Kind::Booking => 10,
     }
+}
+
+/// What must be seen to say what a scope may use of some features, or of all that were loaded.
+pub fn entitlement_needs<'a>(
+    scope: &ScopeRef,
+    features: impl Iterator<Item = &'a str>,
+    state: &State,
+    wanted: &mut Vec<Need>,
+) {
+    Wants { state, wanted }.usage(scope, features);
 }
 
 /// Adds what a command must see and `state` does not have yet.
@@ -129,6 +166,13 @@ pub fn needs(command: &Command, state: &State, wanted: &mut Vec<Need>) {
                 wants.wanted.push(Need::ApiKey(revoke.id.clone()));
             }
         }
+        Action::AssignPackage(assign) => wants.assign(assign),
+        Action::GrantBoost(boost) => wants.boost(boost),
+        Action::CheckAndRecord(check) => wants.usage(&check.scope, check.features()),
+        Action::PlaceHold(place) => wants.usage(&place.scope, place.feature().into_iter()),
+        Action::EndHold(end) => wants.end_hold(end),
+        Action::ReverseUsage(reverse) => wants.reverse(reverse),
+        Action::ExpireEntitlements(expire) => wants.expire(&expire.scope),
         Action::ExpireBookings(expire) => {
             wants.object(Kind::Bookable, &expire.bookable_id);
             wants.due_bookings(&expire.bookable_id);
@@ -183,6 +227,8 @@ impl Wants<'_> {
         self.references(&create.body);
         match create.kind {
             Kind::Plan => self.plan_code(&create.body),
+            Kind::Feature => self.feature_fields(&create.body),
+            Kind::Package => self.package_fields(&create.body),
             Kind::Invoice if is_open(&create.body) => self.sequence(),
             Kind::Booking => {
                 if let Some(bookable_id) = create.body.get("bookable_id").and_then(Value::as_str) {
@@ -203,6 +249,16 @@ impl Wants<'_> {
     }
 
     fn update(&mut self, update: &UpdateObject) {
+        if update.kind == Kind::Assignment {
+            // Its scope is locked before it.
+            let Some(scope) = self.owner(Kind::Assignment, &update.id) else { return };
+            if let Some(scope) = scope.as_deref().and_then(ScopeRef::parse)
+                && let Some(chain) = self.chain(&scope)
+            {
+                self.holdings(&chain);
+            }
+            self.clock();
+        }
         self.object(update.kind, &update.id);
         self.references(update.change.body());
         if let Some(named) = update.precondition.named() {
@@ -216,6 +272,14 @@ impl Wants<'_> {
             // Another plan is compared with the one there is; another status may begin a period.
             Kind::Subscription if body.contains_key("plan_id") || body.contains_key("status") => {
                 self.terms_of_subscription(&update.id);
+            }
+            Kind::Feature => {
+                self.feature_fields(body);
+                self.parent_of_feature(&update.id);
+            }
+            Kind::Package => {
+                self.package_fields(body);
+                self.granted_features(&update.id);
             }
             Kind::Invoice => {
                 self.references_of_invoice(&update.id);
@@ -238,7 +302,13 @@ impl Wants<'_> {
         if let Some(version) = delete.precondition.named() {
             self.history(delete.kind, &delete.id, version);
         }
-        if matches!(delete.kind, Kind::Workspace | Kind::Subscription | Kind::Bookable)
+        let has_users = matches!(
+            delete.kind,
+            Kind::Workspace | Kind::Subscription | Kind::Package | Kind::Bookable
+        );
+        // Under another kind's name nothing is found, and what uses it is not looked for.
+        if has_users
+            && Kind::of_id(&delete.id) == Some(delete.kind)
             && !self.state.in_use.is_loaded(&delete.id)
         {
             self.wanted.push(Need::InUse(delete.kind, delete.id.clone()));
@@ -385,6 +455,258 @@ impl Wants<'_> {
     fn sequence(&mut self) {
         if !self.state.sequences.is_loaded(SERIES) {
             self.wanted.push(Need::Sequence(SERIES));
+        }
+    }
+
+    /// What an object belongs to, once that is known.
+    fn owner(&mut self, kind: Kind, id: &str) -> Option<Option<String>> {
+        let known = self.state.owners.get(&(kind, id.to_owned())).cloned();
+        if known.is_none() {
+            self.wanted.push(Need::Owner(kind, id.to_owned()));
+        }
+        known
+    }
+
+    /// A scope and, for a namespace, the workspace it falls back to, once they are locked.
+    fn chain(&mut self, scope: &ScopeRef) -> Option<Vec<ScopeRef>> {
+        let mut chain = vec![scope.clone()];
+        if scope.kind == Kind::Namespace
+            && let Some(workspace) = self.owner(Kind::Namespace, &scope.id)?
+        {
+            chain.push(ScopeRef::workspace(workspace));
+        }
+        for scope in &chain {
+            self.object(scope.kind, &scope.id);
+        }
+        let are_locked =
+            chain.iter().all(|scope| self.state.is_object_loaded(scope.kind, &scope.id));
+        are_locked.then_some(chain)
+    }
+
+    /// What scopes have, read after their locks; says whether it is all there.
+    fn holdings(&mut self, chain: &[ScopeRef]) -> bool {
+        let mut are_loaded = true;
+        for scope in chain {
+            let scope = scope.to_string();
+            if !self.state.holdings.contains_key(&scope) {
+                self.wanted.push(Need::Holdings(scope));
+                are_loaded = false;
+            }
+        }
+        are_loaded
+    }
+
+    /// The feature with this code, once it is known whether there is one.
+    fn feature_code(&mut self, code: &str) -> Option<FeatureTerms> {
+        if !self.state.feature_codes.is_loaded(code) {
+            self.wanted.push(Need::FeatureCode(code.to_owned()));
+            return None;
+        }
+        let holder = self.state.feature_codes.original(code)?;
+        self.state.feature_terms.get(&holder.id).cloned()
+    }
+
+    /// A feature that is about to be granted: the first time its terms are frozen under its lock.
+    fn granted_feature(&mut self, code: &str) {
+        if let Some(terms) = self.feature_code(code)
+            && !terms.granted
+        {
+            let id = terms.id.to_string();
+            self.object(Kind::Feature, &id);
+        }
+    }
+
+    fn feature_fields(&mut self, body: &Map<String, Value>) {
+        if let Some(code) = body.get("code").and_then(Value::as_str)
+            && let Some(terms) = self.feature_code(code)
+        {
+            let id = terms.id.to_string();
+            self.object(Kind::Feature, &id);
+        }
+        if let Some(parent) = body.get("parent_code").and_then(Value::as_str) {
+            self.granted_feature(parent);
+        }
+    }
+
+    /// The feature that a feature draws from already: a patch that leaves it is checked against it.
+    fn parent_of_feature(&mut self, id: &str) {
+        let row = self.state.features.original(id);
+        let parent = row.and_then(|row| row.record.feature.parent_code.clone());
+        if let Some(parent) = parent {
+            self.granted_feature(&parent);
+        }
+    }
+
+    fn package_fields(&mut self, body: &Map<String, Value>) {
+        if let Some(code) = body.get("code").and_then(Value::as_str) {
+            self.package_code(code);
+        }
+        let grants = body.get("grants").and_then(Value::as_array).map(Vec::as_slice);
+        for grant in grants.unwrap_or_default() {
+            if let Some(code) = grant.get("feature").and_then(Value::as_str) {
+                self.granted_feature(code);
+            }
+        }
+    }
+
+    /// The features that a package grants already: a patch that leaves its grants keeps them.
+    fn granted_features(&mut self, package_id: &str) {
+        let Some(row) = self.state.packages.original(package_id) else { return };
+        for grant in &row.record.grants {
+            self.granted_feature(&grant.feature);
+        }
+        // What a merge is put on top of may grant others than the base that its caller saw.
+        let Some(history) = self.state.histories.get(package_id) else { return };
+        for base in history.bases.values() {
+            let body = base.as_object().cloned().unwrap_or_default();
+            let grants = Map::from_iter(body.into_iter().filter(|(name, _)| name == "grants"));
+            self.package_fields(&grants);
+        }
+    }
+
+    fn package_code(&mut self, code: &str) {
+        if !self.state.package_codes.is_loaded(code) {
+            self.wanted.push(Need::PackageCode(code.to_owned()));
+        } else if let Some(holder) = self.state.package_codes.original(code) {
+            self.object(Kind::Package, &holder.id.clone());
+        }
+    }
+
+    fn assign(&mut self, assign: &AssignPackage) {
+        if let Some(code) = assign.text("package") {
+            self.package_code(code);
+        }
+        if let Some(external) = assign.text("external_service_id")
+            && !self.state.external_services.is_loaded(external)
+        {
+            self.wanted.push(Need::ExternalService(external.to_owned()));
+        }
+        if let Some(chain) = self.chain(&assign.scope) {
+            self.holdings(&chain);
+        }
+        self.clock();
+    }
+
+    fn boost(&mut self, boost: &GrantBoost) {
+        if let Some(code) = boost.text("feature") {
+            self.granted_feature(code);
+        }
+        if let Some(key) = boost.addon_key()
+            && !self.state.addons.is_loaded(&key)
+        {
+            self.wanted.push(Need::Addon(key));
+        }
+        if let Some(chain) = self.chain(&boost.scope) {
+            self.holdings(&chain);
+        }
+        self.clock();
+    }
+
+    /// The pools that features draw from, for a scope and whatever it falls back to.
+    fn usage<'f>(&mut self, scope: &ScopeRef, features: impl Iterator<Item = &'f str>) {
+        let chain = self.chain(scope);
+        let are_loaded = chain.as_ref().is_some_and(|chain| self.holdings(chain));
+        self.clock();
+        for code in features {
+            let terms = self.feature_code(code);
+            let (Some(chain), true, Some(now)) = (&chain, are_loaded, self.state.clock) else {
+                continue;
+            };
+            for terms in self.pools_to_be(terms) {
+                for scope in chain {
+                    self.pool(&scope.to_string(), &terms, now);
+                }
+            }
+        }
+    }
+
+    /// The pool of a feature; of one that is not frozen yet, or does not exist, every pool that this
+    /// batch might make it draw from before this command's turn.
+    fn pools_to_be(&self, terms: Option<FeatureTerms>) -> Vec<FeatureTerms> {
+        if terms.as_ref().is_some_and(|terms| terms.granted) {
+            return terms.into_iter().collect();
+        }
+        let known = self.state.feature_terms.values();
+        let parents = known.filter(|t| t.feature_type == FeatureType::Limit && !t.has_parent);
+        terms.into_iter().chain(parents.cloned()).collect()
+    }
+
+    fn pool(&mut self, scope: &str, terms: &FeatureTerms, now: Timestamp) {
+        let anchor = self.state.holdings.get(scope).and_then(|holdings| holdings.anchor);
+        let key = counter_key(scope, &terms.pool, anchor.unwrap_or(now), now);
+        self.counter(&key, terms, now);
+    }
+
+    /// A counter with what time takes off it.
+    fn counter(&mut self, key: &str, terms: &FeatureTerms, now: Timestamp) {
+        if !self.state.counters.is_loaded(key) {
+            self.wanted.push(Need::Counter(key.to_owned()));
+            return;
+        }
+        let Some(counter) = self.state.counters.original(key) else { return };
+        if counter.held > 0 && !self.state.due_holds.contains_key(key) {
+            self.wanted.push(Need::DueHolds(key.to_owned(), now));
+        }
+        if let Some(start) = rolling_start(&terms.pool, now)
+            && !self.state.rolled.contains_key(key)
+        {
+            let from = counter.rolled_until;
+            self.wanted.push(Need::RolledOff(key.to_owned(), from, start));
+        }
+    }
+
+    fn end_hold(&mut self, end: &EndHold) {
+        if self.chain(&end.scope).is_none() {
+            return;
+        }
+        if !self.state.holds.is_loaded(&end.hold_id) {
+            return self.wanted.push(Need::Hold(end.hold_id.clone()));
+        }
+        let Some(stored) = self.state.holds.original(&end.hold_id) else { return };
+        let (feature, counter_id) = (stored.hold.feature.clone(), stored.counter_id.clone());
+        self.charged_then(&end.scope, &feature, &counter_id);
+    }
+
+    fn reverse(&mut self, reverse: &ReverseUsage) {
+        if self.chain(&reverse.scope).is_none() {
+            return;
+        }
+        if !self.state.records.is_loaded(&reverse.record_id) {
+            return self.wanted.push(Need::Record(reverse.record_id.clone()));
+        }
+        let Some(stored) = self.state.records.original(&reverse.record_id) else { return };
+        let (feature, counter_id) = (stored.record.feature.clone(), stored.counter_id.clone());
+        self.charged_then(&reverse.scope, &feature, &counter_id);
+    }
+
+    /// The pool that an earlier request was charged to.
+    fn charged_then(&mut self, scope: &ScopeRef, feature: &str, counter_id: &str) {
+        self.usage(scope, std::iter::once(feature));
+        if let Some(terms) = self.feature_code(feature)
+            && let Some(now) = self.state.clock
+        {
+            self.counter(counter_id, &terms, now);
+        }
+    }
+
+    fn expire(&mut self, scope: &ScopeRef) {
+        let Some(chain) = self.chain(scope) else { return };
+        self.holdings(&chain);
+        self.clock();
+        let Some(now) = self.state.clock else { return };
+        let scope = scope.to_string();
+        match self.state.due_counters.get(&scope) {
+            None => self.wanted.push(Need::DueCounters(scope, now)),
+            Some(counters) => {
+                for key in counters {
+                    if !self.state.counters.is_loaded(key) {
+                        self.wanted.push(Need::Counter(key.clone()));
+                    }
+                    if !self.state.due_holds.contains_key(key) {
+                        self.wanted.push(Need::DueHolds(key.clone(), now));
+                    }
+                }
+            }
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What an accepted command made.
 
 use crate::StoredApiKey;
-use ifmatch_types::{BillingRun, Deleted, Difference, Kind, Payment, Version};
+use ifmatch_types::{
+    BillingRun, BoostAnswer, Deleted, Difference, HoldAnswer, Kind, Payment, Recorded, Reversed,
+    Version,
+};
 use serde_json::Value;
 use std::{
     ops::Deref,
@@ -62,6 +65,24 @@ pub enum Outcome {
     ApiKeyCreated(StoredApiKey),
     /// An API key that works no more.
     ApiKeyRevoked(StoredApiKey),
+    /// Usage was recorded.
+    Usage {
+        /// What was recorded, in order.
+        recorded: Vec<Recorded>,
+        /// Whether the request was a batch.
+        is_batch: bool,
+    },
+    /// Recorded usage was given back.
+    Reversed(Reversed),
+    /// A hold, as it is now.
+    Hold {
+        /// The hold and its pool.
+        answer: HoldAnswer,
+        /// Whether this command made it.
+        is_new: bool,
+    },
+    /// A boost, as it is now.
+    Boost(BoostAnswer),
     /// A record was kept.
     Recorded,
     /// The same request was answered before, like this.

@@ -1,6 +1,6 @@
 //! Why a command was refused: a closed set that carries facts, no sentences.
 
-use crate::NoRoom;
+use crate::{Denial, NoRoom};
 use ifmatch_types::{Conflict, Date, Deleted, FieldError, Kind};
 
 /// A refusal. The HTTP layer has one table from these to statuses and texts.
@@ -95,6 +95,51 @@ pub enum Rejection {
         /// What was offered.
         amount: i64,
     },
+    /// A quota said no.
+    Denied(Box<Denial>),
+    /// What grants or draws from the feature relies on it as it is.
+    FeatureInUse {
+        /// The fields the request would have changed; none: it would have deleted it.
+        fields: Vec<&'static str>,
+    },
+    /// The package was assigned to somebody.
+    PackageInUse,
+    /// The package is archived.
+    PackageInactive {
+        /// Its code.
+        package: String,
+    },
+    /// The hold was ended.
+    HoldNotActive {
+        /// How.
+        status: &'static str,
+    },
+    /// More units than are left of the record.
+    ReversalExceedsRecord {
+        /// So many were asked for.
+        requested: i64,
+        /// So many could be given back.
+        left: i64,
+    },
+    /// The external service id belongs to another assignment.
+    DuplicateExternalService {
+        /// The assignment that has it.
+        existing_id: String,
+        /// Where the two differ.
+        differing_fields: Vec<String>,
+    },
+    /// The add-on belongs to another boost.
+    DuplicateAddon {
+        /// The boost that has it.
+        existing_id: String,
+        /// Where the two differ.
+        differing_fields: Vec<String>,
+    },
+    /// The scope has another base package.
+    BasePackageConflict {
+        /// Its assignment.
+        existing_id: String,
+    },
     /// A day that a booking wants has no room.
     NoRoom(Box<NoRoom>),
     /// The bookable takes no new bookings.
@@ -133,5 +178,14 @@ impl Rejection {
     /// No versioned object with this id.
     pub fn not_found(kind: Kind, id: &str) -> Self {
         Self::NotFound { what: kind.name(), id: id.to_owned() }
+    }
+
+    /// A quota's answer, if that is what it is.
+    pub fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Denied(denial) => Some(denial),
+            Self::Operation { rejection, .. } => rejection.denial(),
+            _ => None,
+        }
     }
 }

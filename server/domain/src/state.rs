@@ -1,8 +1,10 @@
 //! What the lane holds in memory while it decides a batch.
 
 use crate::{
-    Answer, BookingDay, BookingRecord, Document, Resource, Rows, StoredApiKey, SubscriptionRecord,
-    Table, command::IdempotencyKey, decide::dispatch_kind, edit, table::Guarded,
+    Answer, AssignmentRecord, BookingDay, BookingRecord, BoostRecord, Counter, Document,
+    FeatureRecord, FeatureTerms, Holdings, LogLine, PackageRecord, PoolGrant, Resource, RolledOff,
+    Rows, StoredApiKey, StoredHold, StoredRecord, SubscriptionRecord, Table,
+    command::IdempotencyKey, decide::dispatch_kind, edit, table::Guarded,
 };
 use ifmatch_types::{
     AuditRecord, Bookable, Date, HistoryEntry, Interval, Invoice, Kind, Namespace, Payment,
@@ -47,6 +49,40 @@ pub struct State {
     pub billed: Table<String, BilledPeriods>,
     /// What referred to an object when this batch began.
     pub in_use: Table<String, Use>,
+    /// Features by id.
+    pub features: Rows<FeatureRecord>,
+    /// Packages by id.
+    pub packages: Rows<PackageRecord>,
+    /// Assignments by id.
+    pub assignments: Rows<AssignmentRecord>,
+    /// Boosts by id.
+    pub boosts: Rows<BoostRecord>,
+    /// Which living feature has a code.
+    pub feature_codes: Table<String, CodeHolder>,
+    /// Which living package has a code.
+    pub package_codes: Table<String, CodeHolder>,
+    /// Which assignment has an external service id.
+    pub external_services: Table<String, CodeHolder>,
+    /// Which boost has an add-on's key.
+    pub addons: Table<String, CodeHolder>,
+    /// Counters by key.
+    pub counters: Table<String, Counter>,
+    /// Usage records by id.
+    pub records: Table<String, StoredRecord>,
+    /// Usage holds by id.
+    pub holds: Table<String, StoredHold>,
+    /// The terms of features, by id; frozen once they matter, so no lock is needed.
+    pub feature_terms: HashMap<String, FeatureTerms>,
+    /// What packages grant, by id, read after the lock of the scopes that have them.
+    pub package_grants: HashMap<String, Vec<PoolGrant>>,
+    /// What scopes have, by `workspaces/wsp_…` or `namespaces/nsp_…`.
+    pub holdings: HashMap<String, Holdings>,
+    /// What left rolling windows, by counter.
+    pub rolled: HashMap<String, RolledOff>,
+    /// Holds whose time is over, by counter; loaded for counters that hold anything.
+    pub due_holds: HashMap<String, BTreeSet<String>>,
+    /// Counters with such holds, by scope.
+    pub due_counters: HashMap<String, BTreeSet<String>>,
     /// What objects belong to, by a field that is set once.
     pub owners: HashMap<(Kind, String), Option<String>>,
     /// The instant that judges deadlines, if a command of this batch asked for it.
@@ -69,6 +105,8 @@ pub struct State {
     pub events: Vec<NewEvent>,
     /// What is to be audited, in order.
     pub audits: Vec<Audit>,
+    /// What is to be written into entitlement logs, in order.
+    pub log: Vec<LogLine>,
 }
 
 /// What an object was, as far back as a batch needs it.
@@ -202,8 +240,8 @@ impl From<&Plan> for PlanTerms {
 /// One change, on its way to the history and the event stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEvent {
-    /// The object's kind.
-    pub kind: Kind,
+    /// The object's kind, or `usage` for a counter.
+    pub resource_type: &'static str,
     /// The object.
     pub id: String,
     /// The change.
@@ -218,9 +256,10 @@ pub type Audit = AuditRecord;
 /// A point to roll back to.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    tables: [usize; 16],
+    tables: [usize; 27],
     events: usize,
     audits: usize,
+    log: usize,
 }
 
 /// Applies one expression to every table, in one fixed order.
@@ -281,6 +320,50 @@ macro_rules! each_table {
                 $body
             },
             {
+                let $table = &mut state.features;
+                $body
+            },
+            {
+                let $table = &mut state.packages;
+                $body
+            },
+            {
+                let $table = &mut state.assignments;
+                $body
+            },
+            {
+                let $table = &mut state.boosts;
+                $body
+            },
+            {
+                let $table = &mut state.feature_codes;
+                $body
+            },
+            {
+                let $table = &mut state.package_codes;
+                $body
+            },
+            {
+                let $table = &mut state.external_services;
+                $body
+            },
+            {
+                let $table = &mut state.addons;
+                $body
+            },
+            {
+                let $table = &mut state.counters;
+                $body
+            },
+            {
+                let $table = &mut state.records;
+                $body
+            },
+            {
+                let $table = &mut state.holds;
+                $body
+            },
+            {
                 let $table = &mut state.bookables;
                 $body
             },
@@ -301,6 +384,7 @@ impl State {
         Checkpoint {
             events: self.events.len(),
             audits: self.audits.len(),
+            log: self.log.len(),
             tables: each_table!(self, table => table.checkpoint()),
         }
     }
@@ -308,6 +392,7 @@ impl State {
     pub(crate) fn rollback(&mut self, checkpoint: &Checkpoint) {
         self.events.truncate(checkpoint.events);
         self.audits.truncate(checkpoint.audits);
+        self.log.truncate(checkpoint.log);
         let mut points = checkpoint.tables.iter().copied();
         each_table!(self, table => table.rollback(points.next().unwrap_or_default()));
     }
@@ -344,6 +429,7 @@ impl State {
     pub fn is_changed(&mut self) -> bool {
         !self.events.is_empty()
             || !self.audits.is_empty()
+            || !self.log.is_empty()
             || each_table!(self, table => table.is_changed()).contains(&true)
     }
 
@@ -371,9 +457,8 @@ impl State {
     /// deleted or moved by this batch, so that only its own row can tell.
     pub(crate) fn is_used_elsewhere(&self, id: &str) -> bool {
         // By its own kind: under another one it would be known to be absent.
-        let is_loaded = |user: &String| {
-            Kind::of_id(user).is_some_and(|kind| self.is_object_loaded(kind, user))
-        };
+        let is_loaded =
+            |user: &String| Kind::of_id(user).is_some_and(|kind| self.is_object_loaded(kind, user));
         self.in_use.get(id).is_some_and(|users| !users.0.iter().all(is_loaded))
     }
 

@@ -1,7 +1,7 @@
 //! Create, update and delete for every versioned collection: versions, merges, force.
 
 use crate::{
-    How, ObjectAnswer, Outcome, Rejection, Resource, Row,
+    How, ObjectAnswer, Outcome, Rejection, Resource, Row, State,
     command::{CreateObject, DeleteObject, Force, Mode, Precondition, UpdateObject},
     commit::{Found, Next, Note, audit_force, entomb},
     conflict,
@@ -92,7 +92,7 @@ pub(crate) fn update<R: Resource>(
         mode => {
             // A weak tag may name the current version, which then is the base.
             let base = if current_is_base { Some(found.body.clone()) } else { old_base };
-            let attempted = if base.is_some() { edit.attempted() } else { Vec::new() };
+            let attempted = base.as_ref().map(|base| edit.attempted(base)).unwrap_or_default();
             stale(command, *mode == Mode::Merge, found, base.as_ref(), &attempted, scope)
         }
     }
@@ -151,9 +151,9 @@ pub(crate) fn change_internally<R: Resource>(record: R, before: R, scope: &mut S
 }
 
 /// Stores an object that another command's effect brings into being.
-pub(crate) fn create_internally<R: Resource>(record: R, scope: &mut Scope<'_>) {
+pub(crate) fn create_internally<R: Resource>(record: R, scope: &mut Scope<'_>) -> ObjectAnswer {
     let next = Next::first(record, scope);
-    next.commit(ChangeKind::Created, How::Created, Note::default(), scope);
+    next.commit(ChangeKind::Created, How::Created, Note::default(), scope)
 }
 
 /// Stores what the API does not show of an object; its version stays.
@@ -161,13 +161,18 @@ pub(crate) fn keep_internally<R: Resource>(record: R, scope: &mut Scope<'_>) {
     R::rows_mut(scope.state).put(record.id().to_owned(), Row { record, deleted: None });
 }
 
-/// The living object, or why there is none.
-pub(crate) fn living<R: Resource>(id: &str, scope: &Scope<'_>) -> Result<Found<R>, Rejection> {
-    let row = R::rows(scope.state).get(id).ok_or_else(|| Rejection::not_found(R::KIND, id))?;
+/// The living object as it is stored, or why there is none.
+pub(crate) fn alive<'a, R: Resource>(id: &str, state: &'a State) -> Result<&'a R, Rejection> {
+    let row = R::rows(state).get(id).ok_or_else(|| Rejection::not_found(R::KIND, id))?;
     match row.tombstone() {
         Some(deleted) => Err(Rejection::Deleted(R::KIND, deleted)),
-        None => Ok(Found::new(row.record.clone())),
+        None => Ok(&row.record),
     }
+}
+
+/// The living object, and as the API shows it, or why there is none.
+pub(crate) fn living<R: Resource>(id: &str, scope: &Scope<'_>) -> Result<Found<R>, Rejection> {
+    Ok(Found::new(alive::<R>(id, scope.state)?.clone()))
 }
 
 /// A write at the current version.

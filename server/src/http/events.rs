@@ -29,7 +29,7 @@ const STREAM_PAGE: i64 = 50;
 /// Which events a caller wants.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wanted {
-    resource: Option<Kind>,
+    resource: Option<&'static str>,
     change: Option<ChangeKind>,
 }
 
@@ -172,8 +172,8 @@ async fn read(
     if until <= after {
         return Ok((Vec::new(), until));
     }
-    let query =
-        EventsQuery { after, until, resource: wanted.resource, change: wanted.change, limit };
+    let resource = wanted.resource.map(str::to_owned);
+    let query = EventsQuery { after, until, resource, change: wanted.change, limit };
     let events = app.reads.run(move |db| db.events(&query)).await?;
     Ok((events, until))
 }
@@ -188,8 +188,12 @@ fn read_type(params: &mut Params) -> Result<Wanted, HttpProblem> {
     let expected = || {
         HttpProblem::invalid("?type", "must be a type such as subscription or subscription.updated")
     };
-    let resource = Some(Kind::from_name(resource).ok_or_else(expected)?);
+    let resource = match resource {
+        // What is counted is no kind of object, and has events all the same.
+        "usage" => "usage",
+        resource => Kind::from_name(resource).ok_or_else(expected)?.name(),
+    };
     let change =
         change.map(|change| ChangeKind::from_name(change).ok_or_else(expected)).transpose()?;
-    Ok(Wanted { resource, change })
+    Ok(Wanted { resource: Some(resource), change })
 }

@@ -13,7 +13,7 @@ use crate::{app::App, metrics};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use ifmatch_domain::{
     Action, Change, CreateObject, DeleteObject, Force, How, Mode, Outcome, RecordDenied, Rejection,
-    UpdateObject,
+    ScopeRef, UpdateObject,
 };
 use ifmatch_store::{Field, Found, ListQuery, SortKey, filters, sorts};
 use ifmatch_types::{Code, Kind, Role, Version};
@@ -22,6 +22,8 @@ use serde_json::{Map, Value};
 /// The way to answer.
 pub type Answer = Result<HttpResponse, HttpProblem>;
 
+/// The filter that a path sets and not its query: whose list it is.
+pub const SCOPE: &str = "scope";
 /// So long may a reason for force be.
 const REASON_MAX: usize = 500;
 
@@ -61,7 +63,14 @@ pub async fn get(
 }
 
 /// `GET /v1/{collection}`
-pub async fn list(kind: Kind, app: web::Data<App>, request: HttpRequest) -> Answer {
+///
+/// With a scope: only what that scope has.
+pub async fn list(
+    kind: Kind,
+    scope: Option<&ScopeRef>,
+    app: web::Data<App>,
+    request: HttpRequest,
+) -> Answer {
     let mut params = Params::of(&request)?;
     let limit = params.limit()?;
     let sort = read_sort(kind, params.text("sort").as_deref())?;
@@ -69,7 +78,8 @@ pub async fn list(kind: Kind, app: web::Data<App>, request: HttpRequest) -> Answ
     // One more than asked for tells whether there is a next page.
     let mut query = ListQuery::new(kind, sort, limit.saturating_add(1));
     for field in filters(kind) {
-        if let Some(value) = params.text(field.0) {
+        let of_scope = scope.filter(|_| field.0 == SCOPE).map(ScopeRef::to_string);
+        if let Some(value) = of_scope.or_else(|| params.text(field.0)) {
             query.filter(*field, &value).map_err(|expected| {
                 HttpProblem::invalid(format!("?{}", field.0), format!("must be {expected}"))
             })?;
@@ -353,7 +363,7 @@ macro_rules! collection {
                     super::create(Kind::$kind, app, request, mutation).await
                 }
                 pub async fn list(app: web::Data<App>, request: HttpRequest, _caller: Caller) -> Answer {
-                    super::list(Kind::$kind, app, request).await
+                    super::list(Kind::$kind, None, app, request).await
                 }
                 pub async fn get(app: web::Data<App>, request: HttpRequest, _caller: Caller, id: web::Path<String>) -> Answer {
                     super::get(Kind::$kind, app, request, id).await
@@ -384,6 +394,8 @@ collection! {
     namespaces Namespace;
     subscriptions Subscription;
     invoices Invoice;
+    features Feature;
+    packages Package;
     bookables Bookable;
     bookings Booking;
 }

@@ -2,6 +2,8 @@
 //!
 //! What a caller is told and what the log says are different things: nothing technical is in here.
 
+mod entitlement;
+
 use crate::{lane::Refusal, log::RequestId};
 use actix_web::{
     HttpResponse, ResponseError,
@@ -60,6 +62,22 @@ fn row(code: Code) -> (u16, &'static str, &'static str) {
         Code::InvoiceImmutable => (409, "invoice-immutable", "The invoice is finalized"),
         Code::InvoiceHasPayments => (422, "invoice-has-payments", "The invoice has payments"),
         Code::ExceedsAmountDue => (422, "exceeds-amount-due", "More than is due"),
+        Code::EntitlementLimitExceeded => {
+            (403, "entitlement-limit-exceeded", "Not enough units are left")
+        }
+        Code::FeatureNotIncluded => (403, "feature-not-included", "The feature is not included"),
+        Code::FeatureInUse => (409, "feature-in-use", "The feature is in use"),
+        Code::PackageInUse => (409, "package-in-use", "The package is in use"),
+        Code::PackageInactive => (409, "package-inactive", "The package is not active"),
+        Code::HoldNotActive => (409, "hold-not-active", "The hold is not active"),
+        Code::ReversalExceedsRecord => (422, "reversal-exceeds-record", "More than was recorded"),
+        Code::DuplicateExternalService => {
+            (409, "duplicate-external-service", "The external service id is taken")
+        }
+        Code::DuplicateAddon => (409, "duplicate-addon", "The add-on id is taken"),
+        Code::BasePackageConflict => {
+            (409, "base-package-conflict", "The scope has another base package")
+        }
         Code::StaleFence => (409, "stale-fence", "The lock's grant is not current"),
         Code::AvailabilityConflict => (409, "availability-conflict", "Not enough is free"),
         Code::HoldExpired => (409, "hold-expired", "The hold expired"),
@@ -288,7 +306,11 @@ impl From<Rejection> for HttpProblem {
             }
             Rejection::AlreadyExists { what, existing_id, differing_fields } => Self::new(
                 Code::AlreadyExists,
-                format!("{what} {existing_id} has this key, with other content"),
+                if differing_fields.is_empty() {
+                    format!("{what} {existing_id} is there already, and there can be only one")
+                } else {
+                    format!("{what} {existing_id} has this key, with other content")
+                },
             )
             .with("existing_id", existing_id)
             .with("differing_fields", differing_fields),
@@ -396,7 +418,7 @@ fn booking(rejection: Rejection) -> HttpProblem {
             .with("reserved", reserved)
             .with("first_conflict_date", first_conflict_date.to_string())
         }
-        _ => unreachable!("every other rejection has its row above"),
+        rejection => entitlement::problem(rejection),
     }
 }
 

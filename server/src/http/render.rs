@@ -98,6 +98,22 @@ pub fn render(outcome: &Outcome) -> Reply {
         Outcome::ApiKeyCreated(stored) => Reply::new(201, &stored.key)
             .header("Location", format!("/v1/api-keys/{}", stored.key.id)),
         Outcome::ApiKeyRevoked(stored) => Reply::new(200, &stored.key),
+        Outcome::Usage { recorded, is_batch: true } => {
+            Reply::new(201, &json!({ "items": recorded }))
+        }
+        Outcome::Usage { recorded, is_batch: false } => Reply::new(201, &recorded.first()),
+        Outcome::Reversed(reversed) => Reply::new(201, reversed),
+        Outcome::Hold { answer, is_new: true } => Reply::new(201, answer).header(
+            "Location",
+            format!("/v1/{}/usage/holds/{}", answer.hold.scope, answer.hold.id),
+        ),
+        Outcome::Hold { answer, is_new: false } => Reply::new(200, answer),
+        Outcome::Boost(answer) => {
+            let boost = &answer.boost;
+            Reply::new(if answer.duplicate { 200 } else { 201 }, answer)
+                .header("ETag", etag(boost.version))
+                .header("Location", format!("/v1/{}/boosts/{}", boost.scope, boost.id))
+        }
         Outcome::Recorded => Reply::new(200, &json!({})),
         Outcome::Replayed(answer) => Reply {
             status: answer.status,
@@ -115,7 +131,7 @@ fn object(answer: &ObjectAnswer) -> Reply {
     let mut reply = reply.header("ETag", etag(answer.version));
     match answer.how {
         How::Created | How::Existed => {
-            reply = reply.header("Location", location(answer.kind, &answer.id));
+            reply = reply.header("Location", location(answer));
         }
         How::Updated => {}
         How::Unchanged => reply = reply.header("X-Changed", "false"),
@@ -159,8 +175,12 @@ fn header_safe(text: &str) -> String {
 }
 
 /// The path of an object.
-pub fn location(kind: Kind, id: &str) -> String {
-    format!("/v1/{}/{id}", kind.collection())
+fn location(answer: &ObjectAnswer) -> String {
+    let scope = answer.body.get("scope").and_then(Value::as_str);
+    match (answer.kind, scope) {
+        (Kind::Assignment, Some(scope)) => format!("/v1/{scope}/packages/{}", answer.id),
+        (kind, _) => format!("/v1/{}/{}", kind.collection(), answer.id),
+    }
 }
 
 /// A version as an entity tag (RFC 9110 §8.8.3).

@@ -7,6 +7,7 @@ use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
 use ifmatch_types::Timestamp;
 use std::{
     collections::BTreeSet,
+    convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -362,18 +363,20 @@ fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, R
     let command = &job.command;
     let decided = catch_unwind(AssertUnwindSafe(|| {
         state.attempt(|state| {
-            let outcome = decide(state, command, now)?;
-            if let Some(key) = &command.idempotency
+            let decided = decide(state, command, now);
+            if let Ok(outcome) = &decided
+                && let Some(key) = &command.idempotency
                 && !matches!(outcome, Outcome::Replayed(_))
             {
-                state.remember(key, render::render(&outcome).into_answer(&key.fingerprint));
+                state.remember(key, render::render(outcome).into_answer(&key.fingerprint));
             }
-            Ok(outcome)
+            // A rejection was taken back already, but for the line that a denial leaves in the log.
+            Ok::<_, Infallible>(decided)
         })
     }));
     match decided {
-        Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(rejection)) => Err(Refusal::Rejected(rejection)),
+        Ok(Ok(decided)) => decided.map_err(Refusal::Rejected),
+        Ok(Err(never)) => match never {},
         Err(_) => {
             let request_id = &command.meta.request_id;
             tracing::error!(request_id, "a rule panicked; its command had no effect");

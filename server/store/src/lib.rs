@@ -8,6 +8,7 @@
 mod bookings;
 mod bulk;
 mod db;
+mod entitlements;
 mod error;
 mod list;
 mod load;

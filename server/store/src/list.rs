@@ -7,7 +7,10 @@ use crate::{
     schema::StoredRow,
     sql::{Cell, Sql},
 };
-use ifmatch_domain::{BookingRecord, Resource, SubscriptionRecord};
+use ifmatch_domain::{
+    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, Resource,
+    SubscriptionRecord,
+};
 use ifmatch_types::{Bookable, Date, Invoice, Kind, Namespace, Plan, Timestamp, Workspace};
 use serde_json::Value;
 
@@ -76,6 +79,16 @@ pub const fn filters(kind: Kind) -> &'static [Field] {
             ("number", Text),
             ("currency", Text),
         ],
+        Kind::Feature => &[
+            ("code", Text),
+            ("status", Text),
+            ("reset", Text),
+            ("parent_code", Text),
+            ("releasable", Boolean),
+        ],
+        Kind::Package => &[("code", Text), ("status", Text), ("is_base", Boolean)],
+        Kind::Assignment => &[("scope", Text), ("status", Text), ("package", Text)],
+        Kind::Boost => &[("scope", Text), ("feature", Text), ("kind", Text)],
         Kind::Bookable => &[("name", Text), ("status", Text)],
         Kind::Booking => &[
             ("bookable_id", Text),
@@ -113,6 +126,10 @@ pub const fn sorts(kind: Kind) -> &'static [Field] {
             ("total", Integer),
             ("amount_due", Integer),
         ],
+        Kind::Feature | Kind::Package => {
+            &[("created_at", Instant), ("updated_at", Instant), ("code", Text), ("name", Text)]
+        }
+        Kind::Assignment | Kind::Boost => &[("created_at", Instant), ("updated_at", Instant)],
         Kind::Booking => &[("created_at", Instant), ("updated_at", Instant), ("start_date", Date)],
     }
 }

@@ -1,5 +1,9 @@
 //! Loads what a batch needs: one query per table, rows locked in a fixed order.
 
+mod entitlement;
+
+use entitlement::EntitlementNeeds;
+
 use crate::{
     Db, StoreError,
     bulk::{Lock, select_by, select_where},
@@ -8,8 +12,8 @@ use crate::{
         Stored, answer_from, api_key_from, booking_day_from, entry_from, payment_from, state_from,
     },
     schema::{
-        AnswerRow, ApiKeyRow, BookingDayRow, BookingRow, EventRow, NamespaceRow, PaymentRow,
-        PlanRow, SequenceRow, StoredRow,
+        AnswerRow, ApiKeyRow, AssignmentRow, BookingDayRow, BookingRow, EventRow, NamespaceRow,
+        PaymentRow, PlanRow, SequenceRow, StoredRow,
     },
     sql::{Column, Sql},
 };
@@ -18,8 +22,9 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 use ifmatch_domain::{
-    BilledPeriods, BookingRecord, CodeHolder, DueBookings, History, Need, PlanTerms, SERIES,
-    Sequence, State, StoredPayment, SubscriptionRecord, Use, lock_place,
+    AssignmentRecord, BilledPeriods, BookingRecord, BoostRecord, CodeHolder, DueBookings,
+    FeatureRecord, History, Need, PackageRecord, PlanTerms, SERIES, Sequence, State, StoredPayment,
+    SubscriptionRecord, Use, lock_place,
 };
 use ifmatch_types::{
     Bookable, Date, Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace,
@@ -49,6 +54,7 @@ struct Wanted {
     sequences: BTreeSet<&'static str>,
     owners: BTreeSet<(Kind, String)>,
     clock: bool,
+    entitlements: EntitlementNeeds,
     days: BTreeSet<(String, Date, Date)>,
     days_above: BTreeSet<(String, i64, Date)>,
     due_bookings: BTreeSet<(String, Timestamp)>,
@@ -109,6 +115,7 @@ impl Wanted {
                 Need::DueBookings(bookable_id, at) => {
                     wanted.due_bookings.insert((bookable_id, at));
                 }
+                need => wanted.entitlements.add(need),
             }
         }
         wanted
@@ -157,6 +164,10 @@ impl Db {
                 Kind::Plan => self.load_objects::<Plan>(ids, lock, state)?,
                 Kind::Subscription => self.load_objects::<SubscriptionRecord>(ids, lock, state)?,
                 Kind::Invoice => self.load_objects::<Invoice>(ids, lock, state)?,
+                Kind::Package => self.load_objects::<PackageRecord>(ids, lock, state)?,
+                Kind::Feature => self.load_objects::<FeatureRecord>(ids, lock, state)?,
+                Kind::Assignment => self.load_objects::<AssignmentRecord>(ids, lock, state)?,
+                Kind::Boost => self.load_objects::<BoostRecord>(ids, lock, state)?,
                 Kind::Bookable => self.load_objects::<Bookable>(ids, lock, state)?,
                 Kind::Booking => self.load_objects::<BookingRecord>(ids, lock, state)?,
             }
@@ -174,6 +185,7 @@ impl Db {
         }
         self.load_api_keys(wanted.api_keys, lock, state)?;
         self.load_owners(wanted.owners, state)?;
+        self.load_entitlements(wanted.entitlements, state)?;
         if wanted.clock {
             state.clock = Some(self.clock()?);
         }
@@ -385,6 +397,7 @@ impl Db {
             Kind::Subscription => {
                 Sql::new("SELECT id FROM invoices WHERE subscription_id = ").bind(id)
             }
+            Kind::Package => Sql::new("SELECT id FROM assignments WHERE package_id = ").bind(id),
             Kind::Bookable => Sql::new("SELECT id FROM bookings WHERE bookable_id = ").bind(id),
             _ => Sql::new(
                 "SELECT id FROM subscriptions WHERE deleted_at IS NULL AND workspace_id = ",
@@ -439,15 +452,15 @@ impl Db {
                     .into_iter()
                     .map(|row| (row.id, row.workspace_id))
                     .collect(),
+                Kind::Assignment => select_by::<AssignmentRow>(self, "id", ids, Lock::None)?
+                    .into_iter()
+                    .map(|row| (row.id, row.scope))
+                    .collect(),
                 Kind::Booking => select_by::<BookingRow>(self, "id", ids, Lock::None)?
                     .into_iter()
                     .map(|row| (row.id, row.bookable_id))
                     .collect(),
-                Kind::Plan
-                | Kind::Workspace
-                | Kind::Subscription
-                | Kind::Invoice
-                | Kind::Bookable => Vec::new(),
+                _ => Vec::new(),
             };
             for (id, owner) in owned {
                 state.owners.insert((kind, id), Some(owner));

@@ -11,7 +11,7 @@ use diesel::{
     sql_types::{BigInt, Bool, Nullable, Text},
 };
 use ifmatch_domain::Audit;
-use ifmatch_types::{ChangeKind, Event, HistoryEntry, Kind, Timestamp, Version};
+use ifmatch_types::{ChangeKind, Event, HistoryEntry, Timestamp, Version};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ pub struct EventsQuery {
     pub after: i64,
     /// Only events up to this place, included; see [`Db::settled_seq`].
     pub until: i64,
-    /// Only events about objects of this kind.
-    pub resource: Option<Kind>,
+    /// Only events about objects of this type.
+    pub resource: Option<String>,
     /// Only changes of this kind.
     pub change: Option<ChangeKind>,
     /// So many at most.
@@ -206,8 +206,8 @@ impl Db {
             .bind(query.after)
             .text(" AND seq <= ")
             .bind(query.until);
-        if let Some(kind) = query.resource {
-            sql = sql.text(" AND resource_type = ").bind(kind.name());
+        if let Some(resource) = &query.resource {
+            sql = sql.text(" AND resource_type = ").bind(resource.as_str());
         }
         if let Some(change) = query.change {
             sql = sql.text(" AND kind = ").bind(change.name());

@@ -9,7 +9,10 @@ use crate::{
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
-use ifmatch_domain::{Answer, BookingRecord, Row, StoredApiKey, SubscriptionRecord};
+use ifmatch_domain::{
+    Answer, AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, Row,
+    StoredApiKey, SubscriptionRecord,
+};
 use ifmatch_types::{
     Bookable, Deleted, Invoice, Kind, Namespace, Payment, Plan, Timestamp, Version, Workspace,
 };
@@ -50,6 +53,22 @@ macro_rules! stored_kind {
             }
             Kind::Invoice => {
                 type $stored = Invoice;
+                $body
+            }
+            Kind::Feature => {
+                type $stored = FeatureRecord;
+                $body
+            }
+            Kind::Package => {
+                type $stored = PackageRecord;
+                $body
+            }
+            Kind::Assignment => {
+                type $stored = AssignmentRecord;
+                $body
+            }
+            Kind::Boost => {
+                type $stored = BoostRecord;
                 $body
             }
             Kind::Bookable => {

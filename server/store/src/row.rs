@@ -1,5 +1,11 @@
 //! Between the rows of the database and the objects of the rules.
 
+mod entitlement;
+
+pub(crate) use entitlement::{
+    counter_from, counter_to, hold_from, hold_to, log_from, log_to, record_from, record_to,
+};
+
 use crate::{
     error::StoreError,
     schema::{
@@ -14,9 +20,9 @@ use ifmatch_domain::{
 use ifmatch_types::{
     ApiKey, ApiKeyId, AuditResource, Bookable, BookableId, BookableStatus, Booking, BookingId,
     BookingStatus, By, ChangeKind, Date, Event, HistoryEntry, Interval, Invoice, InvoiceId,
-    InvoiceStatus, Kind, Namespace, NamespaceId, Payment, PaymentId, PaymentStatus, Plan, PlanId,
-    PlanStatus, RangeMode, ResourceRef, Role, Source, Subscription, SubscriptionId,
-    SubscriptionStatus, Timestamp, Workspace, WorkspaceId,
+    InvoiceStatus, Namespace, NamespaceId, Payment, PaymentId, PaymentStatus, Plan, PlanId,
+    PlanStatus, RangeMode, Role, Source, Subscription, SubscriptionId, SubscriptionStatus,
+    Timestamp, Workspace, WorkspaceId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -579,7 +585,7 @@ pub(crate) fn event_to(event: &NewEvent) -> EventRow {
     EventRow {
         resource_id: event.id.clone(),
         version: entry.version,
-        resource_type: event.kind.name().to_owned(),
+        resource_type: event.resource_type.to_owned(),
         kind: entry.kind.name().to_owned(),
         at: entry.at.as_micros(),
         actor: entry.by.actor.clone(),
@@ -620,13 +626,11 @@ pub(crate) fn state_from(row: &EventRow) -> Result<Value, StoreError> {
 
 pub(crate) fn event_from(seq: i64, row: &EventRow) -> Result<Event, StoreError> {
     let entry = entry_from(row)?;
-    let kind = reading(EventRow::TABLE, &row.resource_id, || {
-        name(Kind::from_name(&row.resource_type), &row.resource_type)
-    })?;
+    let (resource_type, id) = (row.resource_type.clone(), row.resource_id.clone());
     Ok(Event {
         seq,
-        event_type: format!("{}.{}", kind.name(), row.kind),
-        resource: ResourceRef { kind, id: row.resource_id.clone() },
+        event_type: format!("{resource_type}.{}", row.kind),
+        resource: AuditResource { resource_type, id },
         entry,
         state: state_from(row)?,
     })

@@ -4,12 +4,18 @@ use crate::{
     Db, StoreError,
     bulk::{Update, Writes},
     on_backend,
-    row::{Stored, answer_to, api_key_to, audit_to, booking_day_to, event_to, payment_to},
+    row::{
+        Stored, answer_to, api_key_to, audit_to, booking_day_to, counter_to, event_to, hold_to,
+        log_to, payment_to, record_to,
+    },
     schema::{AnswerRow, AuditRow, EventRow, SequenceRow, StoredRow},
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
-use ifmatch_domain::{BookingRecord, RowChange, Sequence, State, SubscriptionRecord};
+use ifmatch_domain::{
+    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, RowChange,
+    Sequence, State, SubscriptionRecord,
+};
 use ifmatch_types::{Bookable, Invoice, Namespace, Plan, Timestamp, Version, Workspace};
 
 impl Db {
@@ -36,6 +42,16 @@ impl Db {
         // Writers that add the same unique keys wait for each other in one order.
         payments.sort_unstable_by(|a, b| a.row.0.provider_ref.cmp(&b.row.0.provider_ref));
         write_rows(payments, payment_to, "version", &mut writes);
+        write_objects::<FeatureRecord>(state, &mut writes);
+        write_objects::<PackageRecord>(state, &mut writes);
+        write_objects::<AssignmentRecord>(state, &mut writes);
+        write_objects::<BoostRecord>(state, &mut writes);
+        let mut counters: Vec<_> = state.counters.changes().collect();
+        counters.sort_unstable_by(|a, b| a.row.id.cmp(&b.row.id));
+        write_rows(counters, counter_to, "version", &mut writes);
+        append_rows(state.records.changes(), record_to, "version", &mut writes);
+        write_rows(state.holds.changes(), hold_to, "version", &mut writes);
+        writes.append(state.log.iter().map(log_to).collect());
         write_rows(state.api_keys.changes(), api_key_to, "version", &mut writes);
         writes.append::<EventRow>(state.events.iter().map(event_to).collect());
         writes.append::<AuditRow>(state.audits.iter().map(audit_to).collect());
@@ -68,6 +84,9 @@ impl Db {
             Evidence::Audit { id } => {
                 (Sql::new("SELECT id FROM audits WHERE id = ").bind(id.as_str()), id)
             }
+            Evidence::Log { id } => {
+                (Sql::new("SELECT id FROM entitlement_log WHERE id = ").bind(id.as_str()), id)
+            }
             Evidence::Answer { scope, key, fingerprint } => (
                 Sql::new("SELECT fingerprint FROM answers WHERE scope = ")
                     .bind(scope.as_str())
@@ -95,6 +114,27 @@ fn write_rows<'a, V: 'a, R: StoredRow>(
     guard_column: &'static str,
     writes: &mut Writes,
 ) {
+    let (updated, inserted) = changed_rows(changes, to_row);
+    writes.update(guard_column, updated);
+    writes.insert(inserted);
+}
+
+/// As [`write_rows`], of a table that no other row refers to and whose unique keys are never freed.
+fn append_rows<'a, V: 'a, R: StoredRow>(
+    changes: impl IntoIterator<Item = RowChange<'a, V>>,
+    to_row: impl Fn(&V) -> R,
+    guard_column: &'static str,
+    writes: &mut Writes,
+) {
+    let (updated, appended) = changed_rows(changes, to_row);
+    writes.update(guard_column, updated);
+    writes.append(appended);
+}
+
+fn changed_rows<'a, V: 'a, R: StoredRow>(
+    changes: impl IntoIterator<Item = RowChange<'a, V>>,
+    to_row: impl Fn(&V) -> R,
+) -> (Vec<Update<R>>, Vec<R>) {
     let mut updated = Vec::new();
     let mut inserted = Vec::new();
     for RowChange { row, original, guard } in changes {
@@ -105,8 +145,7 @@ fn write_rows<'a, V: 'a, R: StoredRow>(
             _ => inserted.push(to_row(row)),
         }
     }
-    writes.update(guard_column, updated);
-    writes.insert(inserted);
+    (updated, inserted)
 }
 
 fn sequence_to(sequence: &Sequence) -> SequenceRow {
@@ -130,6 +169,11 @@ pub enum Evidence {
     /// An audit record; its id is derived from its command's seed.
     Audit {
         /// The record.
+        id: String,
+    },
+    /// A line of an entitlement log; its id is derived from its command's seed.
+    Log {
+        /// The line.
         id: String,
     },
     /// A kept answer.
@@ -160,6 +204,7 @@ impl Evidence {
                 fingerprint: answer.fingerprint.clone(),
             })
         };
-        event.or_else(audit).or_else(answer)
+        let log = || state.log.last().map(|line| Self::Log { id: line.entry.id.clone() });
+        event.or_else(audit).or_else(answer).or_else(log)
     }
 }

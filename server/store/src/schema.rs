@@ -186,6 +186,61 @@ tables! {
         id: Text, version: BigInt, name: Text, role: Text, digest: Text, created_at: BigInt,
         expires_at: Nullable<BigInt>, revoked_at: Nullable<BigInt>,
     }
+    /// A feature, with the pool it draws from.
+    features => FeatureRow {
+        id: Text, version: BigInt, code: Text, name: Text, feature_type: Text, reset: Text,
+        rolling_days: Nullable<BigInt>, parent_code: Nullable<Text>, releasable: Bool,
+        status: Text, pool: Text, pool_reset: Text, pool_rolling_days: Nullable<BigInt>,
+        granted: Bool, created_at: BigInt, updated_at: BigInt, updated_by: Text,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// A package, its grants with the pools they add to.
+    packages => PackageRow {
+        id: Text, version: BigInt, code: Text, name: Text, is_base: Bool, is_stackable: Bool,
+        grants: Text, status: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// A package that a scope has.
+    assignments => AssignmentRow {
+        id: Text, version: BigInt, scope: Text, package_id: Text, package: Text, status: Text,
+        is_base: Bool, starts_at: BigInt, expires_at: Nullable<BigInt>,
+        cancel_at: Nullable<BigInt>, ended_at: Nullable<BigInt>, anchor_at: BigInt,
+        external_service_id: Nullable<Text>, created_at: BigInt, updated_at: BigInt,
+        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// A boost.
+    boosts => BoostRow {
+        id: Text, version: BigInt, scope: Text, feature: Text, pool: Text, kind: Text,
+        duration: Text, amount: Nullable<BigInt>, consumed: BigInt, priority: BigInt,
+        expires_at: Nullable<BigInt>, source: Nullable<Text>,
+        external_addon_id: Nullable<Text>, addon_key: Nullable<Text>, anchor_at: BigInt,
+        is_over: Bool, created_at: BigInt, updated_at: BigInt, updated_by: Text,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// What was used of a pool in a window.
+    counters => CounterRow {
+        id: Text, version: BigInt, scope: Text, pool: Text, window_start: Nullable<BigInt>,
+        used: BigInt, held: BigInt, burns: Text, rolled_until: Nullable<BigInt>,
+        notified: BigInt, events: BigInt,
+    }
+    /// Recorded usage.
+    usage_records => UsageRecordRow {
+        id: Text, version: BigInt, counter_id: Text, scope: Text, charged_scope: Text,
+        feature: Text, quantity: BigInt, reversed: BigInt, is_rolling: Bool, metadata: Text,
+        at: BigInt, actor: Text, on_behalf_of: Nullable<Text>, source: Text, request_id: Text,
+    }
+    /// Units set aside.
+    usage_holds => UsageHoldRow {
+        id: Text, version: BigInt, counter_id: Text, scope: Text, charged_scope: Text,
+        feature: Text, quantity: BigInt, status: Text, expires_at: BigInt,
+        settled_quantity: Nullable<BigInt>, record_id: Nullable<Text>, created_at: BigInt,
+        ended_at: Nullable<BigInt>,
+    }
+    /// One line of an entitlement log.
+    entitlement_log => LogRow {
+        id: Text, scope: Text, log_type: Text, at: BigInt, actor: Text,
+        on_behalf_of: Nullable<Text>, source: Text, request_id: Text, details: Text,
+    }
     /// What can be booked by the day.
     bookables => BookableRow {
         id: Text, version: BigInt, name: Text, capacity: BigInt, range_mode: Text,

@@ -8,7 +8,9 @@ use crate::{
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
-use ifmatch_domain::{BookingRecord, SubscriptionRecord};
+use ifmatch_domain::{
+    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, SubscriptionRecord,
+};
 use ifmatch_types::{Bookable, Invoice, Kind, Namespace, Plan, Workspace, merge};
 
 /// So many rows are compared at a time.
@@ -24,7 +26,7 @@ pub struct Broken {
 }
 
 /// Each query finds the rows for which its sentence does not hold.
-const CHECKS: [(&str, &str); 10] = [
+const CHECKS: [(&str, &str); 14] = [
     (
         "an object's history has one entry per version, without a gap",
         "SELECT resource_id FROM events GROUP BY resource_id \
@@ -60,6 +62,28 @@ const CHECKS: [(&str, &str); 10] = [
         "a subscription has at most one recurring invoice per period that is not void",
         "SELECT subscription_id FROM invoices WHERE period_start IS NOT NULL AND status <> 'void' \
          AND deleted_at IS NULL GROUP BY subscription_id, period_start HAVING count(*) > 1",
+    ),
+    (
+        "a counter's used is the sum of its records that still count, without what was reversed",
+        "SELECT c.id FROM counters AS c WHERE c.used <> (SELECT \
+         coalesce(sum(r.quantity - r.reversed), 0) FROM usage_records AS r \
+         WHERE r.counter_id = c.id AND (c.rolled_until IS NULL OR r.at > c.rolled_until))",
+    ),
+    (
+        "a counter's held is the sum of its active holds",
+        "SELECT c.id FROM counters AS c WHERE c.held <> (SELECT coalesce(sum(h.quantity), 0) \
+         FROM usage_holds AS h WHERE h.counter_id = c.id AND h.status = 'active')",
+    ),
+    (
+        "a settled hold has one record of what it was settled at",
+        "SELECT h.id FROM usage_holds AS h WHERE h.status = 'settled' AND NOT EXISTS (SELECT 1 \
+         FROM usage_records AS r WHERE r.id = h.record_id AND r.quantity = h.settled_quantity \
+         AND r.counter_id = h.counter_id)",
+    ),
+    (
+        "a scope has at most one base package that is active or suspended",
+        "SELECT scope FROM assignments WHERE is_base AND status IN ('active', 'suspended') \
+         GROUP BY scope HAVING count(*) > 1",
     ),
     (
         "what is reserved of a day is the sum of what bookings take of it",

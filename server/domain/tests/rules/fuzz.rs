@@ -2,14 +2,15 @@
 
 use crate::{
     book::Book,
-    commands::{command, force, key, update, weak_tag},
+    commands::{command, force, key, members, update, weak_tag},
     invariants::assert_holds,
     world::World,
 };
 use ifmatch_domain::{
-    Action, BillSubscription, Change, Command, CreateApiKey, CreateObject, DeleteObject,
-    FinishBillingRun, Mode, NamedVersion, Operation, Precondition, RecordDenied, RecordPayment,
-    ReversePayment, RevokeApiKey, Transact,
+    Action, AssignPackage, BillSubscription, Change, CheckAndRecord, Command, CreateApiKey,
+    CreateObject, DeleteObject, EndHold, ExpireEntitlements, FinishBillingRun, GrantBoost, HoldEnd,
+    Mode, NamedVersion, Operation, PlaceHold, Precondition, RecordDenied, RecordPayment,
+    ReversePayment, ReverseUsage, RevokeApiKey, ScopeRef, Transact,
 };
 use ifmatch_types::{ApiKeyId, BillingRun, Kind, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -47,6 +48,25 @@ const NAMES: &[&str] = &[
     "role",
     "expires_at",
     "unit_amount",
+    "feature",
+    "type",
+    "reset",
+    "rolling_days",
+    "parent_code",
+    "is_base",
+    "is_stackable",
+    "grants",
+    "grant",
+    "limit",
+    "package",
+    "external_service_id",
+    "cancel_at",
+    "kind",
+    "duration",
+    "priority",
+    "source",
+    "external_addon_id",
+    "ttl_ms",
     "open",
     "active",
     "month",
@@ -73,11 +93,54 @@ fn everything() -> World {
     let open = book.invoice(&two, json!({"status": "open"}));
     book.pay(&open, 100, "ref").unwrap();
     book.edit(&open, json!({"notes": "b"})).unwrap();
+    entitle(&mut book, &one);
     let room = book.make(Kind::Bookable, json!({"name": "Room", "capacity": 2}));
     let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04"});
     let booking = book.make(Kind::Booking, days);
     book.edit(&booking, json!({"status": "confirmed"})).unwrap();
     book.world
+}
+
+/// A pool with a child, a base package and something of everything that is charged on it.
+fn entitle(book: &mut Book, workspace: &str) {
+    book.make(Kind::Feature, json!({"code": "calls", "type": "limit", "reset": "monthly"}));
+    let child = json!({"code": "calls.fast", "type": "limit", "parent_code": "calls"});
+    book.make(Kind::Feature, child);
+    let grants = json!([{"feature": "calls", "grant": "limit", "limit": 100}]);
+    book.make(Kind::Package, json!({"code": "base", "is_base": true, "grants": grants}));
+    let scope = || ScopeRef::workspace(workspace);
+    let (n, calls) = (json!(7), json!("calls"));
+    let bodies = [
+        json!({"package": "base", "external_service_id": "ref"}),
+        json!({"feature": calls, "kind": "add_limit", "amount": n, "duration": "consumable",
+            "external_addon_id": "ref"}),
+        json!({"feature": calls, "quantity": n}),
+        json!({"feature": calls, "quantity": n, "ttl_ms": 1000}),
+    ];
+    for (place, body) in (0..).zip(bodies) {
+        book.run(of_scope(place, scope(), "", members(body))).unwrap();
+    }
+}
+
+/// One of the commands about what a scope has and uses.
+fn of_scope(n: u8, scope: ScopeRef, id: &str, body: Map<String, Value>) -> Action {
+    let id = id.to_owned();
+    match n % 8 {
+        0 => Action::AssignPackage(AssignPackage { scope, body }),
+        1 => Action::GrantBoost(GrantBoost { scope, body }),
+        2 => Action::CheckAndRecord(CheckAndRecord { scope, items: vec![body], is_batch: false }),
+        3 => Action::PlaceHold(PlaceHold { scope, body }),
+        4 => Action::EndHold(EndHold { scope, hold_id: id, end: HoldEnd::Settle(body) }),
+        5 => Action::EndHold(EndHold { scope, hold_id: id, end: HoldEnd::Release }),
+        6 => Action::ReverseUsage(ReverseUsage { scope, record_id: id, body }),
+        _ => Action::ExpireEntitlements(ExpireEntitlements { scope }),
+    }
+}
+
+/// The scope that an id is of, whatever it is.
+fn any_scope(id: &str) -> ScopeRef {
+    let namespace = ScopeRef::parse(&format!("namespaces/{id}"));
+    namespace.filter(|_| id.starts_with("nsp_")).unwrap_or(ScopeRef::workspace(id))
 }
 
 /// What values may be; ids come from the world.
@@ -113,6 +176,20 @@ fn scalar(ids: Vec<String>) -> impl Strategy<Value = Value> {
         json!("month"),
         json!("year"),
         json!("on-sale"),
+        json!("calls"),
+        json!("base"),
+        json!("limit"),
+        json!("rolling"),
+        json!("monthly"),
+        json!("enabled"),
+        json!("add_limit"),
+        json!("consumable"),
+        json!("fixed"),
+        json!("suspended"),
+        json!("cancelled"),
+        json!(1_000_000_000_000i64),
+        json!([{"feature": "calls", "grant": "limit", "limit": i64::MAX}]),
+        json!([{"feature": "calls", "grant": "unlimited"}]),
         json!("-009999-01-03T00:00:00Z"),
         json!("admin"),
         json!("9999-12-30T00:00:00Z"),
@@ -193,7 +270,7 @@ fn read(
         force: (mode.is_multiple_of(4)).then(|| force(false)),
     };
     let create = CreateObject { kind, body: body.clone() };
-    let action = match op % 12 {
+    let action = match op % 20 {
         0..=2 => Action::Create(create),
         3..=5 => Action::Update(update),
         6 => Action::Delete(delete),
@@ -212,7 +289,12 @@ fn read(
                 Operation::Check { kind, id, version: i64::from(version) },
             ],
         }),
-        _ => keys(id, kind, whole(body, right), mode),
+        11 => keys(id, kind, whole(body, right), mode),
+        op => {
+            let of = &ids[usize::from(version) % ids.len()];
+            let body = if right.is_multiple_of(5) { body } else { usual(op, body) };
+            of_scope(op, any_scope(of), &id, body)
+        }
     };
     let mut command = command((1 << 100) + (n << 32), action);
     command.idempotency = repeat.map(|n| key(&format!("k{n}"), "same"));
@@ -261,6 +343,10 @@ fn sensible(kind: Kind, ids: &[String]) -> Map<String, Value> {
         Kind::Invoice => {
             json!({"workspace_id": of("wsp_"), "currency": "USD", "amount": 5, "provider_ref": "r"})
         }
+        Kind::Feature => json!({"code": "c", "type": "limit"}),
+        Kind::Package => json!({"code": "c", "grants": [{"feature": "calls", "grant": "enabled"}]}),
+        Kind::Assignment => json!({"status": "suspended"}),
+        Kind::Boost => json!({"feature": "calls", "kind": "enable", "duration": "permanent"}),
         Kind::Bookable => json!({"name": "n", "capacity": 3}),
         Kind::Booking => json!({"bookable_id": of("bkb_"), "start_date": "2027-01-01",
             "end_date": "2027-01-03"}),
@@ -268,10 +354,26 @@ fn sensible(kind: Kind, ids: &[String]) -> Map<String, Value> {
     body.as_object().cloned().unwrap_or_default()
 }
 
+/// A right body for a command about a scope, with its odd members.
+fn usual(op: u8, odd: Map<String, Value>) -> Map<String, Value> {
+    let mut body = members(match op % 8 {
+        0 => json!({"package": "base"}),
+        1 => {
+            json!({"feature": "calls", "kind": "add_limit", "amount": 1, "duration": "consumable"})
+        }
+        2 => json!({"feature": "calls.fast", "quantity": 60}),
+        3 => json!({"feature": "calls", "quantity": 1, "ttl_ms": 1}),
+        _ => json!({"quantity": 1}),
+    });
+    body.extend(odd.into_iter().take(1));
+    body
+}
+
 fn all_ids() -> Vec<String> {
     let world = everything();
     let mut ids: Vec<String> = world.rows().into_iter().map(|(_, id, ..)| id).collect();
     ids.extend(world.payments.into_keys());
+    ids.extend(world.records.into_keys().chain(world.holds.into_keys()));
     ids.extend([
         "".to_owned(),
         "\u{0}".to_owned(),

@@ -6,7 +6,8 @@ use crate::{
 };
 use ifmatch_domain::{BookingDay, NewEvent, StoredPayment};
 use ifmatch_types::{
-    BookingStatus, ChangeKind, Difference, InvoiceStatus, PaymentStatus, SubscriptionStatus,
+    BookingStatus, ChangeKind, Difference, HoldStatus, InvoiceStatus, PaymentStatus,
+    SubscriptionStatus,
     merge::{self, IGNORED},
 };
 use serde_json::{Map, Value};
@@ -18,6 +19,9 @@ pub fn assert_holds(world: &World) {
     assert_invoices(world);
     assert_numbers(world);
     assert_subscriptions(world);
+    assert_assignments(world);
+    assert_counters(world);
+    assert_burns(world);
     assert_bookings(world);
 }
 
@@ -31,7 +35,7 @@ fn assert_histories(world: &World) {
         for (index, event) in history.iter().enumerate() {
             let entry = &event.entry;
             assert_eq!(entry.version, i64::try_from(index).unwrap() + 1, "no gap: {id}");
-            assert_eq!(event.kind, *kind);
+            assert_eq!(event.resource_type, kind.name());
             assert_eq!(entry.kind == ChangeKind::Created, index == 0, "created once: {id}");
             if entry.kind == ChangeKind::Deleted {
                 assert_eq!(index + 1, history.len(), "nothing happens after a deletion: {id}");
@@ -55,7 +59,10 @@ fn assert_histories(world: &World) {
         }
     }
     let known: BTreeSet<&String> = rows.iter().map(|(_, id, ..)| id).collect();
-    assert!(world.events.iter().all(|event| known.contains(&event.id)));
+    let is_known = |event: &NewEvent| {
+        known.contains(&event.id) || world.counters.contains_key(event.id.as_str())
+    };
+    assert!(world.events.iter().all(is_known));
 }
 
 /// Puts one change into an object: a path is a key, or a key and a key.
@@ -140,6 +147,61 @@ fn assert_subscriptions(world: &World) {
             let first = world.recurring(id).filter_map(|invoice| invoice.period_start).min();
             assert!(first.is_none_or(|first| first >= trial_end), "{id} pays for its trial");
         }
+    }
+}
+
+/// What is over has an end, and what is not has none.
+fn assert_assignments(world: &World) {
+    for (id, row) in &world.assignments {
+        let assignment = &row.record.assignment;
+        let is_over = matches!(assignment.status.name(), "cancelled" | "expired");
+        assert_eq!(assignment.ended_at.is_some(), is_over, "{id}");
+    }
+}
+
+/// Counters are the sums of their records and holds, and every unit is on one of them.
+fn assert_counters(world: &World) {
+    for (id, counter) in &world.counters {
+        let of = world.records.values().filter(|stored| stored.counter_id == *id);
+        let of = of.map(|stored| &stored.record);
+        let counting = of.filter(|r| counter.rolled_until.is_none_or(|until| r.at > until));
+        let used: i64 = counting.map(|r| r.quantity - r.reversed).sum();
+        let of = world.holds.values().filter(|stored| stored.counter_id == *id);
+        let active = of.filter(|stored| stored.hold.status == HoldStatus::Active);
+        let held: i64 = active.map(|stored| stored.hold.quantity).sum();
+        assert_eq!((counter.used, counter.held), (used, held), "{id}");
+        let told: Vec<i64> = world.history(id).map(|event| event.entry.version).collect();
+        assert_eq!(told, (1..=counter.events).collect::<Vec<_>>(), "{id}");
+        let levels = world.history(id).map(|event| event.state["threshold"].as_i64().unwrap());
+        let levels: Vec<i64> = levels.collect();
+        assert!(
+            counter.rolled_until.is_some() || levels.is_sorted_by(|a, b| a < b),
+            "each threshold is told once, in order: {id} {levels:?}"
+        );
+    }
+    for (id, stored) in &world.records {
+        let record = &stored.record;
+        assert!((0..=record.quantity).contains(&record.reversed), "{id}");
+        assert!(world.counters.contains_key(&stored.counter_id), "{id}");
+    }
+    for (id, stored) in &world.holds {
+        let hold = &stored.hold;
+        assert_eq!(hold.ended_at.is_none(), hold.status == HoldStatus::Active, "{id}");
+        let record = hold.record_id.as_ref().map(|record| &world.records[record.as_str()]);
+        let recorded = record.map(|stored| (stored.record.quantity, stored.counter_id.clone()));
+        let settled = hold.settled_quantity.map(|settled| (settled, stored.counter_id.clone()));
+        assert_eq!(recorded, settled, "{id}");
+    }
+}
+
+/// No unit of a consumable is burnt twice.
+fn assert_burns(world: &World) {
+    for (id, row) in &world.boosts {
+        let boost = &row.record.boost;
+        let burnt = world.counters.values().filter_map(|counter| counter.burns.get(id));
+        let burnt: i64 = burnt.sum();
+        let amount = boost.amount.unwrap_or_default();
+        assert!(0 <= burnt && burnt <= boost.consumed && boost.consumed <= amount, "{id}");
     }
 }
 

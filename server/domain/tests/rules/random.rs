@@ -2,6 +2,7 @@
 
 use crate::{
     commands::{create, force, key, members, meta, tag, update, weak_tag},
+    random_usage::{a_feature, a_package, grants},
     world::{Kept, World},
 };
 use ifmatch_domain::{
@@ -21,13 +22,13 @@ pub fn few() -> ProptestConfig {
 /// The numbers that a command is read from.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw {
-    op: u8,
-    target: u8,
-    other: u8,
-    choice: u8,
-    version: u8,
-    mode: u8,
-    amount: u8,
+    pub op: u8,
+    pub target: u8,
+    pub other: u8,
+    pub choice: u8,
+    pub version: u8,
+    pub mode: u8,
+    pub amount: u8,
 }
 
 pub fn raw() -> impl Strategy<Value = Raw> {
@@ -61,7 +62,7 @@ impl Reader<'_> {
     }
 
     fn action(&self, raw: Raw, seed: u128) -> Action {
-        match raw.op % 25 {
+        match raw.op % 46 {
             0..=5 => self.create(raw),
             6..=12 => Action::Update(self.update(raw)),
             13 => Action::Delete(self.delete(raw)),
@@ -82,23 +83,28 @@ impl Reader<'_> {
                 digest: format!("{seed:x}"),
             }),
             23 => Action::RevokeApiKey(RevokeApiKey { id: pick(&self.world.api_keys, raw.target) }),
-            _ => {
+            44 | 45 => {
                 let bookable_id = self.target(Kind::Bookable, raw.target);
                 Action::ExpireBookings(ExpireBookings { bookable_id })
             }
+            _ => self.entitlement_action(raw),
         }
     }
 
     fn kind(raw: Raw) -> Kind {
         // Subscriptions and invoices have the most rules.
-        match raw.target % 11 {
+        match raw.target % 15 {
             0 => Kind::Plan,
             1 => Kind::Workspace,
             2 => Kind::Namespace,
-            8 => Kind::Bookable,
-            9 | 10 => Kind::Booking,
             3..=5 => Kind::Subscription,
-            _ => Kind::Invoice,
+            6 | 7 => Kind::Invoice,
+            8 => Kind::Feature,
+            9 => Kind::Package,
+            10 if raw.other >= 200 => Kind::Boost,
+            12 => Kind::Bookable,
+            13 | 14 => Kind::Booking,
+            _ => Kind::Assignment,
         }
     }
 
@@ -109,6 +115,10 @@ impl Reader<'_> {
             Kind::Namespace => pick(&self.world.namespaces, n),
             Kind::Subscription => pick(&self.world.subscriptions, n),
             Kind::Invoice => pick(&self.world.invoices, n),
+            Kind::Feature => pick(&self.world.features, n),
+            Kind::Package => pick(&self.world.packages, n),
+            Kind::Assignment => pick(&self.world.assignments, n),
+            Kind::Boost => pick(&self.world.boosts, n),
             Kind::Bookable => pick(&self.world.bookables, n),
             Kind::Booking => pick(&self.world.bookings, n),
         }
@@ -126,6 +136,9 @@ impl Reader<'_> {
             Kind::Subscription => json!({"workspace_id": workspace,
                 "plan_id": self.target(Kind::Plan, raw.version)}),
             Kind::Invoice => json!({"workspace_id": workspace, "lines": lines(raw.amount)}),
+            Kind::Feature => a_feature(raw),
+            Kind::Package => a_package(raw),
+            Kind::Assignment | Kind::Boost => json!({}),
             Kind::Bookable => json!({"name": "Room", "capacity": raw.amount % 6,
                 "hold_ttl_ms": 5 * 86_400_000_i64,
                 "range_mode": name(&["inclusive_days", "nights"], raw.other)}),
@@ -252,6 +265,19 @@ impl Reader<'_> {
             (Kind::Invoice, 5) => json!({"subscription_id":
                 one_of(&[json!(self.target(Kind::Subscription, amount)), Value::Null], amount)}),
             (Kind::Invoice, 6) => json!({"workspace_id": self.target(Kind::Workspace, amount)}),
+            (Kind::Feature, 1 | 2) => json!({"reset": name(&["none", "monthly"], amount)}),
+            (Kind::Feature | Kind::Package, 3) => {
+                json!({"status": name(&["active", "archived"], amount)})
+            }
+            (Kind::Package, 1 | 2) => json!({"grants": grants(amount)}),
+            (Kind::Assignment, 1..=4) => {
+                json!({"status": name(&["suspended", "active", "cancelled", "active"], amount)})
+            }
+            (Kind::Assignment, _) => {
+                let then = json!(later(self.now, small * 9));
+                json!({"cancel_at": one_of(&[then, Value::Null], amount)})
+            }
+            (Kind::Subscription | Kind::Invoice, _) => json!({"notes": format!("note {small}")}),
             (Kind::Bookable, 1..=3) => json!({"capacity": small}),
             (Kind::Bookable, 4) => json!({"status": name(&["active", "archived"], amount)}),
             (Kind::Booking, 1) => json!({"start_date": self.day(amount % 8)}),
@@ -259,9 +285,7 @@ impl Reader<'_> {
             (Kind::Booking, 3) => json!({"quantity": small + 1}),
             (Kind::Booking, 4..=6) => json!({"status": name(
                 &["confirmed", "confirmed", "in_use", "completed", "no_show", "cancelled"], amount)}),
-            (Kind::Subscription | Kind::Invoice | Kind::Booking, _) => {
-                json!({"notes": format!("note {small}")})
-            }
+            (Kind::Booking, _) => json!({"notes": format!("note {small}")}),
             _ => json!({"name": format!("name {small}")}),
         })
     }
@@ -273,16 +297,16 @@ fn lines(amount: u8) -> Value {
     (0..amount % 3).map(|n| line(unit + i64::from(n) * 100)).collect()
 }
 
-fn one_of(values: &[Value], n: u8) -> Value {
+pub fn one_of(values: &[Value], n: u8) -> Value {
     values[usize::from(n) % values.len()].clone()
 }
 
-fn name<'a>(names: &[&'a str], n: u8) -> &'a str {
+pub fn name<'a>(names: &[&'a str], n: u8) -> &'a str {
     names[usize::from(n) % names.len()]
 }
 
 /// The id of one of the rows; of none, one that nothing has.
-fn pick<T>(rows: &Kept<T>, n: u8) -> String {
+pub fn pick<T>(rows: &Kept<T>, n: u8) -> String {
     let nth = usize::from(n) % (rows.len() + usize::from(n == 255)).max(1);
     rows.keys().nth(nth).cloned().unwrap_or_else(|| "nothing".to_owned())
 }

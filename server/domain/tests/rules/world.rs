@@ -3,14 +3,16 @@
 //! Folding a decided batch back asserts what the real databases assert: guards and unique keys.
 
 use ifmatch_domain::{
-    Answer, Audit, BilledPeriods, BookingDay, BookingRecord, CodeHolder, Command, DueBookings,
-    Guarded, History, IdempotencyKey, Need, NewEvent, Outcome, PlanTerms, Rejection, Resource, Row,
-    Rows, Sequence, State, StoredApiKey, StoredPayment, SubscriptionRecord, Table, Use, decide,
-    needs,
+    Answer, AssignmentRecord, Audit, BilledPeriods, BookingDay, BookingRecord, BoostRecord,
+    CodeHolder, Command, Counter, DueBookings, FeatureRecord, FeatureTerms, Guarded, History,
+    Holdings, IdempotencyKey, LogLine, Need, NewEvent, Outcome, PackageRecord, PlanTerms,
+    Rejection, Resource, RolledOff, Row, Rows, ScopeRef, Sequence, State, StoredApiKey, StoredHold,
+    StoredPayment, StoredRecord, SubscriptionRecord, Table, Use, addon_key, decide, entitlement,
+    entitlement_needs, needs,
 };
 use ifmatch_types::{
-    Bookable, BookingStatus, Invoice, InvoiceStatus, Kind, Namespace, Plan, Timestamp, Version,
-    Workspace,
+    Bookable, BookingStatus, Entitlement, HoldStatus, Invoice, InvoiceStatus, Kind, Namespace,
+    Plan, Timestamp, Version, Workspace,
 };
 use serde_json::Value;
 use std::{
@@ -39,6 +41,14 @@ pub struct World {
     pub last_number: i64,
     pub events: Vec<NewEvent>,
     pub audits: Vec<Audit>,
+    pub features: Kept<Row<FeatureRecord>>,
+    pub packages: Kept<Row<PackageRecord>>,
+    pub assignments: Kept<Row<AssignmentRecord>>,
+    pub boosts: Kept<Row<BoostRecord>>,
+    pub counters: Kept<Counter>,
+    pub records: Kept<StoredRecord>,
+    pub holds: Kept<StoredHold>,
+    pub log: Vec<LogLine>,
 }
 
 impl World {
@@ -52,12 +62,25 @@ impl World {
 
     /// What the lane has in memory before it decides.
     pub fn load(&self, batch: &[Command], now: Timestamp) -> State {
+        self.load_all(now, |state, wanted| {
+            batch.iter().for_each(|command| needs(command, state, wanted));
+        })
+    }
+
+    /// What may be used of a feature, by what a reader has in memory.
+    pub fn entitlement(&self, of: &ScopeRef, code: &str, now: Timestamp) -> Option<Entitlement> {
+        let state = self.load_all(now, |state, wanted| {
+            entitlement_needs(of, std::iter::once(code), state, wanted);
+        });
+        entitlement(of, code, now, &state)
+    }
+
+    /// Loads in rounds, until nothing more is wanted.
+    fn load_all(&self, now: Timestamp, wants: impl Fn(&State, &mut Vec<Need>)) -> State {
         let mut state = State::default();
         loop {
             let mut wanted = Vec::new();
-            for command in batch {
-                needs(command, &state, &mut wanted);
-            }
+            wants(&state, &mut wanted);
             let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
             if wanted.is_empty() {
                 return state;
@@ -68,6 +91,20 @@ impl World {
                 self.load_one(need, now, &mut state);
             }
         }
+    }
+
+    /// Asserts that a rejected command left no trace, but for the line in the log that a denial
+    /// leaves.
+    #[track_caller]
+    pub fn assert_untouched(&self, before: &Self, rejection: &Rejection) {
+        let Some(denial) = rejection.denial() else {
+            return assert_eq!(self, before, "a rejected command leaves no trace: {rejection:?}");
+        };
+        let mut rest = self.clone();
+        let line = rest.log.pop();
+        let logged = line.map(|line| (line.scope, line.entry.log_type));
+        assert_eq!(logged, Some((denial.scope.clone(), "usage.denied".to_owned())));
+        assert_eq!(rest, *before, "a denial leaves its line and no other trace");
     }
 
     fn load_one(&self, need: Need, now: Timestamp, state: &mut State) {
@@ -128,6 +165,9 @@ impl World {
                     Kind::Namespace => {
                         self.namespaces.get(&id).map(|row| row.record.workspace_id.to_string())
                     }
+                    Kind::Assignment => {
+                        self.assignments.get(&id).map(|row| row.record.assignment.scope.clone())
+                    }
                     Kind::Booking => {
                         let row = self.bookings.get(&id);
                         row.map(|row| row.record.booking.bookable_id.to_string())
@@ -165,7 +205,122 @@ impl World {
                 }
                 state.due_bookings.insert(bookable_id, DueBookings { at, ids });
             }
+            need => self.load_entitlement(need, state),
         }
+    }
+
+    fn load_entitlement(&self, need: Need, state: &mut State) {
+        match need {
+            Need::FeatureCode(code) => {
+                let living = self.features.values().filter(|row| row.deleted.is_none());
+                let found = living.map(|row| &row.record).find(|r| r.feature.code == code);
+                if let Some(record) = found {
+                    let id = record.feature.id.to_string();
+                    state.feature_terms.insert(id, FeatureTerms::from(record));
+                }
+                let holder = found.map(|record| CodeHolder { id: record.feature.id.to_string() });
+                state.feature_codes.load(code, holder);
+            }
+            Need::PackageCode(code) => {
+                let living = self.packages.values().filter(|row| row.deleted.is_none());
+                let found = living.map(|row| &row.record.package).find(|p| p.code == code);
+                let holder = found.map(|package| CodeHolder { id: package.id.to_string() });
+                state.package_codes.load(code, holder);
+            }
+            Need::ExternalService(external) => {
+                let found = self.assignments.iter().find(|(_, row)| {
+                    row.record.assignment.external_service_id.as_ref() == Some(&external)
+                });
+                let holder = found.map(|(id, row)| {
+                    state.assignments.load(id.clone(), Some(row.clone()));
+                    CodeHolder { id: id.clone() }
+                });
+                state.external_services.load(external, holder);
+            }
+            Need::Addon(key) => {
+                let found = self.boosts.iter().find(|(_, row)| {
+                    let boost = &row.record.boost;
+                    let addon = boost.external_addon_id.as_deref();
+                    addon_key(boost.source.as_deref(), addon).as_ref() == Some(&key)
+                });
+                let holder = found.map(|(id, row)| {
+                    state.boosts.load(id.clone(), Some(row.clone()));
+                    CodeHolder { id: id.clone() }
+                });
+                state.addons.load(key, holder);
+            }
+            Need::Holdings(scope) => self.load_holdings(scope, state),
+            Need::Counter(id) => {
+                let counter = self.counters.get(&id).cloned();
+                state.counters.load(id, counter);
+            }
+            Need::RolledOff(id, from, until) => {
+                let of = self.records.values().filter(|stored| stored.counter_id == id);
+                let of: Vec<_> = of.map(|stored| &stored.record).collect();
+                let left = of.iter().filter(|r| Some(r.at) > from && r.at <= until);
+                let quantity = left.map(|r| r.quantity - r.reversed).sum();
+                let oldest = of.iter().map(|r| r.at).filter(|at| *at > until).min();
+                state.rolled.insert(id, RolledOff { until, quantity, oldest });
+            }
+            Need::DueHolds(id, now) => {
+                let due = self.due_holds(now).filter(|(_, stored)| stored.counter_id == id);
+                let due: BTreeSet<String> = due
+                    .map(|(hold_id, stored)| {
+                        state.holds.load(hold_id.clone(), Some(stored.clone()));
+                        hold_id.clone()
+                    })
+                    .collect();
+                state.due_holds.insert(id, due);
+            }
+            Need::DueCounters(scope, now) => {
+                let due = self.due_holds(now).filter(|(_, stored)| stored.charged_scope == scope);
+                let due = due.map(|(_, stored)| stored.counter_id.clone()).collect();
+                state.due_counters.insert(scope, due);
+            }
+            Need::Record(id) => {
+                let record = self.records.get(&id).cloned();
+                state.records.load(id, record);
+            }
+            Need::Hold(id) => {
+                let hold = self.holds.get(&id).cloned();
+                state.holds.load(id, hold);
+            }
+            other => panic!("nobody loads {other:?}"),
+        }
+    }
+
+    fn load_holdings(&self, scope: String, state: &mut State) {
+        let mut holdings = Holdings::default();
+        for (id, row) in &self.assignments {
+            let record = &row.record;
+            if record.assignment.scope != scope {
+                continue;
+            }
+            holdings.anchor = Some(record.assignment.anchor_at);
+            if matches!(record.assignment.status.name(), "active" | "suspended") {
+                holdings.assignments.push(id.clone());
+                let package = &self.packages[record.package_id.as_str()].record;
+                let package_id = record.package_id.to_string();
+                state.package_grants.insert(package_id, package.grants.clone());
+                state.assignments.load(id.clone(), Some(row.clone()));
+            }
+        }
+        for (id, row) in &self.boosts {
+            if row.record.boost.scope == scope {
+                holdings.anchor = Some(row.record.anchor_at);
+                if !row.record.is_over {
+                    holdings.boosts.push(id.clone());
+                    state.boosts.load(id.clone(), Some(row.clone()));
+                }
+            }
+        }
+        state.holdings.insert(scope, holdings);
+    }
+
+    fn due_holds(&self, now: Timestamp) -> impl Iterator<Item = (&String, &StoredHold)> {
+        self.holds.iter().filter(move |(_, stored)| {
+            stored.hold.status == HoldStatus::Active && stored.hold.expires_at <= now
+        })
     }
 
     fn load_days(&self, state: &mut State, wanted: impl Fn(&BookingDay) -> bool) {
@@ -185,6 +340,10 @@ impl World {
             Kind::Namespace => load(&self.namespaces, &mut state.namespaces, id),
             Kind::Subscription => load(&self.subscriptions, &mut state.subscriptions, id),
             Kind::Invoice => load(&self.invoices, &mut state.invoices, id),
+            Kind::Feature => load(&self.features, &mut state.features, id),
+            Kind::Package => load(&self.packages, &mut state.packages, id),
+            Kind::Assignment => load(&self.assignments, &mut state.assignments, id),
+            Kind::Boost => load(&self.boosts, &mut state.boosts, id),
             Kind::Bookable => load(&self.bookables, &mut state.bookables, id),
             Kind::Booking => load(&self.bookings, &mut state.bookings, id),
         }
@@ -214,6 +373,11 @@ impl World {
         };
         if kind == Kind::Subscription {
             let users = self.invoices.iter().filter(|(_, row)| of_subscription(&row.record));
+            return Use(users.map(|(id, _)| id.clone()).collect());
+        }
+        if kind == Kind::Package {
+            let users = self.assignments.iter();
+            let users = users.filter(|(_, row)| row.record.package_id.as_str() == id);
             return Use(users.map(|(id, _)| id.clone()).collect());
         }
         if kind == Kind::Bookable {
@@ -248,6 +412,14 @@ impl World {
         });
         fold(&mut self.payments, &state.payments, |payment| payment.0.id.to_string());
         fold(&mut self.api_keys, &state.api_keys, |stored| stored.key.id.to_string());
+        fold(&mut self.features, &state.features, |row| row.record.feature.id.to_string());
+        fold(&mut self.packages, &state.packages, |row| row.record.package.id.to_string());
+        fold(&mut self.assignments, &state.assignments, |row| row.record.assignment.id.to_string());
+        fold(&mut self.boosts, &state.boosts, |row| row.record.boost.id.to_string());
+        fold(&mut self.counters, &state.counters, |counter| counter.id.clone());
+        fold(&mut self.records, &state.records, |stored| stored.record.id.to_string());
+        fold(&mut self.holds, &state.holds, |stored| stored.hold.id.to_string());
+        self.log.extend(state.log.iter().cloned());
         if let Some(change) = state.sequences.changes().next() {
             assert_eq!(change.guard, Some(self.last_number), "the sequence is as it was loaded");
             self.last_number = change.row.last;
@@ -273,6 +445,21 @@ impl World {
         );
         let refs = self.payments.values().map(|payment| payment.0.provider_ref.clone());
         assert_once("a provider's reference", refs);
+        let living = self.features.values().filter(|row| row.deleted.is_none());
+        assert_once("a living feature's code", living.map(|row| &row.record.feature.code));
+        let living = self.packages.values().filter(|row| row.deleted.is_none());
+        assert_once("a living package's code", living.map(|row| &row.record.package.code));
+        let assignments = || self.assignments.values().map(|row| &row.record.assignment);
+        let external = assignments().filter_map(|a| a.external_service_id.as_ref());
+        assert_once("an external service id", external);
+        let bases = assignments().filter(|a| a.is_base);
+        let bases = bases.filter(|a| matches!(a.status.name(), "active" | "suspended"));
+        assert_once("a scope's base package", bases.map(|a| &a.scope));
+        let addons = self.boosts.values().map(|row| &row.record.boost);
+        let addons =
+            addons.filter_map(|b| addon_key(b.source.as_deref(), b.external_addon_id.as_deref()));
+        assert_once("an add-on", addons);
+        assert_once("a line of the log", self.log.iter().map(|line| &line.entry.id));
         let entries = self.events.iter().map(|event| (event.id.clone(), event.entry.version));
         assert_once("a version in a history", entries);
     }
@@ -316,6 +503,10 @@ impl World {
             .chain(shown(&self.namespaces))
             .chain(shown(&self.subscriptions))
             .chain(shown(&self.invoices))
+            .chain(shown(&self.features))
+            .chain(shown(&self.packages))
+            .chain(shown(&self.assignments))
+            .chain(shown(&self.boosts))
             .chain(shown(&self.bookables))
             .chain(shown(&self.bookings))
             .collect()
@@ -324,15 +515,13 @@ impl World {
 
 /// Decides one command and keeps its answer, as the lane does.
 pub fn decide_one(state: &mut State, command: &Command, now: Timestamp) -> Decided {
-    state.attempt(|state| {
-        let outcome = decide(state, command, now)?;
-        if let Some(key) = &command.idempotency
-            && !matches!(outcome, Outcome::Replayed(_))
-        {
-            state.remember(key, answer_of(key, &outcome));
-        }
-        Ok(outcome)
-    })
+    let outcome = decide(state, command, now)?;
+    if let Some(key) = &command.idempotency
+        && !matches!(outcome, Outcome::Replayed(_))
+    {
+        state.remember(key, answer_of(key, &outcome));
+    }
+    Ok(outcome)
 }
 
 fn answer_of(key: &IdempotencyKey, outcome: &Outcome) -> Answer {

@@ -5,7 +5,8 @@ use crate::http::endpoint::{BodyForm, Endpoint};
 use actix_web::http::Method;
 use ifmatch_types::Workspace;
 use ifmatch_types::{
-    Bookable, Booking, Code, Conflict, Invoice, Kind, Namespace, Plan, Problem, Subscription,
+    Assignment, Bookable, Booking, Boost, Code, Conflict, Feature, Invoice, Kind, Namespace,
+    Package, Plan, Problem, Subscription,
 };
 use serde_json::{Map, Value, json};
 use std::{borrow::Cow, collections::BTreeMap};
@@ -29,6 +30,10 @@ pub fn entity(kind: Kind) -> (Cow<'static, str>, RefOr<Schema>) {
         Kind::Namespace => of::<Namespace>(),
         Kind::Subscription => of::<Subscription>(),
         Kind::Invoice => of::<Invoice>(),
+        Kind::Feature => of::<Feature>(),
+        Kind::Package => of::<Package>(),
+        Kind::Assignment => of::<Assignment>(),
+        Kind::Boost => of::<Boost>(),
         Kind::Bookable => of::<Bookable>(),
         Kind::Booking => of::<Booking>(),
     }

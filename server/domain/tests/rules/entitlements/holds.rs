@@ -1,0 +1,190 @@
+//! Holds: settled, released or expired, exactly once, and never in the way after their end.
+
+use super::quota::{FULL, HOUR_MS, Quota, denied, wrong};
+use crate::commands::{at, members};
+use ifmatch_domain::{Action, EndHold, HoldEnd, Rejection};
+use ifmatch_types::HoldStatus;
+use serde_json::json;
+
+#[test]
+fn what_is_held_is_set_aside() {
+    let mut quota = Quota::of_calls(10);
+    let (workspace, one) = quota.scopes();
+    let held = quota.hold(&one, 6, HOUR_MS).unwrap();
+    assert_eq!((held.meter.used, held.meter.held, held.meter.remaining), (0, 6, Some(4)));
+    assert_eq!(held.hold.expires_at, at("2027-01-01T01:00:00Z"));
+    assert_eq!(denied(quota.take(&workspace, "calls", 5)), FULL);
+    assert_eq!(denied(quota.hold(&workspace, 5, HOUR_MS)), FULL);
+    quota.take(&workspace, "calls", 3).unwrap();
+    quota.hold(&workspace, 1, HOUR_MS).unwrap();
+    assert_eq!(quota.calls(&one), (3, 7, Some(10), Some(0)));
+}
+
+/// Held 4 of 10 with 3 used: settled at so many, the used after it, or that it is denied.
+#[test]
+fn settling_records_what_the_work_took() {
+    for (quantity, used) in [(1, Some(4)), (4, Some(7)), (5, Some(8)), (7, Some(10)), (8, None)] {
+        let mut quota = Quota::of_calls(10);
+        let (workspace, one) = quota.scopes();
+        quota.take(&workspace, "calls", 3).unwrap();
+        let hold = quota.hold(&one, 4, HOUR_MS).unwrap();
+        let settled = quota.settle(&hold, quantity);
+        let Some(used) = used else {
+            assert_eq!(denied(settled), FULL);
+            assert_eq!(quota.calls(&workspace), (3, 4, Some(10), Some(3)), "it is still held");
+            quota.settle(&hold, 7).unwrap();
+            continue;
+        };
+        let settled = settled.unwrap();
+        assert_eq!(settled.hold.status, HoldStatus::Settled);
+        assert_eq!(settled.hold.settled_quantity, Some(quantity));
+        assert_eq!((settled.meter.used, settled.meter.held), (used, 0));
+        let record = &quota.book.world.records[settled.hold.record_id.unwrap().as_str()].record;
+        assert_eq!((record.quantity, &record.scope), (quantity, &one.to_string()));
+        assert_eq!(quota.calls(&workspace), (used, 0, Some(10), Some(10 - used)));
+    }
+}
+
+#[test]
+fn a_released_hold_gives_everything_back() {
+    let mut quota = Quota::of_calls(10);
+    let (workspace, _) = quota.scopes();
+    let hold = quota.hold(&workspace, 10, HOUR_MS).unwrap();
+    let released = quota.release(&hold).unwrap();
+    assert_eq!((released.hold.status, released.hold.record_id), (HoldStatus::Released, None));
+    assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)));
+    assert!(quota.book.world.records.is_empty());
+}
+
+/// However it ended, it does not end again.
+#[test]
+fn a_hold_ends_exactly_once() {
+    for ending in ["settled", "released", "expired", "swept"] {
+        let mut quota = Quota::of_calls(10);
+        let (workspace, _) = quota.scopes();
+        let hold = quota.hold(&workspace, 4, HOUR_MS).unwrap();
+        let used = match ending {
+            "settled" => quota.settle(&hold, 2).map(|_| 2).unwrap(),
+            "released" => quota.release(&hold).map(|_| 0).unwrap(),
+            _ => {
+                quota.pass_ms(HOUR_MS);
+                0
+            }
+        };
+        if ending == "swept" {
+            quota.sweep(&workspace);
+        }
+        for again in 0..2 {
+            let expected = if ending == "swept" { "expired" } else { ending };
+            for rejection in [quota.settle(&hold, 1), quota.release(&hold)] {
+                assert_eq!(rejection.unwrap_err(), Rejection::HoldNotActive { status: expected });
+            }
+            assert_eq!(quota.calls(&workspace), (used, 0, Some(10), Some(10 - used)), "{ending}");
+            if again == 0 {
+                quota.sweep(&workspace);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_expired_hold_blocks_nobody_swept_or_not() {
+    for is_swept in [true, false] {
+        let mut quota = Quota::of_calls(10);
+        let (workspace, one) = quota.scopes();
+        let hold = quota.hold(&one, 10, HOUR_MS).unwrap();
+        quota.pass_ms(HOUR_MS - 1);
+        assert_eq!(denied(quota.take(&workspace, "calls", 1)), FULL);
+        if is_swept {
+            quota.sweep(&workspace);
+            assert_eq!(quota.calls(&workspace), (0, 10, Some(10), Some(0)), "not before its time");
+        }
+        quota.pass_ms(1);
+        if is_swept {
+            quota.sweep(&workspace);
+        }
+        assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)));
+        assert_eq!(denied(quota.take(&workspace, "calls", 11)), FULL);
+        quota.take(&workspace, "calls", 10).unwrap();
+        let stored = &quota.book.world.holds[hold.hold.id.as_str()].hold;
+        assert_eq!(stored.status, HoldStatus::Expired, "whoever comes across it ends it");
+        let ends = quota.book.world.log.iter().filter(|l| l.entry.log_type == "hold.expired");
+        let by: Vec<_> = ends.map(|line| line.entry.by.actor.as_str()).collect();
+        assert_eq!(by, ["expiry"], "once, and on nobody's behalf");
+    }
+}
+
+#[test]
+fn a_hold_is_ended_on_the_counter_on_which_it_was_placed() {
+    let mut quota = Quota::default();
+    let (workspace, one) = quota.scopes();
+    quota.feature("calls", json!({"reset": "monthly"}));
+    quota.package("base", json!({"is_base": true}), json!({"calls": 10}));
+    quota.assign(&workspace, "base");
+    quota.until("2027-01-31T23:00:00Z");
+    let held = [3, 4, 2].map(|quantity| quota.hold(&one, quantity, 5 * HOUR_MS).unwrap());
+    quota.until("2027-02-01T01:00:00Z");
+    assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)), "a new month");
+    quota.package("own", json!({}), json!({"calls": 1}));
+    quota.assign(&one, "own");
+    let settled = quota.settle(&held[0], 4).unwrap();
+    assert_eq!((settled.meter.used, settled.meter.held), (4, 6));
+    assert_eq!(settled.meter.charged_scope, workspace.to_string());
+    assert_eq!(denied(quota.settle(&held[1], 5)), FULL, "last month is full");
+    assert_eq!(quota.release(&held[2]).unwrap().meter.held, 4);
+    quota.settle(&held[1], 6).unwrap();
+    assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)));
+    assert_eq!(quota.calls(&one), (0, 0, Some(1), Some(1)));
+}
+
+#[test]
+fn a_hold_is_settled_when_nothing_is_granted_any_more() {
+    let mut quota = Quota::of_calls(10);
+    let (workspace, _) = quota.scopes();
+    let hold = quota.hold(&workspace, 4, HOUR_MS).unwrap();
+    let assignment = quota.book.world.assignments.keys().next().unwrap().clone();
+    quota.book.edit(&assignment, json!({"status": "cancelled"})).unwrap();
+    assert_eq!(denied(quota.settle(&hold, 5)), "FEATURE_NOT_INCLUDED");
+    assert_eq!(quota.settle(&hold, 4).unwrap().meter.used, 4);
+}
+
+#[test]
+fn a_hold_is_found_by_its_own_scope_only() {
+    let mut quota = Quota::of_calls(10);
+    let (workspace, one) = quota.scopes();
+    let hold = quota.hold(&one, 4, HOUR_MS).unwrap();
+    for (scope, hold_id) in [(workspace, hold.hold.id.to_string()), (one, "hld_nothing".to_owned())]
+    {
+        let settle = HoldEnd::Settle(members(json!({"quantity": -1})));
+        for end in [settle, HoldEnd::Release] {
+            let scope = scope.clone();
+            let action = Action::EndHold(EndHold { scope, hold_id: hold_id.clone(), end });
+            assert!(matches!(quota.book.refused(action), Rejection::NotFound { what: "hold", .. }));
+        }
+    }
+}
+
+#[test]
+fn wrong_holds_and_settlements_are_refused_by_field() {
+    let mut quota = Quota::of_calls(10);
+    let (workspace, _) = quota.scopes();
+    let max = 1_000_000_000_000i64;
+    for (quantity, ttl_ms, fields) in [
+        (json!(0), json!(1), vec!["/quantity"]),
+        (json!(-1), json!(0), vec!["/quantity", "/ttl_ms"]),
+        (json!(max + 1), json!(86_400_001), vec!["/quantity", "/ttl_ms"]),
+        (json!(i64::MAX), json!(i64::MIN), vec!["/quantity", "/ttl_ms"]),
+        (json!(1.5), json!(1), vec!["/quantity"]),
+        (json!(1), json!("1"), vec!["/ttl_ms"]),
+        (json!(1), json!(null), vec!["/ttl_ms"]),
+    ] {
+        let body = json!({"feature": "calls", "quantity": quantity, "ttl_ms": ttl_ms});
+        assert_eq!(wrong(quota.try_hold(&workspace, body)), fields);
+    }
+    let unknown = json!({"feature": "nothing", "quantity": 1, "ttl_ms": 1});
+    assert_eq!(wrong(quota.try_hold(&workspace, unknown)), ["/feature"]);
+    let hold = quota.hold(&workspace, 1, 86_400_000).unwrap();
+    for quantity in [0, -1, max + 1, i64::MIN] {
+        assert_eq!(wrong(quota.settle(&hold, quantity)), ["/quantity"]);
+    }
+}
