@@ -5,7 +5,8 @@ use crate::{
     reply::Reply, request::Request, wire::Wire,
 };
 use ifmatch_types::{
-    BillingRun, Feature, Invoice, Namespace, Package, Plan, Subscription, Timestamp, Workspace,
+    BillingRun, Bookable, Booking, Feature, Invoice, Namespace, Package, Plan, Subscription,
+    Timestamp, Workspace,
 };
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -171,6 +172,33 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn packages(&self) -> Collection<Package> {
+        Collection::new(self)
+    }
+
+    /// What can be booked by the day.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::BookableId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let bookable = billing.bookables().get(&id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn bookables(&self) -> Collection<Bookable> {
+        Collection::new(self)
+    }
+
+    /// Who has booked what, on which days.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, room: ifmatch::BookableId)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// use ifmatch::{BookingFields, BookingStatus};
+    /// let fields = BookingFields::new(room, "2027-03-01".parse()?, "2027-03-03".parse()?);
+    /// let held = billing.bookings().create(fields).await?;
+    /// billing.bookings().update(&held.id, |b| b.status = BookingStatus::Confirmed).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn bookings(&self) -> Collection<Booking> {
         Collection::new(self)
     }
 

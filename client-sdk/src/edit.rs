@@ -13,8 +13,8 @@ use crate::{
     versioned::to_json,
 };
 use ifmatch_types::{
-    Assignment, Boost, Difference, Feature, HistoryEntry, Invoice, Kind, Namespace, Package, Page,
-    Plan, Problem, Subscription, Version, Workspace, merge,
+    Assignment, Bookable, Booking, Boost, Difference, Feature, HistoryEntry, Invoice, Kind,
+    Namespace, Package, Page, Plan, Problem, Subscription, Version, Workspace, merge,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -107,6 +107,8 @@ pub(crate) fn without_unknown_fields(kind: Kind, object: Value) -> Value {
         Kind::Package => through::<Package>(&object),
         Kind::Assignment => through::<Assignment>(&object),
         Kind::Boost => through::<Boost>(&object),
+        Kind::Bookable => through::<Bookable>(&object),
+        Kind::Booking => through::<Booking>(&object),
     };
     known.unwrap_or(object)
 }

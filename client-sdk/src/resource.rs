@@ -1,10 +1,11 @@
 //! The collections this crate knows, as types.
 
 use ifmatch_types::{
-    Assignment, AssignmentId, Feature, FeatureFields, FeatureId, Invoice, InvoiceFields, InvoiceId,
-    Kind, Namespace, NamespaceFields, NamespaceId, NewAssignment, Package, PackageFields,
-    PackageId, Plan, PlanFields, PlanId, Subscription, SubscriptionFields, SubscriptionId, Version,
-    Workspace, WorkspaceFields, WorkspaceId,
+    Assignment, AssignmentId, Bookable, BookableFields, BookableId, Booking, BookingFields,
+    BookingId, Feature, FeatureFields, FeatureId, Invoice, InvoiceFields, InvoiceId, Kind,
+    Namespace, NamespaceFields, NamespaceId, NewAssignment, Package, PackageFields, PackageId,
+    Plan, PlanFields, PlanId, Subscription, SubscriptionFields, SubscriptionId, Version, Workspace,
+    WorkspaceFields, WorkspaceId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -17,6 +18,7 @@ mod sealed {
 ///
 /// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`], [`Invoice`],
 /// [`Feature`], [`Package`] and [`Assignment`], and sealed: the server knows no others.
+/// [`Bookable`] and [`Booking`], and sealed: the server knows no others.
 pub trait Resource:
     sealed::Sealed
     + Clone
@@ -72,4 +74,6 @@ resources! {
     Feature, FeatureFields, FeatureId;
     Package, PackageFields, PackageId;
     Assignment, NewAssignment, AssignmentId;
+    Bookable, BookableFields, BookableId;
+    Booking, BookingFields, BookingId;
 }

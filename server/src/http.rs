@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod auth;
 pub mod billing_runs;
+pub mod bookings;
 pub mod docs;
 pub mod endpoint;
 pub mod entitlements;

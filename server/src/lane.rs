@@ -6,7 +6,7 @@
 mod batch;
 
 use crate::metrics;
-use ifmatch_domain::{Action, Command, Operation, Outcome, Rejection};
+use ifmatch_domain::{Action, Command, CreateObject, Operation, Outcome, Rejection};
 use ifmatch_store::DatabaseUrl;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -129,11 +129,15 @@ fn object_of(action: &Action) -> Option<&str> {
             Operation::Update(update) => Some(update.id.as_str()),
             Operation::Delete(delete) => Some(delete.id.as_str()),
             Operation::Check { id, .. } => Some(id.as_str()),
-            Operation::Create(_) => None,
+            Operation::Create(create) => bookable_of(create),
         }),
-        Action::Create(_)
-        | Action::CreateApiKey(_)
-        | Action::FinishBillingRun(_)
-        | Action::RecordDenied(_) => None,
+        Action::Create(create) => bookable_of(create),
+        Action::ExpireBookings(expire) => Some(&expire.bookable_id),
+        Action::CreateApiKey(_) | Action::FinishBillingRun(_) | Action::RecordDenied(_) => None,
     }
+}
+
+/// What a new object will be an addition to; its lane, since all of them change its days.
+fn bookable_of(create: &CreateObject) -> Option<&str> {
+    create.body.get("bookable_id")?.as_str()
 }

@@ -71,6 +71,10 @@ metrics_table! {
         "Requests turned away by the rate limit";
     RECONNECTS: Counter, Count, "ifmatch_database_reconnects_total",
         "Connections to the database that had to be made again";
+    BOOKING_CONFLICTS: Counter, Count, "ifmatch_booking_conflicts_total",
+        "Bookings that found no room, by phase";
+    BOOKING_OCCUPANCY: Histogram, Count, "ifmatch_booking_occupancy_ratio",
+        "Share of the capacity that is reserved on the fullest day of each accepted booking";
 }
 
 /// From a cached read to a request that waited for a failover.
@@ -78,6 +82,7 @@ const SECONDS: [f64; 15] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
     30.0,
 ];
+const RATIOS: [f64; 8] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0];
 const BATCH_SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// The metrics of this process.
@@ -110,6 +115,7 @@ impl Metrics {
 fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_ratio".to_owned()), &RATIOS)?
         .set_buckets_for_metric(Matcher::Full(BATCH_SIZE.to_owned()), &BATCH_SIZES)
 }
 
@@ -206,6 +212,18 @@ pub fn reconnected() {
     counter!(RECONNECTS).increment(1);
 }
 
+/// A booking found no room.
+pub fn booking_conflict(phase: &'static str) {
+    counter!(BOOKING_CONFLICTS, "phase" => phase).increment(1);
+}
+
+/// A booking was accepted, on whose fullest day so much of the capacity is reserved.
+pub fn booking_occupancy(reserved: i64, capacity: i64) {
+    let parts = reserved.saturating_mul(10_000).checked_div(capacity).unwrap_or_default();
+    let parts = u32::try_from(parts).unwrap_or_default();
+    histogram!(BOOKING_OCCUPANCY).record(f64::from(parts) / 10_000.0);
+}
+
 fn verdict_name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Clean => "clean",
@@ -266,6 +284,8 @@ mod tests {
             usage_decided("recorded", 3);
             rate_limited();
             reconnected();
+            booking_conflict("create");
+            booking_occupancy(3, 4);
         });
         for metric in METRICS {
             let described = format!("# HELP {} ", metric.name);

@@ -4,9 +4,13 @@ use crate::http::{
     api_keys::{self, ApiKeyWithSecret},
     audit, billing_runs,
     billing_runs::NewBillingRun,
+    bookings as booking_reads,
     endpoint::{Endpoint, delete, get, group, patch, post, put, schema},
     entitlements, events,
-    objects::{SCOPE, features, invoices, namespaces, packages, plans, subscriptions, workspaces},
+    objects::{
+        SCOPE, bookables, bookings, features, invoices, namespaces, packages, plans, subscriptions,
+        workspaces,
+    },
     ops, payments,
     payments::Reversal,
     transactions::{self, NewTransaction, TransactionResults},
@@ -14,9 +18,10 @@ use crate::http::{
 };
 use ifmatch_store::{FieldType, filters, sorts};
 use ifmatch_types::{
-    ApiKey, Assignment, AssignmentFields, AuditRecord, BillingRun, Boost, BoostAnswer, Code,
-    Deleted, Entitlement, EntitlementLogEntry, Event, Feature, FeatureFields, HistoryEntry, Hold,
-    HoldAnswer, Invoice, InvoiceFields, Kind, Namespace, NamespaceFields, NewApiKey, NewAssignment,
+    ApiKey, Assignment, AssignmentFields, AuditRecord, Availability, BillingRun, Bookable,
+    BookableFields, Booking, BookingFields, Boost, BoostAnswer, Code, Deleted, Entitlement,
+    EntitlementLogEntry, Event, Feature, FeatureFields, HistoryEntry, Hold, HoldAnswer, Invoice,
+    InvoiceFields, Kind, Namespace, NamespaceFields, NewApiKey, NewAssignment, NewBooking,
     NewBoost, NewHold, NewPayment, NewReversal, NewUsage, NewUsageBatch, Package, PackageFields,
     Payment, Plan, PlanFields, Recorded, RecordedBatch, Reversed, Settlement, Subscription,
     SubscriptionFields, UsageRecord, Workspace, WorkspaceFields,
@@ -505,6 +510,48 @@ pub fn endpoints() -> Vec<Endpoint> {
         ],
     ));
 
+    all.extend(collection!(
+        "Bookables",
+        "bookables",
+        bookables,
+        Bookable,
+        Bookable,
+        BookableFields,
+        &[Code::CapacityBelowReserved, Code::BookableInUse]
+    ));
+    all.extend(group(
+        "Bookables",
+        [get("/v1/bookables/{id}/availability", booking_reads::availability)
+            .viewer()
+            .operation_id("get_availability")
+            .summary("What is free, day by day")
+            .query("from", "The first day", schema::date())
+            .query("to", "The last day; 366 days at most", schema::date())
+            .answers::<Availability>(200)
+            .problems(READS)],
+    ));
+    all.extend(
+        collection!(
+            "Bookings",
+            "bookings",
+            bookings,
+            Booking,
+            Booking,
+            BookingFields,
+            &[
+                Code::InvalidStateTransition,
+                Code::AvailabilityConflict,
+                Code::HoldExpired,
+                Code::BookableUnavailable
+            ]
+        )
+        .into_iter()
+        .map(|endpoint| {
+            // A create also takes `confirm`.
+            if endpoint.is_post() { endpoint.body::<NewBooking>() } else { endpoint }
+        }),
+    );
+
     all
 }
 
@@ -516,6 +563,7 @@ fn listed(mut endpoint: Endpoint, kind: Kind) -> Endpoint {
             FieldType::Integer => schema::at_least(i64::MIN),
             FieldType::Boolean => schema::boolean(),
             FieldType::Instant => schema::instant(),
+            FieldType::Date => schema::date(),
         };
         endpoint = endpoint.query(name, "Only objects with this value", schema);
     }

@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use futures::{StreamExt, stream};
-use ifmatch_domain::{Action, Actor, Command, ExpireEntitlements, Meta, ScopeRef};
+use ifmatch_domain::{Action, Actor, Command, ExpireBookings, ExpireEntitlements, Meta, ScopeRef};
 use ifmatch_types::{ApiKeyId, Source, Timestamp};
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,7 +26,8 @@ pub async fn run(app: &App) {
         if app.stopping.load(Ordering::Relaxed) {
             return;
         }
-        match expire_entitlements(app).await {
+        let (entitlements, bookings) = (expire_entitlements(app).await, expire_bookings(app).await);
+        match entitlements.and(bookings) {
             Ok(()) => is_failing = false,
             Err(error) => {
                 if !is_failing {
@@ -56,6 +57,25 @@ async fn expire_scope(app: &App, scope: String) -> Result<(), String> {
     let expire = Action::ExpireEntitlements(ExpireEntitlements { scope });
     let ended = app.lanes.submit(command("expiry", expire)).await;
     ended.map(drop).map_err(|refusal| format!("{refusal:?}"))
+}
+
+/// Ends holds of bookings that are over, so that bookings show it.
+async fn expire_bookings(app: &App) -> Result<(), String> {
+    let due = app.reads.run(|db| {
+        let now = db.clock()?;
+        db.bookables_with_due_holds(now, DUE_MAX)
+    });
+    let due = due.await.map_err(|error| error.to_string())?;
+    let ended = stream::iter(due)
+        .map(|bookable_id| async {
+            let expire = Action::ExpireBookings(ExpireBookings { bookable_id });
+            let ended = app.lanes.submit(command("expiry", expire)).await;
+            ended.map(drop).map_err(|refusal| format!("{refusal:?}"))
+        })
+        .buffer_unordered(CONCURRENT)
+        .collect::<Vec<_>>()
+        .await;
+    ended.into_iter().collect()
 }
 
 /// A command of the worker with this name.

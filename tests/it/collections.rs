@@ -1,6 +1,6 @@
 //! What all collections have in common: create, read, list, replace, delete, field limits.
 
-use crate::harness::{Server, both_databases, id, unique, version};
+use crate::harness::{Server, both_databases, day, id, unique, version};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -29,6 +29,7 @@ async fn a_created_object_is_where_its_location_says(server: Server) {
     let (agent, key) = api.make_named_key("agent").await;
     let workspace = api.make_workspace(json!({})).await;
     let plan = api.make_active_plan(json!({})).await;
+    let room = api.make_bookable(json!({})).await;
     let owner = id(&workspace);
     let creates = [
         (
@@ -43,6 +44,13 @@ async fn a_created_object_is_where_its_location_says(server: Server) {
         ("invoices", "inv_", json!({"workspace_id": owner, "currency": "USD", "lines": []})),
         ("features", "ftr_", json!({"code": unique("f"), "type": "boolean", "releasable": true})),
         ("packages", "pkg_", json!({"code": unique("p"), "is_base": true, "grants": []})),
+        ("bookables", "bkb_", json!({"name": "Room", "capacity": 3, "range_mode": "nights"})),
+        (
+            "bookings",
+            "bkg_",
+            json!({"bookable_id": id(&room), "start_date": day(3), "end_date": day(5),
+            "quantity": 2, "user_id": "ann", "notes": "late"}),
+        ),
     ];
     for (collection, prefix, body) in creates {
         let path = format!("/v1/{collection}");

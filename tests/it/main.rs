@@ -13,6 +13,7 @@ mod harness;
 
 mod api_keys;
 mod billing;
+mod bookings;
 mod collections;
 mod commands;
 mod concurrency;

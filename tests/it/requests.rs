@@ -206,6 +206,8 @@ async fn an_id_of_another_type_is_named_as_such(server: Server) {
         ("invoices", "inv_", "nsp_"),
         ("features", "ftr_", "pkg_"),
         ("packages", "pkg_", "asg_"),
+        ("bookables", "bkb_", "bkg_"),
+        ("bookings", "bkg_", "bkb_"),
     ] {
         let path = format!("/v1/{collection}/{wrong}{UUID}");
         let problems = [

@@ -63,6 +63,8 @@ fn filled(path: &str) -> String {
             "boosts" => "bst_",
             "usage" => "usg_",
             "holds" => "hld_",
+            "bookables" => "bkb_",
+            "bookings" => "bkg_",
             "api-keys" => "key_",
             _ => "",
         };
@@ -141,6 +143,8 @@ async fn make(api: &Api, collection: &str) -> (Value, Value) {
             let body = json!({"package": package["code"]});
             (api.post(&path, &body).await.ok(201), json!({"status": "suspended"}))
         }
+        "bookables" => (api.make_bookable(json!({})).await, json!({"name": "edited"})),
+        "bookings" => (api.make_booking(json!({})).await, json!({"notes": "edited"})),
         other => panic!("say here how a test makes one of the {other}"),
     }
 }
@@ -160,6 +164,10 @@ fn write(api: &Api, method: &str, path: &str, object: &Value, edit: &Value) -> C
                 "workspace_id",
                 "plan_id",
                 "start_at",
+                "capacity",
+                "bookable_id",
+                "start_date",
+                "end_date",
             ];
             let mut body = edit.clone();
             for field in settable.into_iter().filter(|field| !object[*field].is_null()) {
@@ -187,33 +195,42 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
         let route = format!("{method} {path}");
         let collection = path.strip_prefix("/v1/").and_then(|rest| rest.strip_suffix("/{}"));
         let collection = collection.unwrap_or_else(|| panic!("say here how to test {route}"));
-        let (object, edit) = make(&admin, collection).await;
+        let (mut object, edit) = make(&admin, collection).await;
         let collection = match object["scope"].as_str() {
             Some(scope) => format!("{scope}/packages"),
             None => collection.to_owned(),
         };
+        if (collection.as_str(), method.as_str()) == ("bookings", "delete") {
+            // What goes on cannot be deleted.
+            object = admin.make_cancelled_booking().await;
+        }
         let path = format!("/v1/{collection}/{}", id(&object));
+        let now = version(&object);
         let send = |api: &Api| write(api, &method, &path, &object, &edit);
 
-        send(&anonymous).if_match(1).await.problem(401, "UNAUTHENTICATED");
-        send(&viewer).if_match(1).await.problem(403, "FORBIDDEN");
+        send(&anonymous).if_match(now).await.problem(401, "UNAUTHENTICATED");
+        send(&viewer).if_match(now).await.problem(403, "FORBIDDEN");
         send(&admin).await.problem(428, "PRECONDITION_REQUIRED");
-        send(&admin).if_match(2).await.conflict(412);
+        send(&admin).if_match(now + 1).await.conflict(412);
         assert_eq!(admin.read(&collection, &object).await, object, "{route}: nothing happened");
         let key = unique("surface");
-        let first = send(&admin).if_match(1).key(&key).await.is(200);
-        let again = send(&admin).if_match(1).key(&key).await.is(200);
+        let first = send(&admin).if_match(now).key(&key).await.is(200);
+        let again = send(&admin).if_match(now).key(&key).await.is(200);
         assert_eq!(again.header("Idempotency-Replayed"), Some("true"), "{route}");
         assert_eq!(again.body, first.body, "{route}");
-        assert_eq!(admin.history(&path).await.len(), 2, "{route}: it happened once");
-        let stale = send(&admin).if_match(1).await;
+        assert_eq!(
+            i64::try_from(admin.history(&path).await.len()).unwrap(),
+            now + 1,
+            "{route}: it happened once"
+        );
+        let stale = send(&admin).if_match(now).await;
         match method.as_str() {
             "delete" => stale.problem(410, "DELETED"),
             _ => stale.conflict(412),
         };
         checked += 1;
     }
-    assert!(checked >= 23, "seven collections have three such routes, two scopes one: {checked}");
+    assert!(checked >= 29, "nine collections have three such routes, two scopes one: {checked}");
 }
 
 async fn every_documented_path_exists_with_exactly_its_methods(server: Server) {
@@ -240,12 +257,33 @@ async fn every_documented_path_exists_with_exactly_its_methods(server: Server) {
 
 async fn no_route_forgets_idempotency(server: Server) {
     let api = server.api();
-    let collections =
-        ["plans", "workspaces", "namespaces", "subscriptions", "invoices", "features", "packages"];
+    let collections = [
+        "plans",
+        "workspaces",
+        "namespaces",
+        "subscriptions",
+        "invoices",
+        "features",
+        "packages",
+        "bookables",
+        "bookings",
+    ];
     for collection in collections {
         let (object, _) = make(&api, collection).await;
-        let fields =
-            ["code", "name", "type", "currency", "amount", "interval", "workspace_id", "plan_id"];
+        let fields = [
+            "code",
+            "name",
+            "type",
+            "currency",
+            "amount",
+            "interval",
+            "workspace_id",
+            "plan_id",
+            "capacity",
+            "bookable_id",
+            "start_date",
+            "end_date",
+        ];
         let mut body = json!({});
         for field in fields.iter().filter(|field| !object[**field].is_null()) {
             body[*field] = object[*field].clone();

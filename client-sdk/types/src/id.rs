@@ -139,6 +139,14 @@ id!(
     /// The id of a [`Hold`](crate::Hold): `hld_…`.
     HoldId, "hld_"
 );
+id!(
+    /// The id of a [`Bookable`](crate::Bookable): `bkb_…`.
+    BookableId, "bkb_"
+);
+id!(
+    /// The id of a [`Booking`](crate::Booking): `bkg_…`.
+    BookingId, "bkg_"
+);
 
 #[cfg(test)]
 mod tests {

@@ -26,11 +26,15 @@ pub enum Kind {
     Assignment,
     /// Something given to a workspace or a namespace on top of its packages.
     Boost,
+    /// What can be booked by the day.
+    Bookable,
+    /// So many of a bookable, on so many days.
+    Booking,
 }
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Plan,
         Self::Workspace,
         Self::Namespace,
@@ -40,6 +44,8 @@ impl Kind {
         Self::Package,
         Self::Assignment,
         Self::Boost,
+        Self::Bookable,
+        Self::Booking,
     ];
 
     /// The name used in `resource.type`, events and transactions: `subscription`.
@@ -54,6 +60,8 @@ impl Kind {
             Self::Package => "package",
             Self::Assignment => "assignment",
             Self::Boost => "boost",
+            Self::Bookable => "bookable",
+            Self::Booking => "booking",
         }
     }
 
@@ -69,6 +77,8 @@ impl Kind {
             Self::Package => "packages",
             Self::Assignment => "assignments",
             Self::Boost => "boosts",
+            Self::Bookable => "bookables",
+            Self::Booking => "bookings",
         }
     }
 
@@ -84,6 +94,8 @@ impl Kind {
             Self::Package => "pkg_",
             Self::Assignment => "asg_",
             Self::Boost => "bst_",
+            Self::Bookable => "bkb_",
+            Self::Booking => "bkg_",
         }
     }
 
@@ -114,6 +126,11 @@ impl Kind {
             Self::Feature => &[&["/type", "/reset", "/rolling_days", "/parent_code"]],
             Self::Package => &[&["/is_base", "/is_stackable"]],
             Self::Assignment => &[&["/status", "/cancel_at", "/ended_at"]],
+            Self::Bookable => &[&["/range_mode", "/min_days", "/max_days"]],
+            Self::Booking => &[
+                &["/start_date", "/end_date", "/quantity"],
+                &["/status", "/hold_expires_at", "/confirmed_at", "/cancelled_at", "/ended_at"],
+            ],
         }
     }
 }

@@ -9,7 +9,9 @@
 mod macros;
 
 pub mod billing;
+pub mod booking;
 pub mod change;
+pub mod date;
 pub mod entitlement;
 pub mod id;
 pub mod kind;
@@ -24,9 +26,14 @@ pub use billing::{
     PaymentStatus, Plan, PlanFields, PlanStatus, Role, Subscription, SubscriptionFields,
     SubscriptionStatus, Workspace, WorkspaceFields,
 };
+pub use booking::{
+    Availability, AvailableDay, Bookable, BookableFields, BookableStatus, Booking, BookingFields,
+    BookingStatus, NewBooking, RangeMode,
+};
 pub use change::{
     AuditRecord, AuditResource, By, ChangeKind, Event, HistoryEntry, ResourceRef, Source,
 };
+pub use date::{Date, DateError};
 pub use entitlement::{
     Assignment, AssignmentFields, AssignmentStatus, Boost, BoostAnswer, BoostDuration, BoostKind,
     CatalogStatus, Entitlement, EntitlementLogEntry, Feature, FeatureFields, FeatureType, Grant,
@@ -35,8 +42,8 @@ pub use entitlement::{
     Settlement, UsageRecord,
 };
 pub use id::{
-    ApiKeyId, AssignmentId, BoostId, FeatureId, HoldId, IdError, InvoiceId, NamespaceId, PackageId,
-    PaymentId, PlanId, RecordId, SubscriptionId, WorkspaceId,
+    ApiKeyId, AssignmentId, BookableId, BookingId, BoostId, FeatureId, HoldId, IdError, InvoiceId,
+    NamespaceId, PackageId, PaymentId, PlanId, RecordId, SubscriptionId, WorkspaceId,
 };
 pub use kind::Kind;
 pub use list::Page;

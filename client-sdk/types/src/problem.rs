@@ -121,6 +121,16 @@ codes! {
     BasePackageConflict = "BASE_PACKAGE_CONFLICT",
     /// The lock that the write is fenced by is not held by that grant any more.
     StaleFence = "STALE_FENCE",
+    /// A day of the range has no room; `usage` says how full each is.
+    AvailabilityConflict = "AVAILABILITY_CONFLICT",
+    /// The hold expired, and its days are taken.
+    HoldExpired = "HOLD_EXPIRED",
+    /// The capacity would be below what is reserved on some day.
+    CapacityBelowReserved = "CAPACITY_BELOW_RESERVED",
+    /// The bookable is archived and takes no new bookings.
+    BookableUnavailable = "BOOKABLE_UNAVAILABLE",
+    /// The bookable had a booking.
+    BookableInUse = "BOOKABLE_IN_USE",
 }
 
 /// What a machine should do about a problem.

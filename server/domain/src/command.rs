@@ -1,9 +1,9 @@
 //! What the lane is asked to do: one struct per command, one enum.
 
 use crate::{
-    AssignPackage, BillSubscription, CheckAndRecord, CreateApiKey, EndHold, ExpireEntitlements,
-    FinishBillingRun, GrantBoost, PlaceHold, RecordPayment, ReversePayment, ReverseUsage,
-    RevokeApiKey, Transact,
+    AssignPackage, BillSubscription, CheckAndRecord, CreateApiKey, EndHold, ExpireBookings,
+    ExpireEntitlements, FinishBillingRun, GrantBoost, PlaceHold, RecordPayment, ReversePayment,
+    ReverseUsage, RevokeApiKey, Transact,
 };
 use ifmatch_types::{ApiKeyId, By, Kind, Source, Version};
 use serde_json::{Map, Value};
@@ -107,6 +107,8 @@ pub enum Action {
     ReverseUsage(ReverseUsage),
     /// End what is over in a scope.
     ExpireEntitlements(ExpireEntitlements),
+    /// End a bookable's holds that are over.
+    ExpireBookings(ExpireBookings),
 }
 
 /// Make a versioned object.

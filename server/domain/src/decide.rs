@@ -46,6 +46,14 @@ macro_rules! dispatch_kind {
                 type $resource = crate::BoostRecord;
                 $body
             }
+            ifmatch_types::Kind::Bookable => {
+                type $resource = ifmatch_types::Bookable;
+                $body
+            }
+            ifmatch_types::Kind::Booking => {
+                type $resource = crate::BookingRecord;
+                $body
+            }
         }
     };
 }
@@ -68,7 +76,7 @@ pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Ou
     }
     let decided = state.attempt(|state| {
         let ids = Ids::from_seed(command.seed);
-        let mut scope = Scope { state, now, ids, meta: &command.meta };
+        let mut scope = Scope { state, now, ids, meta: &command.meta, force: None };
         act(&command.action, &mut scope)
     });
     if let Err(Some(denial)) = decided.as_ref().map_err(Rejection::denial) {
@@ -111,5 +119,6 @@ fn act(action: &Action, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
             scope.state.audits.push(record);
             Ok(Outcome::Recorded)
         }
+        Action::ExpireBookings(expire) => Ok(expire.decide(scope)),
     }
 }

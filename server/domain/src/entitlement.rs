@@ -16,6 +16,7 @@ mod usage;
 pub use assignment::{AssignPackage, AssignmentRecord};
 pub use boost::{BoostRecord, GrantBoost, addon_key};
 pub use expiry::ExpireEntitlements;
+pub(crate) use expiry::on_nobodys_behalf;
 pub use feature::{FeatureRecord, FeatureTerms, PoolTerms};
 pub use hold::{EndHold, HoldEnd, PlaceHold, StoredHold};
 pub use package::{PackageRecord, PoolGrant};

@@ -7,10 +7,13 @@
 
 mod access;
 mod billing;
+mod bookable;
+mod booking;
 mod calendar;
 mod command;
 mod commit;
 mod conflict;
+mod day;
 mod decide;
 mod edit;
 mod entitlement;
@@ -34,10 +37,12 @@ mod workspace;
 
 pub use access::{CreateApiKey, RevokeApiKey, StoredApiKey};
 pub use billing::{BillSubscription, FinishBillingRun};
+pub use booking::{BookingPhase, BookingRecord, ExpireBookings, NoRoom};
 pub use command::{
     Action, Actor, Change, Command, CreateObject, DeleteObject, Force, IdempotencyKey, Meta, Mode,
     NamedVersion, Precondition, RecordDenied, UpdateObject,
 };
+pub use day::BookingDay;
 pub use decide::decide;
 pub use entitlement::{
     AssignPackage, AssignmentRecord, BoostRecord, CheckAndRecord, Counter, Denial, DenialReason,
@@ -53,8 +58,8 @@ pub use payment::{RecordPayment, ReversePayment};
 pub use rejection::Rejection;
 pub use resource::{Resource, Scope};
 pub use state::{
-    Audit, BilledPeriods, CodeHolder, History, NewEvent, PlanTerms, Sequence, State, StoredPayment,
-    Use,
+    Audit, BilledPeriods, CodeHolder, DueBookings, History, NewEvent, PlanTerms, Sequence, State,
+    StoredPayment, Use,
 };
 pub use subscription::{PlanChange, SubscriptionRecord};
 pub use table::{Change as RowChange, Guarded, Row, Rows, Table};

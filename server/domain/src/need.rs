@@ -1,11 +1,11 @@
 //! What must be loaded before a command can be decided.
 
 use crate::{
-    Action, AssignPackage, Command, CreateObject, DeleteObject, EndHold, FeatureTerms, GrantBoost,
-    Operation, ReverseUsage, ScopeRef, State, UpdateObject, counter_key, invoice::SERIES,
-    rolling_start,
+    Action, AssignPackage, Change, Command, CreateObject, DeleteObject, EndHold, FeatureTerms,
+    GrantBoost, Operation, ReverseUsage, ScopeRef, State, UpdateObject, bookable::HORIZON_DAYS_MAX,
+    counter_key, invoice::SERIES, rolling_start,
 };
-use ifmatch_types::{FeatureType, Kind, PlanId, Timestamp, Version};
+use ifmatch_types::{Date, FeatureType, Kind, PlanId, Timestamp, Version};
 use serde_json::{Map, Value};
 
 /// So many versions back an overwrite is told from a blind repeat.
@@ -28,7 +28,8 @@ pub enum Need {
     PaymentRef(String),
     /// The periods for which a subscription has a recurring invoice that is not void.
     BilledPeriods(String),
-    /// What lives in a workspace, or the invoices of a subscription, deleted ones included.
+    /// What lives in a workspace, or the invoices of a subscription or the bookings of a bookable,
+    /// deleted ones included.
     InUse(Kind, String),
     /// An API key.
     ApiKey(String),
@@ -62,6 +63,12 @@ pub enum Need {
     Record(String),
     /// A usage hold.
     Hold(String),
+    /// Days of a bookable from one on up to another, both included.
+    Days(String, Date, Date),
+    /// Days of a bookable, from a date on, of which more than this is reserved.
+    DaysAbove(String, i64, Date),
+    /// The holds of a bookable that are over at an instant.
+    DueBookings(String, Timestamp),
 }
 
 impl Need {
@@ -87,7 +94,7 @@ impl Need {
 }
 
 /// A kind's place in the order of locks: workspace → namespace → plan → subscription → invoice →
-/// package → feature → assignment → boost.
+/// package → feature → assignment → boost → bookable → booking.
 pub const fn lock_place(kind: Kind) -> u8 {
     match kind {
         Kind::Workspace => 0,
@@ -99,6 +106,8 @@ pub const fn lock_place(kind: Kind) -> u8 {
         Kind::Feature => 6,
         Kind::Assignment => 7,
         Kind::Boost => 8,
+        Kind::Bookable => 9,
+        Kind::Booking => 10,
     }
 }
 
@@ -164,6 +173,10 @@ pub fn needs(command: &Command, state: &State, wanted: &mut Vec<Need>) {
         Action::EndHold(end) => wants.end_hold(end),
         Action::ReverseUsage(reverse) => wants.reverse(reverse),
         Action::ExpireEntitlements(expire) => wants.expire(&expire.scope),
+        Action::ExpireBookings(expire) => {
+            wants.object(Kind::Bookable, &expire.bookable_id);
+            wants.due_bookings(&expire.bookable_id);
+        }
         Action::FinishBillingRun(_) | Action::CreateApiKey(_) | Action::RecordDenied(_) => {}
     }
 }
@@ -182,6 +195,14 @@ impl Wants<'_> {
     }
 
     fn object(&mut self, kind: Kind, id: &str) {
+        if kind == Kind::Booking {
+            // Nobody locks a booking before its bookable, which every change of it needs.
+            match self.state.owners.get(&(kind, id.to_owned())) {
+                None => return self.wanted.push(Need::Owner(kind, id.to_owned())),
+                Some(Some(bookable_id)) => self.object(Kind::Bookable, bookable_id),
+                Some(None) => {}
+            }
+        }
         if !self.state.is_object_loaded(kind, id) {
             self.wanted.push(Need::Object(kind, id.to_owned()));
         }
@@ -193,6 +214,7 @@ impl Wants<'_> {
             ("workspace_id", Kind::Workspace),
             ("plan_id", Kind::Plan),
             ("subscription_id", Kind::Subscription),
+            ("bookable_id", Kind::Bookable),
         ];
         for (field, kind) in fields {
             if let Some(id) = body.get(field).and_then(Value::as_str) {
@@ -208,6 +230,11 @@ impl Wants<'_> {
             Kind::Feature => self.feature_fields(&create.body),
             Kind::Package => self.package_fields(&create.body),
             Kind::Invoice if is_open(&create.body) => self.sequence(),
+            Kind::Booking => {
+                if let Some(bookable_id) = create.body.get("bookable_id").and_then(Value::as_str) {
+                    self.booking_days(bookable_id, None, &create.body);
+                }
+            }
             _ => {}
         }
     }
@@ -260,6 +287,12 @@ impl Wants<'_> {
                     self.sequence();
                 }
             }
+            Kind::Bookable => {
+                if let Some(capacity) = body.get("capacity").and_then(Value::as_i64) {
+                    self.days_above(&update.id, capacity);
+                }
+            }
+            Kind::Booking if moves_days(&update.change) => self.rebooking(&update.id, body),
             _ => {}
         }
     }
@@ -269,7 +302,13 @@ impl Wants<'_> {
         if let Some(version) = delete.precondition.named() {
             self.history(delete.kind, &delete.id, version);
         }
-        if matches!(delete.kind, Kind::Workspace | Kind::Subscription | Kind::Package)
+        let has_users = matches!(
+            delete.kind,
+            Kind::Workspace | Kind::Subscription | Kind::Package | Kind::Bookable
+        );
+        // Under another kind's name nothing is found, and what uses it is not looked for.
+        if has_users
+            && Kind::of_id(&delete.id) == Some(delete.kind)
             && !self.state.in_use.is_loaded(&delete.id)
         {
             self.wanted.push(Need::InUse(delete.kind, delete.id.clone()));
@@ -334,15 +373,88 @@ impl Wants<'_> {
         self.sequence();
     }
 
-    fn sequence(&mut self) {
-        if !self.state.sequences.is_loaded(SERIES) {
-            self.wanted.push(Need::Sequence(SERIES));
+    fn clock(&mut self) -> Option<Timestamp> {
+        if self.state.clock.is_none() {
+            self.wanted.push(Need::Clock);
+        }
+        self.state.clock
+    }
+
+    /// Whether this bookable is locked, and not only looked for.
+    fn is_bookable(&self, id: &str) -> bool {
+        self.state.bookables.original(id).is_some()
+    }
+
+    /// The holds of a locked bookable that are over, and the days they give back.
+    fn due_bookings(&mut self, bookable_id: &str) {
+        if !self.is_bookable(bookable_id) {
+            return;
+        }
+        let Some(now) = self.clock() else { return };
+        let due = self.state.due_bookings.get(bookable_id).filter(|due| due.at == now);
+        let Some(due) = due else {
+            return self.wanted.push(Need::DueBookings(bookable_id.to_owned(), now));
+        };
+        for row in due.ids.iter().filter_map(|id| self.state.bookings.original(id)) {
+            self.days(bookable_id, [row.record.booking.start_date, row.record.until_day]);
         }
     }
 
-    fn clock(&mut self) {
-        if self.state.clock.is_none() {
-            self.wanted.push(Need::Clock);
+    /// All days from the first to the last of these.
+    fn days(&mut self, bookable_id: &str, days: impl IntoIterator<Item = Date>) {
+        let days: Vec<Date> = days.into_iter().collect();
+        if let (Some(from), Some(to)) = (days.iter().min(), days.iter().max())
+            && !self.state.has_days(bookable_id, *from, *to)
+        {
+            self.wanted.push(Need::Days(bookable_id.to_owned(), *from, *to));
+        }
+    }
+
+    /// Every day that a booking may take or give back, whatever it combines of the dates it has
+    /// and those the request names.
+    fn booking_days(
+        &mut self,
+        bookable_id: &str,
+        range: Option<(Date, Date)>,
+        body: &Map<String, Value>,
+    ) {
+        self.due_bookings(bookable_id);
+        let Some(now) = self.state.clock else { return };
+        if !self.is_bookable(bookable_id) {
+            return;
+        }
+        let today = Date::of(now);
+        // Others are refused before anybody looks at their days.
+        let can_be_booked =
+            |day: &Date| (0..=HORIZON_DAYS_MAX + 1).contains(&today.days_until(*day));
+        let named = ["start_date", "end_date"]
+            .into_iter()
+            .filter_map(|field| body.get(field)?.as_str()?.parse().ok().filter(can_be_booked));
+        let known = range.into_iter().flat_map(|(start, until)| [start, until]);
+        self.days(bookable_id, known.chain(named));
+    }
+
+    fn rebooking(&mut self, id: &str, body: &Map<String, Value>) {
+        if let Some(row) = self.state.bookings.original(id) {
+            let record = &row.record;
+            let range = (record.booking.start_date, record.until_day);
+            self.booking_days(record.booking.bookable_id.as_str(), Some(range), body);
+        }
+    }
+
+    /// The days that a capacity would be too small for.
+    fn days_above(&mut self, bookable_id: &str, capacity: i64) {
+        self.due_bookings(bookable_id);
+        let Some(now) = self.state.clock else { return };
+        let wanted = (bookable_id.to_owned(), capacity, Date::of(now));
+        if !self.state.days_above.contains(&wanted) {
+            self.wanted.push(Need::DaysAbove(wanted.0, wanted.1, wanted.2));
+        }
+    }
+
+    fn sequence(&mut self) {
+        if !self.state.sequences.is_loaded(SERIES) {
+            self.wanted.push(Need::Sequence(SERIES));
         }
     }
 
@@ -596,6 +708,16 @@ impl Wants<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whether a change of a booking may take or give back days. What a replace leaves out takes its
+/// default.
+fn moves_days(change: &Change) -> bool {
+    let fields = ["start_date", "end_date", "quantity", "status"];
+    match change {
+        Change::Patch(body) => fields.iter().any(|field| body.contains_key(*field)),
+        Change::Replace(_) => true,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a command was refused: a closed set that carries facts, no sentences.
 
-use crate::Denial;
-use ifmatch_types::{Conflict, Deleted, FieldError, Kind};
+use crate::{Denial, NoRoom};
+use ifmatch_types::{Conflict, Date, Deleted, FieldError, Kind};
 
 /// A refusal. The HTTP layer has one table from these to statuses and texts.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +139,26 @@ pub enum Rejection {
     BasePackageConflict {
         /// Its assignment.
         existing_id: String,
+    },
+    /// A day that a booking wants has no room.
+    NoRoom(Box<NoRoom>),
+    /// The bookable takes no new bookings.
+    BookableUnavailable {
+        /// The bookable.
+        bookable_id: String,
+        /// Its status.
+        status: &'static str,
+    },
+    /// The bookable had a booking.
+    BookableInUse,
+    /// The capacity would be below what is reserved on some day from today on.
+    CapacityBelowReserved {
+        /// The capacity asked for.
+        capacity: i64,
+        /// The most that is reserved on one of those days.
+        reserved: i64,
+        /// The first of them.
+        first_conflict_date: Date,
     },
     /// An operation of a transaction was refused, and with it all of them.
     Operation {

@@ -1,6 +1,6 @@
 //! What a versioned collection has to say about itself; everything else is shared.
 
-use crate::{Meta, Rejection, Rows, fields::Errors, id::Ids, state::State};
+use crate::{Force, Meta, Rejection, Rows, fields::Errors, id::Ids, state::State};
 use ifmatch_types::{Kind, Timestamp, Version};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -62,6 +62,8 @@ pub struct Scope<'a> {
     pub(crate) ids: Ids,
     /// Who asks.
     pub meta: &'a Meta,
+    /// The admin's wish to skip the version check, if this is a forced write. One rule heeds it.
+    pub(crate) force: Option<Force>,
 }
 
 /// Implements the parts of [`Resource`] that are the same for every entity with the usual fields.

@@ -1,14 +1,14 @@
 //! What the lane holds in memory while it decides a batch.
 
 use crate::{
-    Answer, AssignmentRecord, BoostRecord, Counter, Document, FeatureRecord, FeatureTerms,
-    Holdings, LogLine, PackageRecord, PoolGrant, Resource, RolledOff, Rows, StoredApiKey,
-    StoredHold, StoredRecord, SubscriptionRecord, Table, command::IdempotencyKey,
-    decide::dispatch_kind, edit, table::Guarded,
+    Answer, AssignmentRecord, BookingDay, BookingRecord, BoostRecord, Counter, Document,
+    FeatureRecord, FeatureTerms, Holdings, LogLine, PackageRecord, PoolGrant, Resource, RolledOff,
+    Rows, StoredApiKey, StoredHold, StoredRecord, SubscriptionRecord, Table,
+    command::IdempotencyKey, decide::dispatch_kind, edit, table::Guarded,
 };
 use ifmatch_types::{
-    AuditRecord, HistoryEntry, Interval, Invoice, Kind, Namespace, Payment, PaymentStatus, Plan,
-    PlanId, Timestamp, Version, Workspace,
+    AuditRecord, Bookable, Date, HistoryEntry, Interval, Invoice, Kind, Namespace, Payment,
+    PaymentStatus, Plan, PlanId, Timestamp, Version, Workspace,
 };
 use serde_json::Value;
 use std::{
@@ -87,6 +87,18 @@ pub struct State {
     pub owners: HashMap<(Kind, String), Option<String>>,
     /// The instant that judges deadlines, if a command of this batch asked for it.
     pub clock: Option<Timestamp>,
+    /// Bookables by id.
+    pub bookables: Rows<Bookable>,
+    /// Bookings by id.
+    pub bookings: Rows<BookingRecord>,
+    /// Days of bookables, by [`BookingDay::key`]; a day of which nothing was ever reserved has none.
+    pub booking_days: Table<String, BookingDay>,
+    /// The first and the last day of each bookable between which all its days are loaded.
+    pub day_ranges: HashMap<String, (Date, Date)>,
+    /// Bookables whose days from a date on with more than this reserved are loaded.
+    pub days_above: BTreeSet<(String, i64, Date)>,
+    /// The holds that are over, by bookable.
+    pub due_bookings: HashMap<String, DueBookings>,
     /// Old states, loaded for writes that name an old version.
     pub histories: HashMap<String, History>,
     /// What happened, in order.
@@ -158,6 +170,15 @@ impl Guarded for BilledPeriods {
     fn guard(&self) -> i64 {
         0
     }
+}
+
+/// The holds of a bookable that are over; the bookings themselves are loaded, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueBookings {
+    /// Over at this instant.
+    pub at: Timestamp,
+    /// Their ids.
+    pub ids: Vec<String>,
 }
 
 /// The ids of what refers to an object in the database; of very many, some.
@@ -235,7 +256,7 @@ pub type Audit = AuditRecord;
 /// A point to roll back to.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    tables: [usize; 24],
+    tables: [usize; 27],
     events: usize,
     audits: usize,
     log: usize,
@@ -342,6 +363,18 @@ macro_rules! each_table {
                 let $table = &mut state.holds;
                 $body
             },
+            {
+                let $table = &mut state.bookables;
+                $body
+            },
+            {
+                let $table = &mut state.bookings;
+                $body
+            },
+            {
+                let $table = &mut state.booking_days;
+                $body
+            },
         ]
     }};
 }
@@ -423,12 +456,9 @@ impl State {
     /// Whether something outside the loaded rows refers to an object: what is loaded may have been
     /// deleted or moved by this batch, so that only its own row can tell.
     pub(crate) fn is_used_elsewhere(&self, id: &str) -> bool {
-        let is_loaded = |user: &String| {
-            self.namespaces.is_loaded(user)
-                || self.subscriptions.is_loaded(user)
-                || self.assignments.is_loaded(user)
-                || self.invoices.is_loaded(user)
-        };
+        // By its own kind: under another one it would be known to be absent.
+        let is_loaded =
+            |user: &String| Kind::of_id(user).is_some_and(|kind| self.is_object_loaded(kind, user));
         self.in_use.get(id).is_some_and(|users| !users.0.iter().all(is_loaded))
     }
 

@@ -267,7 +267,10 @@ fn forced<R: Resource>(
     scope: &mut Scope<'_>,
 ) -> Result<Outcome, Rejection> {
     let checkpoint = scope.state.checkpoint();
-    let next = Next::of(found.record.change(edit.fields, scope)?, &found, scope);
+    scope.force = Some(force.clone());
+    let changed = found.record.change(edit.fields, scope);
+    scope.force = None;
+    let next = Next::of(changed?, &found, scope);
     if force.dry_run {
         scope.state.rollback(&checkpoint);
         return Ok(Outcome::DryRun {

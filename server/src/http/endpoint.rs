@@ -226,6 +226,11 @@ impl Endpoint {
         self.with_body::<T>(BodyForm::Whole, true)
     }
 
+    /// Whether it is a `POST`.
+    pub fn is_post(&self) -> bool {
+        self.method == Method::POST
+    }
+
     /// Takes a `T` as its body, or none.
     pub fn optional_body<T: ToSchema>(self) -> Self {
         self.with_body::<T>(BodyForm::Whole, false)

@@ -1,6 +1,7 @@
 //! The versioned collections: create, read, list, change, delete, the same way for every kind.
 
 use super::{
+    bookings::read_confirm,
     precondition,
     problem::{HttpProblem, wrong_id_type},
     query::{Params, cursor, page},
@@ -34,7 +35,8 @@ pub async fn create(
     mutation: Mutation,
 ) -> Answer {
     Params::of(&request)?.end()?;
-    let body = mutation.body.object()?;
+    let mut body = mutation.body.object()?;
+    read_confirm(kind, &mut body)?;
     let outcome = mutation.submit(&app, Action::Create(CreateObject { kind, body })).await?;
     Ok(render(&outcome).into_response())
 }
@@ -394,4 +396,6 @@ collection! {
     invoices Invoice;
     features Feature;
     packages Package;
+    bookables Bookable;
+    bookings Booking;
 }

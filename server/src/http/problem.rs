@@ -10,7 +10,7 @@ use actix_web::{
     body::BoxBody,
     http::{StatusCode, header},
 };
-use ifmatch_domain::Rejection;
+use ifmatch_domain::{BookingPhase, NoRoom, Rejection};
 use ifmatch_store::StoreError;
 use ifmatch_types::{Code, FieldError, MergeReport, Problem, Retry, RetryAction, Verdict};
 use serde_json::{Map, Value, json};
@@ -79,6 +79,13 @@ fn row(code: Code) -> (u16, &'static str, &'static str) {
             (409, "base-package-conflict", "The scope has another base package")
         }
         Code::StaleFence => (409, "stale-fence", "The lock's grant is not current"),
+        Code::AvailabilityConflict => (409, "availability-conflict", "Not enough is free"),
+        Code::HoldExpired => (409, "hold-expired", "The hold expired"),
+        Code::CapacityBelowReserved => {
+            (409, "capacity-below-reserved", "More than that is reserved")
+        }
+        Code::BookableUnavailable => (409, "bookable-unavailable", "It cannot be booked"),
+        Code::BookableInUse => (409, "bookable-in-use", "The bookable is in use"),
         // What the table does not know is a mistake of ours.
         _ => (500, "internal", "Internal error"),
     }
@@ -382,8 +389,66 @@ fn billing(rejection: Rejection) -> HttpProblem {
         Rejection::Operation { failed_index, rejection } => {
             HttpProblem::from(*rejection).of_operation(failed_index)
         }
+        rejection => booking(rejection),
+    }
+}
+
+/// The refusals of the booking rules.
+fn booking(rejection: Rejection) -> HttpProblem {
+    match rejection {
+        Rejection::NoRoom(no_room) => no_room_problem(&no_room),
+        Rejection::BookableUnavailable { bookable_id, status } => HttpProblem::new(
+            Code::BookableUnavailable,
+            format!("bookable {bookable_id} is {status}; it takes no new bookings"),
+        )
+        .with("bookable_id", bookable_id)
+        .with("bookable_status", status),
+        Rejection::BookableInUse => {
+            HttpProblem::new(Code::BookableInUse, "the bookable had a booking; archive it instead")
+        }
+        Rejection::CapacityBelowReserved { capacity, reserved, first_conflict_date } => {
+            HttpProblem::new(
+                Code::CapacityBelowReserved,
+                format!(
+                    "up to {reserved} are reserved on a day, first more than {capacity} on \
+                     {first_conflict_date}; an admin can force it"
+                ),
+            )
+            .with("capacity", capacity)
+            .with("reserved", reserved)
+            .with("first_conflict_date", first_conflict_date.to_string())
+        }
         rejection => entitlement::problem(rejection),
     }
+}
+
+/// A booking without room. Holds end by themselves, so that it may be worth another try later.
+fn no_room_problem(no_room: &NoRoom) -> HttpProblem {
+    let first = no_room.first_conflict_date;
+    let (code, detail) = match no_room.phase {
+        BookingPhase::Confirm => (
+            Code::HoldExpired,
+            format!("the hold expired, and there is no room for it any more on {first}"),
+        ),
+        BookingPhase::Create | BookingPhase::Change => (
+            Code::AvailabilityConflict,
+            format!("there is no room for {} on {first}", no_room.requested),
+        ),
+    };
+    HttpProblem::new(code, detail)
+        .with("bookable_id", no_room.bookable_id.as_str())
+        .with("start_date", no_room.start_date.to_string())
+        .with("end_date", no_room.end_date.to_string())
+        .with("requested", no_room.requested)
+        .with("capacity", no_room.capacity)
+        .with("usage", json!(usage_of(no_room)))
+        .with("first_conflict_date", first.to_string())
+        .after_ms(u64::try_from(no_room.hold_ttl_ms).unwrap_or_default())
+}
+
+/// What everybody else has on each day asked for.
+pub fn usage_of(no_room: &NoRoom) -> Map<String, Value> {
+    no_room.usage.iter().map(|(day, reserved)| (day.to_string(), json!(reserved))).collect()
 }
 
 /// A well-formed id of another type than the path or the field needs.

@@ -1,11 +1,12 @@
 //! What every handler reads of a request: its caller, its name, its body.
 
 use super::{
+    bookings,
     endpoint::{EndpointInfo, Idempotency},
     precondition,
     problem::HttpProblem,
 };
-use crate::{app::App, config::BODY_LIMIT_BYTES, log::RequestId};
+use crate::{app::App, config::BODY_LIMIT_BYTES, lane::Refusal, log::RequestId};
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
@@ -118,7 +119,11 @@ impl Mutation {
     ///
     /// Why it has no effect.
     pub async fn submit(&self, app: &App, action: Action) -> Result<Outcome, HttpProblem> {
-        let outcome = app.lanes.submit(self.command(action)).await?;
+        let outcome = app.lanes.submit(self.command(action)).await;
+        if let Err(Refusal::Rejected(rejection)) = &outcome {
+            bookings::warn_of_no_room(rejection, &self.request_id);
+        }
+        let outcome = outcome?;
         if matches!(outcome, Outcome::Replayed(_)) {
             crate::metrics::replayed();
         }

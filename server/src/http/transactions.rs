@@ -1,6 +1,7 @@
 //! Several operations, all or nothing.
 
 use super::{
+    bookings::read_confirm,
     objects::{Answer, check_id, take_version},
     problem::HttpProblem,
     query::Params,
@@ -111,7 +112,8 @@ fn read(index: usize, operation: &Value) -> Result<Operation, HttpProblem> {
         if version.is_some() {
             return Err(refused("/version"));
         }
-        let body = body.ok_or_else(|| required("/body"))?;
+        let mut body = body.ok_or_else(|| required("/body"))?;
+        read_confirm(kind, &mut body).map_err(failed)?;
         return Ok(Operation::Create(CreateObject { kind, body }));
     }
     let id = id.ok_or_else(|| required("/id"))?;

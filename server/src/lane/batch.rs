@@ -244,6 +244,9 @@ impl Lane {
             });
         }
         metrics::batch_committed(batch.len(), started_at.elapsed());
+        for (reserved, capacity) in state.fullest_days() {
+            metrics::booking_occupancy(reserved, capacity);
+        }
         self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
         self.spent = Some(state);
         Ok(Ended::Decided(decided))

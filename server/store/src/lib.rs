@@ -5,6 +5,7 @@
 //! and `migrate.rs`.
 #![deny(missing_docs)]
 
+mod bookings;
 mod bulk;
 mod db;
 mod entitlements;

@@ -8,9 +8,10 @@ use crate::{
     sql::{Cell, Sql},
 };
 use ifmatch_domain::{
-    AssignmentRecord, BoostRecord, FeatureRecord, PackageRecord, Resource, SubscriptionRecord,
+    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, Resource,
+    SubscriptionRecord,
 };
-use ifmatch_types::{Invoice, Kind, Namespace, Plan, Timestamp, Workspace};
+use ifmatch_types::{Bookable, Date, Invoice, Kind, Namespace, Plan, Timestamp, Workspace};
 use serde_json::Value;
 
 /// What kind of values a filter or a sort key has.
@@ -24,6 +25,8 @@ pub enum FieldType {
     Boolean,
     /// An RFC 3339 instant.
     Instant,
+    /// A civil date.
+    Date,
 }
 
 impl FieldType {
@@ -36,6 +39,7 @@ impl FieldType {
             Self::Instant => {
                 text.parse::<Timestamp>().ok().map(|instant| Cell::Int(instant.as_micros()))
             }
+            Self::Date => text.parse::<Date>().ok().map(|date| Cell::Text(date.to_string())),
         }
     }
 
@@ -46,6 +50,7 @@ impl FieldType {
             Self::Integer => "a whole number",
             Self::Boolean => "true or false",
             Self::Instant => "an RFC 3339 instant",
+            Self::Date => "a date such as 2026-11-22",
         }
     }
 }
@@ -55,7 +60,7 @@ pub type Field = (&'static str, FieldType);
 
 /// The fields that a collection's list can be filtered by.
 pub const fn filters(kind: Kind) -> &'static [Field] {
-    use FieldType::{Boolean, Integer, Text};
+    use FieldType::{Boolean, Date, Integer, Text};
     match kind {
         Kind::Plan => &[("code", Text), ("status", Text), ("currency", Text), ("interval", Text)],
         Kind::Workspace => &[("name", Text), ("email", Text), ("currency", Text)],
@@ -84,12 +89,20 @@ pub const fn filters(kind: Kind) -> &'static [Field] {
         Kind::Package => &[("code", Text), ("status", Text), ("is_base", Boolean)],
         Kind::Assignment => &[("scope", Text), ("status", Text), ("package", Text)],
         Kind::Boost => &[("scope", Text), ("feature", Text), ("kind", Text)],
+        Kind::Bookable => &[("name", Text), ("status", Text)],
+        Kind::Booking => &[
+            ("bookable_id", Text),
+            ("status", Text),
+            ("user_id", Text),
+            ("start_date", Date),
+            ("end_date", Date),
+        ],
     }
 }
 
 /// The fields that a collection's list can be sorted by; the first is the default.
 pub const fn sorts(kind: Kind) -> &'static [Field] {
-    use FieldType::{Instant, Integer, Text};
+    use FieldType::{Date, Instant, Integer, Text};
     match kind {
         Kind::Plan => &[
             ("created_at", Instant),
@@ -98,7 +111,7 @@ pub const fn sorts(kind: Kind) -> &'static [Field] {
             ("name", Text),
             ("amount", Integer),
         ],
-        Kind::Workspace | Kind::Namespace => {
+        Kind::Workspace | Kind::Namespace | Kind::Bookable => {
             &[("created_at", Instant), ("updated_at", Instant), ("name", Text)]
         }
         Kind::Subscription => &[
@@ -117,6 +130,7 @@ pub const fn sorts(kind: Kind) -> &'static [Field] {
             &[("created_at", Instant), ("updated_at", Instant), ("code", Text), ("name", Text)]
         }
         Kind::Assignment | Kind::Boost => &[("created_at", Instant), ("updated_at", Instant)],
+        Kind::Booking => &[("created_at", Instant), ("updated_at", Instant), ("start_date", Date)],
     }
 }
 

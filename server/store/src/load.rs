@@ -8,10 +8,12 @@ use crate::{
     Db, StoreError,
     bulk::{Lock, select_by, select_where},
     on_backend,
-    row::{Stored, answer_from, api_key_from, entry_from, payment_from, state_from},
+    row::{
+        Stored, answer_from, api_key_from, booking_day_from, entry_from, payment_from, state_from,
+    },
     schema::{
-        AnswerRow, ApiKeyRow, AssignmentRow, EventRow, NamespaceRow, PaymentRow, PlanRow,
-        SequenceRow, StoredRow,
+        AnswerRow, ApiKeyRow, AssignmentRow, BookingDayRow, BookingRow, EventRow, NamespaceRow,
+        PaymentRow, PlanRow, SequenceRow, StoredRow,
     },
     sql::{Column, Sql},
 };
@@ -20,11 +22,13 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 use ifmatch_domain::{
-    AssignmentRecord, BilledPeriods, BoostRecord, CodeHolder, FeatureRecord, History, Need,
-    PackageRecord, PlanTerms, SERIES, Sequence, State, StoredPayment, SubscriptionRecord, Use,
-    lock_place,
+    AssignmentRecord, BilledPeriods, BookingRecord, BoostRecord, CodeHolder, DueBookings,
+    FeatureRecord, History, Need, PackageRecord, PlanTerms, SERIES, Sequence, State, StoredPayment,
+    SubscriptionRecord, Use, lock_place,
 };
-use ifmatch_types::{Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace};
+use ifmatch_types::{
+    Bookable, Date, Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A write that is further behind than this is told that its base is unknown, instead of having
@@ -51,6 +55,9 @@ struct Wanted {
     owners: BTreeSet<(Kind, String)>,
     clock: bool,
     entitlements: EntitlementNeeds,
+    days: BTreeSet<(String, Date, Date)>,
+    days_above: BTreeSet<(String, i64, Date)>,
+    due_bookings: BTreeSet<(String, Timestamp)>,
 }
 
 /// A kind with its place in the order of locks.
@@ -99,6 +106,15 @@ impl Wanted {
                     wanted.owners.insert((kind, id));
                 }
                 Need::Clock => wanted.clock = true,
+                Need::Days(bookable_id, from, to) => {
+                    wanted.days.insert((bookable_id, from, to));
+                }
+                Need::DaysAbove(bookable_id, capacity, from) => {
+                    wanted.days_above.insert((bookable_id, capacity, from));
+                }
+                Need::DueBookings(bookable_id, at) => {
+                    wanted.due_bookings.insert((bookable_id, at));
+                }
                 need => wanted.entitlements.add(need),
             }
         }
@@ -152,6 +168,8 @@ impl Db {
                 Kind::Feature => self.load_objects::<FeatureRecord>(ids, lock, state)?,
                 Kind::Assignment => self.load_objects::<AssignmentRecord>(ids, lock, state)?,
                 Kind::Boost => self.load_objects::<BoostRecord>(ids, lock, state)?,
+                Kind::Bookable => self.load_objects::<Bookable>(ids, lock, state)?,
+                Kind::Booking => self.load_objects::<BookingRecord>(ids, lock, state)?,
             }
         }
         self.load_plan_codes(wanted.plan_codes, state)?;
@@ -171,6 +189,7 @@ impl Db {
         if wanted.clock {
             state.clock = Some(self.clock()?);
         }
+        self.load_bookings(wanted.due_bookings, wanted.days, wanted.days_above, state)?;
         if wanted.sequences.contains(SERIES) {
             let rows: Vec<SequenceRow> = select_by(self, "series", vec![SERIES.to_owned()], lock)?;
             let last = rows.first().map(|row| Sequence { series: SERIES, last: row.last });
@@ -379,6 +398,7 @@ impl Db {
                 Sql::new("SELECT id FROM invoices WHERE subscription_id = ").bind(id)
             }
             Kind::Package => Sql::new("SELECT id FROM assignments WHERE package_id = ").bind(id),
+            Kind::Bookable => Sql::new("SELECT id FROM bookings WHERE bookable_id = ").bind(id),
             _ => Sql::new(
                 "SELECT id FROM subscriptions WHERE deleted_at IS NULL AND workspace_id = ",
             )
@@ -436,11 +456,71 @@ impl Db {
                     .into_iter()
                     .map(|row| (row.id, row.scope))
                     .collect(),
+                Kind::Booking => select_by::<BookingRow>(self, "id", ids, Lock::None)?
+                    .into_iter()
+                    .map(|row| (row.id, row.bookable_id))
+                    .collect(),
                 _ => Vec::new(),
             };
             for (id, owner) in owned {
                 state.owners.insert((kind, id), Some(owner));
             }
+        }
+        Ok(())
+    }
+
+    /// The bookable is locked, and whoever changes its bookings or days locks it.
+    fn load_bookings(
+        &mut self,
+        due: BTreeSet<(String, Timestamp)>,
+        ranges: BTreeSet<(String, Date, Date)>,
+        above: BTreeSet<(String, i64, Date)>,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        for (bookable_id, at) in due {
+            let sql = BookingRow::select()
+                .text(" WHERE bookable_id = ")
+                .bind(bookable_id.as_str())
+                .text(" AND status = 'held' AND hold_expires_at <= ")
+                .bind(at.as_micros())
+                .text(" ORDER BY id");
+            let mut ids = Vec::new();
+            for row in BookingRow::query(self, sql)? {
+                let row = BookingRecord::from_row(row)?;
+                ids.push(row.record.booking.id.to_string());
+                state.bookings.load(row.record.booking.id.to_string(), Some(row));
+            }
+            state.due_bookings.insert(bookable_id, DueBookings { at, ids });
+        }
+        for (bookable_id, from, to) in ranges {
+            let (from, to) = state.widen_days(&bookable_id, from, to);
+            let sql = BookingDayRow::select()
+                .text(" WHERE bookable_id = ")
+                .bind(bookable_id)
+                .text(" AND day >= ")
+                .bind(from.to_string())
+                .text(" AND day <= ")
+                .bind(to.to_string());
+            self.load_days(sql, state)?;
+        }
+        for (bookable_id, capacity, from) in above {
+            let sql = BookingDayRow::select()
+                .text(" WHERE bookable_id = ")
+                .bind(bookable_id.as_str())
+                .text(" AND day >= ")
+                .bind(from.to_string())
+                .text(" AND reserved > ")
+                .bind(capacity);
+            self.load_days(sql, state)?;
+            state.days_above.insert((bookable_id, capacity, from));
+        }
+        Ok(())
+    }
+
+    fn load_days(&mut self, sql: Sql, state: &mut State) -> Result<(), StoreError> {
+        for row in BookingDayRow::query(self, sql)? {
+            let key = row.id.clone();
+            state.booking_days.load(key, Some(booking_day_from(row)?));
         }
         Ok(())
     }

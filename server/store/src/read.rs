@@ -10,11 +10,11 @@ use crate::{
 };
 use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::{
-    Answer, AssignmentRecord, BoostRecord, FeatureRecord, PackageRecord, Row, StoredApiKey,
-    SubscriptionRecord,
+    Answer, AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, Row,
+    StoredApiKey, SubscriptionRecord,
 };
 use ifmatch_types::{
-    Deleted, Invoice, Kind, Namespace, Payment, Plan, Timestamp, Version, Workspace,
+    Bookable, Deleted, Invoice, Kind, Namespace, Payment, Plan, Timestamp, Version, Workspace,
 };
 
 /// What is stored under an id.
@@ -69,6 +69,14 @@ macro_rules! stored_kind {
             }
             Kind::Boost => {
                 type $stored = BoostRecord;
+                $body
+            }
+            Kind::Bookable => {
+                type $stored = Bookable;
+                $body
+            }
+            Kind::Booking => {
+                type $stored = BookingRecord;
                 $body
             }
         }

@@ -9,19 +9,20 @@ pub(crate) use entitlement::{
 use crate::{
     error::StoreError,
     schema::{
-        AnswerRow, ApiKeyRow, AuditRow, EventRow, InvoiceRow, NamespaceRow, PaymentRow, PlanRow,
-        StoredRow, SubscriptionRow, WorkspaceRow,
+        AnswerRow, ApiKeyRow, AuditRow, BookableRow, BookingDayRow, BookingRow, EventRow,
+        InvoiceRow, NamespaceRow, PaymentRow, PlanRow, StoredRow, SubscriptionRow, WorkspaceRow,
     },
 };
 use ifmatch_domain::{
-    Answer, Audit, Guarded, NewEvent, Resource, Row, StoredApiKey, StoredPayment,
-    SubscriptionRecord,
+    Answer, Audit, BookingDay, BookingRecord, Guarded, NewEvent, Resource, Row, StoredApiKey,
+    StoredPayment, SubscriptionRecord,
 };
 use ifmatch_types::{
-    ApiKey, ApiKeyId, AuditResource, By, ChangeKind, Event, HistoryEntry, Interval, Invoice,
-    InvoiceId, InvoiceStatus, Namespace, NamespaceId, Payment, PaymentId, PaymentStatus, Plan,
-    PlanId, PlanStatus, Role, Source, Subscription, SubscriptionId, SubscriptionStatus, Timestamp,
-    Workspace, WorkspaceId,
+    ApiKey, ApiKeyId, AuditResource, Bookable, BookableId, BookableStatus, Booking, BookingId,
+    BookingStatus, By, ChangeKind, Date, Event, HistoryEntry, Interval, Invoice, InvoiceId,
+    InvoiceStatus, Namespace, NamespaceId, Payment, PaymentId, PaymentStatus, Plan, PlanId,
+    PlanStatus, RangeMode, Role, Source, Subscription, SubscriptionId, SubscriptionStatus,
+    Timestamp, Workspace, WorkspaceId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -53,6 +54,10 @@ fn instant(micros: i64) -> Result<Timestamp, Unreadable> {
 
 fn opt_instant(micros: Option<i64>) -> Result<Option<Timestamp>, Unreadable> {
     micros.map(instant).transpose()
+}
+
+fn date(text: &str) -> Result<Date, Unreadable> {
+    text.parse().map_err(|_| Unreadable(format!("date `{text}`")))
 }
 
 fn name<T>(value: Option<T>, text: &str) -> Result<T, Unreadable> {
@@ -347,6 +352,140 @@ impl Stored for Invoice {
             deleted_at: deleted_at(row),
             deleted_by: deleted_by(row),
         }
+    }
+}
+
+impl Stored for Bookable {
+    type Row = BookableRow;
+
+    fn from_row(row: BookableRow) -> Result<Row<Self>, StoreError> {
+        let id = row.id.clone();
+        reading(BookableRow::TABLE, &id, || {
+            let record = Self {
+                id: BookableId::from_unchecked(row.id),
+                version: row.version,
+                name: row.name,
+                capacity: row.capacity,
+                range_mode: name(RangeMode::from_name(&row.range_mode), &row.range_mode)?,
+                min_days: row.min_days,
+                max_days: row.max_days,
+                hold_ttl_ms: row.hold_ttl_ms,
+                horizon_days: row.horizon_days,
+                status: name(BookableStatus::from_name(&row.status), &row.status)?,
+                metadata: json(&row.metadata)?,
+                created_at: instant(row.created_at)?,
+                updated_at: instant(row.updated_at)?,
+                updated_by: row.updated_by,
+            };
+            Ok(Row { record, deleted: deletion(row.deleted_at, row.deleted_by)? })
+        })
+    }
+
+    fn to_row(row: &Row<Self>) -> BookableRow {
+        let bookable = &row.record;
+        BookableRow {
+            id: bookable.id.to_string(),
+            version: bookable.version,
+            name: bookable.name.clone(),
+            capacity: bookable.capacity,
+            range_mode: bookable.range_mode.name().to_owned(),
+            min_days: bookable.min_days,
+            max_days: bookable.max_days,
+            hold_ttl_ms: bookable.hold_ttl_ms,
+            horizon_days: bookable.horizon_days,
+            status: bookable.status.name().to_owned(),
+            metadata: text(&bookable.metadata),
+            created_at: bookable.created_at.as_micros(),
+            updated_at: bookable.updated_at.as_micros(),
+            updated_by: bookable.updated_by.clone(),
+            deleted_at: deleted_at(row),
+            deleted_by: deleted_by(row),
+        }
+    }
+}
+
+impl Stored for BookingRecord {
+    type Row = BookingRow;
+
+    fn from_row(row: BookingRow) -> Result<Row<Self>, StoreError> {
+        let id = row.id.clone();
+        reading(BookingRow::TABLE, &id, || {
+            let booking = Booking {
+                id: BookingId::from_unchecked(row.id),
+                version: row.version,
+                bookable_id: BookableId::from_unchecked(row.bookable_id),
+                start_date: date(&row.start_date)?,
+                end_date: date(&row.end_date)?,
+                quantity: row.quantity,
+                user_id: row.user_id,
+                notes: row.notes,
+                status: name(BookingStatus::from_name(&row.status), &row.status)?,
+                hold_expires_at: opt_instant(row.hold_expires_at)?,
+                confirmed_at: opt_instant(row.confirmed_at)?,
+                cancelled_at: opt_instant(row.cancelled_at)?,
+                ended_at: opt_instant(row.ended_at)?,
+                metadata: json(&row.metadata)?,
+                created_at: instant(row.created_at)?,
+                updated_at: instant(row.updated_at)?,
+                updated_by: row.updated_by,
+            };
+            let record = Self {
+                booking,
+                until_day: date(&row.until_day)?,
+                taken_until: date(&row.taken_until)?,
+            };
+            Ok(Row { record, deleted: deletion(row.deleted_at, row.deleted_by)? })
+        })
+    }
+
+    fn to_row(row: &Row<Self>) -> BookingRow {
+        let booking = &row.record.booking;
+        BookingRow {
+            id: booking.id.to_string(),
+            version: booking.version,
+            bookable_id: booking.bookable_id.to_string(),
+            start_date: booking.start_date.to_string(),
+            end_date: booking.end_date.to_string(),
+            quantity: booking.quantity,
+            user_id: booking.user_id.clone(),
+            notes: booking.notes.clone(),
+            status: booking.status.name().to_owned(),
+            hold_expires_at: micros(booking.hold_expires_at),
+            confirmed_at: micros(booking.confirmed_at),
+            cancelled_at: micros(booking.cancelled_at),
+            ended_at: micros(booking.ended_at),
+            until_day: row.record.until_day.to_string(),
+            taken_until: row.record.taken_until.to_string(),
+            metadata: text(&booking.metadata),
+            created_at: booking.created_at.as_micros(),
+            updated_at: booking.updated_at.as_micros(),
+            updated_by: booking.updated_by.clone(),
+            deleted_at: deleted_at(row),
+            deleted_by: deleted_by(row),
+        }
+    }
+}
+
+pub(crate) fn booking_day_from(row: BookingDayRow) -> Result<BookingDay, StoreError> {
+    reading(BookingDayRow::TABLE, &row.id, || {
+        Ok(BookingDay {
+            bookable_id: BookableId::from_unchecked(row.bookable_id),
+            day: date(&row.day)?,
+            capacity: row.capacity,
+            reserved: row.reserved,
+            version: row.version,
+        })
+    })
+}
+
+pub(crate) fn booking_day_to(day: &BookingDay) -> BookingDayRow {
+    BookingDayRow {
+        id: BookingDay::key(day.bookable_id.as_str(), day.day),
+        version: day.version,
+        bookable_id: day.bookable_id.to_string(),
+        day: day.day.to_string(),
+        capacity: day.capacity,
+        reserved: day.reserved,
     }
 }
 

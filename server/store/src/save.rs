@@ -5,18 +5,18 @@ use crate::{
     bulk::{Update, Writes},
     on_backend,
     row::{
-        Stored, answer_to, api_key_to, audit_to, counter_to, event_to, hold_to, log_to, payment_to,
-        record_to,
+        Stored, answer_to, api_key_to, audit_to, booking_day_to, counter_to, event_to, hold_to,
+        log_to, payment_to, record_to,
     },
     schema::{AnswerRow, AuditRow, EventRow, SequenceRow, StoredRow},
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::{
-    AssignmentRecord, BoostRecord, FeatureRecord, PackageRecord, RowChange, Sequence, State,
-    SubscriptionRecord,
+    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, RowChange,
+    Sequence, State, SubscriptionRecord,
 };
-use ifmatch_types::{Invoice, Namespace, Plan, Timestamp, Version, Workspace};
+use ifmatch_types::{Bookable, Invoice, Namespace, Plan, Timestamp, Version, Workspace};
 
 impl Db {
     /// Saves all changes of a batch, inside its transaction.
@@ -35,6 +35,9 @@ impl Db {
         write_objects::<Plan>(state, &mut writes);
         write_objects::<SubscriptionRecord>(state, &mut writes);
         write_objects::<Invoice>(state, &mut writes);
+        write_objects::<Bookable>(state, &mut writes);
+        write_objects::<BookingRecord>(state, &mut writes);
+        write_rows(state.booking_days.changes(), booking_day_to, "version", &mut writes);
         let mut payments: Vec<_> = state.payments.changes().collect();
         // Writers that add the same unique keys wait for each other in one order.
         payments.sort_unstable_by(|a, b| a.row.0.provider_ref.cmp(&b.row.0.provider_ref));

@@ -241,4 +241,25 @@ tables! {
         id: Text, scope: Text, log_type: Text, at: BigInt, actor: Text,
         on_behalf_of: Nullable<Text>, source: Text, request_id: Text, details: Text,
     }
+    /// What can be booked by the day.
+    bookables => BookableRow {
+        id: Text, version: BigInt, name: Text, capacity: BigInt, range_mode: Text,
+        min_days: BigInt, max_days: BigInt, hold_ttl_ms: BigInt, horizon_days: BigInt,
+        status: Text, metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// A booking, with what it takes of its range.
+    bookings => BookingRow {
+        id: Text, version: BigInt, bookable_id: Text, start_date: Text, end_date: Text,
+        quantity: BigInt, user_id: Nullable<Text>, notes: Text, status: Text,
+        hold_expires_at: Nullable<BigInt>, confirmed_at: Nullable<BigInt>,
+        cancelled_at: Nullable<BigInt>, ended_at: Nullable<BigInt>, until_day: Text,
+        taken_until: Text, metadata: Text, created_at: BigInt, updated_at: BigInt,
+        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+    }
+    /// How much of one day of a bookable is reserved.
+    booking_days => BookingDayRow {
+        id: Text, version: BigInt, bookable_id: Text, day: Text, capacity: BigInt,
+        reserved: BigInt,
+    }
 }

@@ -9,9 +9,9 @@ use crate::{
 };
 use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::{
-    AssignmentRecord, BoostRecord, FeatureRecord, PackageRecord, SubscriptionRecord,
+    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, SubscriptionRecord,
 };
-use ifmatch_types::{Invoice, Kind, Namespace, Plan, Workspace, merge};
+use ifmatch_types::{Bookable, Invoice, Kind, Namespace, Plan, Workspace, merge};
 
 /// So many rows are compared at a time.
 const PAGE: i64 = 1_000;
@@ -26,7 +26,7 @@ pub struct Broken {
 }
 
 /// Each query finds the rows for which its sentence does not hold.
-const CHECKS: [(&str, &str); 11] = [
+const CHECKS: [(&str, &str); 14] = [
     (
         "an object's history has one entry per version, without a gap",
         "SELECT resource_id FROM events GROUP BY resource_id \
@@ -84,6 +84,22 @@ const CHECKS: [(&str, &str); 11] = [
         "a scope has at most one base package that is active or suspended",
         "SELECT scope FROM assignments WHERE is_base AND status IN ('active', 'suspended') \
          GROUP BY scope HAVING count(*) > 1",
+    ),
+    (
+        "what is reserved of a day is the sum of what bookings take of it",
+        "SELECT d.id FROM booking_days AS d WHERE d.reserved <> \
+         (SELECT coalesce(sum(b.quantity), 0) FROM bookings AS b \
+         WHERE b.bookable_id = d.bookable_id AND b.start_date <= d.day AND b.taken_until > d.day)",
+    ),
+    (
+        "a day that a booking takes is on record",
+        "SELECT b.id FROM bookings AS b WHERE b.taken_until > b.start_date AND NOT EXISTS \
+         (SELECT 1 FROM booking_days AS d WHERE d.bookable_id = b.bookable_id \
+         AND d.day = b.start_date)",
+    ),
+    (
+        "of no day more is reserved than there is",
+        "SELECT id FROM booking_days WHERE reserved < 0 OR reserved > capacity",
     ),
 ];
 

@@ -10,6 +10,12 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// The date so many days from today, in UTC.
+pub fn day(days: i64) -> String {
+    let today = ifmatch::Date::of(ifmatch::Timestamp::now());
+    today.plus_days(days).expect("the calendar goes on").to_string()
+}
+
 /// An object with some members replaced or added.
 pub fn with(mut object: Value, members: &Value) -> Value {
     for (name, value) in members.as_object().expect("members are an object") {
@@ -79,6 +85,26 @@ impl Api {
         let defaults = json!({"workspace_id": id(&workspace), "currency": "USD",
             "lines": [{"description": "Seats", "quantity": 2, "unit_amount": 500}]});
         self.make("invoices", defaults, members).await
+    }
+
+    /// A room of which there are two.
+    pub async fn make_bookable(&self, members: Value) -> Value {
+        self.make("bookables", json!({"name": "Room", "capacity": 2}), members).await
+    }
+
+    /// A held booking of a new room, far from now.
+    pub async fn make_booking(&self, members: Value) -> Value {
+        let bookable = self.make_bookable(json!({})).await;
+        let defaults = json!({"bookable_id": id(&bookable), "start_date": day(30),
+            "end_date": day(32)});
+        self.make("bookings", defaults, members).await
+    }
+
+    /// A booking that is over, and can be deleted.
+    pub async fn make_cancelled_booking(&self) -> Value {
+        let booking = self.make_booking(json!({})).await;
+        let cancel = json!({"version": 1, "status": "cancelled"});
+        self.patch(&format!("/v1/bookings/{}", id(&booking)), &cancel).await.ok(200)
     }
 
     /// A finalized invoice over USD 10.00.

@@ -18,7 +18,7 @@ pub use api::{Api, Call};
 pub use cluster::Cluster;
 pub use database::{Backend, Database};
 pub use entitlements::{grant, in_ms, instant, members, scope, units};
-pub use fixtures::{id, unique, version, with};
+pub use fixtures::{day, id, unique, version, with};
 pub use process::{Finished, find_key, run_example, run_to_end};
 pub use scenario::{block_on, run};
 pub(crate) use scenario::{both_databases, postgres_only};

@@ -68,7 +68,7 @@ pub(crate) fn expire_holds(counter_id: &str, scope: &mut Scope<'_>) -> bool {
 }
 
 /// Does what time brings about, whoever came across it.
-fn on_nobodys_behalf(scope: &mut Scope<'_>, work: impl FnOnce(&mut Scope<'_>)) {
+pub(crate) fn on_nobodys_behalf(scope: &mut Scope<'_>, work: impl FnOnce(&mut Scope<'_>)) {
     let meta = Meta {
         actor: Actor { key_id: ApiKeyId::default(), name: EXPIRY.to_owned() },
         on_behalf_of: None,
@@ -76,7 +76,7 @@ fn on_nobodys_behalf(scope: &mut Scope<'_>, work: impl FnOnce(&mut Scope<'_>)) {
         request_id: scope.meta.request_id.clone(),
     };
     let (now, ids) = (scope.now, scope.ids.clone());
-    let mut inner = Scope { state: scope.state, now, ids, meta: &meta };
+    let mut inner = Scope { state: scope.state, now, ids, meta: &meta, force: None };
     work(&mut inner);
     scope.ids = inner.ids;
 }

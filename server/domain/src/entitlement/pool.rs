@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{NewEvent, Rejection, Scope, State, calendar::Step, table::Guarded};
 use ifmatch_types::{
-    BoostKind, ChangeKind, FeatureType, GrantKind, HistoryEntry, Interval, Meter, Reset, Timestamp, Version,
+    BoostKind, ChangeKind, FeatureType, GrantKind, HistoryEntry, Interval, Meter, Reset, Timestamp,
+    Version,
 };
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -94,6 +94,10 @@ fn everything() -> World {
     book.pay(&open, 100, "ref").unwrap();
     book.edit(&open, json!({"notes": "b"})).unwrap();
     entitle(&mut book, &one);
+    let room = book.make(Kind::Bookable, json!({"name": "Room", "capacity": 2}));
+    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04"});
+    let booking = book.make(Kind::Booking, days);
+    book.edit(&booking, json!({"status": "confirmed"})).unwrap();
     book.world
 }
 
@@ -343,6 +347,9 @@ fn sensible(kind: Kind, ids: &[String]) -> Map<String, Value> {
         Kind::Package => json!({"code": "c", "grants": [{"feature": "calls", "grant": "enabled"}]}),
         Kind::Assignment => json!({"status": "suspended"}),
         Kind::Boost => json!({"feature": "calls", "kind": "enable", "duration": "permanent"}),
+        Kind::Bookable => json!({"name": "n", "capacity": 3}),
+        Kind::Booking => json!({"bookable_id": of("bkb_"), "start_date": "2027-01-01",
+            "end_date": "2027-01-03"}),
     };
     body.as_object().cloned().unwrap_or_default()
 }

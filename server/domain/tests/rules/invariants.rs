@@ -4,13 +4,14 @@ use crate::{
     commands::members,
     world::{Kept, World},
 };
-use ifmatch_domain::{NewEvent, StoredPayment};
+use ifmatch_domain::{BookingDay, NewEvent, StoredPayment};
 use ifmatch_types::{
-    ChangeKind, Difference, HoldStatus, InvoiceStatus, PaymentStatus, SubscriptionStatus,
+    BookingStatus, ChangeKind, Difference, HoldStatus, InvoiceStatus, PaymentStatus,
+    SubscriptionStatus,
     merge::{self, IGNORED},
 };
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Asserts all of it.
 pub fn assert_holds(world: &World) {
@@ -21,6 +22,7 @@ pub fn assert_holds(world: &World) {
     assert_assignments(world);
     assert_counters(world);
     assert_burns(world);
+    assert_bookings(world);
 }
 
 /// Version = 1 + number of effective changes; no gap; each state is what its changes make of the
@@ -201,4 +203,38 @@ fn assert_burns(world: &World) {
         let amount = boost.amount.unwrap_or_default();
         assert!(0 <= burnt && burnt <= boost.consumed && boost.consumed <= amount, "{id}");
     }
+}
+
+/// A day's reserved is what the bookings that consume it add up to, and never above its capacity.
+fn assert_bookings(world: &World) {
+    let mut taken: BTreeMap<String, i64> = BTreeMap::new();
+    for (id, row) in &world.bookings {
+        let (record, booking) = (&row.record, &row.record.booking);
+        let takes = record.taken_until > booking.start_date;
+        assert!(booking.start_date < record.until_day, "{id}");
+        assert!((booking.start_date..=record.until_day).contains(&record.taken_until), "{id}");
+        match booking.status {
+            BookingStatus::Held | BookingStatus::Confirmed | BookingStatus::InUse => {
+                assert_eq!(record.taken_until, record.until_day, "{id} takes all of its days");
+                assert!(row.deleted.is_none() && booking.ended_at.is_none(), "{id} goes on");
+            }
+            BookingStatus::Expired | BookingStatus::Cancelled => {
+                assert!(!takes && booking.ended_at.is_some(), "{id} takes nothing");
+            }
+            BookingStatus::Completed | BookingStatus::NoShow => {
+                assert!(booking.ended_at.is_some(), "{id} is over");
+            }
+        }
+        assert!(booking.status != BookingStatus::Held || booking.hold_expires_at.is_some(), "{id}");
+        for day in booking.start_date.days_before(record.taken_until) {
+            let key = BookingDay::key(booking.bookable_id.as_str(), day);
+            *taken.entry(key).or_default() += booking.quantity;
+        }
+    }
+    for (key, day) in &world.booking_days {
+        let expected = taken.remove(key).unwrap_or_default();
+        assert_eq!(day.reserved, expected, "{key} is what its bookings take");
+        assert!((0..=day.capacity).contains(&day.reserved), "{key}: {day:?}");
+    }
+    assert!(taken.is_empty(), "every day that is taken is on record: {taken:?}");
 }

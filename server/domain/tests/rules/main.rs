@@ -11,6 +11,7 @@
 mod batches;
 mod billing;
 mod book;
+mod bookings;
 mod catch_up;
 mod commands;
 mod entitlements;

@@ -6,10 +6,10 @@ use crate::{
     world::{Kept, World},
 };
 use ifmatch_domain::{
-    Action, BillSubscription, Change, Command, CreateApiKey, DeleteObject, Mode, Operation,
-    Precondition, RecordPayment, ReversePayment, RevokeApiKey, Transact, UpdateObject,
+    Action, BillSubscription, Change, Command, CreateApiKey, DeleteObject, ExpireBookings, Mode,
+    Operation, Precondition, RecordPayment, ReversePayment, RevokeApiKey, Transact, UpdateObject,
 };
-use ifmatch_types::{ApiKeyId, Kind, Timestamp, Version};
+use ifmatch_types::{ApiKeyId, Date, Kind, Timestamp, Version};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -62,7 +62,7 @@ impl Reader<'_> {
     }
 
     fn action(&self, raw: Raw, seed: u128) -> Action {
-        match raw.op % 44 {
+        match raw.op % 46 {
             0..=5 => self.create(raw),
             6..=12 => Action::Update(self.update(raw)),
             13 => Action::Delete(self.delete(raw)),
@@ -83,13 +83,17 @@ impl Reader<'_> {
                 digest: format!("{seed:x}"),
             }),
             23 => Action::RevokeApiKey(RevokeApiKey { id: pick(&self.world.api_keys, raw.target) }),
+            44 | 45 => {
+                let bookable_id = self.target(Kind::Bookable, raw.target);
+                Action::ExpireBookings(ExpireBookings { bookable_id })
+            }
             _ => self.entitlement_action(raw),
         }
     }
 
     fn kind(raw: Raw) -> Kind {
         // Subscriptions and invoices have the most rules.
-        match raw.target % 14 {
+        match raw.target % 17 {
             0 => Kind::Plan,
             1 => Kind::Workspace,
             2 => Kind::Namespace,
@@ -98,6 +102,8 @@ impl Reader<'_> {
             10 => Kind::Feature,
             11 => Kind::Package,
             12 if raw.other >= 200 => Kind::Boost,
+            14 => Kind::Bookable,
+            15 | 16 => Kind::Booking,
             _ => Kind::Assignment,
         }
     }
@@ -113,6 +119,8 @@ impl Reader<'_> {
             Kind::Package => pick(&self.world.packages, n),
             Kind::Assignment => pick(&self.world.assignments, n),
             Kind::Boost => pick(&self.world.boosts, n),
+            Kind::Bookable => pick(&self.world.bookables, n),
+            Kind::Booking => pick(&self.world.bookings, n),
         }
     }
 
@@ -131,6 +139,12 @@ impl Reader<'_> {
             Kind::Feature => a_feature(raw),
             Kind::Package => a_package(raw),
             Kind::Assignment | Kind::Boost => json!({}),
+            Kind::Bookable => json!({"name": "Room", "capacity": raw.amount % 6,
+                "hold_ttl_ms": 5 * 86_400_000_i64,
+                "range_mode": name(&["inclusive_days", "nights"], raw.other)}),
+            Kind::Booking => json!({"bookable_id": self.target(Kind::Bookable, raw.version),
+                "start_date": self.day(raw.amount % 8), "end_date": self.day(raw.amount % 8 + 2),
+                "quantity": raw.other % 3 + 1}),
         });
         if raw.choice >= 128 {
             body.extend(self.wish(kind, raw.choice, raw.amount));
@@ -217,6 +231,11 @@ impl Reader<'_> {
             .collect()
     }
 
+    /// So many days from today.
+    fn day(&self, days: u8) -> String {
+        Date::of(self.now).plus_days(i64::from(days)).unwrap().to_string()
+    }
+
     /// One or two fields that somebody wants to be different.
     fn wish(&self, kind: Kind, choice: u8, amount: u8) -> Map<String, Value> {
         let value = one_of(&[json!("a"), json!("b"), Value::Null], amount / 3);
@@ -259,6 +278,14 @@ impl Reader<'_> {
                 json!({"cancel_at": one_of(&[then, Value::Null], amount)})
             }
             (Kind::Subscription | Kind::Invoice, _) => json!({"notes": format!("note {small}")}),
+            (Kind::Bookable, 1..=3) => json!({"capacity": small}),
+            (Kind::Bookable, 4) => json!({"status": name(&["active", "archived"], amount)}),
+            (Kind::Booking, 1) => json!({"start_date": self.day(amount % 8)}),
+            (Kind::Booking, 2) => json!({"end_date": self.day(amount % 12)}),
+            (Kind::Booking, 3) => json!({"quantity": small + 1}),
+            (Kind::Booking, 4..=6) => json!({"status": name(
+                &["confirmed", "confirmed", "in_use", "completed", "no_show", "cancelled"], amount)}),
+            (Kind::Booking, _) => json!({"notes": format!("note {small}")}),
             _ => json!({"name": format!("name {small}")}),
         })
     }

@@ -3,15 +3,16 @@
 //! Folding a decided batch back asserts what the real databases assert: guards and unique keys.
 
 use ifmatch_domain::{
-    Answer, AssignmentRecord, Audit, BilledPeriods, BoostRecord, CodeHolder, Command, Counter,
-    FeatureRecord, FeatureTerms, Guarded, History, Holdings, IdempotencyKey, LogLine, Need,
-    NewEvent, Outcome, PackageRecord, PlanTerms, Rejection, Resource, RolledOff, Row, Rows,
-    ScopeRef, Sequence, State, StoredApiKey, StoredHold, StoredPayment, StoredRecord,
-    SubscriptionRecord, Table, Use, addon_key, decide, entitlement, entitlement_needs, needs,
+    Answer, AssignmentRecord, Audit, BilledPeriods, BookingDay, BookingRecord, BoostRecord,
+    CodeHolder, Command, Counter, DueBookings, FeatureRecord, FeatureTerms, Guarded, History,
+    Holdings, IdempotencyKey, LogLine, Need, NewEvent, Outcome, PackageRecord, PlanTerms,
+    Rejection, Resource, RolledOff, Row, Rows, ScopeRef, Sequence, State, StoredApiKey, StoredHold,
+    StoredPayment, StoredRecord, SubscriptionRecord, Table, Use, addon_key, decide, entitlement,
+    entitlement_needs, needs,
 };
 use ifmatch_types::{
-    Entitlement, HoldStatus, Invoice, InvoiceStatus, Kind, Namespace, Plan, Timestamp, Version,
-    Workspace,
+    Bookable, BookingStatus, Entitlement, HoldStatus, Invoice, InvoiceStatus, Kind, Namespace,
+    Plan, Timestamp, Version, Workspace,
 };
 use serde_json::Value;
 use std::{
@@ -31,6 +32,9 @@ pub struct World {
     pub namespaces: Kept<Row<Namespace>>,
     pub subscriptions: Kept<Row<SubscriptionRecord>>,
     pub invoices: Kept<Row<Invoice>>,
+    pub bookables: Kept<Row<Bookable>>,
+    pub bookings: Kept<Row<BookingRecord>>,
+    pub booking_days: Kept<BookingDay>,
     pub payments: Kept<StoredPayment>,
     pub api_keys: Kept<StoredApiKey>,
     pub answers: BTreeMap<(String, String), Answer>,
@@ -164,11 +168,43 @@ impl World {
                     Kind::Assignment => {
                         self.assignments.get(&id).map(|row| row.record.assignment.scope.clone())
                     }
+                    Kind::Booking => {
+                        let row = self.bookings.get(&id);
+                        row.map(|row| row.record.booking.bookable_id.to_string())
+                    }
                     _ => None,
                 };
                 state.owners.insert((kind, id), owner);
             }
             Need::Clock => state.clock = Some(now),
+            Need::Days(bookable_id, from, to) => {
+                let (from, to) = state.widen_days(&bookable_id, from, to);
+                self.load_days(state, |day| {
+                    day.bookable_id.as_str() == bookable_id && (from..=to).contains(&day.day)
+                });
+            }
+            Need::DaysAbove(bookable_id, capacity, from) => {
+                self.load_days(state, |day| {
+                    day.bookable_id.as_str() == bookable_id
+                        && day.day >= from
+                        && day.reserved > capacity
+                });
+                state.days_above.insert((bookable_id, capacity, from));
+            }
+            Need::DueBookings(bookable_id, at) => {
+                let is_due = |record: &BookingRecord| {
+                    record.booking.bookable_id.as_str() == bookable_id
+                        && record.booking.status == BookingStatus::Held
+                        && record.booking.hold_expires_at <= Some(at)
+                };
+                let due = self.bookings.iter().filter(|(_, row)| is_due(&row.record));
+                let mut ids = Vec::new();
+                for (id, row) in due {
+                    ids.push(id.clone());
+                    state.bookings.load(id.clone(), Some(row.clone()));
+                }
+                state.due_bookings.insert(bookable_id, DueBookings { at, ids });
+            }
             need => self.load_entitlement(need, state),
         }
     }
@@ -287,6 +323,12 @@ impl World {
         })
     }
 
+    fn load_days(&self, state: &mut State, wanted: impl Fn(&BookingDay) -> bool) {
+        for (key, day) in self.booking_days.iter().filter(|(_, day)| wanted(day)) {
+            state.booking_days.load(key.clone(), Some(day.clone()));
+        }
+    }
+
     fn load_object(&self, kind: Kind, id: String, state: &mut State) {
         fn load<R: Resource>(kept: &Kept<Row<R>>, rows: &mut Rows<R>, id: String) {
             let row = kept.get(&id).cloned();
@@ -302,6 +344,8 @@ impl World {
             Kind::Package => load(&self.packages, &mut state.packages, id),
             Kind::Assignment => load(&self.assignments, &mut state.assignments, id),
             Kind::Boost => load(&self.boosts, &mut state.boosts, id),
+            Kind::Bookable => load(&self.bookables, &mut state.bookables, id),
+            Kind::Booking => load(&self.bookings, &mut state.bookings, id),
         }
     }
 
@@ -336,6 +380,12 @@ impl World {
             let users = users.filter(|(_, row)| row.record.package_id.as_str() == id);
             return Use(users.map(|(id, _)| id.clone()).collect());
         }
+        if kind == Kind::Bookable {
+            let of_bookable =
+                |row: &Row<BookingRecord>| row.record.booking.bookable_id.as_str() == id;
+            let users = self.bookings.iter().filter(|(_, row)| of_bookable(row));
+            return Use(users.map(|(id, _)| id.clone()).collect());
+        }
         fn living<R>(rows: &Kept<Row<R>>, of: impl Fn(&R) -> bool) -> Vec<String> {
             let living = rows.iter().filter(|(_, r)| r.deleted.is_none() && of(&r.record));
             living.map(|(id, _)| id.clone()).collect()
@@ -355,6 +405,11 @@ impl World {
             row.record.subscription.id.to_string()
         });
         fold(&mut self.invoices, &state.invoices, |row| row.record.id.to_string());
+        fold(&mut self.bookables, &state.bookables, |row| row.record.id.to_string());
+        fold(&mut self.bookings, &state.bookings, |row| row.record.booking.id.to_string());
+        fold(&mut self.booking_days, &state.booking_days, |day| {
+            BookingDay::key(day.bookable_id.as_str(), day.day)
+        });
         fold(&mut self.payments, &state.payments, |payment| payment.0.id.to_string());
         fold(&mut self.api_keys, &state.api_keys, |stored| stored.key.id.to_string());
         fold(&mut self.features, &state.features, |row| row.record.feature.id.to_string());
@@ -452,6 +507,8 @@ impl World {
             .chain(shown(&self.packages))
             .chain(shown(&self.assignments))
             .chain(shown(&self.boosts))
+            .chain(shown(&self.bookables))
+            .chain(shown(&self.bookings))
             .collect()
     }
 }

@@ -40,6 +40,11 @@ pub fn instant() -> RefOr<Schema> {
     formatted(KnownFormat::DateTime)
 }
 
+/// A civil date.
+pub fn date() -> RefOr<Schema> {
+    formatted(KnownFormat::Date)
+}
+
 fn formatted(format: KnownFormat) -> RefOr<Schema> {
     let format = SchemaFormat::KnownFormat(format);
     ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()

@@ -5,8 +5,8 @@ use crate::http::endpoint::{BodyForm, Endpoint};
 use actix_web::http::Method;
 use ifmatch_types::Workspace;
 use ifmatch_types::{
-    Assignment, Boost, Code, Conflict, Feature, Invoice, Kind, Namespace, Package, Plan, Problem,
-    Subscription,
+    Assignment, Bookable, Booking, Boost, Code, Conflict, Feature, Invoice, Kind, Namespace,
+    Package, Plan, Problem, Subscription,
 };
 use serde_json::{Map, Value, json};
 use std::{borrow::Cow, collections::BTreeMap};
@@ -34,6 +34,8 @@ pub fn entity(kind: Kind) -> (Cow<'static, str>, RefOr<Schema>) {
         Kind::Package => of::<Package>(),
         Kind::Assignment => of::<Assignment>(),
         Kind::Boost => of::<Boost>(),
+        Kind::Bookable => of::<Bookable>(),
+        Kind::Booking => of::<Booking>(),
     }
 }
 

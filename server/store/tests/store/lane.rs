@@ -11,6 +11,11 @@ use std::collections::BTreeSet;
 
 /// Loads what commands need, in the lane's turns.
 pub fn load(db: &mut Db, batch: &[Command]) -> State {
+    load_at(db, batch, Book::default().now)
+}
+
+/// As [`load`], by a clock that stands still.
+fn load_at(db: &mut Db, batch: &[Command], now: Timestamp) -> State {
     let mut state = State::default();
     loop {
         let mut wanted = Vec::new();
@@ -23,6 +28,9 @@ pub fn load(db: &mut Db, batch: &[Command]) -> State {
         }
         let turn = wanted.iter().map(Need::turn).min();
         wanted.retain(|need| Some(need.turn()) == turn);
+        if wanted.remove(&Need::Clock) {
+            state.clock = Some(now);
+        }
         db.load(wanted, &mut state).unwrap();
     }
 }
@@ -30,7 +38,7 @@ pub fn load(db: &mut Db, batch: &[Command]) -> State {
 /// Carries out a batch in one commit.
 pub fn carry_out(db: &mut Db, batch: &[Command], now: Timestamp) -> Vec<Decided> {
     db.begin().unwrap();
-    let mut state = load(db, batch);
+    let mut state = load_at(db, batch, now);
     let decided = batch.iter().map(|command| decide_one(&mut state, command, now)).collect();
     db.save(&state, now).unwrap();
     db.commit().unwrap();

@@ -21,6 +21,10 @@ fn furnish(db: &mut Db) -> Book {
             book.make(Kind::Workspace, json!({"name": format!("W{}", n % 2), "currency": "USD"}));
         let plan = book.plan(&format!("c{}{n}", n % 2), json!({"amount": n % 3}));
         book.make(Kind::Namespace, json!({"workspace_id": workspace, "name": "same"}));
+        let room = book.make(Kind::Bookable, json!({"name": "same", "capacity": 9}));
+        let days = json!({"bookable_id": room, "start_date": "2027-01-02",
+            "end_date": "2027-01-03", "user_id": format!("u{}", n % 2)});
+        book.make(Kind::Booking, days);
         book.subscription(
             &workspace,
             &plan,
@@ -62,6 +66,8 @@ fn copy(book: &Book, state: &mut State) {
     world.packages.iter().for_each(|(id, row)| state.packages.put(id.clone(), row.clone()));
     world.assignments.iter().for_each(|(id, row)| state.assignments.put(id.clone(), row.clone()));
     world.boosts.iter().for_each(|(id, row)| state.boosts.put(id.clone(), row.clone()));
+    world.bookables.iter().for_each(|(id, row)| state.bookables.put(id.clone(), row.clone()));
+    world.bookings.iter().for_each(|(id, row)| state.bookings.put(id.clone(), row.clone()));
 }
 
 /// How a value is written into a cursor.

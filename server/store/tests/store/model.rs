@@ -25,6 +25,7 @@ fn furnish(db: &mut Db, world: &mut World, book: &mut Book) {
     let mut add = |kind, body| make(db, world, book, kind, body);
     add(Kind::Workspace, json!({"name": "One", "currency": "USD"}));
     add(Kind::Workspace, json!({"name": "Two", "currency": "USD"}));
+    add(Kind::Bookable, json!({"name": "Room", "capacity": 3, "hold_ttl_ms": 5 * 86_400_000_i64}));
     for (code, trial_days, status) in [("a", 0, "active"), ("b", 14, "active"), ("c", 0, "draft")] {
         add(
             Kind::Plan,
@@ -152,6 +153,7 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::BillSubscription(_) => "bill",
             Action::CreateApiKey(_) => "key",
             Action::RevokeApiKey(_) => "revoke",
+            Action::ExpireBookings(_) => "expire",
             Action::FinishBillingRun(_) | Action::RecordDenied(_) => "record",
             Action::AssignPackage(_) => "assign",
             Action::GrantBoost(_) => "boost",

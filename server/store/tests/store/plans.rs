@@ -51,6 +51,18 @@ fn warm_up(db: &mut Db) -> Book {
         &mut book,
         vec![create(Kind::Subscription, json!({"workspace_id": workspace, "plan_id": plan}))],
     );
+    run(&mut book, vec![create(Kind::Bookable, json!({"name": "Room", "capacity": 9}))]);
+    let room = book.world.bookables.keys().next().cloned().unwrap();
+    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04"});
+    run(&mut book, vec![create(Kind::Booking, days)]);
+    let booking = book.world.bookings.keys().next().cloned().unwrap();
+    run(
+        &mut book,
+        vec![
+            patch(Kind::Booking, &booking, 1, json!({"end_date": "2027-01-03"})),
+            patch(Kind::Bookable, &room, 1, json!({"capacity": 8})),
+        ],
+    );
     let one = |kept: &std::collections::BTreeMap<String, _>| kept.keys().next().cloned();
     let invoice = book.world.invoices.keys().next().cloned().unwrap();
     let subscription = one(&book.world.subscriptions).unwrap();
@@ -156,13 +168,23 @@ fn plans(db: &mut Db) -> Vec<(String, String)> {
 
 /// Some hundred rows in every table, all alike.
 fn grow(db: &mut Db) {
-    for table in ["workspaces", "namespaces", "plans", "subscriptions", "invoices", "payments"] {
+    for table in [
+        "workspaces",
+        "namespaces",
+        "plans",
+        "subscriptions",
+        "invoices",
+        "payments",
+        "bookables",
+        "bookings",
+        "booking_days",
+    ] {
         execute(
             db,
             &format!(
                 "INSERT INTO {table} SELECT (jsonb_populate_record(NULL::{table}, to_jsonb(t) || \
                  jsonb_build_object('id', t.id || n, 'code', n, 'provider_ref', n, 'number', n, \
-                 'period_start', NULL))).* \
+                 'period_start', NULL, 'day', n))).* \
                  FROM (SELECT * FROM {table} LIMIT 1) AS t, generate_series(1, 300) AS n"
             ),
         );
@@ -193,7 +215,8 @@ fn assert_plans(db: &mut Db) {
     for (statement, plan) in &plans {
         let is_lock = statement.contains("FOR NO KEY UPDATE");
         let is_update = statement.contains("UPDATE ") && statement.contains("FROM unnest");
-        if !(is_lock || is_update || statement.contains("= ANY(")) {
+        let is_of_days = statement.contains("FROM booking");
+        if !(is_lock || is_update || is_of_days || statement.contains("= ANY(")) {
             continue;
         }
         let context = format!("{statement}\n{plan}");

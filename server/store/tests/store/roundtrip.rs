@@ -6,15 +6,16 @@ use crate::{
     lane::{read, save},
 };
 use ifmatch_domain::{
-    Answer, Need, NewEvent, PlanChange, Resource, Row, Rows, State, StoredApiKey, StoredPayment,
-    SubscriptionRecord,
+    Answer, BookingDay, BookingRecord, Need, NewEvent, PlanChange, Resource, Row, Rows, State,
+    StoredApiKey, StoredPayment, SubscriptionRecord,
 };
 use ifmatch_store::{AuditQuery, Db, EventsQuery};
 use ifmatch_types::{
-    ApiKey, ApiKeyId, AuditRecord, AuditResource, By, ChangeKind, Difference, HistoryEntry,
-    Interval, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, Kind, Metadata, Namespace,
-    NamespaceId, Payment, PaymentId, PaymentStatus, Plan, PlanId, PlanStatus, Role, Source,
-    Subscription, SubscriptionId, SubscriptionStatus, Timestamp, Workspace, WorkspaceId,
+    ApiKey, ApiKeyId, AuditRecord, AuditResource, Bookable, BookableId, BookableStatus, Booking,
+    BookingId, BookingStatus, By, ChangeKind, Difference, HistoryEntry, Interval, Invoice,
+    InvoiceId, InvoiceLine, InvoiceStatus, Kind, Metadata, Namespace, NamespaceId, Payment,
+    PaymentId, PaymentStatus, Plan, PlanId, PlanStatus, RangeMode, Role, Source, Subscription,
+    SubscriptionId, SubscriptionStatus, Timestamp, Workspace, WorkspaceId,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -171,6 +172,68 @@ fn invoice(full: bool) -> Row<Invoice> {
     Row { record, deleted: deleted(full) }
 }
 
+fn bookable(full: bool) -> Row<Bookable> {
+    let record = Bookable {
+        id: BookableId::from_unchecked(format!("bkb_{full}")),
+        version: 1,
+        name: ODD.to_owned(),
+        capacity: if full { 1_000_000 } else { 0 },
+        range_mode: if full { RangeMode::Nights } else { RangeMode::InclusiveDays },
+        min_days: if full { 366 } else { 1 },
+        max_days: 366,
+        hold_ttl_ms: if full { 2_592_000_000 } else { 1 },
+        horizon_days: if full { 3_650 } else { 1 },
+        status: if full { BookableStatus::Archived } else { BookableStatus::Active },
+        metadata: metadata(full),
+        created_at: instant(1),
+        updated_at: instant(2),
+        updated_by: "a".to_owned(),
+    };
+    Row { record, deleted: deleted(full) }
+}
+
+fn booking(full: bool) -> Row<BookingRecord> {
+    let optional = |n| full.then(|| instant(n));
+    let date = |text: &str| text.parse().unwrap();
+    let booking = Booking {
+        id: BookingId::from_unchecked(format!("bkg_{full}")),
+        version: 1,
+        bookable_id: bookable(full).record.id,
+        start_date: date(if full { "2028-02-29" } else { "0000-01-01" }),
+        end_date: date(if full { "2028-03-01" } else { "0000-01-01" }),
+        quantity: if full { 1_000_000_000 } else { 1 },
+        user_id: full.then(|| ODD.to_owned()),
+        notes: if full { ODD.repeat(20) } else { String::new() },
+        status: if full { BookingStatus::NoShow } else { BookingStatus::Confirmed },
+        hold_expires_at: optional(3),
+        confirmed_at: optional(4),
+        cancelled_at: optional(5),
+        ended_at: optional(6),
+        metadata: metadata(full),
+        created_at: instant(1),
+        updated_at: instant(2),
+        updated_by: "a".to_owned(),
+    };
+    let until_day = date(if full { "2028-03-02" } else { "0000-01-02" });
+    let taken_until = date(if full { "2028-03-01" } else { "0000-01-01" });
+    Row { record: BookingRecord { booking, until_day, taken_until }, deleted: deleted(full) }
+}
+
+fn booking_day(full: bool) -> BookingDay {
+    BookingDay {
+        bookable_id: bookable(full).record.id,
+        day: booking(full).record.booking.start_date,
+        capacity: if full { i64::MAX } else { 0 },
+        reserved: if full { i64::MAX } else { 0 },
+        version: 1,
+    }
+}
+
+fn day_key(full: bool) -> String {
+    let day = booking_day(full);
+    BookingDay::key(day.bookable_id.as_str(), day.day)
+}
+
 fn payment(full: bool) -> StoredPayment {
     StoredPayment(Payment {
         id: PaymentId::from_unchecked(format!("pay_{full}")),
@@ -206,6 +269,9 @@ fn put_objects(state: &mut State, full: bool) {
     state.invoices.put(id("inv"), invoice(full));
     state.payments.put(id("pay"), payment(full));
     state.api_keys.put(id("key"), api_key(full));
+    state.bookables.put(id("bkb"), bookable(full));
+    state.bookings.put(id("bkg"), booking(full));
+    state.booking_days.put(day_key(full), booking_day(full));
 }
 
 fn needs_of(full: bool) -> Vec<Need> {
@@ -213,6 +279,8 @@ fn needs_of(full: bool) -> Vec<Need> {
     let mut needs: Vec<Need> = Kind::ALL.into_iter().map(object).collect();
     needs.push(Need::ApiKey(format!("key_{full}")));
     needs.push(Need::Payments("inv_true".to_owned()));
+    let day = booking_day(full);
+    needs.push(Need::Days(day.bookable_id.into(), day.day, day.day));
     needs
 }
 
@@ -230,6 +298,9 @@ fn every_object_comes_back_as_it_was_saved(database: &Database) {
         assert_eq!(state.invoices.get(&id("inv")), Some(&invoice(full)));
         assert_eq!(state.payments.get(&id("pay")), Some(&payment(full)));
         assert_eq!(state.api_keys.get(&id("key")), Some(&api_key(full)));
+        assert_eq!(state.bookables.get(&id("bkb")), Some(&bookable(full)));
+        assert_eq!(state.bookings.get(&id("bkg")), Some(&booking(full)));
+        assert_eq!(state.booking_days.get(&day_key(full)), Some(&booking_day(full)));
     }
 }
 
@@ -257,6 +328,10 @@ fn every_column_is_updated(database: &Database) {
     swap(&mut state.invoices, &to("inv"), invoice(true), |i| {
         (i.id, i.number) = (invoice(false).record.id, number());
     });
+    swap(&mut state.bookables, &to("bkb"), bookable(true), |b| b.id = bookable(false).record.id);
+    swap(&mut state.bookings, &to("bkg"), booking(true), |b| {
+        b.booking.id = booking(false).record.booking.id;
+    });
     db.save(&state, instant(0)).unwrap();
     db.commit().unwrap();
     let again = read(&mut db, needs_of(false));
@@ -272,6 +347,8 @@ fn every_column_is_updated(database: &Database) {
             Kind::Package => format!("{:?}", state.packages.get(&id)),
             Kind::Assignment => format!("{:?}", state.assignments.get(&id)),
             Kind::Boost => format!("{:?}", state.boosts.get(&id)),
+            Kind::Bookable => format!("{:?}", state.bookables.get(&id)),
+            Kind::Booking => format!("{:?}", state.bookings.get(&id)),
         };
         assert_eq!(shown(&again), shown(&state));
     }

@@ -147,6 +147,14 @@ fn both_databases_have_the_same_indexes_and_keys() {
 }
 
 #[test]
+fn the_later_migrations_are_the_same() {
+    let sqlite = include_str!("../../../../migrations/sqlite/2026-11-22-000002_bookings/up.sql");
+    let postgres =
+        include_str!("../../../../migrations/postgres/2026-11-22-000002_bookings/up.sql");
+    assert_eq!(sqlite, postgres);
+}
+
+#[test]
 fn both_migrations_are_the_same_but_for_the_counter_of_events() {
     macro_rules! both {
         ($name:literal) => {

@@ -43,6 +43,10 @@ fn furnish(db: &mut Db) -> Book {
     run(&mut book, Action::BillSubscription(BillSubscription { subscription_id, as_of }));
     let invoice_id = book.world.invoices.values().find(|row| row.record.total > 0).unwrap();
     let invoice_id = invoice_id.record.id.to_string();
+    run(&mut book, create(Kind::Bookable, json!({"name": "Room", "capacity": 3})));
+    let room = book.world.bookables.keys().next().unwrap().clone();
+    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04"});
+    run(&mut book, create(Kind::Booking, days));
     let body = json!({"amount": 100, "provider_ref": "r"});
     run(&mut book, Action::RecordPayment(RecordPayment { invoice_id, body }));
     run(&mut book, create(Kind::Feature, json!({"code": "f", "type": "limit"})));
@@ -120,6 +124,10 @@ fn corruptions() -> Vec<(String, &'static str)> {
         (format!("UPDATE invoices SET status = 'void' WHERE id = {PAID}"), "a void invoice"),
         ("UPDATE invoices SET period_start = (SELECT min(period_start) FROM invoices) WHERE period_start \
           IS NOT NULL".to_owned(), "a subscription has at most one recurring invoice"),
+        ("UPDATE booking_days SET reserved = 2".to_owned(), "what is reserved"),
+        ("UPDATE bookings SET taken_until = '2027-01-04'".to_owned(), "what is reserved"),
+        ("DELETE FROM booking_days".to_owned(), "a day that a booking takes"),
+        ("UPDATE booking_days SET capacity = 0".to_owned(), "of no day more"),
         ("UPDATE namespaces SET version = 2".to_owned(), state),
         ("DELETE FROM events WHERE resource_type = 'namespace'".to_owned(), state),
     ];
@@ -154,6 +162,8 @@ fn corruptions() -> Vec<(String, &'static str)> {
         ("namespaces", "metadata = '{\"a\":\"b\"}'"),
         ("subscriptions", "quantity = 9"),
         ("invoices", "notes = 'other'"),
+        ("bookables", "name = 'other'"),
+        ("bookings", "notes = 'other'"),
     ] {
         all.push((format!("UPDATE {table} SET {change}"), state));
     }

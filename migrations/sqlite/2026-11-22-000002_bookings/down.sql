@@ -1,0 +1,3 @@
+DROP TABLE booking_days;
+DROP TABLE bookings;
+DROP TABLE bookables;

@@ -1,0 +1,741 @@
+//! Bookings: what each step does to the days, and that it equals a slow and obvious reference.
+
+use crate::{
+    book::{Book, with},
+    commands::{at, command, create, delete, forcing, merging, patch, put},
+    invariants::assert_holds,
+    random::few,
+    world::Decided,
+};
+use ifmatch_domain::{
+    Action, BookingDay, BookingPhase, ExpireBookings, NoRoom, Operation, Outcome, Rejection,
+    Transact,
+};
+use ifmatch_types::{BookingStatus as Status, Date, Kind, Source, Timestamp};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// 2027-01-01, the day on which every book begins.
+const TODAY: &str = "2027-01-01";
+const HOUR_US: i64 = 3_600_000_000;
+
+fn room(book: &mut Book, changed: Value) -> String {
+    book.make(Kind::Bookable, with(json!({"name": "Room", "capacity": 2}), changed))
+}
+
+fn days(room: &str, start: u8, end: u8, changed: Value) -> Value {
+    let day = |day: u8| format!("2027-01-{day:02}");
+    let usual = json!({"bookable_id": room, "start_date": day(start), "end_date": day(end)});
+    with(usual, changed)
+}
+
+fn held(book: &mut Book, room: &str, start: u8, end: u8) -> String {
+    book.make(Kind::Booking, days(room, start, end, json!({})))
+}
+
+fn confirmed(book: &mut Book, room: &str, start: u8, end: u8) -> String {
+    book.make(Kind::Booking, days(room, start, end, json!({"status": "confirmed"})))
+}
+
+/// What is reserved on the days of January from the first on.
+fn reserved(book: &Book, room: &str, count: u8) -> Vec<i64> {
+    let day = |day: u8| format!("2027-01-{day:02}").parse().unwrap();
+    let on = |date: Date| book.world.booking_days.get(&BookingDay::key(room, date));
+    (1..=count).map(|n| on(day(n)).map_or(0, |day| day.reserved)).collect()
+}
+
+/// Brings a booking to a status, step by step.
+fn bring(book: &mut Book, id: &str, status: &str) {
+    let steps: &[&str] = match status {
+        "confirmed" => &["confirmed"],
+        "in_use" => &["confirmed", "in_use"],
+        "completed" => &["confirmed", "in_use", "completed"],
+        "no_show" => &["confirmed", "no_show"],
+        "cancelled" => &["cancelled"],
+        "expired" => {
+            let before = book.now;
+            let bookable_id = book.field(id, "bookable_id").as_str().unwrap().to_owned();
+            book.now = hours_after(before, 1);
+            book.run(Action::ExpireBookings(ExpireBookings { bookable_id })).unwrap();
+            book.now = before;
+            &[]
+        }
+        _ => &[],
+    };
+    for step in steps {
+        book.edit(id, json!({"status": step})).unwrap();
+    }
+    assert_eq!(book.field(id, "status"), status);
+}
+
+fn hours_after(instant: Timestamp, hours: i64) -> Timestamp {
+    Timestamp::from_micros(instant.as_micros() + hours * HOUR_US).unwrap()
+}
+
+fn no_room(decided: Decided) -> NoRoom {
+    match decided {
+        Err(Rejection::NoRoom(no_room)) => *no_room,
+        other => panic!("there was room: {other:?}"),
+    }
+}
+
+fn wrong_field(rejection: Rejection) -> String {
+    match rejection {
+        Rejection::Invalid(errors) => errors[0].path.clone(),
+        other => panic!("a field was expected to be wrong: {other:?}"),
+    }
+}
+
+/// Every status × every status asked for: whether it follows, and what is left of days 1 to 4.
+#[test]
+fn each_transition_has_its_effect_on_the_days() {
+    const ALL: [&str; 7] =
+        ["held", "confirmed", "in_use", "completed", "cancelled", "no_show", "expired"];
+    let kept = [1, 1, 1, 1];
+    let followers: BTreeMap<(&str, &str), [i64; 4]> = BTreeMap::from([
+        (("held", "confirmed"), kept),
+        (("held", "cancelled"), [0; 4]),
+        (("confirmed", "in_use"), kept),
+        (("confirmed", "cancelled"), [0; 4]),
+        // It is the second day: today and what was before stay taken.
+        (("confirmed", "no_show"), [1, 1, 0, 0]),
+        (("in_use", "completed"), [1, 1, 0, 0]),
+        (("expired", "confirmed"), kept),
+    ]);
+    for from in ALL {
+        for to in ALL {
+            let mut book = Book::default();
+            let room = room(&mut book, json!({"hold_ttl_ms": 1_800_000}));
+            let id = held(&mut book, &room, 1, 4);
+            bring(&mut book, &id, from);
+            let before = reserved(&book, &room, 4);
+            if from != "held" {
+                book.now = at("2027-01-02T12:00:00Z");
+            }
+            let decided = book.edit(&id, json!({"status": to}));
+            match followers.get(&(from, to)) {
+                _ if from == to => {
+                    decided.unwrap();
+                    assert_eq!(reserved(&book, &room, 4), before, "{from} → {to}");
+                }
+                Some(expected) => {
+                    decided.unwrap();
+                    assert_eq!(reserved(&book, &room, 4), expected, "{from} → {to}");
+                    assert_eq!(book.field(&id, "status"), to);
+                }
+                None => {
+                    let is_refused = matches!(&decided, Err(Rejection::InvalidTransition { from: named, .. }) if *named == from);
+                    assert!(is_refused, "{from} → {to}: {decided:?}");
+                    assert_eq!(reserved(&book, &room, 4), before, "{from} → {to}");
+                }
+            }
+            assert_holds(&book.world);
+        }
+    }
+}
+
+#[test]
+fn nights_give_back_the_night_of_today_and_a_show_before_the_start_gives_back_all() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"range_mode": "nights"}));
+    let id = confirmed(&mut book, &room, 1, 4);
+    assert_eq!(reserved(&book, &room, 4), [1, 1, 1, 0]);
+    let later = confirmed(&mut book, &room, 3, 4);
+    book.edit(&later, json!({"status": "no_show"})).unwrap();
+    assert_eq!(reserved(&book, &room, 4), [1, 1, 1, 0]);
+    book.edit(&id, json!({"status": "in_use"})).unwrap();
+    // A change of the mode changes nothing of what was booked.
+    let mode = json!({"range_mode": "inclusive_days"});
+    book.edit(&room, mode).unwrap();
+    book.now = at("2027-01-02T12:00:00Z");
+    book.edit(&id, json!({"status": "completed"})).unwrap();
+    assert_eq!(reserved(&book, &room, 4), [1, 0, 0, 0]);
+    assert_holds(&book.world);
+}
+
+#[test]
+fn a_status_sets_its_instants() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"hold_ttl_ms": 60_000, "capacity": 9}));
+    let of = ["hold_expires_at", "confirmed_at", "cancelled_at", "ended_at"];
+    let (now, soon) = ("2027-01-01T00:00:00.000000Z", "2027-01-01T00:01:00.000000Z");
+    for (status, expected) in [
+        ("held", [json!(soon), json!(null), json!(null), json!(null)]),
+        ("confirmed", [json!(null), json!(now), json!(null), json!(null)]),
+        ("in_use", [json!(null), json!(now), json!(null), json!(null)]),
+        ("completed", [json!(null), json!(now), json!(null), json!(now)]),
+        ("no_show", [json!(null), json!(now), json!(null), json!(now)]),
+        ("cancelled", [json!(soon), json!(null), json!(now), json!(now)]),
+    ] {
+        let id = held(&mut book, &room, 1, 1);
+        bring(&mut book, &id, status);
+        let found: Vec<Value> = of.iter().map(|field| book.field(&id, field)).collect();
+        assert_eq!(found, expected, "{status}");
+    }
+}
+
+#[test]
+fn a_full_day_refuses_with_everybody_elses_use_of_exactly_the_days() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"hold_ttl_ms": 60_000}));
+    let other = confirmed(&mut book, &room, 2, 3);
+    confirmed(&mut book, &room, 3, 4);
+    let body = days(&room, 1, 4, json!({"user_id": "ann"}));
+    let refused = no_room(book.run(create(Kind::Booking, body)));
+    let date = |text: &str| text.parse::<Date>().unwrap();
+    let usage = |rows: &[(&str, i64)]| -> BTreeMap<Date, i64> {
+        rows.iter().map(|(day, n)| (date(day), *n)).collect()
+    };
+    let expected = NoRoom {
+        phase: BookingPhase::Create,
+        bookable_id: room.clone(),
+        start_date: date("2027-01-01"),
+        end_date: date("2027-01-04"),
+        user_id: Some("ann".to_owned()),
+        requested: 1,
+        capacity: 2,
+        usage: usage(&[("2027-01-01", 0), ("2027-01-02", 1), ("2027-01-03", 2), ("2027-01-04", 1)]),
+        first_conflict_date: date("2027-01-03"),
+        hold_ttl_ms: 60_000,
+    };
+    assert_eq!(refused, expected);
+    // Its own days are nobody else's.
+    let longer = json!({"end_date": "2027-01-04", "quantity": 2});
+    let refused = no_room(book.edit(&other, longer));
+    assert_eq!(refused.usage, usage(&[("2027-01-02", 0), ("2027-01-03", 1), ("2027-01-04", 1)]));
+    assert_eq!((refused.phase, refused.requested), (BookingPhase::Change, 2));
+    assert_eq!(refused.first_conflict_date, date("2027-01-03"));
+    let most = days(&room, 9, 9, json!({"quantity": 3}));
+    assert_eq!(no_room(book.run(create(Kind::Booking, most))).requested, 3);
+    assert_holds(&book.world);
+}
+
+#[test]
+fn a_change_takes_the_new_days_and_gives_back_the_old_ones_or_neither() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"capacity": 1}));
+    let id = held(&mut book, &room, 1, 3);
+    let other = confirmed(&mut book, &room, 6, 6);
+    book.edit(&id, json!({"start_date": "2027-01-02", "end_date": "2027-01-04"})).unwrap();
+    assert_eq!(reserved(&book, &room, 7), [0, 1, 1, 1, 0, 1, 0]);
+    no_room(book.edit(&id, json!({"end_date": "2027-01-06", "notes": "longer"})));
+    assert_eq!(reserved(&book, &room, 7), [0, 1, 1, 1, 0, 1, 0]);
+    assert_eq!((book.version(&id), book.field(&id, "notes")), (2, json!("")));
+    // Notes need no room, whatever the status, and no days.
+    for (id, status) in [(&id, "held"), (&other, "cancelled")] {
+        if status == "cancelled" {
+            book.edit(id, json!({"status": status})).unwrap();
+        }
+        book.edit(id, json!({"notes": "n", "metadata": {"k": "v"}})).unwrap();
+    }
+    assert_eq!(reserved(&book, &room, 7), [0, 1, 1, 1, 0, 0, 0]);
+    let body = days(&room, 2, 4, json!({"notes": "put"}));
+    book.run(put(Kind::Booking, &id, 3, body)).unwrap();
+    let rebooked = |from| Rejection::InvalidTransition { from, to: "rebooked", allowed: vec![] };
+    assert_eq!(book.edit(&other, json!({"quantity": 2})), Err(rebooked("cancelled")));
+    assert_eq!(book.edit(&other, json!({"end_date": "2027-01-07"})), Err(rebooked("cancelled")));
+    bring(&mut book, &id, "in_use");
+    assert_eq!(book.edit(&id, json!({"start_date": "2027-01-01"})), Err(rebooked("in_use")));
+    book.edit(&id, json!({"end_date": "2027-01-05"})).unwrap();
+    assert_eq!(reserved(&book, &room, 7), [0, 1, 1, 1, 1, 0, 0]);
+    assert_holds(&book.world);
+}
+
+#[test]
+fn two_changes_of_one_transaction_see_each_other() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({}));
+    let id = held(&mut book, &room, 20, 22);
+    let step = |version, body| match patch(Kind::Booking, &id, version, body) {
+        Action::Update(update) => Operation::Update(update),
+        other => panic!("{other:?}"),
+    };
+    // The second one's days are between those that either names.
+    let operations = vec![
+        step(1, json!({"start_date": "2027-01-01", "end_date": "2027-01-02"})),
+        step(2, json!({"end_date": "2027-01-08"})),
+    ];
+    book.run(Action::Transact(Transact { operations })).unwrap();
+    assert_eq!(reserved(&book, &room, 9), [1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    assert_holds(&book.world);
+}
+
+#[test]
+fn a_merge_combines_dates_of_two_versions_only_if_nobody_else_moved_it() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({}));
+    let id = held(&mut book, &room, 10, 12);
+    book.edit(&id, json!({"notes": "theirs"})).unwrap();
+    let later = json!({"end_date": "2027-01-14"});
+    book.run(merging(patch(Kind::Booking, &id, 1, later.clone()))).unwrap();
+    assert_eq!(reserved(&book, &room, 15)[9..], [1, 1, 1, 1, 1, 0]);
+    let refused = book.refused(merging(patch(Kind::Booking, &id, 1, json!({"quantity": 2}))));
+    assert!(matches!(refused, Rejection::Conflict(_)), "{refused:?}");
+    assert_holds(&book.world);
+}
+
+#[test]
+fn a_hold_that_is_over_blocks_nobody_swept_or_not() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"capacity": 1, "hold_ttl_ms": 3_600_000}));
+    let hold = held(&mut book, &room, 1, 2);
+    no_room(book.run(create(Kind::Booking, days(&room, 2, 3, json!({})))));
+    book.now = hours_after(book.now, 1);
+    let second = held(&mut book, &room, 2, 3);
+    assert_eq!(book.field(&hold, "status"), "expired");
+    assert_eq!(reserved(&book, &room, 3), [0, 1, 1]);
+    let last = book.world.history(&hold).last().unwrap().entry.clone();
+    assert_eq!((last.by.actor.as_str(), last.by.source), ("expiry", Source::Worker));
+    // One that nobody has needed yet shows it as soon as anybody looks for it.
+    book.now = hours_after(book.now, 1);
+    let bookable_id = room.clone();
+    let expire = Action::ExpireBookings(ExpireBookings { bookable_id });
+    assert_eq!(book.run(expire.clone()), Ok(Outcome::Recorded));
+    assert_eq!(book.field(&second, "status"), "expired");
+    let version = book.version(&second);
+    book.run(expire).unwrap();
+    assert_eq!(book.version(&second), version, "once");
+    assert_eq!(reserved(&book, &room, 3), [0, 0, 0]);
+    book.run(Action::ExpireBookings(ExpireBookings { bookable_id: "bkb_none".into() })).unwrap();
+    assert_holds(&book.world);
+}
+
+#[test]
+fn confirming_after_the_hold_is_a_new_acquisition() {
+    for is_swept in [false, true] {
+        let mut book = Book::default();
+        let room = room(&mut book, json!({"capacity": 1, "hold_ttl_ms": 3_600_000}));
+        let first = held(&mut book, &room, 1, 2);
+        book.now = hours_after(book.now, 1);
+        if is_swept {
+            bring(&mut book, &first, "expired");
+        }
+        // Its own days are free again, as far as it is concerned.
+        book.edit(&first, json!({"status": "confirmed"})).unwrap();
+        assert_eq!(reserved(&book, &room, 2), [1, 1]);
+        assert_eq!(book.field(&first, "ended_at"), json!(null));
+        book.edit(&first, json!({"status": "cancelled"})).unwrap();
+
+        let second = held(&mut book, &room, 1, 2);
+        book.now = hours_after(book.now, 1);
+        if is_swept {
+            bring(&mut book, &second, "expired");
+            confirmed(&mut book, &room, 2, 2);
+        } else {
+            // The capacity is what it is now, not what it was when it was held.
+            let closed = forcing(patch(Kind::Bookable, &room, 1, json!({"capacity": 0})), false);
+            book.run(closed).unwrap();
+            let over = book.version(&second);
+            assert_eq!(over, 2, "who lowers a capacity ends what is over");
+        }
+        let refused = no_room(book.edit(&second, json!({"status": "confirmed"})));
+        assert_eq!(refused.phase, BookingPhase::Confirm);
+        let cancelled = book.edit(&second, json!({"status": "cancelled"}));
+        assert!(matches!(cancelled, Err(Rejection::InvalidTransition { from: "expired", .. })));
+        assert_holds(&book.world);
+    }
+}
+
+#[test]
+fn capacity_goes_below_what_is_reserved_only_by_force_and_the_excess_drains() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"capacity": 5}));
+    let many = book.make(Kind::Booking, days(&room, 2, 3, json!({"quantity": 4})));
+    let one = confirmed(&mut book, &room, 3, 3);
+    let expected = Rejection::CapacityBelowReserved {
+        capacity: 3,
+        reserved: 5,
+        first_conflict_date: "2027-01-02".parse().unwrap(),
+    };
+    assert_eq!(book.edit(&room, json!({"capacity": 3})), Err(expected));
+    book.edit(&room, json!({"name": "Other"})).unwrap();
+    let lower = |version| patch(Kind::Bookable, &room, version, json!({"capacity": 3}));
+    book.run(forcing(lower(2), true)).unwrap();
+    assert_eq!(book.world.audits, [], "a dry run leaves no trace");
+    book.run(forcing(lower(2), false)).unwrap();
+    let audit = book.world.audits[0].clone();
+    assert_eq!(
+        (audit.audit_type.as_str(), audit.reason.as_deref()),
+        ("capacity_override", Some("chargeback"))
+    );
+    assert_eq!(audit.changes[0].path, "/capacity");
+    assert_eq!(reserved(&book, &room, 4), [0, 4, 5, 0], "who has booked stays");
+    // What needs no more room is never refused; what needs more sees the new capacity.
+    book.edit(&room, json!({"notes": 1})).unwrap_err();
+    book.edit(&room, json!({"name": "Still below"})).unwrap();
+    book.edit(&many, json!({"quantity": 3})).unwrap();
+    book.edit(&many, json!({"status": "confirmed"})).unwrap();
+    no_room(book.edit(&one, json!({"end_date": "2027-01-04", "quantity": 2})));
+    book.edit(&one, json!({"end_date": "2027-01-04"})).unwrap();
+    no_room(book.run(create(Kind::Booking, days(&room, 2, 2, json!({})))));
+    book.edit(&many, json!({"status": "cancelled"})).unwrap();
+    book.edit(&room, json!({"capacity": 1})).unwrap();
+    // What is over does not count.
+    book.now = at("2027-01-05T00:00:00Z");
+    book.edit(&room, json!({"capacity": 0})).unwrap();
+    assert_eq!(book.world.audits.len(), 1);
+    assert_holds(&book.world);
+}
+
+#[test]
+fn an_archived_bookable_keeps_its_bookings_and_takes_no_more() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({}));
+    let id = held(&mut book, &room, 1, 3);
+    book.edit(&room, json!({"status": "archived"})).unwrap();
+    let unavailable =
+        Rejection::BookableUnavailable { bookable_id: room.clone(), status: "archived" };
+    let body = days(&room, 5, 5, json!({}));
+    assert_eq!(book.refused(create(Kind::Booking, body)), unavailable);
+    assert_eq!(book.edit(&id, json!({"end_date": "2027-01-04"})), Err(unavailable));
+    book.edit(&id, json!({"end_date": "2027-01-02"})).unwrap();
+    bring(&mut book, &id, "completed");
+    assert_holds(&book.world);
+}
+
+#[test]
+fn what_was_booked_once_is_not_deleted_and_only_what_is_over_can_be() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({}));
+    let free = book.make(Kind::Bookable, json!({"name": "Free", "capacity": 1}));
+    book.run(delete(Kind::Bookable, &free, 1)).unwrap();
+    for status in ["held", "confirmed", "in_use"] {
+        let id = held(&mut book, &room, 1, 1);
+        bring(&mut book, &id, status);
+        let refused = book.refused(delete(Kind::Booking, &id, book.version(&id)));
+        assert!(matches!(refused, Rejection::InvalidTransition { to: "deleted", .. }));
+        let end = match status {
+            "in_use" => "completed",
+            _ => "cancelled",
+        };
+        book.edit(&id, json!({"status": end})).unwrap();
+        book.run(delete(Kind::Booking, &id, book.version(&id))).unwrap();
+    }
+    let refused = book.refused(delete(Kind::Bookable, &room, 1));
+    assert_eq!(refused, Rejection::BookableInUse);
+    assert_eq!(reserved(&book, &room, 1), [1], "a day that was used stays used");
+    assert_holds(&book.world);
+}
+
+#[test]
+fn wrong_fields_are_named() {
+    let mut book = Book::at("2027-01-02T23:59:59Z");
+    let room = room(&mut book, json!({"min_days": 2, "max_days": 4, "horizon_days": 20}));
+    let gone = book.make(Kind::Bookable, json!({"name": "Gone", "capacity": 1}));
+    book.run(delete(Kind::Bookable, &gone, 1)).unwrap();
+    let id = book.make(Kind::Booking, days(&room, 2, 5, json!({"user_id": "ann"})));
+    for (start, end, changed, path) in [
+        (1, 3, json!({}), "/start_date"),
+        (5, 4, json!({}), "/end_date"),
+        (5, 5, json!({}), "/end_date"),
+        (5, 9, json!({}), "/end_date"),
+        (22, 23, json!({}), "/end_date"),
+        (5, 6, json!({"start_date": "2027-02-29"}), "/start_date"),
+        (5, 6, json!({"start_date": "2027-1-5"}), "/start_date"),
+        (5, 6, json!({"end_date": "9999-12-31"}), "/end_date"),
+        (5, 6, json!({"end_date": 7}), "/end_date"),
+        (5, 6, json!({"end_date": null}), "/end_date"),
+        (5, 6, json!({"quantity": 0}), "/quantity"),
+        (5, 6, json!({"quantity": -1}), "/quantity"),
+        (5, 6, json!({"quantity": 1.5}), "/quantity"),
+        (5, 6, json!({"quantity": 1_000_000_001_i64}), "/quantity"),
+        (5, 6, json!({"user_id": "x".repeat(201)}), "/user_id"),
+        (5, 6, json!({"notes": "x".repeat(10_001)}), "/notes"),
+        (5, 6, json!({"status": "in_use"}), "/status"),
+        (5, 6, json!({"status": "gone"}), "/status"),
+        (5, 6, json!({"bookable_id": gone}), "/bookable_id"),
+        (5, 6, json!({"bookable_id": "bkb_00000000000000000000000000000000"}), "/bookable_id"),
+        (5, 6, json!({"confirmed_at": TODAY}), "/confirmed_at"),
+    ] {
+        let body = days(&room, start, end, changed.clone());
+        assert_eq!(wrong_field(book.refused(create(Kind::Booking, body))), path, "{changed}");
+    }
+    let other = json!({"bookable_id": id});
+    let body = days(&room, 5, 6, other);
+    let refused = book.refused(create(Kind::Booking, body));
+    assert!(matches!(refused, Rejection::WrongIdType { expected_prefix: "bkb_", .. }));
+    for (changed, path) in [
+        (json!({"bookable_id": gone}), "/bookable_id"),
+        (json!({"user_id": "bob"}), "/user_id"),
+        (json!({"user_id": null}), "/user_id"),
+        (json!({"start_date": "2027-01-01"}), "/start_date"),
+    ] {
+        assert_eq!(wrong_field(book.edit(&id, changed.clone()).unwrap_err()), path, "{changed}");
+    }
+    // Time goes on: what was right stays right.
+    book.edit(&id, json!({"status": "confirmed"})).unwrap();
+    book.now = at("2027-01-04T00:00:00Z");
+    book.edit(&id, json!({"end_date": "2027-01-04"})).unwrap();
+    assert_eq!(
+        wrong_field(book.edit(&id, json!({"end_date": "2027-01-03"})).unwrap_err()),
+        "/end_date"
+    );
+    for (changed, path) in [
+        (json!({"capacity": -1}), "/capacity"),
+        (json!({"capacity": 1_000_001}), "/capacity"),
+        (json!({"min_days": 0}), "/min_days"),
+        (json!({"min_days": 5}), "/min_days"),
+        (json!({"max_days": 367}), "/max_days"),
+        (json!({"hold_ttl_ms": 0}), "/hold_ttl_ms"),
+        (json!({"hold_ttl_ms": 2_592_000_001_i64}), "/hold_ttl_ms"),
+        (json!({"horizon_days": 3_651}), "/horizon_days"),
+        (json!({"name": ""}), "/name"),
+    ] {
+        assert_eq!(wrong_field(book.edit(&room, changed.clone()).unwrap_err()), path, "{changed}");
+    }
+    assert_holds(&book.world);
+}
+
+#[test]
+fn commands_of_one_batch_share_the_last_room() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"capacity": 3, "hold_ttl_ms": 3_600_000}));
+    held(&mut book, &room, 1, 3);
+    book.now = hours_after(book.now, 2);
+    let batch: Vec<_> = (0..8)
+        .map(|n: u8| {
+            let body = days(&room, 1 + n % 2, 3, json!({}));
+            command(book.fresh_seed(), create(Kind::Booking, body))
+        })
+        .collect();
+    let mut apart = book.world.clone();
+    let decided = book.world.carry_out(&batch, book.now);
+    assert_eq!(decided.iter().filter(|decided| decided.is_ok()).count(), 3);
+    for (command, decided) in batch.iter().zip(&decided) {
+        let alone = apart.carry_out(std::slice::from_ref(command), book.now).remove(0);
+        assert_eq!(alone, *decided);
+    }
+    assert_eq!(apart, book.world);
+    assert_holds(&book.world);
+}
+
+/// A booking as the reference has it.
+#[derive(Clone, Debug)]
+struct Simple {
+    id: String,
+    start: Date,
+    end: Date,
+    quantity: i64,
+    status: Status,
+    hold_ends: Timestamp,
+    /// The last day that counts, of one that is over.
+    last: Option<Date>,
+}
+
+/// All bookings in a list, every question answered by going through it.
+struct Reference {
+    capacity: i64,
+    bookings: Vec<Simple>,
+}
+
+impl Simple {
+    fn status_at(&self, now: Timestamp) -> Status {
+        if self.status == Status::Held && self.hold_ends <= now {
+            Status::Expired
+        } else {
+            self.status
+        }
+    }
+
+    fn takes(&self, day: Date, now: Timestamp) -> i64 {
+        let counts = (self.start..=self.end).contains(&day)
+            && match self.status_at(now) {
+                Status::Held | Status::Confirmed | Status::InUse => true,
+                Status::Completed | Status::NoShow => self.last.is_some_and(|last| day <= last),
+                Status::Expired | Status::Cancelled => false,
+            };
+        if counts { self.quantity } else { 0 }
+    }
+}
+
+impl Reference {
+    fn reserved(&self, day: Date, now: Timestamp, but: Option<usize>) -> i64 {
+        let others = self.bookings.iter().enumerate().filter(|(place, _)| Some(*place) != but);
+        others.map(|(_, booking)| booking.takes(day, now)).sum()
+    }
+
+    /// Whether a booking fits instead of the one at a place.
+    fn fits(&self, wanted: &Simple, place: Option<usize>, now: Timestamp) -> bool {
+        let mut days = wanted.start.days_before(wanted.end.plus_days(1).unwrap());
+        days.all(|day| {
+            let had = place.map_or(0, |place| self.bookings[place].takes(day, now));
+            let takes = wanted.takes(day, now);
+            takes <= had || self.reserved(day, now, place) + takes <= self.capacity
+        })
+    }
+}
+
+/// What the reference expects of a step: accepted, or the beginning of the refusal's name.
+type Expected = Result<(), &'static str>;
+
+/// Carries out one random step on both.
+fn step(book: &mut Book, reference: &mut Reference, room: &str, raw: [u8; 4]) -> bool {
+    let [op, a, b, c] = raw;
+    let (now, today) = (book.now, Date::of(book.now));
+    let on = |days: u8| today.plus_days(i64::from(days)).unwrap();
+    let place = usize::from(a) % reference.bookings.len().max(1);
+    let target = reference.bookings.get(place).cloned();
+    let (expected, decided): (Expected, Decided) = match (op % 16, target) {
+        (0..=3, _) => {
+            let mut wanted = Simple {
+                id: String::new(),
+                start: on(a % 6),
+                end: on(a % 6 + b % 4),
+                quantity: i64::from(c % 3) + 1,
+                status: if b >= 128 { Status::Confirmed } else { Status::Held },
+                hold_ends: hours_after(now, 20),
+                last: None,
+            };
+            let body = json!({"bookable_id": room, "start_date": wanted.start, "end_date": wanted.end,
+                "quantity": wanted.quantity, "status": wanted.status.name()});
+            let fits = reference.fits(&wanted, None, now);
+            let decided = book.run(create(Kind::Booking, body));
+            if let Ok(Outcome::Object(made)) = &decided {
+                wanted.id.clone_from(&made.id);
+                reference.bookings.push(wanted);
+            }
+            (if fits { Ok(()) } else { Err("NoRoom") }, decided)
+        }
+        (4..=8, Some(target)) => {
+            let to = Status::ALL[usize::from(b) % Status::ALL.len()];
+            let from = target.status_at(now);
+            use Status::{Cancelled, Completed, Confirmed, Expired, Held, InUse, NoShow};
+            let follows = matches!(
+                (from, to),
+                (Held, Confirmed | Cancelled)
+                    | (Confirmed, InUse | NoShow | Cancelled)
+                    | (InUse, Completed)
+                    | (Expired, Confirmed)
+            );
+            let mut after = Simple { status: to, ..target.clone() };
+            if matches!(to, Completed | NoShow) {
+                after.last = Some(today);
+            }
+            let expected = if book.field(&target.id, "status") == to.name() {
+                Ok(())
+            } else if !follows {
+                Err("InvalidTransition")
+            } else if !reference.fits(&after, Some(place), now) {
+                Err("NoRoom")
+            } else {
+                reference.bookings[place] = after;
+                Ok(())
+            };
+            (expected, book.edit(&target.id, json!({"status": to.name()})))
+        }
+        (9..=11, Some(target)) => {
+            let moved = Simple {
+                start: if op % 2 == 0 { on(b % 6) } else { target.start },
+                end: on(b % 6 + c % 4),
+                quantity: if c % 3 == 0 { i64::from(c % 5) + 1 } else { target.quantity },
+                ..target.clone()
+            };
+            let status = target.status_at(now);
+            let is_same = (moved.start, moved.end, moved.quantity)
+                == (target.start, target.end, target.quantity);
+            let goes_on = matches!(status, Status::Held | Status::Confirmed | Status::InUse);
+            let expected = if is_same {
+                Ok(())
+            } else if !goes_on || (status == Status::InUse && moved.start != target.start) {
+                Err("InvalidTransition")
+            } else if moved.end < moved.start {
+                Err("Invalid")
+            } else if !reference.fits(&moved, Some(place), now) {
+                Err("NoRoom")
+            } else {
+                reference.bookings[place] = moved.clone();
+                Ok(())
+            };
+            let body = json!({"start_date": moved.start, "end_date": moved.end,
+                "quantity": moved.quantity});
+            (expected, book.edit(&target.id, body))
+        }
+        (12, _) => {
+            book.now = hours_after(now, i64::from(a) % 30);
+            return true;
+        }
+        (13, _) => {
+            let capacity = i64::from(a % 7);
+            let lowered = capacity < reference.capacity
+                && (0..400)
+                    .any(|n| reference.reserved(today.plus_days(n).unwrap(), now, None) > capacity);
+            let is_forced = b % 3 == 0;
+            let mut change =
+                patch(Kind::Bookable, room, book.version(room), json!({"capacity": capacity}));
+            if is_forced {
+                change = forcing(change, false);
+            }
+            let expected =
+                if lowered && !is_forced { Err("CapacityBelowReserved") } else { Ok(()) };
+            if expected.is_ok() {
+                reference.capacity = capacity;
+            }
+            (expected, book.run(change))
+        }
+        (14, _) => {
+            let bookable_id = room.to_owned();
+            (Ok(()), book.run(Action::ExpireBookings(ExpireBookings { bookable_id })))
+        }
+        (_, Some(target)) => (Ok(()), book.edit(&target.id, json!({"notes": format!("{c}")}))),
+        (_, None) => return true,
+    };
+    let named = decided.as_ref().map(|_| ()).map_err(|rejection| format!("{rejection:?}"));
+    match (&expected, &named) {
+        (Ok(()), Ok(())) => {}
+        (Err(expected), Err(named)) => assert!(named.starts_with(expected), "{expected}: {named}"),
+        _ => panic!("{raw:?}: {expected:?} was expected, not {named:?}"),
+    }
+    expected.is_ok()
+}
+
+/// Compares every day: without holds that are over, the two agree.
+fn assert_same(book: &Book, reference: &Reference) {
+    let mut ours: BTreeMap<Date, i64> =
+        book.world.booking_days.values().map(|day| (day.day, day.reserved)).collect();
+    for row in book.world.bookings.values() {
+        let (record, booking) = (&row.record, &row.record.booking);
+        let is_over = booking.hold_expires_at <= Some(book.now);
+        if booking.status == Status::Held && is_over {
+            for day in booking.start_date.days_before(record.taken_until) {
+                *ours.entry(day).or_default() -= booking.quantity;
+            }
+        }
+    }
+    for (day, reserved) in ours {
+        assert_eq!(reserved, reference.reserved(day, book.now, None), "{day}");
+    }
+}
+
+fn walk(raws: Vec<[u8; 4]>) -> (usize, usize) {
+    let mut book = Book::default();
+    let ttl = 20 * 3_600_000_i64;
+    let room = room(&mut book, json!({"capacity": 4, "hold_ttl_ms": ttl}));
+    let mut reference = Reference { capacity: 4, bookings: Vec::new() };
+    let mut accepted = 0;
+    let count = raws.len();
+    for raw in raws {
+        accepted += usize::from(step(&mut book, &mut reference, &room, raw));
+        assert_same(&book, &reference);
+    }
+    assert_holds(&book.world);
+    (accepted, count)
+}
+
+proptest! {
+    #![proptest_config(few())]
+
+    #[test]
+    fn days_are_what_a_list_of_bookings_says(raws in vec(any::<[u8; 4]>(), 1..60)) {
+        walk(raws);
+    }
+}
+
+/// A walk in which everything is refused, or nothing, would prove little.
+#[test]
+fn the_random_steps_are_accepted_and_refused() {
+    let mut runner = TestRunner::deterministic();
+    let raws = vec(any::<[u8; 4]>(), 800).new_tree(&mut runner).unwrap().current();
+    let (accepted, count) = walk(raws);
+    assert!(accepted > count / 4 && accepted < count * 19 / 20, "{accepted} of {count}");
+}
