@@ -92,7 +92,7 @@ async fn main() -> Result<ExitCode> {
     let feature = metered::make_feature(&billing, "api.calls").await?;
     let customer = metered::make_customer(&billing, "Acme", &feature, limit).await?;
 
-    let api = Data::new(Api { billing: billing.clone(), feature: feature.clone() });
+    let api = Data::new(Api { billing, feature: feature.clone() });
     let service = HttpServer::new(move || App::new().app_data(api.clone()).service(quote))
         .workers(2)
         .disable_signals()
@@ -109,6 +109,8 @@ async fn main() -> Result<ExitCode> {
     stopping.stop(true).await;
     serving.await??;
 
+    // A client of its own: some connections of the service's have ended with its threads.
+    let billing = server.client()?;
     let usage = billing.usage(&customer);
     let counted = usage.entitlement(&feature).await?.meter.used;
     let records: Vec<UsageRecord> = usage.records().limit(200).stream().try_collect().await?;

@@ -56,6 +56,7 @@
 
 mod admin;
 mod assignments;
+mod bookings;
 mod boosts;
 mod call;
 mod client;
@@ -123,7 +124,7 @@ pub use versioned::{Versioned, WriteInfo};
 
 pub use ifmatch_types::{
     ApiKey, ApiKeyId, Assignment, AssignmentId, AssignmentStatus, AuditRecord, AuditResource,
-    Availability, AvailableDay, BillingRun, Bookable, BookableFields, BookableId, BookableStatus,
+    Availability, AvailabilityConflict, AvailableDay, BillingRun, Bookable, BookableFields, BookableId, BookableStatus,
     Booking, BookingFields, BookingId, BookingStatus, Boost, BoostAnswer, BoostDuration, BoostId,
     BoostKind, By, CatalogStatus, ChangeKind, Code, Date, DateError, Deleted, Difference,
     Entitlement, EntitlementLogEntry, Event, Feature, FeatureFields, FeatureId, FeatureType,

@@ -10,6 +10,7 @@ both_databases![
     a_force_is_previewed_reasoned_and_on_record,
     a_metered_api_serves_exactly_what_was_paid_for,
     asking_first_overspends_and_check_and_record_does_not,
+    a_rush_books_exactly_what_is_free,
 ];
 
 /// Runs an example against this server, with this text typed into it.
@@ -110,4 +111,15 @@ async fn asking_first_overspends_and_check_and_record_does_not(server: Server) {
         let usage = format!("/v1/workspaces/{}/usage", workspace["id"].as_str().unwrap());
         assert_eq!(server.api().list(&usage).await.len(), 20);
     }
+}
+
+async fn a_rush_books_exactly_what_is_free(server: Server) {
+    let args = ["--capacity", "7", "--attempts", "60", "--workers", "16", "--quantity", "2"];
+    let finished = run(&server, "booking_rush", &args, "").await.succeeded();
+    says(&finished, &["booked            3", "conflicts        57", "failures          0"]);
+
+    // The example's own word for it is not enough.
+    let bookings = server.api().list("/v1/bookings").await;
+    assert_eq!(bookings.len(), 3);
+    assert!(bookings.iter().all(|booking| booking["status"] == "cancelled"));
 }

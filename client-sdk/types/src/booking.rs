@@ -1,6 +1,7 @@
 //! Bookables and bookings: so many of something, on so many days.
 
 use crate::{BookableId, BookingId, Date, Metadata, Timestamp, Version};
+use std::collections::BTreeMap;
 
 names! {
     /// How a range of dates is read.
@@ -265,5 +266,23 @@ wire! {
         pub reserved: i64,
         /// So many are left: `max(0, capacity − reserved)`.
         pub available: i64,
+    }
+
+    /// The part of a problem body that `AVAILABILITY_CONFLICT` and `HOLD_EXPIRED` add.
+    pub struct AvailabilityConflict {
+        /// What was to be booked.
+        pub bookable_id: BookableId,
+        /// The first day that was asked for.
+        pub start_date: Date,
+        /// The last day; with `nights` the day of leaving.
+        pub end_date: Date,
+        /// So many were asked for.
+        pub requested: i64,
+        /// So many there are on each day.
+        pub capacity: i64,
+        /// So many are taken by others, on exactly the days that were asked for.
+        pub usage: BTreeMap<Date, i64>,
+        /// The first day without enough room.
+        pub first_conflict_date: Date,
     }
 }

@@ -27,7 +27,7 @@ pub use billing::{
     SubscriptionStatus, Workspace, WorkspaceFields,
 };
 pub use booking::{
-    Availability, AvailableDay, Bookable, BookableFields, BookableStatus, Booking, BookingFields,
+    Availability, AvailabilityConflict, AvailableDay, Bookable, BookableFields, BookableStatus, Booking, BookingFields,
     BookingStatus, NewBooking, RangeMode,
 };
 pub use change::{

@@ -21,6 +21,7 @@ both_databases![
     the_same_external_service_again_is_answered_with_the_first_assignment,
     an_external_service_with_other_content_is_409,
     an_assignment_is_found_in_its_own_scope_only,
+    a_forced_change_of_an_assignment_is_on_record,
     wrong_assignments_are_refused_naming_the_field,
 ];
 
@@ -342,6 +343,31 @@ async fn an_assignment_is_found_in_its_own_scope_only(server: Server) {
     assert_eq!(api.get(&path).await.ok(200), assignment);
 }
 
+async fn a_forced_change_of_an_assignment_is_on_record(server: Server) {
+    let api = server.api();
+    let agent = api.make_key("agent").await;
+    let scope = api.make_scope().await;
+    let assignment = api.entitle(&scope, json!([])).await;
+    let path = format!("/v1/{scope}/packages/{}", id(&assignment));
+    api.patch(&path, &json!({"status": "suspended"})).if_match(1).await.ok(200);
+    let (forced, body) = (format!("{path}?force=true"), json!({"status": "active", "version": 1}));
+    let reason = "chargeback was a mistake";
+    let as_agent = agent.patch(&forced, &body).header("X-Force-Reason", reason).await;
+    as_agent.problem(403, "FORCE_FORBIDDEN");
+    api.patch(&forced, &body).await.problem(422, "REASON_REQUIRED");
+    let done = api.patch(&forced, &body).header("X-Force-Reason", reason).await.is(200);
+    assert_eq!(done.header("X-Forced"), Some("true"));
+    assert_eq!((version(&done.body), &done.body["status"]), (3, &json!("active")));
+    let records = api.audit("forced_write", id(&assignment)).await;
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0]["reason"], reason);
+    assert_eq!(api.history(&path).await[2]["kind"], "forced");
+    let end = json!({"status": "cancelled", "version": 3});
+    api.patch(&path, &end).await.ok(200);
+    let revive = api.patch(&forced, &body).header("X-Force-Reason", reason).await;
+    revive.problem(409, "INVALID_STATE_TRANSITION");
+}
+
 async fn wrong_assignments_are_refused_naming_the_field(server: Server) {
     let api = server.api();
     let scope = api.make_scope().await;
@@ -366,7 +392,6 @@ async fn wrong_assignments_are_refused_naming_the_field(server: Server) {
     let path = format!("{path}/{}", id(&assignment));
     for (field, wrong) in [
         ("/status", json!({"status": "paused"})),
-        ("/status", json!({"status": "expired"})),
         ("/cancel_at", json!({"cancel_at": in_ms(-1_000)})),
         ("/cancel_at", json!({"cancel_at": "tomorrow"})),
         ("/package", json!({"package": "other"})),
@@ -374,6 +399,9 @@ async fn wrong_assignments_are_refused_naming_the_field(server: Server) {
     ] {
         api.patch(&path, &wrong).if_match(1).await.invalid(field);
     }
+    let expire = api.patch(&path, &json!({"status": "expired"})).if_match(1).await;
+    let refused = expire.problem(409, "INVALID_STATE_TRANSITION");
+    assert_eq!((&refused["from"], &refused["to"]), (&json!("active"), &json!("expired")));
     assert_eq!(api.get(&path).await.ok(200), assignment);
     let unknown = format!("workspaces/wsp_{}", "0193f0c0a1b27c3d8e4f5a6b7c8d9e0f");
     api.assign(&unknown, &package, json!({})).await.problem(404, "NOT_FOUND");

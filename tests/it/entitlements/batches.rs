@@ -111,15 +111,16 @@ async fn a_wrong_item_is_named_and_nothing_recorded(server: Server) {
     let api = server.api();
     let (scope, feature) = api.make_entitled(10).await;
     for (field, wrong) in [
-        ("/items/1/quantity", json!({"feature": feature, "quantity": 0})),
-        ("/items/1/quantity", json!({"feature": feature, "quantity": -1})),
-        ("/items/1/quantity", json!({"feature": feature, "quantity": 1.5})),
-        ("/items/1/quantity", json!({"feature": feature})),
-        ("/items/1/feature", json!({"feature": unique("nothing"), "quantity": 1})),
-        ("/items/1/feature", json!({"quantity": 1})),
-        ("/items/1/colour", json!({"feature": feature, "quantity": 1, "colour": "red"})),
+        ("/quantity", json!({"feature": feature, "quantity": 0})),
+        ("/quantity", json!({"feature": feature, "quantity": -1})),
+        ("/quantity", json!({"feature": feature, "quantity": 1.5})),
+        ("/quantity", json!({"feature": feature})),
+        ("/feature", json!({"feature": unique("nothing"), "quantity": 1})),
+        ("/feature", json!({"quantity": 1})),
+        ("/colour", json!({"feature": feature, "quantity": 1, "colour": "red"})),
     ] {
-        send(&api, &scope, json!([item(&feature, 1), wrong])).await.invalid(field);
+        let answer = send(&api, &scope, json!([item(&feature, 1), wrong])).await;
+        assert_eq!(answer.invalid(field)["failed_index"], 1, "the path is of that item");
     }
     assert_eq!(api.counted(&scope, &feature).await, (0, 0));
     assert!(api.list(&format!("/v1/{scope}/usage")).await.is_empty());
@@ -131,6 +132,16 @@ async fn a_batch_has_1_to_100_items(server: Server) {
     let items = |count: usize| Value::from(vec![item(&feature, 1); count]);
     send(&api, &scope, items(0)).await.invalid("/items");
     send(&api, &scope, items(101)).await.invalid("/items");
+    for (field, wrong) in [
+        ("/items", json!({})),
+        ("/items", json!({"items": null})),
+        ("/items", json!({"items": {}})),
+        ("/items/0", json!({"items": [7]})),
+        ("/colour", json!({"items": items(1), "colour": "red"})),
+    ] {
+        let path = format!("/v1/{scope}/usage/batch");
+        api.post(&path, &wrong).key(&unique("batch")).await.invalid(field);
+    }
     assert_eq!(api.counted(&scope, &feature).await, (0, 0));
     let batch = send(&api, &scope, items(100)).await.ok(201);
     assert_eq!(batch["items"][99]["used"], 100);

@@ -107,7 +107,7 @@ async fn an_enabling_boost_alone_is_a_grant(server: Server) {
     let switch = api.make_feature(json!({"type": "boolean"})).await;
     let counted = api.make_feature(json!({})).await;
     let enable = json!({"kind": "enable", "amount": null});
-    for scope in [&workspace, &namespace] {
+    for scope in [&namespace, &workspace] {
         assert_eq!(api.entitlement(scope, &switch).await["allowed"], false);
         let boost = api.boost(scope, &switch, enable.clone()).await.ok(201);
         assert_eq!((&boost["effective"], &boost["amount"]), (&json!(true), &Value::Null));

@@ -9,6 +9,7 @@ both_databases![
     the_same_feature_or_package_again_is_answered_with_the_first,
     a_feature_that_nothing_grants_may_change,
     a_granted_feature_is_frozen_and_cannot_be_deleted,
+    a_boosted_feature_is_frozen_and_cannot_be_deleted,
     a_feature_that_others_draw_from_is_frozen_and_cannot_be_deleted,
     the_code_of_a_feature_is_set_once,
     a_stale_edit_of_a_feature_shows_the_winner,
@@ -117,6 +118,19 @@ async fn a_granted_feature_is_frozen_and_cannot_be_deleted(server: Server) {
     let free = json!({"name": "People", "releasable": true});
     let changed = api.patch(&path, &free).if_match(1).await.ok(200);
     assert_eq!((&changed["name"], &changed["releasable"]), (&json!("People"), &json!(true)));
+}
+
+async fn a_boosted_feature_is_frozen_and_cannot_be_deleted(server: Server) {
+    let api = server.api();
+    let (scope, feature) = (api.make_scope().await, api.make_feature(json!({})).await);
+    api.boost(&scope, &feature, json!({"kind": "unlimited", "amount": null})).await.ok(201);
+    let features = api.list("/v1/features").await;
+    let path = format!("/v1/features/{}", id(&features[0]));
+    let edit = json!({"reset": "monthly"});
+    let refused = api.patch(&path, &edit).if_match(1).await.problem(409, "FEATURE_IN_USE");
+    assert!(refused["fields"].to_string().contains("reset"), "{refused}");
+    api.delete(&path).if_match(1).await.problem(409, "FEATURE_IN_USE");
+    assert_eq!(api.list("/v1/features").await, features);
 }
 
 async fn a_feature_that_others_draw_from_is_frozen_and_cannot_be_deleted(server: Server) {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 both_databases![
     consumables_are_burnt_after_everything_else,
     consumables_are_burnt_by_priority_then_expiry_then_age,
+    what_is_given_back_can_be_used_again_whatever_was_burnt,
     a_burnt_consumable_still_counts_in_the_limit_of_its_window,
     a_consumable_that_runs_out_of_time_gives_nothing_more,
     racing_consumers_burn_each_unit_once,
@@ -63,6 +64,27 @@ async fn consumables_are_burnt_by_priority_then_expiry_then_age(server: Server) 
         assert_eq!(burnt(&api, &scope, &order).await, expected, "after {} units", 3 * step);
     }
     api.spend(&scope, &feature, 1).await.exceeded();
+}
+
+async fn what_is_given_back_can_be_used_again_whatever_was_burnt(server: Server) {
+    let api = server.api();
+    let (scope, feature) = api.make_entitled(10).await;
+    consumable(&api, &scope, &feature, json!({"priority": 2})).await;
+    consumable(&api, &scope, &feature, json!({"priority": 1, "amount": 3})).await;
+    let record = api.spend(&scope, &feature, 16).await.ok(201);
+    let reversed = api.reverse(&scope, &record, 9).await.done();
+    assert_eq!((&reversed["limit"], &reversed["remaining"]), (&json!(18), &json!(11)));
+    let hold = api.hold(&scope, &feature, 11, 600_000).await.ok(201);
+    api.spend(&scope, &feature, 1).await.exceeded();
+    api.release(&scope, &hold).await.done();
+    let hold = api.hold(&scope, &feature, 6, 600_000).await.ok(201);
+    api.settle(&scope, &hold, 5).await.done();
+    api.spend(&scope, &feature, 7).await.exceeded();
+    assert_eq!(api.spend(&scope, &feature, 6).await.ok(201)["used"], 18);
+    api.spend(&scope, &feature, 1).await.exceeded();
+    for boost in api.list(&format!("/v1/{scope}/boosts")).await {
+        assert_eq!(boost["consumed"], boost["amount"], "all of it is burnt");
+    }
 }
 
 async fn a_burnt_consumable_still_counts_in_the_limit_of_its_window(server: Server) {

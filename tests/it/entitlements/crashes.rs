@@ -168,7 +168,6 @@ async fn counters_holds_and_thresholds_survive_a_restart(mut server: Server) {
     let record = api.spend(&scope, &feature, 12).await.ok(201);
     let hold = api.hold(&scope, &feature, 5, 3_600_000).await.ok(201);
     let boosts = api.list(&format!("/v1/{scope}/boosts")).await;
-    assert_eq!(boosts[0]["consumed"], 2);
     api.spend(&scope, &feature, 4).await.exceeded();
     let log = api.list(&format!("/v1/{scope}/entitlement-log")).await;
     server.kill9().await;

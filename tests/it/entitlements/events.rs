@@ -9,6 +9,7 @@ both_databases![
     one_large_usage_passes_every_threshold_at_once,
     a_namespace_that_falls_back_tells_of_the_workspace,
     passing_a_threshold_again_in_one_window_is_not_told_again,
+    a_raised_limit_does_not_repeat_a_threshold_of_the_window,
     what_is_denied_or_unlimited_passes_no_threshold,
     racing_usage_passes_each_threshold_once,
 ];
@@ -100,6 +101,20 @@ async fn passing_a_threshold_again_in_one_window_is_not_told_again(server: Serve
     let mut thresholds = told(&api.events_of(THRESHOLD).await);
     thresholds.sort_unstable();
     assert_eq!(thresholds, [80, 90, 100]);
+}
+
+async fn a_raised_limit_does_not_repeat_a_threshold_of_the_window(server: Server) {
+    let api = server.api();
+    let (scope, feature) = api.make_entitled(10).await;
+    api.spend(&scope, &feature, 9).await.ok(201);
+    api.boost(&scope, &feature, json!({"amount": 10})).await.ok(201);
+    for quantity in [7, 2, 2] {
+        api.spend(&scope, &feature, quantity).await.ok(201);
+    }
+    let events = api.events_of(THRESHOLD).await;
+    assert_eq!(told(&events), [80, 90, 100], "one each per window");
+    let limits: Vec<_> = events.iter().map(|event| event["state"]["limit"].as_i64()).collect();
+    assert_eq!(limits, [Some(10), Some(10), Some(20)]);
 }
 
 async fn what_is_denied_or_unlimited_passes_no_threshold(server: Server) {

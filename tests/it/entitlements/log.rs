@@ -70,6 +70,12 @@ async fn a_denial_is_logged_with_what_was_asked_for(server: Server) {
         let line = line.unwrap_or_else(|| panic!("no line of {quantity} in {lines:?}"));
         assert_eq!(line["details"]["feature"], json!(feature));
     }
+    let before = log(&api, &workspace, "usage.denied").await.len();
+    api.hold(&workspace, &feature, 13, 600_000).await.exceeded();
+    let items = json!({"items": [{"feature": feature, "quantity": 14}]});
+    api.post(&format!("/v1/{workspace}/usage/batch"), &items).key("batch").await.exceeded();
+    let lines = log(&api, &workspace, "usage.denied").await;
+    assert_eq!(lines.len(), before + 2, "holds and batches are denied alike: {lines:?}");
     let unknown = api.make_feature(json!({})).await;
     api.spend(&workspace, &unknown, 1).await.problem(403, "FEATURE_NOT_INCLUDED");
     let lines = log(&api, &workspace, "usage.denied").await;

@@ -15,6 +15,8 @@ both_databases![
     thirty_two_clients_wanting_three_each_are_admitted_what_fits,
     clients_of_different_quantities_fill_the_limit,
     holds_and_records_together_never_exceed_the_limit,
+    holds_that_expire_under_load_leak_nothing,
+    two_servers_on_any_database_admit_exactly_the_limit,
     a_limit_lowered_under_load_holds_from_its_answer_on,
     a_limit_raised_under_load_is_used_up_exactly,
     suspending_under_load_ends_admission_with_its_answer,
@@ -181,6 +183,78 @@ async fn holds_and_records_together_never_exceed_the_limit(server: Server) {
         apis[0].spend(&scopes[1], &feature, rest).await.ok(201);
     }
     assert_eq!(apis[0].spend(&scopes[0], &feature, 1).await.exceeded()["used"], 200);
+}
+
+async fn holds_that_expire_under_load_leak_nothing(server: Server) {
+    let (apis, _siblings) = super::clients(&server).await;
+    let (scopes, feature) = pool(&apis[0], 120).await;
+    let used = together(16, |n| {
+        let (api, scope) = (apis[n % apis.len()].clone(), scopes[n / 2 % scopes.len()].clone());
+        let feature = feature.clone();
+        async move {
+            let mut used = 0;
+            for k in 0..12 {
+                let answer = api.spend(&scope, &feature, 1).await;
+                used += i64::from(answer.status == 201);
+                let hold = api.hold(&scope, &feature, 9, 1 + 5 * k).await;
+                if hold.status == 201 && n % 4 == 0 {
+                    let settled = api.settle(&scope, &hold.body, 2).await;
+                    if settled.status < 300 {
+                        used += 2;
+                    } else {
+                        settled.problem(409, "HOLD_NOT_ACTIVE");
+                    }
+                }
+            }
+            used
+        }
+    })
+    .await;
+    let used: i64 = used.iter().sum();
+    assert!(used <= 120, "{used}");
+    crate::harness::eventually("every hold is over", async || {
+        (apis[0].counted(&scopes[0], &feature).await.1 == 0).then_some(())
+    })
+    .await;
+    assert_eq!(apis[0].counted(&scopes[0], &feature).await, (used, 0));
+    if used < 120 {
+        apis[0].spend(&scopes[0], &feature, 120 - used).await.ok(201);
+    }
+    apis[0].spend(&scopes[0], &feature, 1).await.exceeded();
+    assert_eq!(recorded(&apis[0], &scopes, &feature).await, 120);
+}
+
+async fn two_servers_on_any_database_admit_exactly_the_limit(server: Server) {
+    let sibling = server.sibling().await;
+    let apis = [server.api(), sibling.api()];
+    let (scopes, feature) = pool(&apis[0], 301).await;
+    let admitted = together(16, |n| {
+        let (api, scope) = (apis[n % 2].clone(), scopes[n / 2 % scopes.len()].clone());
+        let body = json!({"feature": feature, "quantity": 3});
+        async move {
+            let (path, mut admitted) = (format!("/v1/{scope}/usage"), 0);
+            for k in 0..12 {
+                // A file that two processes write to may be busy; the key makes it safe to resend.
+                let answer = loop {
+                    let answer = api.post(&path, &body).key(&format!("{n}-{k}")).await;
+                    if answer.status != 503 {
+                        break answer;
+                    }
+                };
+                match answer.status {
+                    201 => admitted += 1,
+                    _ => drop(answer.exceeded()),
+                }
+            }
+            admitted
+        }
+    })
+    .await;
+    assert_eq!(admitted.iter().sum::<i64>(), 100, "{admitted:?}");
+    for api in &apis {
+        assert_eq!(api.counted(&scopes[0], &feature).await, (300, 0));
+        assert_eq!(recorded(api, &scopes, &feature).await, 300);
+    }
 }
 
 /// 16 clients use a package's units one by one while it changes: `change` is asked for when

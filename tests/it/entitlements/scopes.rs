@@ -12,9 +12,11 @@ both_databases![
     a_workspace_has_nothing_of_its_namespaces,
     the_workspace_next_door_is_not_charged,
     children_draw_from_the_pool_of_their_parent,
+    grants_and_boosts_of_a_child_count_in_the_pool,
     a_grant_of_the_parent_at_a_namespace_takes_its_children_along,
     an_unlimited_feature_is_counted_and_never_denied,
     unlimited_beats_every_limit,
+    a_feature_without_a_limit_is_counted_wherever_it_is_on,
     a_switch_is_on_or_off,
     enabled_grants_the_feature_and_no_units_of_it,
     racing_namespaces_share_exactly_the_pool_of_the_workspace,
@@ -136,6 +138,19 @@ async fn children_draw_from_the_pool_of_their_parent(server: Server) {
     assert_eq!(api.recorded(&scope, &parent).await, 2);
 }
 
+async fn grants_and_boosts_of_a_child_count_in_the_pool(server: Server) {
+    let api = server.api();
+    let (scope, parent) = api.make_entitled(10).await;
+    let child = api.make_feature(json!({"parent_code": parent, "reset": "monthly"})).await;
+    api.entitle(&scope, json!([units(&child, 7)])).await;
+    api.boost(&scope, &child, json!({"amount": 2})).await.ok(201);
+    let recorded = api.spend(&scope, &parent, 12).await.ok(201);
+    assert_eq!((&recorded["limit"], &recorded["remaining"]), (&json!(19), &json!(7)));
+    let recorded = api.spend(&scope, &child, 7).await.ok(201);
+    assert_eq!(recorded["resets_at"], Value::Null, "it is counted by its parent's counter");
+    api.spend(&scope, &child, 1).await.exceeded();
+}
+
 async fn a_grant_of_the_parent_at_a_namespace_takes_its_children_along(server: Server) {
     let api = server.api();
     let (workspace, parent) = api.make_entitled(10).await;
@@ -179,6 +194,18 @@ async fn unlimited_beats_every_limit(server: Server) {
     api.reassign(&scope, &unlimited, json!({"status": "cancelled"})).await.ok(200);
     let denied = api.spend(&scope, &feature, 1).await.exceeded();
     assert_eq!((&denied["limit"], &denied["used"]), (&json!(1), &json!(50)));
+}
+
+async fn a_feature_without_a_limit_is_counted_wherever_it_is_on(server: Server) {
+    let api = server.api();
+    let (scope, other) = (api.make_scope().await, api.make_scope().await);
+    let feature = api.make_feature(json!({"type": "unlimited"})).await;
+    api.entitle(&scope, json!([grant(&feature, "enabled")])).await;
+    api.spend(&other, &feature, 1).await.problem(403, "FEATURE_NOT_INCLUDED");
+    for used in [50, 100] {
+        let recorded = api.spend(&scope, &feature, 50).await.ok(201);
+        assert_eq!((&recorded["used"], &recorded["unlimited"]), (&json!(used), &json!(true)));
+    }
 }
 
 async fn a_switch_is_on_or_off(server: Server) {

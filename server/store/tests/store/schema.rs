@@ -88,6 +88,8 @@ fn indexes(db: &mut Db) -> BTreeSet<String> {
     };
     let normal = |text: String| {
         let text = text.replace("public.", "").replace(" USING btree", "").replace("::text", "");
+        // How PostgreSQL writes a list.
+        let text = text.replace("= ANY (ARRAY[", "IN (").replace(']', "");
         let text = text.replace(['(', ')', '"'], " ").replace(',', " , ");
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     };

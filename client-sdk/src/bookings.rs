@@ -1,0 +1,67 @@
+//! What bookings have beside what all collections have: what is free, and why there is no room.
+
+use crate::{
+    Collection, Error,
+    request::{Request, Verb},
+    send::Deadline,
+};
+use ifmatch_types::{Availability, AvailabilityConflict, Bookable, BookableId, Code, Date, Kind};
+use serde_json::Value;
+
+impl Collection<Bookable> {
+    /// What is free on each day from one to another, both included; 366 days at most.
+    ///
+    /// An advice: only the booking itself decides.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, room: ifmatch::BookableId)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let (from, to) = ("2027-03-01".parse()?, "2027-03-31".parse()?);
+    /// for day in billing.bookables().availability(&room, from, to).await?.days {
+    ///     println!("{}: {} left", day.date, day.available);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// One for which [`is_not_found`](Error::is_not_found) is true if there is no such bookable;
+    /// [`Error::Refused`] if the range is inverted or too long.
+    pub async fn availability(
+        &self,
+        id: &BookableId,
+        from: Date,
+        to: Date,
+    ) -> Result<Availability, Error> {
+        let segments = [Kind::Bookable.collection(), id.as_str(), "availability"];
+        let request = Request::new(Verb::Get, &segments).query("from", from).query("to", to);
+        let deadline = Deadline::after(self.client().deadline());
+        self.client().call(request, deadline).await?.decode()
+    }
+}
+
+impl Error {
+    /// Why a booking found no room, day by day, if that is what this is.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, room: ifmatch::BookableId)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// use ifmatch::BookingFields;
+    /// let fields = BookingFields::new(room, "2027-03-01".parse()?, "2027-03-03".parse()?);
+    /// match billing.bookings().create(fields).await {
+    ///     Ok(booking) => println!("held until {:?}", booking.hold_expires_at),
+    ///     Err(error) => match error.availability_conflict() {
+    ///         Some(conflict) => println!("{} is full", conflict.first_conflict_date),
+    ///         None => return Err(error.into()),
+    ///     },
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn availability_conflict(&self) -> Option<AvailabilityConflict> {
+        let problem = self.problem()?;
+        if !matches!(problem.code, Code::AvailabilityConflict | Code::HoldExpired) {
+            return None;
+        }
+        serde_json::from_value(Value::Object(problem.extensions.clone())).ok()
+    }
+}
