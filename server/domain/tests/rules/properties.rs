@@ -199,7 +199,7 @@ proptest! {
 fn the_random_commands_come_to_every_kind_of_outcome() {
     let mut runner = TestRunner::deterministic();
     let mut reached: BTreeMap<String, usize> = BTreeMap::new();
-    for _ in 0..400 {
+    for _ in 0..1_000 {
         let batches = batches().new_tree(&mut runner).unwrap().current();
         walk(batches, |world, commands, now| {
             for decided in world.carry_out(commands, now) {
