@@ -2,8 +2,8 @@
 
 use crate::{
     Collection, Error,
+    pace::Deadline,
     request::{Request, Verb},
-    send::Deadline,
 };
 use ifmatch_types::{Availability, AvailabilityConflict, Bookable, BookableId, Code, Date, Kind};
 use serde_json::Value;

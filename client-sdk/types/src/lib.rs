@@ -27,8 +27,8 @@ pub use billing::{
     SubscriptionStatus, Workspace, WorkspaceFields,
 };
 pub use booking::{
-    Availability, AvailabilityConflict, AvailableDay, Bookable, BookableFields, BookableStatus, Booking, BookingFields,
-    BookingStatus, NewBooking, RangeMode,
+    Availability, AvailabilityConflict, AvailableDay, Bookable, BookableFields, BookableStatus,
+    Booking, BookingFields, BookingStatus, NewBooking, RangeMode,
 };
 pub use change::{
     AuditRecord, AuditResource, By, ChangeKind, Event, HistoryEntry, ResourceRef, Source,

@@ -74,7 +74,7 @@ fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
     for command in [event, audit, kept] {
         let batch = [command];
         db.begin().unwrap();
-        let mut state = load(&mut db, &batch, book.now);
+        let mut state = load(&mut db, &batch);
         decide_one(&mut state, &batch[0], book.now).unwrap();
         let evidence = Evidence::of(&state).expect("it changes something");
         db.rollback().unwrap();

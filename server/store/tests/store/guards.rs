@@ -60,7 +60,7 @@ fn copy(db: &mut Db, book: &Book) {
 /// Decides commands and saves them after somebody has changed rows behind the lane's back.
 fn save_after(db: &mut Db, book: &Book, commands: &[Command], sql: &str) -> Result<(), StoreError> {
     db.begin().unwrap();
-    let mut state = load(db, commands, book.now);
+    let mut state = load(db, commands);
     for command in commands {
         decide_one(&mut state, command, book.now).unwrap();
     }
@@ -182,7 +182,7 @@ fn two_recurring_invoices_of_one_period_are_a_race(database: &Database) {
     // A lane that did not see the first one's invoice.
     db.begin().unwrap();
     let commands = [bill(&mut book)];
-    let mut state = load(&mut db, &commands, now);
+    let mut state = load(&mut db, &commands);
     state.billed = Default::default();
     state.billed.load(id.clone(), None);
     decide_one(&mut state, &commands[0], now).unwrap();
