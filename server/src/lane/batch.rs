@@ -27,6 +27,14 @@ const ANSWERS_KEPT_H: i64 = 48;
 /// So often old answers are looked for.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// After a batch its clients send their next commands. The lane waits for them as long as they keep
+/// coming: otherwise they split for ever into two halves that wait for each other's commits.
+const GATHER_STEP: Duration = Duration::from_micros(50);
+/// It waits so long at most,
+const GATHER_MAX: Duration = Duration::from_millis(2);
+/// and only when so many commands come together: a client that is alone never waits.
+const GATHER_FROM: usize = 6;
+
 type Decided = Vec<Result<Outcome, Refusal>>;
 
 /// One lane's thread.
@@ -39,6 +47,8 @@ pub(super) struct Lane {
     db: Option<Db>,
     was_connected: bool,
     pruned_at: Instant,
+    /// How many commands the last batch had.
+    answered: usize,
     /// What the last batch held in memory: let go only after its commands were answered.
     spent: Option<State>,
 }
@@ -89,6 +99,7 @@ impl Lane {
             db: None,
             was_connected: false,
             pruned_at: Instant::now(),
+            answered: 0,
             spent: None,
         }
     }
@@ -96,12 +107,14 @@ impl Lane {
     /// Works until nobody can submit any more and the queue is empty.
     pub(super) fn run(mut self) {
         while let Some(first) = self.queue.blocking_recv() {
+            self.gather();
             let mut batch = vec![first];
             while batch.len() < self.batch_max
                 && let Ok(job) = self.queue.try_recv()
             {
                 batch.push(job);
             }
+            self.answered = batch.len();
             metrics::queue_depth(self.number, self.queue.len());
             // Whose client went away may be dropped here, before it is decided, and never later.
             batch.retain(|job| !job.answer.is_closed());
@@ -119,6 +132,24 @@ impl Lane {
                 tracing::error!(lane = self.number, "the lane panicked and goes on");
                 self.db = None;
             }
+        }
+    }
+
+    /// Waits while those who were answered a moment ago come back.
+    fn gather(&self) {
+        let mut waiting = self.queue.len().saturating_add(1);
+        let expected = self.answered.saturating_add(waiting).min(self.batch_max);
+        if expected < GATHER_FROM {
+            return;
+        }
+        let started_at = Instant::now();
+        while waiting < expected && started_at.elapsed() < GATHER_MAX {
+            std::thread::sleep(GATHER_STEP);
+            let now_waiting = self.queue.len().saturating_add(1);
+            if now_waiting == waiting {
+                return;
+            }
+            waiting = now_waiting;
         }
     }
 

@@ -239,12 +239,15 @@ impl Db {
             }
             Self::Postgres(_) => {
                 let (scopes, names) = keys.iter().cloned().unzip();
-                let sql = AnswerRow::select()
-                    .text(" WHERE (scope, key) IN (SELECT * FROM unnest(")
+                // A lookup for each key, whatever the planner believes: a join, planned when the table
+                // was empty, would walk the whole index for each batch until the next ANALYZE.
+                let sql = Sql::new("SELECT a.* FROM unnest(")
                     .array(Column::Text(scopes))
                     .text("::text[], ")
                     .array(Column::Text(names))
-                    .text("::text[]))");
+                    .text("::text[]) AS k (s, n) CROSS JOIN LATERAL (")
+                    .query(AnswerRow::select())
+                    .text(" WHERE scope = k.s AND key = k.n LIMIT 1) AS a");
                 AnswerRow::query(self, sql)?
             }
         };

@@ -443,7 +443,7 @@ fn forget_burns(counter: &mut Counter, left: i64, limit: &Limit, state: &State) 
     // The first that burnt is the first to leave; those that are over burnt before all others.
     ids.sort_by_key(|id| {
         let record = state.boosts.find(id).map(|row| &row.record);
-        record.map(|record| burn_order(record)).map(|(a, b, c, _)| (a, b, c))
+        record.map(burn_order).map(|(priority, expiry, age, _)| (priority, expiry, age))
     });
     for id in ids {
         let Some(burnt) = counter.burns.get_mut(&id) else { continue };

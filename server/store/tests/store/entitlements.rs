@@ -21,6 +21,9 @@ use ifmatch_types::{
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What it is about, and what a batch puts into its state.
+type Case = (&'static str, fn(&mut State));
+
 const SCOPE: &str = "workspaces/wsp_1";
 
 fn instant(n: i64) -> Timestamp {
@@ -472,7 +475,7 @@ fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
 fn a_row_changed_behind_the_lanes_back_fails_the_batch(database: &Database) {
     let mut db = database.lane();
     saved(&mut db);
-    let cases: [(&str, fn(&mut State)); 6] = [
+    let cases: [Case; 6] = [
         ("counters", |s| {
             s.counters.put(counter(false).id, Counter { version: 2, ..counter(false) })
         }),
@@ -535,7 +538,7 @@ fn a_row_changed_behind_the_lanes_back_fails_the_batch(database: &Database) {
 fn a_key_that_was_taken_meanwhile_is_a_race(database: &Database) {
     let mut db = database.lane();
     saved(&mut db);
-    let cases: [(&str, fn(&mut State)); 7] = [
+    let cases: [Case; 7] = [
         ("an external service id", |s| {
             let mut row = assignment(true);
             row.record.assignment.id = AssignmentId::from_unchecked("asg_new");

@@ -178,13 +178,21 @@ fn grow(db: &mut Db) {
         "bookables",
         "bookings",
         "booking_days",
+        "features",
+        "packages",
+        "assignments",
+        "boosts",
+        "counters",
+        "usage_records",
+        "usage_holds",
     ] {
         execute(
             db,
             &format!(
                 "INSERT INTO {table} SELECT (jsonb_populate_record(NULL::{table}, to_jsonb(t) || \
                  jsonb_build_object('id', t.id || n, 'code', n, 'provider_ref', n, 'number', n, \
-                 'period_start', NULL, 'day', n))).* \
+                 'period_start', NULL, 'day', n, 'external_service_id', NULL, \
+                 'addon_key', NULL, 'is_base', false))).* \
                  FROM (SELECT * FROM {table} LIMIT 1) AS t, generate_series(1, 300) AS n"
             ),
         );
@@ -212,7 +220,13 @@ fn assert_plans(db: &mut Db) {
     let plans = plans(db);
     let mut locks = 0;
     let mut updates = 0;
+    let mut looked_up = 0;
     for (statement, plan) in &plans {
+        let is_of_usage = ["FROM usage_records", "FROM usage_holds", "FROM counters"];
+        if is_of_usage.iter().any(|from| statement.contains(from)) {
+            assert!(plan.contains("Index") && !plan.contains("Seq Scan"), "{statement}\n{plan}");
+            looked_up += 1;
+        }
         let is_lock = statement.contains("FOR NO KEY UPDATE");
         let is_update = statement.contains("UPDATE ") && statement.contains("FROM unnest");
         let is_of_days = statement.contains("FROM booking");
@@ -243,6 +257,7 @@ fn assert_plans(db: &mut Db) {
             updates += tables;
         }
     }
+    assert!(looked_up >= 5, "{looked_up} look-ups: {plans:#?}");
     assert!(locks >= 6 && updates >= 10, "{locks} locks, {updates} updates: {plans:#?}");
 }
 
