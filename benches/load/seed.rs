@@ -87,6 +87,8 @@ pub async fn seed(
 ) -> Result<Seeded, Failure> {
     let mut connection = Connection::open(address, KEY).await?;
     let (subscriptions, workspace) = seed_subscriptions(address, &mut connection, rows).await?;
+    // The first one may have been idle for longer than a server keeps a connection.
+    let mut connection = Connection::open(address, KEY).await?;
     let bookable = String::new();
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let mut seeded = Seeded { subscriptions, workspace, bookable, today };

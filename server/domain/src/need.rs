@@ -72,8 +72,9 @@ pub enum Need {
 }
 
 impl Need {
-    /// In which turn it is loaded: objects and facts, then sequences, then the clock, then kept
-    /// answers. What depends on the clock is asked for when it is known.
+    /// In which turn it is loaded while something is still to be locked: objects and facts, then
+    /// sequences, then the clock, then kept answers. When nothing is, all that is needed comes at
+    /// once.
     pub const fn turn(&self) -> u8 {
         match self {
             Self::Sequence(_) => 1,
@@ -83,7 +84,17 @@ impl Need {
         }
     }
 
-    /// What it locks, as a place in the order in which everybody locks.
+    /// Whether it locks anything.
+    pub fn locks(&self) -> bool {
+        self.lock().is_some() || matches!(self, Self::Sequence(_))
+    }
+
+    /// Whether it is true only if everything that is to be locked was locked before it was read.
+    pub const fn comes_after_locks(&self) -> bool {
+        matches!(self, Self::Clock | Self::Answer(..))
+    }
+
+    /// Which object it locks, as a place in the order in which everybody locks.
     pub fn lock(&self) -> Option<(u8, &str)> {
         match self {
             Self::Object(kind, id) => Some((lock_place(*kind), id)),
@@ -604,16 +615,15 @@ impl Wants<'_> {
 
     /// The pools that features draw from, for a scope and whatever it falls back to.
     fn usage<'f>(&mut self, scope: &ScopeRef, features: impl Iterator<Item = &'f str>) {
-        let chain = self.chain(scope);
-        let are_loaded = chain.as_ref().is_some_and(|chain| self.holdings(chain));
+        // Everything but the locks is looked up at once, after them.
+        let Some(chain) = self.chain(scope) else { return };
+        let are_loaded = self.holdings(&chain);
         self.clock();
         for code in features {
             let terms = self.feature_code(code);
-            let (Some(chain), true, Some(now)) = (&chain, are_loaded, self.state.clock) else {
-                continue;
-            };
+            let (true, Some(now)) = (are_loaded, self.state.clock) else { continue };
             for terms in self.pools_to_be(terms) {
-                for scope in chain {
+                for scope in &chain {
                     self.pool(&scope.to_string(), &terms, now);
                 }
             }

@@ -27,14 +27,6 @@ const ANSWERS_KEPT_H: i64 = 48;
 /// So often old answers are looked for.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// After a batch its clients send their next commands. The lane waits for them as long as they keep
-/// coming: otherwise they split for ever into two halves that wait for each other's commits.
-const GATHER_STEP: Duration = Duration::from_micros(50);
-/// It waits so long at most,
-const GATHER_MAX: Duration = Duration::from_millis(2);
-/// and only when so many commands come together: a client that is alone never waits.
-const GATHER_FROM: usize = 6;
-
 type Decided = Vec<Result<Outcome, Refusal>>;
 
 /// One lane's thread.
@@ -47,8 +39,6 @@ pub(super) struct Lane {
     db: Option<Db>,
     was_connected: bool,
     pruned_at: Instant,
-    /// How many commands the last batch had.
-    answered: usize,
     /// What the last batch held in memory: let go only after its commands were answered.
     spent: Option<State>,
 }
@@ -99,7 +89,6 @@ impl Lane {
             db: None,
             was_connected: false,
             pruned_at: Instant::now(),
-            answered: 0,
             spent: None,
         }
     }
@@ -107,14 +96,12 @@ impl Lane {
     /// Works until nobody can submit any more and the queue is empty.
     pub(super) fn run(mut self) {
         while let Some(first) = self.queue.blocking_recv() {
-            self.gather();
             let mut batch = vec![first];
             while batch.len() < self.batch_max
                 && let Ok(job) = self.queue.try_recv()
             {
                 batch.push(job);
             }
-            self.answered = batch.len();
             metrics::queue_depth(self.number, self.queue.len());
             // Whose client went away may be dropped here, before it is decided, and never later.
             batch.retain(|job| !job.answer.is_closed());
@@ -132,24 +119,6 @@ impl Lane {
                 tracing::error!(lane = self.number, "the lane panicked and goes on");
                 self.db = None;
             }
-        }
-    }
-
-    /// Waits while those who were answered a moment ago come back.
-    fn gather(&self) {
-        let mut waiting = self.queue.len().saturating_add(1);
-        let expected = self.answered.saturating_add(waiting).min(self.batch_max);
-        if expected < GATHER_FROM {
-            return;
-        }
-        let started_at = Instant::now();
-        while waiting < expected && started_at.elapsed() < GATHER_MAX {
-            std::thread::sleep(GATHER_STEP);
-            let now_waiting = self.queue.len().saturating_add(1);
-            if now_waiting == waiting {
-                return;
-            }
-            waiting = now_waiting;
         }
     }
 
@@ -354,14 +323,15 @@ impl std::fmt::Display for Failure {
 
 /// Loads everything the batch needs, in rounds: what a command needs may depend on what it finds.
 ///
-/// Locks are taken in one order by everybody: objects by kind and id, then sequences. A round that
-/// wants a lock before one that was taken begins anew with everything that is known to be needed.
-/// The clock is read after all locks, and kept answers come last: whoever waited for a lock must
-/// see the answer that its holder committed.
+/// Locks are taken in one order by everybody: objects by kind and id, then sequences. The clock and
+/// kept answers are read when nothing is left to lock: whoever waited for a lock must see the answer
+/// that its holder committed. A round that wants a lock before one that was taken, or after the
+/// clock was read, begins anew with everything that is known to be needed.
 fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
     let mut known: BTreeSet<Need> = BTreeSet::new();
     let mut state = State::default();
     let mut last_lock: Option<(u8, String)> = None;
+    let mut is_late = false;
     loop {
         let mut wanted = Vec::new();
         for job in batch {
@@ -371,20 +341,24 @@ fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
         if wanted.is_empty() {
             return Ok(state);
         }
-        let turn = wanted.iter().map(Need::turn).min();
-        wanted.retain(|need| Some(need.turn()) == turn);
-        known.extend(wanted.iter().cloned());
-        let taken = last_lock.as_ref().map(|(place, id)| (*place, id.as_str()));
-        if wanted.iter().filter_map(Need::lock).any(|lock| Some(lock) < taken) {
-            db.rollback()?;
-            db.begin()?;
-            state = State::default();
-            wanted = known.iter().filter(|need| Some(need.turn()) == turn).cloned().collect();
-            last_lock = None;
+        if wanted.iter().any(Need::locks) {
+            let turn = wanted.iter().map(Need::turn).min();
+            wanted.retain(|need| Some(need.turn()) == turn);
+            known.extend(wanted.iter().cloned());
+            let taken = last_lock.as_ref().map(|(place, id)| (*place, id.as_str()));
+            let is_early = |lock| Some(lock) < taken;
+            if is_late || wanted.iter().filter_map(Need::lock).any(is_early) {
+                db.rollback()?;
+                db.begin()?;
+                state = State::default();
+                is_late = false;
+                last_lock = None;
+                wanted = known.iter().filter(|need| Some(need.turn()) == turn).cloned().collect();
+            }
+            let locks = wanted.iter().filter_map(Need::lock);
+            last_lock = last_lock.max(locks.max().map(|(place, id)| (place, id.to_owned())));
         }
-        let locks = wanted.iter().filter_map(Need::lock);
-        let last = locks.max().map(|(place, id)| (place, id.to_owned()));
-        last_lock = last_lock.max(last);
+        is_late |= wanted.iter().any(Need::comes_after_locks);
         db.load(wanted, &mut state)?;
     }
 }

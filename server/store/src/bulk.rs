@@ -269,29 +269,37 @@ pub(crate) fn select_where<R: StoredRow>(
     keys: Vec<String>,
     lock: Lock,
 ) -> Result<Vec<R>, StoreError> {
-    match db {
-        Db::Sqlite(_) => {
-            let mut rows = Vec::with_capacity(keys.len());
-            for key in keys {
-                let sql = R::select()
-                    .text(format!(" WHERE {condition}\"{column}\" = "))
-                    .bind(Cell::Text(key));
-                rows.append(&mut R::query(db, sql)?);
-            }
-            Ok(rows)
-        }
-        Db::Postgres(_) => {
-            let sql = R::select()
-                .text(format!(" WHERE {condition}\"{column}\" = ANY("))
-                .array(Column::Text(keys))
-                .text(format!(") ORDER BY \"{column}\""))
-                .text(match lock {
-                    Lock::Update => " FOR NO KEY UPDATE",
-                    Lock::None => "",
-                });
-            R::query(db, sql)
-        }
+    let mut rows = Vec::with_capacity(keys.len());
+    for sql in selects_where::<R>(db.is_sqlite(), condition, column, keys, lock) {
+        rows.append(&mut R::query(db, sql)?);
     }
+    Ok(rows)
+}
+
+/// The queries of [`select_where`]: one on PostgreSQL, a cached one per key on SQLite.
+pub(crate) fn selects_where<R: StoredRow>(
+    is_sqlite: bool,
+    condition: &str,
+    column: &str,
+    keys: Vec<String>,
+    lock: Lock,
+) -> Vec<Sql> {
+    if is_sqlite {
+        let select = |key| {
+            let head = format!(" WHERE {condition}\"{column}\" = ");
+            R::select().text(head).bind(Cell::Text(key))
+        };
+        return keys.into_iter().map(select).collect();
+    }
+    let sql = R::select()
+        .text(format!(" WHERE {condition}\"{column}\" = ANY("))
+        .array(Column::Text(keys))
+        .text(format!(") ORDER BY \"{column}\""))
+        .text(match lock {
+            Lock::Update => " FOR NO KEY UPDATE",
+            Lock::None => "",
+        });
+    vec![sql]
 }
 
 /// Whether a load locks what it loads. SQLite has one writer, which locks everything.

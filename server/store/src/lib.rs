@@ -13,6 +13,7 @@ mod error;
 mod list;
 mod load;
 mod log;
+mod lookup;
 mod migrate;
 mod prune;
 mod read;

@@ -2,11 +2,13 @@
 
 mod entitlement;
 
-use entitlement::EntitlementNeeds;
+use entitlement::{EntitlementNeeds, HotNeeds};
 
 use crate::{
     Db, StoreError,
     bulk::{Lock, select_by, select_where},
+    lookup::{Lookups, Place},
+    migrate::clock_queries,
     on_backend,
     row::{
         Stored, answer_from, api_key_from, booking_day_from, entry_from, payment_from, state_from,
@@ -156,7 +158,6 @@ impl Db {
         state: &mut State,
     ) -> Result<(), StoreError> {
         let wanted = Wanted::sort(needs);
-        self.load_answers(wanted.answers, state)?;
         for ((_, kind), ids) in wanted.objects {
             match kind {
                 Kind::Workspace => self.load_objects::<Workspace>(ids, lock, state)?,
@@ -185,10 +186,9 @@ impl Db {
         }
         self.load_api_keys(wanted.api_keys, lock, state)?;
         self.load_owners(wanted.owners, state)?;
-        self.load_entitlements(wanted.entitlements, state)?;
-        if wanted.clock {
-            state.clock = Some(self.clock()?);
-        }
+        let (hot, rest) = wanted.entitlements.split();
+        self.look_up(wanted.answers, wanted.clock, hot, state)?;
+        self.load_entitlements(rest, state)?;
         self.load_bookings(wanted.due_bookings, wanted.days, wanted.days_above, state)?;
         if wanted.sequences.contains(SERIES) {
             let rows: Vec<SequenceRow> = select_by(self, "series", vec![SERIES.to_owned()], lock)?;
@@ -216,41 +216,33 @@ impl Db {
         Ok(())
     }
 
-    fn load_answers(
-        &mut self,
+    /// Asks for kept answers.
+    fn ask_answers(&self, keys: &BTreeSet<(String, String)>, lookups: &mut Lookups) -> Place {
+        if self.is_sqlite() {
+            let select = |(scope, key): &(String, String)| {
+                let sql = AnswerRow::select().text(" WHERE scope = ").bind(scope.as_str());
+                sql.text(" AND key = ").bind(key.as_str())
+            };
+            return lookups.add(keys.iter().map(select).collect());
+        }
+        let (scopes, names) = keys.iter().cloned().unzip();
+        // A lookup for each key, whatever the planner believes: a join, planned when the table was
+        // empty, would walk the whole index for each batch until the next ANALYZE.
+        let sql = Sql::new("SELECT a.* FROM unnest(")
+            .array(Column::Text(scopes))
+            .text("::text[], ")
+            .array(Column::Text(names))
+            .text("::text[]) AS k (s, n) CROSS JOIN LATERAL (")
+            .query(AnswerRow::select())
+            .text(" WHERE scope = k.s AND key = k.n LIMIT 1) AS a");
+        lookups.add(vec![sql])
+    }
+
+    fn put_answers(
+        rows: Vec<AnswerRow>,
         keys: BTreeSet<(String, String)>,
         state: &mut State,
     ) -> Result<(), StoreError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<AnswerRow> = match self {
-            Self::Sqlite(_) => {
-                let mut rows = Vec::new();
-                for (scope, key) in &keys {
-                    let sql = AnswerRow::select()
-                        .text(" WHERE scope = ")
-                        .bind(scope.as_str())
-                        .text(" AND key = ")
-                        .bind(key.as_str());
-                    rows.append(&mut AnswerRow::query(self, sql)?);
-                }
-                rows
-            }
-            Self::Postgres(_) => {
-                let (scopes, names) = keys.iter().cloned().unzip();
-                // A lookup for each key, whatever the planner believes: a join, planned when the table
-                // was empty, would walk the whole index for each batch until the next ANALYZE.
-                let sql = Sql::new("SELECT a.* FROM unnest(")
-                    .array(Column::Text(scopes))
-                    .text("::text[], ")
-                    .array(Column::Text(names))
-                    .text("::text[]) AS k (s, n) CROSS JOIN LATERAL (")
-                    .query(AnswerRow::select())
-                    .text(" WHERE scope = k.s AND key = k.n LIMIT 1) AS a");
-                AnswerRow::query(self, sql)?
-            }
-        };
         for row in rows {
             let key = (row.scope.clone(), row.key.clone());
             state.answers.load(key, Some(answer_from(row)?));
@@ -259,6 +251,29 @@ impl Db {
             state.answers.load(key, None);
         }
         Ok(())
+    }
+
+    /// Loads what locks nothing and what most batches need, in one round trip.
+    fn look_up(
+        &mut self,
+        answers: BTreeSet<(String, String)>,
+        clock: bool,
+        hot: HotNeeds,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        let mut lookups = Lookups::of(self);
+        let asked_answers = (!answers.is_empty()).then(|| self.ask_answers(&answers, &mut lookups));
+        let asked_clock = clock.then(|| lookups.add(clock_queries(self.is_sqlite())));
+        let asked = hot.ask(self.is_sqlite(), &mut lookups);
+        lookups.run(self)?;
+        if let Some(place) = asked_answers {
+            Self::put_answers(lookups.take(place, self)?, answers, state)?;
+        }
+        if let Some(place) = asked_clock {
+            let known = lookups.take_number(place)?.and_then(Timestamp::from_micros);
+            state.clock = Some(known.unwrap_or_else(Timestamp::now));
+        }
+        self.put_hot(hot, asked, lookups, state)
     }
 
     fn load_plan_codes(

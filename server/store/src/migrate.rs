@@ -15,6 +15,14 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgre
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7301240954)";
 const MIGRATION_UNLOCK: &str = "SELECT pg_advisory_unlock(7301240954)";
 
+/// PostgreSQL's clock at the statement, not at the transaction's beginning.
+const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS number";
+
+/// The query for the database's clock; on SQLite the clock is the process's own.
+pub(crate) fn clock_queries(is_sqlite: bool) -> Vec<Sql> {
+    if is_sqlite { Vec::new() } else { vec![Sql::new(CLOCK)] }
+}
+
 impl Db {
     /// Runs the migrations that have not run yet and returns their names.
     ///
@@ -60,10 +68,7 @@ impl Db {
     /// Technical ones only; see [`StoreError`].
     pub fn clock(&mut self) -> Result<Timestamp, StoreError> {
         let Self::Postgres(connection) = self else { return Ok(Timestamp::now()) };
-        let micros: i64 =
-            Sql::new("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-                .returning::<BigInt>()
-                .get_result(connection)?;
+        let micros: i64 = Sql::new(CLOCK).returning::<BigInt>().get_result(connection)?;
         Timestamp::from_micros(micros)
             .ok_or_else(|| StoreError::Unforeseen(format!("the database's clock says {micros}")))
     }

@@ -78,7 +78,7 @@ macro_rules! tables {
     ($($(#[$doc:meta])* $table:ident => $row:ident { $($column:ident: $type:ty,)* })*) => {
         $(
             $(#[$doc])*
-            #[derive(Clone, Debug, diesel::Queryable)]
+            #[derive(Clone, Debug, diesel::Queryable, serde::Deserialize)]
             pub(crate) struct $row {
                 $(pub(crate) $column: <$type as Native>::Rust,)*
             }

@@ -68,7 +68,10 @@ async fn an_assignment_has_its_documented_members(server: Server) {
         let read = api.get(&path).await.is(200);
         assert_eq!((read.header("ETag"), &read.body), (Some("\"1\""), &assignment));
         api.get(&path).header("If-None-Match", "\"1\"").await.is(304);
-        assert_eq!(api.list(&format!("/v1/{scope}/packages")).await, [assignment.clone()]);
+        assert_eq!(
+            api.list(&format!("/v1/{scope}/packages")).await,
+            std::slice::from_ref(&assignment)
+        );
         assert_eq!(api.history(&path).await[0]["kind"], "created");
         let events = api.events_of("assignment.created").await;
         assert_eq!(events.last().unwrap()["state"], assignment);

@@ -38,7 +38,7 @@ async fn a_new_base_package_replaces_the_old_one(server: Server) {
         assert_eq!(old["is_base"], true);
         let before = api.spend(&scope, &feature, 4).await.ok(201);
         let new = api.assign(&scope, &large, json!({})).await.ok(201);
-        assert_eq!(bases(&api, &scope).await, [new.clone()]);
+        assert_eq!(bases(&api, &scope).await, std::slice::from_ref(&new));
         let path = format!("/v1/{scope}/packages/{}", id(&old));
         let replaced = api.get(&path).await.ok(200);
         assert_eq!((&replaced["status"], &replaced["version"]), (&json!("cancelled"), &json!(2)));

@@ -3,13 +3,14 @@
 use crate::{
     Db, StoreError,
     bulk::{Lock, select_by, select_where},
+    lookup::{Lookups, Place},
     on_backend,
     row::{Stored, counter_from, hold_from, record_from},
     schema::{
         AssignmentRow, BoostRow, CounterRow, FeatureRow, PackageRow, StoredRow, UsageHoldRow,
         UsageRecordRow,
     },
-    sql::Sql,
+    sql::{Column, Sql},
 };
 use diesel::{
     RunQueryDsl,
@@ -22,15 +23,28 @@ use ifmatch_domain::{
 use ifmatch_types::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What every recording of usage needs, each sorted.
+#[derive(Default)]
+pub(super) struct HotNeeds {
+    feature_codes: BTreeSet<String>,
+    holdings: BTreeSet<String>,
+    counters: BTreeSet<String>,
+}
+
+/// Where the answers to hot needs are.
+pub(super) struct AskedHot {
+    features: Option<Place>,
+    holdings: Option<(Place, Place, Option<Place>)>,
+    counters: Option<Place>,
+}
+
 /// Needs by what they ask for, each sorted.
 #[derive(Default)]
 pub(super) struct EntitlementNeeds {
-    feature_codes: BTreeSet<String>,
+    hot: HotNeeds,
     package_codes: BTreeSet<String>,
     external_services: BTreeSet<String>,
     addons: BTreeSet<String>,
-    holdings: BTreeSet<String>,
-    counters: BTreeSet<String>,
     rolled: BTreeMap<String, (Option<Timestamp>, Timestamp)>,
     due_holds: BTreeMap<String, Timestamp>,
     due_counters: BTreeMap<String, Timestamp>,
@@ -42,7 +56,7 @@ impl EntitlementNeeds {
     pub(super) fn add(&mut self, need: Need) {
         match need {
             Need::FeatureCode(code) => {
-                self.feature_codes.insert(code);
+                self.hot.feature_codes.insert(code);
             }
             Need::PackageCode(code) => {
                 self.package_codes.insert(code);
@@ -54,10 +68,10 @@ impl EntitlementNeeds {
                 self.addons.insert(key);
             }
             Need::Holdings(scope) => {
-                self.holdings.insert(scope);
+                self.hot.holdings.insert(scope);
             }
             Need::Counter(id) => {
-                self.counters.insert(id);
+                self.hot.counters.insert(id);
             }
             Need::RolledOff(id, from, until) => {
                 self.rolled.insert(id, (from, until));
@@ -77,6 +91,46 @@ impl EntitlementNeeds {
             _ => unreachable!("every other need was taken by the caller"),
         }
     }
+
+    /// What is looked up at once, and what is not.
+    pub(super) fn split(mut self) -> (HotNeeds, Self) {
+        (std::mem::take(&mut self.hot), self)
+    }
+}
+
+const LIVING: &str = "deleted_at IS NULL AND ";
+const LIVING_ASSIGNMENT: &str = "status IN ('active', 'suspended') AND ";
+const LIVING_BOOST: &str = "NOT is_over AND ";
+
+impl HotNeeds {
+    pub(super) fn ask(&self, is_sqlite: bool, lookups: &mut Lookups) -> AskedHot {
+        let features = (!self.feature_codes.is_empty())
+            .then(|| lookups.rows::<FeatureRow>(LIVING, "code", keys(&self.feature_codes)));
+        let holdings = (!self.holdings.is_empty()).then(|| {
+            let scopes = || keys(&self.holdings);
+            let assignments = lookups.rows::<AssignmentRow>(LIVING_ASSIGNMENT, "scope", scopes());
+            let boosts = lookups.rows::<BoostRow>(LIVING_BOOST, "scope", scopes());
+            // On SQLite they are looked up when the assignments are known.
+            let packages = (!is_sqlite).then(|| lookups.add(vec![packages_of(scopes())]));
+            (assignments, boosts, packages)
+        });
+        let counters = (!self.counters.is_empty())
+            .then(|| lookups.rows::<CounterRow>("", "id", keys(&self.counters)));
+        AskedHot { features, holdings, counters }
+    }
+}
+
+/// The packages that scopes have, one by one: see the lookup of kept answers.
+fn packages_of(scopes: Vec<String>) -> Sql {
+    Sql::new(format!(
+        "SELECT p.* FROM assignments AS a CROSS JOIN LATERAL (SELECT {} FROM packages",
+        PackageRow::column_list()
+    ))
+    .text(format!(
+        " WHERE id = a.package_id LIMIT 1) AS p WHERE a.{LIVING_ASSIGNMENT}a.scope = ANY("
+    ))
+    .array(Column::Text(scopes))
+    .text(")")
 }
 
 fn keys(ids: &BTreeSet<String>) -> Vec<String> {
@@ -89,12 +143,9 @@ impl Db {
         wanted: EntitlementNeeds,
         state: &mut State,
     ) -> Result<(), StoreError> {
-        self.load_feature_codes(wanted.feature_codes, state)?;
         self.load_package_codes(wanted.package_codes, state)?;
         self.load_external_services(wanted.external_services, state)?;
         self.load_addons(wanted.addons, state)?;
-        self.load_holdings(wanted.holdings, state)?;
-        self.load_counters(wanted.counters, state)?;
         for (counter_id, (from, until)) in wanted.rolled {
             let rolled = self.rolled_off(&counter_id, from, until)?;
             state.rolled.insert(counter_id, rolled);
@@ -109,25 +160,40 @@ impl Db {
         self.load_holds(wanted.holds, state)
     }
 
-    fn load_feature_codes(
+    /// Puts what was looked up into a batch's state.
+    pub(super) fn put_hot(
         &mut self,
-        codes: BTreeSet<String>,
+        wanted: HotNeeds,
+        asked: AskedHot,
+        mut lookups: Lookups,
         state: &mut State,
     ) -> Result<(), StoreError> {
-        if codes.is_empty() {
-            return Ok(());
+        if let Some(place) = asked.features {
+            put_features(lookups.take(place, self)?, wanted.feature_codes, state)?;
         }
-        let living = "deleted_at IS NULL AND ";
-        for row in select_where::<FeatureRow>(self, living, "code", keys(&codes), Lock::None)? {
-            let record = FeatureRecord::from_row(row)?.record;
-            let id = record.feature.id.to_string();
-            state
-                .feature_codes
-                .load(record.feature.code.clone(), Some(CodeHolder { id: id.clone() }));
-            state.feature_terms.insert(id, FeatureTerms::from(&record));
+        if let Some((assignments, boosts, packages)) = asked.holdings {
+            let assignments = lookups.take(assignments, self)?;
+            let boosts = lookups.take(boosts, self)?;
+            let packages = match packages {
+                Some(place) => lookups.take(place, self)?,
+                None => {
+                    let ids: BTreeSet<String> = assignments
+                        .iter()
+                        .map(|row: &AssignmentRow| row.package_id.clone())
+                        .collect();
+                    select_by::<PackageRow>(self, "id", keys(&ids), Lock::None)?
+                }
+            };
+            self.put_holdings(wanted.holdings, assignments, boosts, packages, state)?;
         }
-        for code in codes {
-            state.feature_codes.load(code, None);
+        if let Some(place) = asked.counters {
+            for row in lookups.take::<CounterRow>(place, self)? {
+                let counter = counter_from(row)?;
+                state.counters.load(counter.id.clone(), Some(counter));
+            }
+            for id in wanted.counters {
+                state.counters.load(id, None);
+            }
         }
         Ok(())
     }
@@ -140,8 +206,7 @@ impl Db {
         if codes.is_empty() {
             return Ok(());
         }
-        let living = "deleted_at IS NULL AND ";
-        for row in select_where::<PackageRow>(self, living, "code", keys(&codes), Lock::None)? {
+        for row in select_where::<PackageRow>(self, LIVING, "code", keys(&codes), Lock::None)? {
             state.package_codes.load(row.code, Some(CodeHolder { id: row.id }));
         }
         for code in codes {
@@ -192,29 +257,24 @@ impl Db {
     }
 
     /// What scopes have that may still count, with what the packages grant.
-    fn load_holdings(
+    fn put_holdings(
         &mut self,
         scopes: BTreeSet<String>,
+        assignments: Vec<AssignmentRow>,
+        boosts: Vec<BoostRow>,
+        packages: Vec<PackageRow>,
         state: &mut State,
     ) -> Result<(), StoreError> {
-        if scopes.is_empty() {
-            return Ok(());
-        }
         let mut found: BTreeMap<String, Holdings> = BTreeMap::new();
-        let mut packages = BTreeSet::new();
-        let living = "status IN ('active', 'suspended') AND ";
-        for row in select_where::<AssignmentRow>(self, living, "scope", keys(&scopes), Lock::None)?
-        {
+        for row in assignments {
             let row = AssignmentRecord::from_row(row)?;
             let assignment = &row.record.assignment;
             let holdings = found.entry(assignment.scope.clone()).or_default();
             holdings.anchor = Some(assignment.anchor_at);
             holdings.assignments.push(assignment.id.to_string());
-            packages.insert(row.record.package_id.to_string());
             state.assignments.load(assignment.id.to_string(), Some(row));
         }
-        let living = "NOT is_over AND ";
-        for row in select_where::<BoostRow>(self, living, "scope", keys(&scopes), Lock::None)? {
+        for row in boosts {
             let row = BoostRecord::from_row(row)?;
             let boost = &row.record.boost;
             let holdings = found.entry(boost.scope.clone()).or_default();
@@ -222,11 +282,9 @@ impl Db {
             holdings.boosts.push(boost.id.to_string());
             state.boosts.load(boost.id.to_string(), Some(row));
         }
-        if !packages.is_empty() {
-            for row in select_by::<PackageRow>(self, "id", keys(&packages), Lock::None)? {
-                let record = PackageRecord::from_row(row)?.record;
-                state.package_grants.insert(record.package.id.to_string(), record.grants);
-            }
+        for row in packages {
+            let record = PackageRecord::from_row(row)?.record;
+            state.package_grants.insert(record.package.id.to_string(), record.grants);
         }
         for scope in scopes {
             let mut holdings = found.remove(&scope).unwrap_or_default();
@@ -250,24 +308,6 @@ impl Db {
         .returning::<Nullable<BigInt>>();
         let anchor: Option<i64> = on_backend!(self, c => sql.get_result(c))?;
         Ok(anchor.and_then(Timestamp::from_micros))
-    }
-
-    fn load_counters(
-        &mut self,
-        ids: BTreeSet<String>,
-        state: &mut State,
-    ) -> Result<(), StoreError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        for row in select_by::<CounterRow>(self, "id", keys(&ids), Lock::None)? {
-            let counter = counter_from(row)?;
-            state.counters.load(counter.id.clone(), Some(counter));
-        }
-        for id in ids {
-            state.counters.load(id, None);
-        }
-        Ok(())
     }
 
     /// What left a rolling window since its counter was written, and the oldest that did not.
@@ -365,4 +405,22 @@ impl Db {
         }
         Ok(())
     }
+}
+
+fn put_features(
+    rows: Vec<FeatureRow>,
+    codes: BTreeSet<String>,
+    state: &mut State,
+) -> Result<(), StoreError> {
+    for row in rows {
+        let record = FeatureRecord::from_row(row)?.record;
+        let id = record.feature.id.to_string();
+        let holder = CodeHolder { id: id.clone() };
+        state.feature_codes.load(record.feature.code.clone(), Some(holder));
+        state.feature_terms.insert(id, FeatureTerms::from(&record));
+    }
+    for code in codes {
+        state.feature_codes.load(code, None);
+    }
+    Ok(())
 }
