@@ -154,6 +154,15 @@ macro_rules! scope {
                 .summary("Who changed what of an assignment")
                 .answers_page::<HistoryEntry>(200)
                 .problems(KNOWN),
+                get(
+                    concat!("/v1/", $path, "/{id}/packages/{assignment_id}/versions/{version}"),
+                    entitlements::package_version,
+                )
+                .viewer()
+                .summary("An assignment as it was at a version")
+                .answers::<Assignment>(200)
+                .problems(KNOWN)
+                .problems(&[Code::VersionPruned]),
                 post(concat!("/v1/", $path, "/{id}/boosts"), entitlements::grant_boost)
                     .agent()
                     .idempotent()

@@ -59,6 +59,13 @@ pub async fn package_history(app: web::Data<App>, request: HttpRequest, place: P
     history::history(Kind::Assignment, app, request, id).await
 }
 
+/// `GET /v1/{scope}/packages/{assignment_id}/versions/{version}`
+pub async fn package_version(app: web::Data<App>, place: Place) -> Answer {
+    let version = place.detail.clone();
+    let id = member(&app, Kind::Assignment, place).await?.into_inner();
+    history::version(Kind::Assignment, app, web::Path::from((id, version))).await
+}
+
 /// `POST /v1/{scope}/boosts`
 pub async fn grant_boost(
     app: web::Data<App>,

@@ -15,6 +15,8 @@ pub struct Place {
     scope_id: String,
     /// What the path names under its scope; empty if that is the scope itself.
     pub member: String,
+    /// What the path names under that; mostly empty.
+    pub detail: String,
 }
 
 impl Place {
@@ -69,7 +71,7 @@ impl FromRequest for Place {
             Ok(ids) => {
                 let mut ids = ids.into_inner().into_iter();
                 let mut next = || ids.next().unwrap_or_default();
-                Ok(Self { kind, scope_id: next(), member: next() })
+                Ok(Self { kind, scope_id: next(), member: next(), detail: next() })
             }
             Err(_) => Err(HttpProblem::not_found("there is nothing at this path")),
         };
