@@ -4,7 +4,7 @@
 use crate::app::App;
 use futures::{StreamExt, stream};
 use ifmatch_domain::{Action, Actor, Command, ExpireBookings, ExpireEntitlements, Meta, ScopeRef};
-use ifmatch_types::{ApiKeyId, Source, Timestamp};
+use ifmatch_types::{ApiKeyId, Source};
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -41,9 +41,11 @@ pub async fn run(app: &App) {
 
 /// Ends what is over in every scope.
 async fn expire_entitlements(app: &App) -> Result<(), String> {
-    let now = Timestamp::now();
-    let scopes = app.reads.run(move |db| db.scopes_with_something_over(now, DUE_MAX)).await;
-    let scopes = scopes.map_err(|error| error.to_string())?;
+    let scopes = app.reads.run(|db| {
+        let now = db.clock()?;
+        db.scopes_with_something_over(now, DUE_MAX)
+    });
+    let scopes = scopes.await.map_err(|error| error.to_string())?;
     let ended = stream::iter(scopes)
         .map(|scope| expire_scope(app, scope))
         .buffer_unordered(CONCURRENT)

@@ -89,6 +89,11 @@ impl Need {
         self.lock().is_some() || matches!(self, Self::Sequence(_))
     }
 
+    /// Whether what it finds is about to be locked.
+    pub const fn leads_to_locks(&self) -> bool {
+        matches!(self, Self::Owner(..) | Self::PlanCode(_) | Self::PackageCode(_))
+    }
+
     /// Whether it is true only if everything that is to be locked was locked before it was read.
     pub const fn comes_after_locks(&self) -> bool {
         matches!(self, Self::Clock | Self::Answer(..))
@@ -263,9 +268,8 @@ impl Wants<'_> {
         if update.kind == Kind::Assignment {
             // Its scope is locked before it.
             let Some(scope) = self.owner(Kind::Assignment, &update.id) else { return };
-            if let Some(scope) = scope.as_deref().and_then(ScopeRef::parse)
-                && let Some(chain) = self.chain(&scope)
-            {
+            if let Some(scope) = scope.as_deref().and_then(ScopeRef::parse) {
+                let Some(chain) = self.chain(&scope) else { return };
                 self.holdings(&chain);
             }
             self.clock();
@@ -587,30 +591,29 @@ impl Wants<'_> {
         if let Some(code) = assign.text("package") {
             self.package_code(code);
         }
+        // Whatever else is there is looked at under the scope's lock.
+        let Some(chain) = self.chain(&assign.scope) else { return };
+        self.holdings(&chain);
+        self.clock();
         if let Some(external) = assign.text("external_service_id")
             && !self.state.external_services.is_loaded(external)
         {
             self.wanted.push(Need::ExternalService(external.to_owned()));
         }
-        if let Some(chain) = self.chain(&assign.scope) {
-            self.holdings(&chain);
-        }
-        self.clock();
     }
 
     fn boost(&mut self, boost: &GrantBoost) {
         if let Some(code) = boost.text("feature") {
             self.granted_feature(code);
         }
+        let Some(chain) = self.chain(&boost.scope) else { return };
+        self.holdings(&chain);
+        self.clock();
         if let Some(key) = boost.addon_key()
             && !self.state.addons.is_loaded(&key)
         {
             self.wanted.push(Need::Addon(key));
         }
-        if let Some(chain) = self.chain(&boost.scope) {
-            self.holdings(&chain);
-        }
-        self.clock();
     }
 
     /// The pools that features draw from, for a scope and whatever it falls back to.

@@ -1,7 +1,12 @@
 //! Tables in memory that remember what was loaded, what changed, and how to take it back.
 
 use ifmatch_types::{Deleted, Timestamp, Version};
-use std::{borrow::Borrow, collections::HashMap, fmt::Debug, hash::Hash};
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, hash_map::Entry as MapEntry},
+    fmt::Debug,
+    hash::Hash,
+};
 
 /// What guards a row against a write that was computed from an older state of it.
 pub trait Guarded {
@@ -52,9 +57,18 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K: Clone + Eq + Hash + Debug, V: Guarded> Table<K, V> {
-    /// Records what the database has under this key; a second load of a key is ignored.
+    /// Records what the database has under this key. A row that is read again takes the place of
+    /// what was read before, unless it was changed since: it may be read under a lock now.
     pub fn load(&mut self, key: K, row: Option<V>) {
-        self.entries.entry(key).or_insert(Entry { original: None, current: row });
+        match self.entries.entry(key) {
+            MapEntry::Vacant(entry) => {
+                entry.insert(Entry { original: None, current: row });
+            }
+            MapEntry::Occupied(mut entry) if row.is_some() && entry.get().original.is_none() => {
+                entry.get_mut().current = row;
+            }
+            MapEntry::Occupied(_) => {}
+        }
     }
 
     /// Whether this key was loaded.
@@ -219,6 +233,18 @@ mod tests {
         table.rollback(0);
         assert_eq!(table.get("a"), Some(&Counter(1)));
         assert_eq!(table.changes().count(), 0);
+    }
+
+    #[test]
+    fn what_is_read_again_counts_until_it_is_changed() {
+        let mut table = Table::<String, Counter>::default();
+        table.load("a".into(), Some(Counter(1)));
+        table.load("a".into(), Some(Counter(2)));
+        table.load("a".into(), None);
+        assert_eq!(table.get("a"), Some(&Counter(2)), "read under a lock");
+        table.put("a".into(), Counter(3));
+        table.load("a".into(), Some(Counter(2)));
+        assert_eq!(table.get("a"), Some(&Counter(3)));
     }
 
     #[test]

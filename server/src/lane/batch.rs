@@ -238,7 +238,7 @@ impl Lane {
         }
         db.save(&state, now)?;
         if let Err(error) = db.commit() {
-            return Err(match Evidence::of(&state) {
+            return Err(match Evidence::of(&state, now) {
                 Some(evidence) if error.is_gone() => Ended::InDoubt(Doubt { decided, evidence }),
                 _ => Ended::Failed(error),
             });
@@ -326,7 +326,7 @@ impl std::fmt::Display for Failure {
 /// Locks are taken in one order by everybody: objects by kind and id, then sequences. The clock and
 /// kept answers are read when nothing is left to lock: whoever waited for a lock must see the answer
 /// that its holder committed. A round that wants a lock before one that was taken, or after the
-/// clock was read, begins anew with everything that is known to be needed.
+/// clock was read, begins anew with every lock that is known to be needed.
 fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
     let mut known: BTreeSet<Need> = BTreeSet::new();
     let mut state = State::default();
@@ -344,7 +344,7 @@ fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
         if wanted.iter().any(Need::locks) {
             let turn = wanted.iter().map(Need::turn).min();
             wanted.retain(|need| Some(need.turn()) == turn);
-            known.extend(wanted.iter().cloned());
+            known.extend(wanted.iter().filter(|need| need.locks()).cloned());
             let taken = last_lock.as_ref().map(|(place, id)| (*place, id.as_str()));
             let is_early = |lock| Some(lock) < taken;
             if is_late || wanted.iter().filter_map(Need::lock).any(is_early) {
@@ -353,10 +353,14 @@ fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
                 state = State::default();
                 is_late = false;
                 last_lock = None;
+                // Everything that is not a lock is asked for again: it depends on what was dropped.
+                let turn = known.iter().map(Need::turn).min();
                 wanted = known.iter().filter(|need| Some(need.turn()) == turn).cloned().collect();
             }
             let locks = wanted.iter().filter_map(Need::lock);
             last_lock = last_lock.max(locks.max().map(|(place, id)| (place, id.to_owned())));
+        } else if wanted.iter().any(Need::leads_to_locks) {
+            wanted.retain(|need| !need.comes_after_locks());
         }
         is_late |= wanted.iter().any(Need::comes_after_locks);
         db.load(wanted, &mut state)?;

@@ -87,11 +87,13 @@ impl Db {
             Evidence::Log { id } => {
                 (Sql::new("SELECT id FROM entitlement_log WHERE id = ").bind(id.as_str()), id)
             }
-            Evidence::Answer { scope, key, fingerprint } => (
+            Evidence::Answer { scope, key, fingerprint, at } => (
                 Sql::new("SELECT fingerprint FROM answers WHERE scope = ")
                     .bind(scope.as_str())
                     .text(" AND key = ")
-                    .bind(key.as_str()),
+                    .bind(key.as_str())
+                    .text(" AND created_at = ")
+                    .bind(at.as_micros()),
                 fingerprint,
             ),
         };
@@ -184,12 +186,14 @@ pub enum Evidence {
         key: String,
         /// The digest of the request.
         fingerprint: String,
+        /// When it was decided: the same request may have been sent to another server, too.
+        at: Timestamp,
     },
 }
 
 impl Evidence {
-    /// The evidence that a batch will leave, if it changes anything.
-    pub fn of(state: &State) -> Option<Self> {
+    /// The evidence that a batch decided at an instant will leave, if it changes anything.
+    pub fn of(state: &State, now: Timestamp) -> Option<Self> {
         let event = state.events.last().map(|event| Self::Event {
             id: event.id.clone(),
             version: event.entry.version,
@@ -202,6 +206,7 @@ impl Evidence {
                 scope: scope.clone(),
                 key: key.clone(),
                 fingerprint: answer.fingerprint.clone(),
+                at: now,
             })
         };
         let log = || state.log.last().map(|line| Self::Log { id: line.entry.id.clone() });

@@ -9,7 +9,7 @@ use crate::{
 };
 use ifmatch_domain::{Action, Answer, RecordDenied};
 use ifmatch_store::{Evidence, PRUNED_AT_ONCE};
-use ifmatch_types::Kind;
+use ifmatch_types::{Kind, Timestamp};
 use serde_json::json;
 
 fn answer() -> Answer {
@@ -76,7 +76,7 @@ fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
         db.begin().unwrap();
         let mut state = load(&mut db, &batch);
         decide_one(&mut state, &batch[0], book.now).unwrap();
-        let evidence = Evidence::of(&state).expect("it changes something");
+        let evidence = Evidence::of(&state, book.now).expect("it changes something");
         db.rollback().unwrap();
         assert!(!db.was_committed(&evidence).unwrap(), "{evidence:?}");
         carry_out(&mut db, &batch, book.now).remove(0).unwrap();
@@ -103,13 +103,18 @@ fn what_another_request_did_is_no_evidence(database: &Database) {
     assert!(db.was_committed(&evidence(1, "req")).unwrap());
     assert!(!db.was_committed(&evidence(1, "another")).unwrap());
     assert!(!db.was_committed(&evidence(2, "req")).unwrap());
-    let kept = |fingerprint: &str| Evidence::Answer {
+    let kept = |fingerprint: &str, at| Evidence::Answer {
         scope: "key_alice".to_owned(),
         key: "k".to_owned(),
         fingerprint: fingerprint.to_owned(),
+        at,
     };
-    assert!(db.was_committed(&kept("print")).unwrap());
-    assert!(!db.was_committed(&kept("another print")).unwrap());
+    let now = Book::default().now;
+    assert!(db.was_committed(&kept("print", now)).unwrap());
+    assert!(!db.was_committed(&kept("another print", now)).unwrap());
+    // A repeat through another server stores the same answer, at another instant.
+    let earlier = Timestamp::from_micros(now.as_micros() - 1).unwrap();
+    assert!(!db.was_committed(&kept("print", earlier)).unwrap());
 }
 
 both_databases!(
