@@ -156,7 +156,8 @@ pub struct Event {
 pub struct AuditRecord {
     /// `aud_…`
     pub id: String,
-    /// What happened: `forced_write`, `force_denied`, `api_key_created`, `api_key_revoked`.
+    /// What happened: `forced_write`, `force_denied`, `api_key_created`,
+    /// `api_key_revoked`, `capacity_override`.
     #[serde(rename = "type")]
     pub audit_type: String,
     /// When.

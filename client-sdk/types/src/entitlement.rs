@@ -312,7 +312,7 @@ wire! {
         pub duration: BoostDuration,
         /// With `add_limit`: so many units.
         pub amount: Option<i64>,
-        /// So many of them are burnt; only those of a consumable ever are.
+        /// So many of them are burnt for usage or holds; only those of a consumable ever are.
         pub consumed: i64,
         /// Consumables with a lower number are burnt first.
         pub priority: i64,

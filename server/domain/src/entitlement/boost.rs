@@ -31,7 +31,7 @@ pub struct BoostRecord {
     pub boost: Boost,
     /// The pool it adds to.
     pub pool: String,
-    /// The content of its request, for telling a repeat from another one.
+    /// Where the months of its scope begin.
     pub anchor_at: Timestamp,
     /// Whether it will never count again, so that nobody needs to look at it.
     pub is_over: bool,
