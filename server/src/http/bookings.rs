@@ -84,7 +84,8 @@ pub fn warn_of_no_room(rejection: &Rejection, request_id: &RequestId) {
                 bookable_id = no_room.bookable_id,
                 start_date = %no_room.start_date,
                 end_date = %no_room.end_date,
-                user_id = no_room.user_id,
+                // There also when nobody was named: who reads the log counts on the field.
+                user_id = no_room.user_id.as_deref().unwrap_or_default(),
                 requested = no_room.requested,
                 capacity = no_room.capacity,
                 %usage,
