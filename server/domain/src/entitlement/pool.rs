@@ -196,10 +196,10 @@ impl Charged {
         state: &State,
     ) -> Self {
         let pool = &terms.pool;
+        // Terms that were not frozen when they were read are from before the first grant.
+        let is_frozen = terms.granted || terms.has_parent;
         let mut found = None;
         for of in chain {
-            // Terms that were not frozen when they were read are from before the first grant.
-            let is_frozen = terms.granted || terms.has_parent;
             let limit = match is_frozen {
                 true => limit_for(&of.to_string(), terms, now, state),
                 false => Limit::Absent,
@@ -254,11 +254,10 @@ impl Charged {
         limit: Limit,
         mut counter: Counter,
         pool: &PoolTerms,
-        resets_at: Option<Timestamp>,
+        mut resets_at: Option<Timestamp>,
         now: Timestamp,
         state: &State,
     ) -> Self {
-        let mut charged_resets_at = resets_at;
         let is_rolling = pool.reset == Reset::Rolling;
         if let (Some(start), Some(days)) = (rolling_start(pool, now), pool.rolling_days) {
             let rolled = state.rolled.get(&counter.id);
@@ -273,9 +272,9 @@ impl Charged {
             // What this batch recorded is younger than all that was loaded.
             let oldest = rolled.and_then(|rolled| rolled.oldest).unwrap_or(now);
             let back = oldest.as_micros().saturating_add(days.saturating_mul(DAY_US));
-            charged_resets_at = Timestamp::from_micros(back);
+            resets_at = Timestamp::from_micros(back);
         }
-        Self { limit, counter, resets_at: charged_resets_at, is_rolling }
+        Self { limit, counter, resets_at, is_rolling }
     }
 
     /// Whether its window moves on all the time.

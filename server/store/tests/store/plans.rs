@@ -215,6 +215,21 @@ fn what_the_lane_locks_and_updates_is_found_by_index_one_by_one() {
     }
 }
 
+#[test]
+fn kept_answers_are_found_by_key_also_by_a_plan_made_when_there_were_none() {
+    let database = Database::create(Backend::Postgres);
+    let mut db = database.lane();
+    execute(&mut db, "ANALYZE");
+    warm_up(&mut db);
+    let plans = plans(&mut db).into_iter();
+    let of_answers: Vec<_> = plans.filter(|(sql, _)| sql.contains("FROM answers")).collect();
+    assert!(!of_answers.is_empty());
+    for (statement, plan) in of_answers {
+        let by_key = "Index Cond: ((scope = k.s) AND (key = k.n))";
+        assert!(plan.contains(by_key), "{statement}\n{plan}");
+    }
+}
+
 #[track_caller]
 fn assert_plans(db: &mut Db) {
     let plans = plans(db);
