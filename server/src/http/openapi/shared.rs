@@ -146,7 +146,7 @@ pub const HEADERS: [(&str, &str); 12] = [
         "The request, as the log knows it; the caller's own id if it sent a sane one.",
     ),
     ("ETag", "The version, quoted: `\"7\"`."),
-    ("Location", "Where the new object is."),
+    ("Location", "Where the new object is, if it has a place of its own."),
     ("X-Changed", "`false`: everything asked for was already so, and nothing was written."),
     (
         "X-Merged-From",
