@@ -3,8 +3,8 @@
 use crate::Failure;
 use std::{env, num::ParseIntError, str::FromStr};
 
-const USAGE: &str = "cargo bench --bench load -- [--quick] [--only sqlite|postgres] [--workload NAME] \
-     [--clients 1,8,64,256] [--runs N] [--seconds N] [--rows N] [--growth] \
+const USAGE: &str = "cargo bench --bench load -- [--quick] [--only sqlite|postgres] [--system NAME] \
+     [--workload NAME] [--clients 1,8,64,256] [--runs N] [--seconds N] [--rows N] [--growth] \
      [--records 0,1000000,5000000] [--publish]";
 
 /// Which cells are measured, and for how long.
@@ -20,6 +20,8 @@ pub struct Options {
     pub rows: usize,
     /// The only backend, if one was named.
     pub backend: Option<String>,
+    /// The only system, if one was named: to compare a server with an older one of its own.
+    pub system: Option<String>,
     /// The only workload, if one was named.
     pub workload: Option<String>,
     /// Whether to measure instead what usage costs 64 clients with so many records there already.
@@ -39,6 +41,7 @@ impl Options {
             clients: vec![1, 8, 64, 256],
             rows: 100_000,
             backend: None,
+            system: None,
             workload: None,
             growth: false,
             records: vec![0, 1_000_000, 5_000_000],
@@ -60,6 +63,7 @@ impl Options {
                 "--growth" => options.growth = true,
                 "--records" => options.records = list(&value()?)?,
                 "--only" => options.backend = Some(value()?),
+                "--system" => options.system = Some(value()?),
                 "--workload" => options.workload = Some(value()?),
                 "--publish" => options.publish = true,
                 _ => return Err(format!("{arg} is not an option; {USAGE}").into()),

@@ -48,7 +48,8 @@ impl Post {
     /// Sends it as a new request.
     pub async fn send<'a>(&self, to: &'a mut Connection) -> Result<Answer<'a>, Failure> {
         if self.is_keyed {
-            return to.post_once(&self.path, Uuid::new_v4(), &self.body).await;
+            // A key in the order of time, as the SDK sends.
+            return to.post_once(&self.path, Uuid::now_v7(), &self.body).await;
         }
         to.post(&self.path, &self.body).await
     }

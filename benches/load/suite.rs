@@ -226,9 +226,10 @@ impl Suite {
             (!self.options.growth || workload.is_usage())
                 && self.options.workload.as_ref().is_none_or(|name| name == workload.name())
         };
+        let is_meant = self.options.system.as_ref().is_none_or(|name| name == system.name());
         let workloads = Workload::ALL.into_iter().filter(chosen);
         workloads
-            .filter(|workload| system.can(*workload))
+            .filter(|workload| is_meant && system.can(*workload))
             .flat_map(|workload| self.options.clients.iter().map(move |n| (workload, *n)))
             .collect()
     }

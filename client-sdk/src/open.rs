@@ -17,7 +17,7 @@ pub struct ConflictId(String);
 
 impl ConflictId {
     fn fresh() -> Self {
-        Self(format!("open_{}", uuid::Uuid::new_v4().simple()))
+        Self(format!("open_{}", uuid::Uuid::now_v7().simple()))
     }
 }
 

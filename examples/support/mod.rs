@@ -58,7 +58,7 @@ impl Server {
             println!("using the server at {url}\n");
             return Ok(Self { url, key, private: None });
         }
-        let key = format!("example-{}", Uuid::new_v4().simple());
+        let key = format!("example-{}", Uuid::now_v7().simple());
         let (private, url) = Private::start(&key)?;
         println!("started a private server at {url} (set IFMATCH_KEY to use another)\n");
         Ok(Self { url, key, private: Some(private) })
@@ -133,7 +133,7 @@ impl Drop for Private {
 
 /// A name that nothing else on the server has.
 pub fn unique(prefix: &str) -> String {
-    format!("{prefix}-{}", Uuid::new_v4().simple())
+    format!("{prefix}-{}", Uuid::now_v7().simple())
 }
 
 /// A plan that can be subscribed to.

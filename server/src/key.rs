@@ -9,7 +9,6 @@
 use ifmatch_types::ApiKeyId;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use subtle::ConstantTimeEq;
 
 const PREFIX: &str = "ifm_";
@@ -52,11 +51,17 @@ pub fn minted_id(text: &str) -> Option<ApiKeyId> {
 
 /// What is stored of a key, minted or chosen by the operator: its SHA-256 in 64 hex digits.
 pub fn digest(key: &str) -> String {
-    Sha256::digest(key.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(&Sha256::digest(key.as_bytes()))
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut digits = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let halves = [byte >> 4, byte & 0x0f];
+        digits.extend(halves.into_iter().filter_map(|half| char::from_digit(half.into(), 16)));
+    }
+    digits
 }
 
 /// Whether two digests are the same, in a time that does not depend on where they differ.

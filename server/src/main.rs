@@ -16,7 +16,13 @@ mod tls;
 mod workers;
 
 use config::{Action, Config};
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
+
+/// Requests are taken apart on one thread and decided on another: what one allocates the other lets
+/// go, which costs the system's allocator a lock each time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let (action, config) = match config::from_process() {

@@ -6,13 +6,14 @@ use crate::{
     Rows, StoredApiKey, StoredHold, StoredRecord, SubscriptionRecord, Table,
     command::IdempotencyKey, decide::dispatch_kind, edit, table::Guarded,
 };
+use foldhash::HashMap;
 use ifmatch_types::{
     AuditRecord, Bookable, Date, HistoryEntry, Interval, Invoice, Kind, Namespace, Payment,
     PaymentStatus, Plan, PlanId, Timestamp, Version, Workspace,
 };
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 

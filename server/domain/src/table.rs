@@ -1,9 +1,10 @@
 //! Tables in memory that remember what was loaded, what changed, and how to take it back.
 
+use foldhash::{HashMap, HashMapExt};
 use ifmatch_types::{Deleted, Timestamp, Version};
 use std::{
     borrow::Borrow,
-    collections::{HashMap, hash_map::Entry as MapEntry},
+    collections::hash_map::Entry as MapEntry,
     fmt::Debug,
     hash::Hash,
 };
@@ -15,6 +16,8 @@ pub trait Guarded {
 }
 
 /// Rows by key, as loaded and as decided.
+///
+/// Hashed fast and not against floods: a batch has few keys, and lives for a moment.
 ///
 /// Every change can be rolled back to a [`checkpoint`](Self::checkpoint), which is how a rejected
 /// command leaves no trace.

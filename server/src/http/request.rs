@@ -6,7 +6,7 @@ use super::{
     precondition,
     problem::HttpProblem,
 };
-use crate::{app::App, config::BODY_LIMIT_BYTES, lane::Refusal, log::RequestId};
+use crate::{app::App, config::BODY_LIMIT_BYTES, key::hex, lane::Refusal, log::RequestId};
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
@@ -262,5 +262,5 @@ fn fingerprint(request: &HttpRequest, body: &Body) -> String {
         }
         Err(_) => part(&body.0),
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize())
 }

@@ -43,27 +43,49 @@ pub fn mount<G, F, B, W, R>(
     // The router takes the first match; the sort is stable, so the table's order decides the rest.
     resources.sort_by_key(|(path, _)| path.split('/').map(is_parameter).collect::<Vec<_>>());
 
-    // A scope is one comparison of text, a pattern is a regular expression: this way a request
-    // meets the patterns of its own collection only.
-    let mut scopes: BTreeMap<&'static str, Scope> = BTreeMap::new();
+    // A collection is one comparison of text, a parameter is a regular expression: this way a
+    // request meets the patterns of its own collection only, and most of them are text again
+    // behind the object's id.
+    let mut collections: BTreeMap<&'static str, Collection> = BTreeMap::new();
     for (path, endpoints) in resources {
         let allow = allow_header(&endpoints);
         let (prefix, rest) = split_prefix(path);
-        let mut resource = web::resource(if prefix.is_empty() { path } else { rest });
+        let (parameter, member) = split_parameter(rest);
+        let mut resource = web::resource(match (prefix, parameter) {
+            ("", _) => path,
+            (_, "") => rest,
+            _ => member,
+        });
         for endpoint in endpoints {
             resource = resource.route(guarded(endpoint).wrap(from_fn(gate.clone())));
         }
         let resource = with_wrong_method(resource, allow, wrong_method.clone());
         if prefix.is_empty() {
             config.service(resource);
-        } else {
-            let scope = scopes.remove(prefix).unwrap_or_else(|| web::scope(prefix));
-            scopes.insert(prefix, scope.service(resource));
+            continue;
         }
+        let Collection { own, members } = collections.remove(prefix).unwrap_or_else(|| {
+            let own = web::scope(prefix);
+            Collection { own, members: None }
+        });
+        let collection = if parameter.is_empty() {
+            Collection { own: own.service(resource), members }
+        } else {
+            let members = members.unwrap_or_else(|| web::scope(parameter));
+            Collection { own, members: Some(members.service(resource)) }
+        };
+        collections.insert(prefix, collection);
     }
-    for scope in scopes.into_values() {
-        config.service(scope);
+    for Collection { own, members } in collections.into_values() {
+        // Last: a literal segment wins over the parameter.
+        config.service(members.into_iter().fold(own, Scope::service));
     }
+}
+
+/// What is below `/v1/plans`, and what of it is below `/v1/plans/{id}`.
+struct Collection {
+    own: Scope,
+    members: Option<Scope>,
 }
 
 /// The endpoint's route: for its method only, and telling whoever asks which endpoint it is.
@@ -110,6 +132,16 @@ fn split_prefix(path: &'static str) -> (&'static str, &'static str) {
         (prefix, rest)
     } else {
         ("", path)
+    }
+}
+
+/// The parameter that the rest of a path begins with, `/{id}`, and what follows; `""` if it begins
+/// with anything else.
+fn split_parameter(rest: &'static str) -> (&'static str, &'static str) {
+    let end = rest.match_indices('/').nth(1).map_or(rest.len(), |(at, _)| at);
+    match rest.split_at_checked(end) {
+        Some((first, behind)) if first.split('/').any(is_parameter) => (first, behind),
+        _ => ("", rest),
     }
 }
 
