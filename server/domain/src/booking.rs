@@ -30,7 +30,7 @@ pub struct BookingRecord {
     pub taken_until: Date,
 }
 
-/// End the holds of a bookable that are over.
+/// End holds of a bookable that are over: a slice of them, and say whether there are more.
 #[derive(Clone, Debug)]
 pub struct ExpireBookings {
     /// The bookable.
@@ -204,13 +204,14 @@ impl ExpireBookings {
         if let Some(bookable) = bookable.map(|row| row.record.clone()) {
             expire_holds(&bookable, None, scope);
         }
-        Outcome::Recorded
+        let due = scope.state.due_bookings.get(&self.bookable_id);
+        Outcome::Expired { more: due.is_some_and(|due| !due.rest.is_empty()) }
     }
 }
 
 impl BookingRecord {
     /// What it takes of its bookable.
-    pub(crate) fn share(&self) -> Share {
+    pub fn share(&self) -> Share {
         Share {
             start: self.booking.start_date,
             until: self.taken_until,
@@ -219,7 +220,7 @@ impl BookingRecord {
     }
 
     /// Its status: a hold that is over is expired, whether or not anybody has written that down.
-    fn status_at(&self, now: Timestamp) -> Status {
+    pub fn status_at(&self, now: Timestamp) -> Status {
         match self.booking.status {
             Status::Held if self.booking.hold_expires_at.is_none_or(|end| end <= now) => {
                 Status::Expired
@@ -311,8 +312,9 @@ impl BookingRecord {
     }
 }
 
-/// Ends the holds of a bookable that are over, in the commit of whoever needs their days. One
-/// booking is left alone: the one that is being changed, whose version its caller has named.
+/// Ends holds of a bookable that are over, in the commit of whoever needs their days: as many as
+/// were loaded, so that a long backlog is nobody's long commit. What the rest takes counts no more.
+/// One booking is left alone: the one that is being changed, whose version its caller has named.
 pub(crate) fn expire_holds(bookable: &Bookable, but: Option<&BookingId>, scope: &mut Scope<'_>) {
     let due = scope.state.due_bookings.get(bookable.id.as_str());
     let due = due.map(|due| due.ids.clone()).unwrap_or_default();

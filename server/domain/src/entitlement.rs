@@ -15,6 +15,7 @@ mod usage;
 
 pub use assignment::{AssignPackage, AssignmentRecord};
 pub use boost::{BoostRecord, GrantBoost, addon_key};
+pub(crate) use expiry::COUNTERS_AT_ONCE;
 pub use expiry::ExpireEntitlements;
 pub(crate) use expiry::on_nobodys_behalf;
 pub use feature::{FeatureRecord, FeatureTerms, PoolTerms};

@@ -42,7 +42,7 @@ pub use command::{
     Action, Actor, Change, Command, CreateObject, DeleteObject, Force, IdempotencyKey, Meta, Mode,
     NamedVersion, Precondition, RecordDenied, UpdateObject,
 };
-pub use day::BookingDay;
+pub use day::{BookingDay, Share};
 pub use decide::decide;
 pub use entitlement::{
     AssignPackage, AssignmentRecord, BoostRecord, CheckAndRecord, Counter, Denial, DenialReason,
@@ -58,7 +58,7 @@ pub use payment::{RecordPayment, ReversePayment};
 pub use rejection::Rejection;
 pub use resource::{Resource, Scope};
 pub use state::{
-    Audit, BilledPeriods, CodeHolder, DueBookings, History, NewEvent, PlanTerms, Sequence, State,
+    Audit, BilledPeriods, CodeHolder, DueBookings, DueHolds, History, NewEvent, PlanTerms, Sequence, State,
     StoredPayment, Use,
 };
 pub use subscription::{PlanChange, SubscriptionRecord};

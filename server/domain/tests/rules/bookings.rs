@@ -291,13 +291,48 @@ fn a_hold_that_is_over_blocks_nobody_swept_or_not() {
     book.now = hours_after(book.now, 1);
     let bookable_id = room.clone();
     let expire = Action::ExpireBookings(ExpireBookings { bookable_id });
-    assert_eq!(book.run(expire.clone()), Ok(Outcome::Recorded));
+    assert_eq!(book.run(expire.clone()), Ok(Outcome::Expired { more: false }));
     assert_eq!(book.field(&second, "status"), "expired");
     let version = book.version(&second);
     book.run(expire).unwrap();
     assert_eq!(book.version(&second), version, "once");
     assert_eq!(reserved(&book, &room, 3), [0, 0, 0]);
     book.run(Action::ExpireBookings(ExpireBookings { bookable_id: "bkb_none".into() })).unwrap();
+    assert_holds(&book.world);
+}
+
+/// After an outage there may be very many: one commit ends some of them, and none counts.
+#[test]
+fn a_backlog_of_holds_is_ended_slice_by_slice_and_blocks_nobody() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"capacity": 3, "hold_ttl_ms": 3_600_000}));
+    let holds = [1, 2, 1].map(|start| held(&mut book, &room, start, 2));
+    let ended = |book: &Book| holds.clone().map(|id| book.field(&id, "status") == "expired");
+    book.now = hours_after(book.now, 1);
+    no_room(book.run(create(Kind::Booking, days(&room, 2, 2, json!({"quantity": 4})))));
+    let quantity = json!({"quantity": 2, "status": "confirmed"});
+    book.make(Kind::Booking, days(&room, 1, 2, quantity));
+    assert_eq!(ended(&book), [true, false, false], "one at a time, in these tests");
+    assert_eq!(reserved(&book, &room, 2), [3, 4], "with the two that are still to be ended");
+    let full = no_room(book.run(create(Kind::Booking, days(&room, 1, 2, json!({"quantity": 2})))));
+    assert_eq!(full.usage.into_values().collect::<Vec<_>>(), [2, 2], "and nobody sees them");
+    // The one that comes back takes its days anew, and only once.
+    book.edit(&holds[2], json!({"status": "confirmed"})).unwrap();
+    no_room(book.run(create(Kind::Booking, days(&room, 2, 2, json!({})))));
+    let lowered = patch(Kind::Bookable, &room, book.version(&room), json!({"capacity": 2}));
+    let rejection = book.refused(lowered);
+    assert!(matches!(rejection, Rejection::CapacityBelowReserved { reserved: 3, .. }));
+    let mut slices = 0;
+    loop {
+        let expire = ExpireBookings { bookable_id: room.clone() };
+        slices += 1;
+        if book.run(Action::ExpireBookings(expire)) == Ok(Outcome::Expired { more: false }) {
+            break;
+        }
+    }
+    assert_eq!(slices, 1, "its own end was left to the last");
+    assert_eq!(ended(&book), [true, true, false]);
+    assert_eq!(reserved(&book, &room, 2), [3, 3]);
     assert_holds(&book.world);
 }
 
