@@ -189,10 +189,15 @@ impl Resource for BookingRecord {
         Ok(after)
     }
 
-    fn delete(&self, _scope: &mut Scope<'_>) -> Result<(), Rejection> {
-        let status = self.booking.status;
+    fn delete(&self, scope: &mut Scope<'_>) -> Result<(), Rejection> {
+        let status = self.status_at(scope.now);
         if matches!(status, Status::Held | Status::Confirmed | Status::InUse) {
             return Err(refused_transition(status, "deleted", followers(status)));
+        }
+        if status != self.booking.status {
+            // It ends before it is deleted, or else nobody would ever give its days back.
+            let bookable = bookable_of(&self.booking, scope);
+            self.clone().expire(&bookable, scope);
         }
         Ok(())
     }
@@ -227,6 +232,14 @@ impl BookingRecord {
             }
             status => status,
         }
+    }
+
+    /// Ends a hold that is over: its days are given back, on nobody's behalf.
+    fn expire(self, bookable: &Bookable, scope: &mut Scope<'_>) {
+        let mut after = self.clone();
+        after.enter(Status::Expired, bookable, scope.now);
+        self.share().replace_by(after.share(), bookable, scope.state);
+        on_nobodys_behalf(scope, |scope| versioned::change_internally(after, self, scope));
     }
 
     /// Begins a status, with what it sets.
@@ -325,10 +338,7 @@ pub(crate) fn expire_holds(bookable: &Bookable, but: Option<&BookingId>, scope: 
             && before.status_at(scope.now) == Status::Expired
             && Some(&before.booking.id) != but;
         if is_due {
-            let mut after = before.clone();
-            after.enter(Status::Expired, bookable, scope.now);
-            before.share().replace_by(after.share(), bookable, scope.state);
-            on_nobodys_behalf(scope, |scope| versioned::change_internally(after, before, scope));
+            before.expire(bookable, scope);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     GrantBoost, Operation, ReverseUsage, ScopeRef, State, UpdateObject, bookable::HORIZON_DAYS_MAX,
     counter_key, entitlement::COUNTERS_AT_ONCE, invoice::SERIES, rolling_start,
 };
-use ifmatch_types::{Date, FeatureType, Kind, PlanId, Timestamp, Version};
+use ifmatch_types::{BookingStatus, Date, FeatureType, Kind, PlanId, Timestamp, Version};
 use serde_json::{Map, Value};
 
 /// So many versions back an overwrite is told from a blind repeat.
@@ -317,6 +317,9 @@ impl Wants<'_> {
         if let Some(version) = delete.precondition.named() {
             self.history(delete.kind, &delete.id, version);
         }
+        if delete.kind == Kind::Booking {
+            self.ended_hold(&delete.id);
+        }
         let has_users = matches!(
             delete.kind,
             Kind::Workspace | Kind::Subscription | Kind::Package | Kind::Bookable
@@ -454,6 +457,19 @@ impl Wants<'_> {
             let record = &row.record;
             let range = (record.booking.start_date, record.until_day);
             self.booking_days(record.booking.bookable_id.as_str(), Some(range), body);
+        }
+    }
+
+    /// The days of a hold that is over, whose booking is about to be deleted.
+    fn ended_hold(&mut self, id: &str) {
+        let Some(row) = self.state.bookings.original(id) else { return };
+        let record = &row.record;
+        if record.booking.status == BookingStatus::Held
+            && let Some(now) = self.clock()
+            && record.status_at(now) != BookingStatus::Held
+        {
+            let days = [record.booking.start_date, record.until_day];
+            self.days(record.booking.bookable_id.as_str(), days);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     book::{Book, with},
-    commands::{at, command, create, delete, forcing, merging, patch, put},
+    commands::{at, command, create, delete, force, forcing, merging, patch, put},
     invariants::assert_holds,
     random::few,
     world::Decided,
@@ -451,6 +451,42 @@ fn what_was_booked_once_is_not_deleted_and_only_what_is_over_can_be() {
     assert_eq!(refused, Rejection::BookableInUse);
     assert_eq!(reserved(&book, &room, 1), [1], "a day that was used stays used");
     assert_holds(&book.world);
+}
+
+#[test]
+fn a_hold_that_is_over_is_deleted_swept_or_not_and_gives_its_days_back() {
+    for is_swept in [false, true] {
+        let mut book = Book::default();
+        let room = room(&mut book, json!({"hold_ttl_ms": 3_600_000}));
+        // Another one is over, too, so that this one may be left for a later commit.
+        let _ = held(&mut book, &room, 1, 2);
+        let id = held(&mut book, &room, 1, 2);
+        book.refused(delete(Kind::Booking, &id, 1));
+        book.now = hours_after(book.now, 1);
+        let expire = Action::ExpireBookings(ExpireBookings { bookable_id: room.clone() });
+        if is_swept {
+            book.run(expire.clone()).unwrap();
+            book.run(expire.clone()).unwrap();
+        }
+        let before = book.world.clone();
+        let version = book.version(&id);
+        let mut dry = delete(Kind::Booking, &id, version);
+        if let Action::Delete(delete) = &mut dry {
+            delete.force = Some(force(true));
+        }
+        book.run(dry).unwrap();
+        assert_eq!(book.world, before, "a dry run leaves no trace");
+        let deleted = match book.run(delete(Kind::Booking, &id, version)).unwrap() {
+            Outcome::Deleted { deleted, forced: false } => deleted,
+            other => panic!("a tombstone was expected: {other:?}"),
+        };
+        assert_eq!((deleted.last_version, deleted.deleted_by.as_str()), (2, "alice"));
+        let by: Vec<_> = book.world.history(&id).map(|event| &event.entry.by.actor).collect();
+        assert_eq!(by, ["alice", "expiry", "alice"]);
+        book.run(expire).unwrap();
+        assert_eq!(reserved(&book, &room, 2), [0, 0]);
+        assert_holds(&book.world);
+    }
 }
 
 #[test]
