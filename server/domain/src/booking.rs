@@ -171,8 +171,10 @@ impl Resource for BookingRecord {
             return Ok(after);
         }
         let bookable = bookable_of(before, scope);
-        if is_moved {
-            after.until_day = read_range(&bookable, dates, Some(before), Date::of(scope.now))?;
+        // Who comes after the hold books anew: days that are past cannot be taken any more.
+        let known = (from != Status::Expired).then_some(before);
+        if is_moved || known.is_none() {
+            after.until_day = read_range(&bookable, dates, known, Date::of(scope.now))?;
             (after.booking.start_date, after.booking.end_date) = dates;
         }
         after.booking.quantity = fields.quantity;

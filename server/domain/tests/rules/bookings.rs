@@ -110,7 +110,8 @@ fn each_transition_has_its_effect_on_the_days() {
             let id = held(&mut book, &room, 1, 4);
             bring(&mut book, &id, from);
             let before = reserved(&book, &room, 4);
-            if from != "held" {
+            // An expired one is booked anew, which is too late for days that are past.
+            if from != "held" && from != "expired" {
                 book.now = at("2027-01-02T12:00:00Z");
             }
             let decided = book.edit(&id, json!({"status": to}));
@@ -369,6 +370,45 @@ fn confirming_after_the_hold_is_a_new_acquisition() {
         let cancelled = book.edit(&second, json!({"status": "cancelled"}));
         assert!(matches!(cancelled, Err(Rejection::InvalidTransition { from: "expired", .. })));
         assert_holds(&book.world);
+    }
+}
+
+/// Its days, and those it is confirmed on: what a fresh booking of them would be told.
+#[test]
+fn a_hold_that_is_over_is_not_confirmed_for_days_that_are_past() {
+    for (start, end, today, path) in [
+        (1, 2, 1, None),
+        (1, 2, 2, Some("/start_date")),
+        (2, 4, 3, Some("/start_date")),
+        (2, 4, 9, Some("/start_date")),
+    ] {
+        for is_swept in [false, true] {
+            let mut book = Book::default();
+            let room = room(&mut book, json!({"hold_ttl_ms": 3_600_000}));
+            let id = held(&mut book, &room, start, end);
+            book.now = at(&format!("2027-01-{today:02}T02:00:00Z"));
+            if is_swept {
+                let expire = ExpireBookings { bookable_id: room.clone() };
+                book.run(Action::ExpireBookings(expire)).unwrap();
+            }
+            let confirmed = book.edit(&id, json!({"status": "confirmed"}));
+            let fresh = book.run(create(Kind::Booking, days(&room, start, end, json!({}))));
+            match path {
+                None => assert!(confirmed.is_ok() && fresh.is_ok()),
+                Some(path) => {
+                    let Err(Rejection::Invalid(errors)) = &confirmed else {
+                        panic!("{today}: {confirmed:?}");
+                    };
+                    assert_eq!(errors[0].path, path);
+                    assert_eq!(confirmed, fresh, "as a fresh one is");
+                    // Other days may still be had.
+                    let later = days(&room, 10, 11, json!({"status": "confirmed"}));
+                    let later = with(later, json!({"bookable_id": room}));
+                    book.edit(&id, later).unwrap();
+                }
+            }
+            assert_holds(&book.world);
+        }
     }
 }
 
@@ -687,6 +727,8 @@ fn step(book: &mut Book, reference: &mut Reference, room: &str, raw: [u8; 4]) ->
                 Ok(())
             } else if !follows {
                 Err("InvalidTransition")
+            } else if from == Expired && target.start < today {
+                Err("Invalid(")
             } else if !reference.fits(&after, Some(place), now) {
                 Err("NoRoom")
             } else {
