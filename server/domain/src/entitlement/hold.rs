@@ -164,7 +164,10 @@ impl EndHold {
         }
         let by = scope.meta.by(false);
         end(StoredHold { hold: hold.clone(), ..stored }, by, scope);
-        let meter = charged.keep(scope);
+        let meter = match settled {
+            Some(_) => charged.keep(scope),
+            None => charged.keep_given_back(scope),
+        };
         Ok(Outcome::Hold { answer: HoldAnswer { hold, meter }, is_new: false })
     }
 }

@@ -383,8 +383,18 @@ impl Charged {
         }
     }
 
-    /// Stores the counter, and tells thresholds that were reached.
-    pub(crate) fn keep(mut self, scope: &mut Scope<'_>) -> Meter {
+    /// Stores the counter after units were taken, and tells thresholds that were reached.
+    pub(crate) fn keep(self, scope: &mut Scope<'_>) -> Meter {
+        self.keep_telling(true, scope)
+    }
+
+    /// Stores the counter after units were given back. That reaches no threshold: one that a lower
+    /// limit has put below what is used is told when more is used.
+    pub(crate) fn keep_given_back(self, scope: &mut Scope<'_>) -> Meter {
+        self.keep_telling(false, scope)
+    }
+
+    fn keep_telling(mut self, is_more_used: bool, scope: &mut Scope<'_>) -> Meter {
         let meter = self.meter();
         if let Some(limit) = meter.limit.filter(|limit| *limit > 0) {
             let percent = i128::from(meter.used) * 100 / i128::from(limit);
@@ -396,7 +406,7 @@ impl Charged {
                     self.counter.notified.min(reached.last().copied().unwrap_or_default());
             }
             for threshold in reached {
-                if threshold > self.counter.notified {
+                if is_more_used && threshold > self.counter.notified {
                     self.counter.notified = threshold;
                     self.counter.events = self.counter.events.saturating_add(1);
                     tell(&self.counter, threshold, limit, scope);
