@@ -9,8 +9,9 @@ use ifmatch_types::{ApiKeyId, Source};
 
 /// As whom it is recorded that something's time was over.
 const EXPIRY: &str = "expiry";
-/// A consumable that is burnt out is looked at for so long: what it was burnt for may be given back.
-const BURNT_OUT_KEPT_US: i64 = 62 * 86_400_000_000;
+/// A consumable that is burnt out is looked at for so long, in microseconds: what it was burnt for
+/// may be given back.
+pub const BURNT_OUT_KEPT_US: i64 = 62 * 86_400_000_000;
 
 /// Of so many counters a scope's holds are ended in one commit.
 pub(crate) const COUNTERS_AT_ONCE: usize = 8;

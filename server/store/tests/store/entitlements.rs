@@ -9,8 +9,9 @@ use crate::{
     roundtrip::ODD,
 };
 use ifmatch_domain::{
-    AssignmentRecord, BoostRecord, Counter, DueHolds, FeatureRecord, Holdings, LogLine, Need, PackageRecord,
-    PoolGrant, PoolTerms, RolledOff, Row, State, StoredHold, StoredRecord, addon_key,
+    AssignmentRecord, BURNT_OUT_KEPT_US, BoostRecord, Counter, DueHolds, FeatureRecord, Holdings,
+    LogLine, Need, PackageRecord, PoolGrant, PoolTerms, RolledOff, Row, State, StoredHold,
+    StoredRecord, addon_key,
 };
 use ifmatch_store::{Db, StoreError};
 use ifmatch_types::{
@@ -339,7 +340,10 @@ fn what_is_not_there_is_loaded_as_absent(database: &Database) {
     assert_eq!(state.holdings["nothing"], Holdings::default());
     let nothing = RolledOff { until: instant(0), quantity: 0, oldest: None };
     assert_eq!(state.rolled["nothing"], nothing);
-    assert!(state.due_holds["nothing"] == DueHolds::default() && state.due_counters["nothing"].is_empty());
+    assert!(
+        state.due_holds["nothing"] == DueHolds::default()
+            && state.due_counters["nothing"].is_empty()
+    );
     assert_eq!(state.owners.values().collect::<Vec<_>>(), [&None, &None]);
 }
 
@@ -498,6 +502,16 @@ fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
         "UPDATE usage_holds SET status = 'released', ended_at = 1 WHERE status = 'active'",
     );
     assert_eq!(over(&mut db, 20), [""; 0], "what is over is over");
+    // A consumable without a unit left is over for good some weeks after the last one was burnt.
+    execute(&mut db, "UPDATE assignments SET status = 'cancelled'");
+    let updated_at = instant(5).as_micros();
+    let sql =
+        format!("UPDATE boosts SET is_over = false, expires_at = NULL, updated_at = {updated_at}");
+    execute(&mut db, &sql);
+    assert_eq!(over(&mut db, BURNT_OUT_KEPT_US + 5), [""; 0]);
+    assert_eq!(over(&mut db, BURNT_OUT_KEPT_US + 6), [SCOPE]);
+    execute(&mut db, "UPDATE boosts SET consumed = 0");
+    assert_eq!(over(&mut db, BURNT_OUT_KEPT_US + 6), [""; 0]);
 }
 
 /// Each row that a lane changes is guarded: somebody else's change in between fails the batch.
