@@ -130,6 +130,20 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
+fn servers_that_start_at_once_on_a_new_file_all_start() {
+    block_on(async {
+        for _ in 0..4 {
+            let database = Arc::new(Database::create(Backend::Sqlite));
+            let starting = (0..4).map(|_| tokio::spawn(Server::start(database.clone())));
+            for server in starting.collect::<Vec<_>>() {
+                let server = server.await.expect("the server started");
+                server.api().make_workspace(json!({})).await;
+            }
+        }
+    });
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     block_on(async {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -2,7 +2,11 @@
 
 use crate::error::StoreError;
 use diesel::{Connection, PgConnection, SqliteConnection, connection::SimpleConnection};
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,9 +84,12 @@ macro_rules! on_backend {
 /// makes each sync write its length too. A commit that finds 8,000 pages in it moves them into the
 /// database: whoever waits for that one waits longer than with fewer (measured: 60 ms instead of
 /// 20), but pages that changed several times are moved once, and the throughput is a quarter higher.
-const SQLITE_SESSION: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-     PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 8000; \
+const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 8000; \
      PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
+
+/// So long a new connection waits for others that are setting up the same file.
+const SQLITE_PATIENCE: Duration = Duration::from_secs(5);
 
 const POSTGRES_SESSION: &str = "SET synchronous_commit = on; SET TIME ZONE 'UTC'; \
      SET client_min_messages = warning;";
@@ -105,7 +112,7 @@ impl Db {
         match url {
             DatabaseUrl::Sqlite(path) => {
                 let mut connection = SqliteConnection::establish(path)?;
-                connection.batch_execute(SQLITE_SESSION)?;
+                prepare_sqlite(&mut connection)?;
                 Ok(Self::Sqlite(connection))
             }
             DatabaseUrl::Postgres(url) => {
@@ -167,6 +174,20 @@ impl Db {
     pub fn ping(&mut self) -> Result<(), StoreError> {
         on_backend!(self, connection => connection.batch_execute("SELECT 1"))?;
         Ok(())
+    }
+}
+
+/// Sets a SQLite connection up. A new file changes its journal mode, and whoever finds another
+/// process doing so is refused at once, whatever the connection's own patience.
+fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let deadline = Instant::now() + SQLITE_PATIENCE;
+    loop {
+        match connection.batch_execute(SQLITE_SESSION).map_err(StoreError::from) {
+            Err(StoreError::Raced(_)) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            done => return done,
+        }
     }
 }
 

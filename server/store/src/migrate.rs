@@ -11,7 +11,7 @@ use ifmatch_types::Timestamp;
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
-/// Several servers may start at once: on PostgreSQL they migrate one after the other.
+/// Several servers may start at once: they migrate one after the other.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7301240954)";
 const MIGRATION_UNLOCK: &str = "SELECT pg_advisory_unlock(7301240954)";
 
@@ -31,9 +31,15 @@ impl Db {
     /// Technical ones only; see [`StoreError`].
     pub fn migrate(&mut self) -> Result<Vec<String>, StoreError> {
         let done = match self {
-            Self::Sqlite(connection) => {
-                connection.run_pending_migrations(SQLITE).map(|done| names(&done))
-            }
+            // Under the write lock it is looked again what is there: each process waits for the one
+            // before it. Where nothing is to be done, nobody waits for a busy server.
+            Self::Sqlite(connection) => match connection.has_pending_migration(SQLITE) {
+                Ok(true) => connection.immediate_transaction(|connection| {
+                    connection.run_pending_migrations(SQLITE).map(|done| names(&done))
+                }),
+                Ok(false) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            },
             Self::Postgres(connection) => {
                 sql_query(MIGRATION_LOCK).execute(connection)?;
                 let done = connection.run_pending_migrations(POSTGRES).map(|done| names(&done));
