@@ -234,6 +234,18 @@ pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
                     names => Err(format!("run `ifmatch-server migrate` for {}", names.join(", "))),
                 }),
             )?;
+            match db.messages_locale() {
+                Ok(None) => {}
+                Ok(Some((locale, true))) => tell("messages", Ok(locale))?,
+                Ok(Some((locale, false))) => tell(
+                    "messages",
+                    Err(format!(
+                        "lc_messages is `{locale}`, and deadlocks and lost connections are known by \
+                         their English text; set it to 'C', or GRANT SET ON PARAMETER lc_messages"
+                    )),
+                )?,
+                Err(error) => tell("messages", Err(error.to_string()))?,
+            }
             let before = Timestamp::now().as_micros();
             let skew = db.clock().map(|clock| clock.as_micros().abs_diff(before));
             tell(

@@ -1,7 +1,10 @@
 //! A connection to either database, and everything in which the two differ as connections.
 
-use crate::error::StoreError;
-use diesel::{Connection, PgConnection, SqliteConnection, connection::SimpleConnection};
+use crate::{error::StoreError, sql::Sql};
+use diesel::{
+    Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
+    sql_types::Text,
+};
 use std::{
     fmt,
     str::FromStr,
@@ -118,6 +121,7 @@ impl Db {
             DatabaseUrl::Postgres(url) => {
                 let mut connection = PgConnection::establish(&with_timeouts(url))?;
                 connection.batch_execute(POSTGRES_SESSION)?;
+                speak_english(&mut connection);
                 if purpose == Use::Lane {
                     connection.batch_execute(POSTGRES_LANE_SESSION)?;
                 }
@@ -191,6 +195,27 @@ fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     }
 }
 
+/// Makes PostgreSQL word its errors as `error.rs` knows them. Not every role may; `doctor` tells
+/// whom that concerns. No transaction is open that a refusal could spoil.
+fn speak_english(connection: &mut PgConnection) {
+    if messages_locale(connection).is_ok_and(|locale| !is_english(&locale)) {
+        let _ = connection.batch_execute("SET lc_messages = 'C'");
+    }
+}
+
+/// The locale of PostgreSQL's messages; empty if its process's environment decides.
+pub(crate) fn messages_locale(connection: &mut PgConnection) -> Result<String, StoreError> {
+    let sql = Sql::new("SELECT current_setting('lc_messages')").returning::<Text>();
+    Ok(sql.get_result(connection)?)
+}
+
+/// Whether messages of this locale are in English.
+pub(crate) fn is_english(locale: &str) -> bool {
+    let language = locale.split(['_', '.', '@', '-']).next().unwrap_or_default();
+    let known = ["C", "POSIX", "en", "English"];
+    known.iter().any(|name| name.eq_ignore_ascii_case(language))
+}
+
 /// A PostgreSQL URL that gives up on a server that does not answer, unless it says otherwise.
 fn with_timeouts(url: &str) -> String {
     let mut url = url.to_owned();
@@ -208,6 +233,16 @@ fn with_timeouts(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn english_is_told_from_other_languages_by_the_name_of_the_locale() {
+        for locale in ["C", "POSIX", "C.UTF-8", "en_US.UTF-8", "en_GB", "English_Ireland.1252"] {
+            assert!(is_english(locale), "{locale}");
+        }
+        for locale in ["", "de_DE.UTF-8", "cs_CZ", "eo", "Croatian_Croatia.1250"] {
+            assert!(!is_english(locale), "{locale}");
+        }
+    }
 
     #[test]
     fn a_database_url_never_shows_its_password() {

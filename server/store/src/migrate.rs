@@ -1,6 +1,11 @@
 //! Migrations, and the version of the embedded SQLite.
 
-use crate::{Db, StoreError, on_backend, sql::Sql};
+use crate::{
+    Db, StoreError,
+    db::{is_english, messages_locale},
+    on_backend,
+    sql::Sql,
+};
 use diesel::{
     RunQueryDsl, sql_query,
     sql_types::{BigInt, Text},
@@ -77,6 +82,19 @@ impl Db {
         let micros: i64 = Sql::new(CLOCK).returning::<BigInt>().get_result(connection)?;
         Timestamp::from_micros(micros)
             .ok_or_else(|| StoreError::Unforeseen(format!("the database's clock says {micros}")))
+    }
+
+    /// The locale of the database's messages, and whether its errors can be told apart by it.
+    /// SQLite has none.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn messages_locale(&mut self) -> Result<Option<(String, bool)>, StoreError> {
+        let Self::Postgres(connection) = self else { return Ok(None) };
+        let locale = messages_locale(connection)?;
+        let is_english = is_english(&locale);
+        Ok(Some((locale, is_english)))
     }
 
     /// What the database calls itself, for people.
