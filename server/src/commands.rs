@@ -15,7 +15,11 @@ use ifmatch_store::{Db, StoreError, Use, sqlite_version};
 use ifmatch_types::{ApiKeyId, Role, Source, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use std::{process::ExitCode, time::Duration};
+use std::{
+    io::{ErrorKind, Write},
+    process::ExitCode,
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// Below this, resetting SQLite's write-ahead log could corrupt the database.
@@ -55,15 +59,29 @@ pub fn lane_config(config: &Config) -> LaneConfig {
     }
 }
 
+/// Writes a line to stdout. A reader that has seen enough and closed its end, such as `head`, is no
+/// failure: the rest is told to nobody.
+fn say(line: impl std::fmt::Display) -> Result<(), CommandError> {
+    match write_line(line) {
+        Err(CommandError::Io { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+fn write_line(line: impl std::fmt::Display) -> Result<(), CommandError> {
+    let written = writeln!(std::io::stdout(), "{line}");
+    written.map_err(|cause| CommandError::Io { what: "stdout".to_owned(), cause })
+}
+
 /// `migrate`
 pub fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
     let mut db = open(config)?;
     let done = db.migrate()?;
     if done.is_empty() {
-        println!("the schema is up to date");
+        say("the schema is up to date")?;
     }
     for name in done {
-        println!("migrated {name}");
+        say(format_args!("migrated {name}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,7 +100,7 @@ pub fn open(config: &Config) -> Result<Db, CommandError> {
 /// `openapi`
 pub fn openapi() -> Result<ExitCode, CommandError> {
     let document = openapi::document(&routes::endpoints(), problem::status_of);
-    println!("{document:#}");
+    say(format_args!("{document:#}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,7 +112,8 @@ pub fn keys(config: &Config, action: KeysAction) -> Result<ExitCode, CommandErro
         KeysAction::Create { name, role, expires_in } => {
             let (secret, id) = create_key(config, &name, role, expires_in)?;
             eprintln!("made {id} ({}); this is the only time the key is shown:", role.name());
-            println!("{}", secret.expose_secret());
+            // Whoever does not get it never will.
+            write_line(secret.expose_secret())?;
         }
         KeysAction::List => {
             for stored in db.api_keys()? {
@@ -105,12 +124,12 @@ pub fn keys(config: &Config, action: KeysAction) -> Result<ExitCode, CommandErro
                     (None, Some(at)) => format!("works until {at}"),
                     (None, None) => "works".to_owned(),
                 };
-                println!("{}  {:6}  {}  {state}", key.id, key.role.name(), key.name);
+                say(format_args!("{}  {:6}  {}  {state}", key.id, key.role.name(), key.name))?;
             }
         }
         KeysAction::Revoke { id } => {
             submit(config, Action::RevokeApiKey(RevokeApiKey { id: id.clone() }))?;
-            println!("revoked {id}");
+            say(format_args!("revoked {id}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -193,20 +212,20 @@ fn submit(config: &Config, action: Action) -> Result<Outcome, CommandError> {
 pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
     let mut healthy = true;
     let mut tell = |what: &str, found: Result<String, String>| match found {
-        Ok(text) => println!("ok    {what}: {text}"),
+        Ok(text) => say(format_args!("ok    {what}: {text}")),
         Err(text) => {
             healthy = false;
-            println!("FAIL  {what}: {text}");
+            say(format_args!("FAIL  {what}: {text}"))
         }
     };
-    tell("configuration", Ok(format!("listens on {}", config.listen)));
+    tell("configuration", Ok(format!("listens on {}", config.listen)))?;
     let linked = sqlite_version();
     let sqlite = format!("{}.{}.{}", linked / 1_000_000, linked / 1_000 % 1_000, linked % 1_000);
-    tell("SQLite", if linked >= SQLITE_OLDEST { Ok(sqlite) } else { Err(sqlite) });
+    tell("SQLite", if linked >= SQLITE_OLDEST { Ok(sqlite) } else { Err(sqlite) })?;
     match open(config) {
-        Err(error) => tell("database", Err(error.to_string())),
+        Err(error) => tell("database", Err(error.to_string()))?,
         Ok(mut db) => {
-            tell("database", db.product().map_err(|error| error.to_string()));
+            tell("database", db.product().map_err(|error| error.to_string()))?;
             let pending = db.pending_migrations().map_err(|error| error.to_string());
             tell(
                 "migrations",
@@ -214,7 +233,19 @@ pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
                     [] => Ok("all have run".to_owned()),
                     names => Err(format!("run `ifmatch-server migrate` for {}", names.join(", "))),
                 }),
-            );
+            )?;
+            match db.messages_locale() {
+                Ok(None) => {}
+                Ok(Some((locale, true))) => tell("messages", Ok(locale))?,
+                Ok(Some((locale, false))) => tell(
+                    "messages",
+                    Err(format!(
+                        "lc_messages is `{locale}`, and deadlocks and lost connections are known by \
+                         their English text; set it to 'C', or GRANT SET ON PARAMETER lc_messages"
+                    )),
+                )?,
+                Err(error) => tell("messages", Err(error.to_string()))?,
+            }
             let before = Timestamp::now().as_micros();
             let skew = db.clock().map(|clock| clock.as_micros().abs_diff(before));
             tell(
@@ -226,7 +257,7 @@ pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
                     Ok(us) => Err(format!("{us} µs from the database's; synchronize the clocks")),
                     Err(error) => Err(error.to_string()),
                 },
-            );
+            )?;
         }
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -236,11 +267,11 @@ pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
 pub fn verify(config: &Config) -> Result<ExitCode, CommandError> {
     let broken = open(config)?.verify()?;
     if broken.is_empty() {
-        println!("every stored invariant holds");
+        say("every stored invariant holds")?;
         return Ok(ExitCode::SUCCESS);
     }
     for broken in broken {
-        println!("{}: not so for {}", broken.invariant, broken.id);
+        say(format_args!("{}: not so for {}", broken.invariant, broken.id))?;
     }
     Ok(ExitCode::FAILURE)
 }

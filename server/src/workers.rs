@@ -3,7 +3,9 @@
 
 use crate::app::App;
 use futures::{StreamExt, stream};
-use ifmatch_domain::{Action, Actor, Command, ExpireBookings, ExpireEntitlements, Meta, ScopeRef};
+use ifmatch_domain::{
+    Action, Actor, Command, ExpireBookings, ExpireEntitlements, Meta, Outcome, ScopeRef,
+};
 use ifmatch_types::{ApiKeyId, Source};
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
@@ -56,9 +58,20 @@ async fn expire_entitlements(app: &App) -> Result<(), String> {
 
 async fn expire_scope(app: &App, scope: String) -> Result<(), String> {
     let scope = ScopeRef::parse(&scope).ok_or_else(|| format!("{scope} is no scope"))?;
-    let expire = Action::ExpireEntitlements(ExpireEntitlements { scope });
-    let ended = app.lanes.submit(command("expiry", expire)).await;
-    ended.map(drop).map_err(|refusal| format!("{refusal:?}"))
+    end_all(app, || Action::ExpireEntitlements(ExpireEntitlements { scope: scope.clone() })).await
+}
+
+/// Ends what is over of one thing, slice by slice: each is a commit of its own, and whatever else
+/// is asked of that thing gets its turn in between.
+async fn end_all(app: &App, expire: impl Fn() -> Action) -> Result<(), String> {
+    while !app.stopping.load(Ordering::Relaxed) {
+        let ended = app.lanes.submit(command("expiry", expire())).await;
+        match ended.map_err(|refusal| format!("{refusal:?}"))? {
+            Outcome::Expired { more: true } => {}
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 /// Ends holds of bookings that are over, so that bookings show it.
@@ -69,10 +82,9 @@ async fn expire_bookings(app: &App) -> Result<(), String> {
     });
     let due = due.await.map_err(|error| error.to_string())?;
     let ended = stream::iter(due)
-        .map(|bookable_id| async {
-            let expire = Action::ExpireBookings(ExpireBookings { bookable_id });
-            let ended = app.lanes.submit(command("expiry", expire)).await;
-            ended.map(drop).map_err(|refusal| format!("{refusal:?}"))
+        .map(|bookable_id| async move {
+            let expire = ExpireBookings { bookable_id };
+            end_all(app, || Action::ExpireBookings(expire.clone())).await
         })
         .buffer_unordered(CONCURRENT)
         .collect::<Vec<_>>()

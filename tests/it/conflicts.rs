@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 both_databases![
     second_writer_gets_the_winner_in_the_conflict,
+    a_conflict_is_in_the_log_with_its_request,
     changes_are_the_net_difference_with_the_latest_author,
     attempted_are_the_paths_that_differ_from_the_callers_own_base,
     disjoint_edits_are_clean_and_have_a_preview,
@@ -55,6 +56,22 @@ async fn second_writer_gets_the_winner_in_the_conflict(server: Server) {
         assert_eq!(header[member], conflict[member], "412 has the same body");
     }
     assert_ne!(header["conflict_id"], conflict["conflict_id"]);
+}
+
+async fn a_conflict_is_in_the_log_with_its_request(server: Server) {
+    let api = server.api();
+    let subscription = api.make_subscription(json!({})).await;
+    let path = format!("/v1/subscriptions/{}", id(&subscription));
+    api.patch(&path, &json!({"notes": "winner's", "version": 1})).await.is(200);
+    let lost = api.patch(&path, &json!({"notes": "loser's", "version": 1}));
+    let conflict = lost.header("X-Request-Id", "the-loser").await.conflict(409);
+    let log = server.log();
+    let named = |line: &&str| line.contains(conflict["conflict_id"].as_str().unwrap());
+    let lines: Vec<&str> = log.lines().filter(named).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    let line: Value = serde_json::from_str(lines[0]).unwrap();
+    assert_eq!(line["request_id"], "the-loser");
+    assert!(line["resource"].as_str().unwrap().contains(id(&subscription)));
 }
 
 async fn changes_are_the_net_difference_with_the_latest_author(server: Server) {

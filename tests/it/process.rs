@@ -2,7 +2,7 @@
 
 use crate::harness::{
     ADMIN_KEY, Api, Backend, Database, Finished, Server, Settings, block_on, both_databases,
-    find_key, id, run_to_end,
+    find_key, id, run_deaf, run_to_end,
 };
 use serde_json::{Value, json};
 use std::{fs, sync::Arc};
@@ -111,6 +111,35 @@ fn a_database_that_cannot_be_opened_is_named() {
     block_on(async {
         let nowhere = "sqlite:///no/such/directory/test.db";
         start(&["--database-url", nowhere], &[]).await.refused_naming("database");
+    });
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    block_on(async {
+        let database = Database::create(Backend::Sqlite);
+        let env = [("IFMATCH_DATABASE_URL", database.url())];
+        for args in [&["migrate"][..], &["migrate"], &["doctor"], &["openapi"], &["verify"]] {
+            let finished = run_deaf(&database, args, &env).await.succeeded();
+            assert_eq!(finished.stderr, "", "{args:?}");
+        }
+        // A key that nobody has read is lost, and that is one.
+        let create = ["keys", "create", "--name", "lost", "--role", "agent"];
+        run_deaf(&database, &create, &env).await.refused_naming("stdout");
+    });
+}
+
+#[test]
+fn servers_that_start_at_once_on_a_new_file_all_start() {
+    block_on(async {
+        for _ in 0..4 {
+            let database = Arc::new(Database::create(Backend::Sqlite));
+            let starting = (0..4).map(|_| tokio::spawn(Server::start(database.clone())));
+            for server in starting.collect::<Vec<_>>() {
+                let server = server.await.expect("the server started");
+                server.api().make_workspace(json!({})).await;
+            }
+        }
     });
 }
 

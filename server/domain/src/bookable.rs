@@ -110,11 +110,13 @@ fn lower_capacity(
     let today = Date::of(scope.now);
     let above = || {
         scope.state.booking_days.iter().filter(|day| {
-            day.bookable_id == bookable.id && day.day >= today && day.reserved > capacity
+            day.bookable_id == bookable.id
+                && day.day >= today
+                && scope.state.still_reserved(day) > capacity
         })
     };
     let first = above().map(|day| day.day).min();
-    let reserved = above().map(|day| day.reserved).max();
+    let reserved = above().map(|day| scope.state.still_reserved(day)).max();
     let (Some(first_conflict_date), Some(reserved)) = (first, reserved) else { return Ok(()) };
     let Some(force) = &scope.force else {
         return Err(Rejection::CapacityBelowReserved { capacity, reserved, first_conflict_date });

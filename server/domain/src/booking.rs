@@ -30,7 +30,7 @@ pub struct BookingRecord {
     pub taken_until: Date,
 }
 
-/// End the holds of a bookable that are over.
+/// End holds of a bookable that are over: a slice of them, and say whether there are more.
 #[derive(Clone, Debug)]
 pub struct ExpireBookings {
     /// The bookable.
@@ -171,8 +171,10 @@ impl Resource for BookingRecord {
             return Ok(after);
         }
         let bookable = bookable_of(before, scope);
-        if is_moved {
-            after.until_day = read_range(&bookable, dates, Some(before), Date::of(scope.now))?;
+        // Who comes after the hold books anew: days that are past cannot be taken any more.
+        let known = (from != Status::Expired).then_some(before);
+        if is_moved || known.is_none() {
+            after.until_day = read_range(&bookable, dates, known, Date::of(scope.now))?;
             (after.booking.start_date, after.booking.end_date) = dates;
         }
         after.booking.quantity = fields.quantity;
@@ -189,10 +191,15 @@ impl Resource for BookingRecord {
         Ok(after)
     }
 
-    fn delete(&self, _scope: &mut Scope<'_>) -> Result<(), Rejection> {
-        let status = self.booking.status;
+    fn delete(&self, scope: &mut Scope<'_>) -> Result<(), Rejection> {
+        let status = self.status_at(scope.now);
         if matches!(status, Status::Held | Status::Confirmed | Status::InUse) {
             return Err(refused_transition(status, "deleted", followers(status)));
+        }
+        if status != self.booking.status {
+            // It ends before it is deleted, or else nobody would ever give its days back.
+            let bookable = bookable_of(&self.booking, scope);
+            self.clone().expire(&bookable, scope);
         }
         Ok(())
     }
@@ -204,13 +211,14 @@ impl ExpireBookings {
         if let Some(bookable) = bookable.map(|row| row.record.clone()) {
             expire_holds(&bookable, None, scope);
         }
-        Outcome::Recorded
+        let due = scope.state.due_bookings.get(&self.bookable_id);
+        Outcome::Expired { more: due.is_some_and(|due| !due.rest.is_empty()) }
     }
 }
 
 impl BookingRecord {
     /// What it takes of its bookable.
-    pub(crate) fn share(&self) -> Share {
+    pub fn share(&self) -> Share {
         Share {
             start: self.booking.start_date,
             until: self.taken_until,
@@ -219,13 +227,21 @@ impl BookingRecord {
     }
 
     /// Its status: a hold that is over is expired, whether or not anybody has written that down.
-    fn status_at(&self, now: Timestamp) -> Status {
+    pub fn status_at(&self, now: Timestamp) -> Status {
         match self.booking.status {
             Status::Held if self.booking.hold_expires_at.is_none_or(|end| end <= now) => {
                 Status::Expired
             }
             status => status,
         }
+    }
+
+    /// Ends a hold that is over: its days are given back, on nobody's behalf.
+    fn expire(self, bookable: &Bookable, scope: &mut Scope<'_>) {
+        let mut after = self.clone();
+        after.enter(Status::Expired, bookable, scope.now);
+        self.share().replace_by(after.share(), bookable, scope.state);
+        on_nobodys_behalf(scope, |scope| versioned::change_internally(after, self, scope));
     }
 
     /// Begins a status, with what it sets.
@@ -311,8 +327,9 @@ impl BookingRecord {
     }
 }
 
-/// Ends the holds of a bookable that are over, in the commit of whoever needs their days. One
-/// booking is left alone: the one that is being changed, whose version its caller has named.
+/// Ends holds of a bookable that are over, in the commit of whoever needs their days: as many as
+/// were loaded, so that a long backlog is nobody's long commit. What the rest takes counts no more.
+/// One booking is left alone: the one that is being changed, whose version its caller has named.
 pub(crate) fn expire_holds(bookable: &Bookable, but: Option<&BookingId>, scope: &mut Scope<'_>) {
     let due = scope.state.due_bookings.get(bookable.id.as_str());
     let due = due.map(|due| due.ids.clone()).unwrap_or_default();
@@ -323,10 +340,7 @@ pub(crate) fn expire_holds(bookable: &Bookable, but: Option<&BookingId>, scope: 
             && before.status_at(scope.now) == Status::Expired
             && Some(&before.booking.id) != but;
         if is_due {
-            let mut after = before.clone();
-            after.enter(Status::Expired, bookable, scope.now);
-            before.share().replace_by(after.share(), bookable, scope.state);
-            on_nobodys_behalf(scope, |scope| versioned::change_internally(after, before, scope));
+            before.expire(bookable, scope);
         }
     }
 }

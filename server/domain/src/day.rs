@@ -34,12 +34,15 @@ impl Guarded for BookingDay {
     }
 }
 
-/// What one booking takes: so many on each day of a half-open range.
+/// What a booking takes: so many on each day of a half-open range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Share {
-    pub(crate) start: Date,
-    pub(crate) until: Date,
-    pub(crate) quantity: i64,
+pub struct Share {
+    /// The first day.
+    pub start: Date,
+    /// The day after the last one.
+    pub until: Date,
+    /// So many on each.
+    pub quantity: i64,
 }
 
 /// Days of a range on which there is no room for a share.
@@ -57,7 +60,7 @@ impl Share {
     }
 
     /// So many on this day.
-    fn on(self, day: Date) -> i64 {
+    pub(crate) fn on(self, day: Date) -> i64 {
         if (self.start..self.until).contains(&day) { self.quantity } else { 0 }
     }
 
@@ -154,14 +157,20 @@ impl State {
         self.day_ranges.get(bookable_id).is_some_and(|range| range.0 <= from && to <= range.1)
     }
 
-    /// What is reserved on a day; the day must have been loaded.
+    /// What is reserved on a day, without holds that are over; the day must have been loaded.
     fn reserved_on(&self, bookable_id: &str, day: Date) -> i64 {
         assert!(
             self.has_days(bookable_id, day, day),
             "a day is decided on only after it was loaded: {bookable_id} {day}"
         );
-        let day = self.booking_days.find(&BookingDay::key(bookable_id, day));
-        day.map_or(0, |day| day.reserved)
+        let row = self.booking_days.find(&BookingDay::key(bookable_id, day));
+        row.map_or(0, |row| self.still_reserved(row))
+    }
+
+    /// What is reserved of a day without the holds that are over and are ended by later commits.
+    pub(crate) fn still_reserved(&self, day: &BookingDay) -> i64 {
+        let due = self.due_bookings.get(day.bookable_id.as_str());
+        day.reserved.saturating_sub(due.map_or(0, |due| due.rest_on(day.day)))
     }
 
     /// For each booking that took more days in this batch: the fullest of them, as what is

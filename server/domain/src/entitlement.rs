@@ -15,8 +15,9 @@ mod usage;
 
 pub use assignment::{AssignPackage, AssignmentRecord};
 pub use boost::{BoostRecord, GrantBoost, addon_key};
-pub use expiry::ExpireEntitlements;
+pub(crate) use expiry::COUNTERS_AT_ONCE;
 pub(crate) use expiry::on_nobodys_behalf;
+pub use expiry::{BURNT_OUT_KEPT_US, ExpireEntitlements};
 pub use feature::{FeatureRecord, FeatureTerms, PoolTerms};
 pub use hold::{EndHold, HoldEnd, PlaceHold, StoredHold};
 pub use package::{PackageRecord, PoolGrant};

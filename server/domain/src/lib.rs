@@ -42,13 +42,14 @@ pub use command::{
     Action, Actor, Change, Command, CreateObject, DeleteObject, Force, IdempotencyKey, Meta, Mode,
     NamedVersion, Precondition, RecordDenied, UpdateObject,
 };
-pub use day::BookingDay;
+pub use day::{BookingDay, Share};
 pub use decide::decide;
 pub use entitlement::{
-    AssignPackage, AssignmentRecord, BoostRecord, CheckAndRecord, Counter, Denial, DenialReason,
-    EndHold, ExpireEntitlements, FeatureRecord, FeatureTerms, GrantBoost, HoldEnd, Holdings,
-    LogLine, PackageRecord, PlaceHold, PoolGrant, PoolTerms, ReverseUsage, RolledOff, ScopeRef,
-    StoredHold, StoredRecord, addon_key, counter_key, entitlement, rolling_start,
+    AssignPackage, AssignmentRecord, BURNT_OUT_KEPT_US, BoostRecord, CheckAndRecord, Counter,
+    Denial, DenialReason, EndHold, ExpireEntitlements, FeatureRecord, FeatureTerms, GrantBoost,
+    HoldEnd, Holdings, LogLine, PackageRecord, PlaceHold, PoolGrant, PoolTerms, ReverseUsage,
+    RolledOff, ScopeRef, StoredHold, StoredRecord, addon_key, counter_key, entitlement,
+    rolling_start,
 };
 pub use fields::Errors;
 pub use invoice::SERIES;
@@ -58,8 +59,8 @@ pub use payment::{RecordPayment, ReversePayment};
 pub use rejection::Rejection;
 pub use resource::{Resource, Scope};
 pub use state::{
-    Audit, BilledPeriods, CodeHolder, DueBookings, History, NewEvent, PlanTerms, Sequence, State,
-    StoredPayment, Use,
+    Audit, BilledPeriods, CodeHolder, DueBookings, DueHolds, History, NewEvent, PlanTerms,
+    Sequence, State, StoredPayment, Use,
 };
 pub use subscription::{PlanChange, SubscriptionRecord};
 pub use table::{Change as RowChange, Guarded, Row, Rows, Table};

@@ -3,9 +3,9 @@
 use crate::{
     Action, AssignPackage, Change, Command, CreateObject, DeleteObject, EndHold, FeatureTerms,
     GrantBoost, Operation, ReverseUsage, ScopeRef, State, UpdateObject, bookable::HORIZON_DAYS_MAX,
-    counter_key, invoice::SERIES, rolling_start,
+    counter_key, entitlement::COUNTERS_AT_ONCE, invoice::SERIES, rolling_start,
 };
-use ifmatch_types::{Date, FeatureType, Kind, PlanId, Timestamp, Version};
+use ifmatch_types::{BookingStatus, Date, FeatureType, Kind, PlanId, Timestamp, Version};
 use serde_json::{Map, Value};
 
 /// So many versions back an overwrite is told from a blind repeat.
@@ -55,7 +55,7 @@ pub enum Need {
     Counter(String),
     /// What left a counter's rolling window after the first instant and up to the second.
     RolledOff(String, Option<Timestamp>, Timestamp),
-    /// The holds of a counter whose time is over at an instant.
+    /// Holds of a counter whose time is over at an instant, and what the rest of them holds.
     DueHolds(String, Timestamp),
     /// The counters of a scope that have such holds.
     DueCounters(String, Timestamp),
@@ -67,7 +67,7 @@ pub enum Need {
     Days(String, Date, Date),
     /// Days of a bookable, from a date on, of which more than this is reserved.
     DaysAbove(String, i64, Date),
-    /// The holds of a bookable that are over at an instant.
+    /// Holds of a bookable that are over at an instant, and what the rest of them takes.
     DueBookings(String, Timestamp),
 }
 
@@ -317,6 +317,9 @@ impl Wants<'_> {
         if let Some(version) = delete.precondition.named() {
             self.history(delete.kind, &delete.id, version);
         }
+        if delete.kind == Kind::Booking {
+            self.ended_hold(&delete.id);
+        }
         let has_users = matches!(
             delete.kind,
             Kind::Workspace | Kind::Subscription | Kind::Package | Kind::Bookable
@@ -400,7 +403,7 @@ impl Wants<'_> {
         self.state.bookables.original(id).is_some()
     }
 
-    /// The holds of a locked bookable that are over, and the days they give back.
+    /// The holds of a locked bookable that are over, and the days that are given back.
     fn due_bookings(&mut self, bookable_id: &str) {
         if !self.is_bookable(bookable_id) {
             return;
@@ -454,6 +457,19 @@ impl Wants<'_> {
             let record = &row.record;
             let range = (record.booking.start_date, record.until_day);
             self.booking_days(record.booking.bookable_id.as_str(), Some(range), body);
+        }
+    }
+
+    /// The days of a hold that is over, whose booking is about to be deleted.
+    fn ended_hold(&mut self, id: &str) {
+        let Some(row) = self.state.bookings.original(id) else { return };
+        let record = &row.record;
+        if record.booking.status == BookingStatus::Held
+            && let Some(now) = self.clock()
+            && record.status_at(now) != BookingStatus::Held
+        {
+            let days = [record.booking.start_date, record.until_day];
+            self.days(record.booking.bookable_id.as_str(), days);
         }
     }
 
@@ -711,7 +727,7 @@ impl Wants<'_> {
         match self.state.due_counters.get(&scope) {
             None => self.wanted.push(Need::DueCounters(scope, now)),
             Some(counters) => {
-                for key in counters {
+                for key in counters.iter().take(COUNTERS_AT_ONCE) {
                     if !self.state.counters.is_loaded(key) {
                         self.wanted.push(Need::Counter(key.clone()));
                     }

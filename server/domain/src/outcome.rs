@@ -83,6 +83,11 @@ pub enum Outcome {
     },
     /// A boost, as it is now.
     Boost(BoostAnswer),
+    /// Some of what was over was ended.
+    Expired {
+        /// Whether there is more of it than one commit ends.
+        more: bool,
+    },
     /// A record was kept.
     Recorded,
     /// The same request was answered before, like this.

@@ -43,7 +43,7 @@ pub trait Resource: Clone + Sized + 'static {
     fn create(fields: Self::Fields, id: String, scope: &mut Scope<'_>) -> Result<Self, Rejection>;
     /// The object with these fields, or the rule that forbids it.
     fn change(&self, fields: Self::Fields, scope: &mut Scope<'_>) -> Result<Self, Rejection>;
-    /// Whether the object may be deleted.
+    /// Whether the object may be deleted. What ends with it may end here, as a change of its own.
     fn delete(&self, scope: &mut Scope<'_>) -> Result<(), Rejection>;
     /// A living object that already has this one's unique key.
     fn existing(_fields: &Self::Fields, _state: &State) -> Option<Self> {

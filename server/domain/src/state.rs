@@ -3,7 +3,7 @@
 use crate::{
     Answer, AssignmentRecord, BookingDay, BookingRecord, BoostRecord, Counter, Document,
     FeatureRecord, FeatureTerms, Holdings, LogLine, PackageRecord, PoolGrant, Resource, RolledOff,
-    Rows, StoredApiKey, StoredHold, StoredRecord, SubscriptionRecord, Table,
+    Rows, Share, StoredApiKey, StoredHold, StoredRecord, SubscriptionRecord, Table,
     command::IdempotencyKey, decide::dispatch_kind, edit, table::Guarded,
 };
 use foldhash::HashMap;
@@ -81,7 +81,7 @@ pub struct State {
     /// What left rolling windows, by counter.
     pub rolled: HashMap<String, RolledOff>,
     /// Holds whose time is over, by counter; loaded for counters that hold anything.
-    pub due_holds: HashMap<String, BTreeSet<String>>,
+    pub due_holds: HashMap<String, DueHolds>,
     /// Counters with such holds, by scope.
     pub due_counters: HashMap<String, BTreeSet<String>>,
     /// What objects belong to, by a field that is set once.
@@ -173,13 +173,35 @@ impl Guarded for BilledPeriods {
     }
 }
 
-/// The holds of a bookable that are over; the bookings themselves are loaded, too.
+/// The holds of a counter that are over: a slice of them to be ended, and what the rest still has.
+///
+/// One commit ends a bounded number of them, and no decision counts any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DueHolds {
+    /// The ids of those that are to be ended now; the holds themselves are loaded, too.
+    pub ids: BTreeSet<String>,
+    /// So many units are held by those that are left for later commits.
+    pub rest: i64,
+}
+
+/// The holds of a bookable that are over: a slice of them to be ended, and what the rest still
+/// takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueBookings {
     /// Over at this instant.
     pub at: Timestamp,
-    /// Their ids.
+    /// The ids of those that are to be ended now; the bookings themselves are loaded, too.
     pub ids: Vec<String>,
+    /// What those that are left for later commits take, added up by range. A booking that is loaded
+    /// for another reason is not among them.
+    pub rest: Vec<Share>,
+}
+
+impl DueBookings {
+    /// What the holds that are left take of a day.
+    pub(crate) fn rest_on(&self, day: Date) -> i64 {
+        self.rest.iter().fold(0i64, |sum, share| sum.saturating_add(share.on(day)))
+    }
 }
 
 /// The ids of what refers to an object in the database; of very many, some.

@@ -113,9 +113,11 @@ pub(crate) fn delete<R: Resource>(
             return Err(stale_claim(found, command.precondition.named(), scope));
         }
     }
+    let checkpoint = scope.state.checkpoint();
     found.record.delete(scope)?;
     let everything = || merge::diff(&found.body, &Value::Object(Map::new()));
     if command.force.as_ref().is_some_and(|force| force.dry_run) {
+        scope.state.rollback(&checkpoint);
         return Ok(Outcome::DryRun {
             would_overwrite: everything(),
             current_version: found.version(),
@@ -128,6 +130,7 @@ pub(crate) fn delete<R: Resource>(
     let reason = forced.map(|force| force.reason.clone());
     let note = Note { reason, forced: forced.is_some(), ..Note::default() };
     let forced = forced.is_some();
+    let found = living::<R>(&command.id, scope)?;
     Ok(Outcome::Deleted { deleted: entomb(found, note, scope), forced })
 }
 

@@ -58,9 +58,12 @@ pub async fn frame<B: MessageBody + 'static>(
 /// A handler's refusal, with the request's name in its body.
 fn named(response: ServiceResponse<BoxBody>, request_id: &RequestId) -> ServiceResponse<BoxBody> {
     let problem = response.response().error().and_then(|error| error.as_error::<HttpProblem>());
-    let Some(mut answer) = problem.map(|problem| problem.response_for(request_id)) else {
-        return response;
-    };
+    let Some(problem) = problem else { return response };
+    if let Some((conflict_id, resource)) = problem.conflict_id() {
+        // A caller may name either; support finds the other one here.
+        tracing::info!(request_id = request_id.as_str(), conflict_id, %resource, "a version conflict");
+    }
+    let mut answer = problem.response_for(request_id);
     for (name, value) in response.headers() {
         if !answer.headers().contains_key(name) {
             answer.headers_mut().insert(name.clone(), value.clone());

@@ -171,6 +171,12 @@ impl HttpProblem {
         Self { problem }.response()
     }
 
+    /// A version conflict's name and what it is about.
+    pub fn conflict_id(&self) -> Option<(&str, &Value)> {
+        let extensions = &self.problem.extensions;
+        Some((extensions.get("conflict_id")?.as_str()?, extensions.get("resource")?))
+    }
+
     /// A version conflict's verdict and the paths it is about: those both sides changed, or those
     /// attempted if there are none.
     pub fn conflict(&self) -> Option<(Verdict, Vec<String>)> {

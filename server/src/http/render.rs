@@ -114,7 +114,7 @@ pub fn render(outcome: &Outcome) -> Reply {
                 .header("ETag", etag(boost.version))
                 .header("Location", format!("/v1/{}/boosts/{}", boost.scope, boost.id))
         }
-        Outcome::Recorded => Reply::new(200, &json!({})),
+        Outcome::Recorded | Outcome::Expired { .. } => Reply::new(200, &json!({})),
         Outcome::Replayed(answer) => Reply {
             status: answer.status,
             headers: answer.headers.clone(),

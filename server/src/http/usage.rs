@@ -41,7 +41,14 @@ pub async fn record_batch(
 ) -> Answer {
     Params::of(&request)?.end()?;
     let scope = place.scope()?;
-    let items = read_items(mutation.body.object()?)?;
+    let items = match read_items(mutation.body.object()?) {
+        Ok(items) => items,
+        // A scope that is not there is told first, as it is of every other wrong field.
+        Err(problem) => {
+            place.living_scope(&app).await?;
+            return Err(problem);
+        }
+    };
     let check = CheckAndRecord { scope, items, is_batch: true };
     decide(&app, &mutation, Action::CheckAndRecord(check)).await
 }

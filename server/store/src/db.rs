@@ -1,8 +1,15 @@
 //! A connection to either database, and everything in which the two differ as connections.
 
-use crate::error::StoreError;
-use diesel::{Connection, PgConnection, SqliteConnection, connection::SimpleConnection};
-use std::{fmt, str::FromStr};
+use crate::{error::StoreError, sql::Sql};
+use diesel::{
+    Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
+    sql_types::Text,
+};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,9 +87,12 @@ macro_rules! on_backend {
 /// makes each sync write its length too. A commit that finds 8,000 pages in it moves them into the
 /// database: whoever waits for that one waits longer than with fewer (measured: 60 ms instead of
 /// 20), but pages that changed several times are moved once, and the throughput is a quarter higher.
-const SQLITE_SESSION: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-     PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 8000; \
+const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 8000; \
      PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
+
+/// So long a new connection waits for others that are setting up the same file.
+const SQLITE_PATIENCE: Duration = Duration::from_secs(5);
 
 const POSTGRES_SESSION: &str = "SET synchronous_commit = on; SET TIME ZONE 'UTC'; \
      SET client_min_messages = warning;";
@@ -105,12 +115,13 @@ impl Db {
         match url {
             DatabaseUrl::Sqlite(path) => {
                 let mut connection = SqliteConnection::establish(path)?;
-                connection.batch_execute(SQLITE_SESSION)?;
+                prepare_sqlite(&mut connection)?;
                 Ok(Self::Sqlite(connection))
             }
             DatabaseUrl::Postgres(url) => {
                 let mut connection = PgConnection::establish(&with_timeouts(url))?;
                 connection.batch_execute(POSTGRES_SESSION)?;
+                speak_english(&mut connection);
                 if purpose == Use::Lane {
                     connection.batch_execute(POSTGRES_LANE_SESSION)?;
                 }
@@ -170,6 +181,41 @@ impl Db {
     }
 }
 
+/// Sets a SQLite connection up. A new file changes its journal mode, and whoever finds another
+/// process doing so is refused at once, whatever the connection's own patience.
+fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let deadline = Instant::now() + SQLITE_PATIENCE;
+    loop {
+        match connection.batch_execute(SQLITE_SESSION).map_err(StoreError::from) {
+            Err(StoreError::Raced(_)) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Makes PostgreSQL word its errors as `error.rs` knows them. Not every role may; `doctor` tells
+/// whom that concerns. No transaction is open that a refusal could spoil.
+fn speak_english(connection: &mut PgConnection) {
+    if messages_locale(connection).is_ok_and(|locale| !is_english(&locale)) {
+        let _ = connection.batch_execute("SET lc_messages = 'C'");
+    }
+}
+
+/// The locale of PostgreSQL's messages; empty if its process's environment decides.
+pub(crate) fn messages_locale(connection: &mut PgConnection) -> Result<String, StoreError> {
+    let sql = Sql::new("SELECT current_setting('lc_messages')").returning::<Text>();
+    Ok(sql.get_result(connection)?)
+}
+
+/// Whether messages of this locale are in English.
+pub(crate) fn is_english(locale: &str) -> bool {
+    let language = locale.split(['_', '.', '@', '-']).next().unwrap_or_default();
+    let known = ["C", "POSIX", "en", "English"];
+    known.iter().any(|name| name.eq_ignore_ascii_case(language))
+}
+
 /// A PostgreSQL URL that gives up on a server that does not answer, unless it says otherwise.
 fn with_timeouts(url: &str) -> String {
     let mut url = url.to_owned();
@@ -187,6 +233,16 @@ fn with_timeouts(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn english_is_told_from_other_languages_by_the_name_of_the_locale() {
+        for locale in ["C", "POSIX", "C.UTF-8", "en_US.UTF-8", "en_GB", "English_Ireland.1252"] {
+            assert!(is_english(locale), "{locale}");
+        }
+        for locale in ["", "de_DE.UTF-8", "cs_CZ", "eo", "Croatian_Croatia.1250"] {
+            assert!(!is_english(locale), "{locale}");
+        }
+    }
 
     #[test]
     fn a_database_url_never_shows_its_password() {

@@ -7,7 +7,7 @@ use crate::{
     sql::Sql,
 };
 use diesel::{RunQueryDsl, sql_types::Text};
-use ifmatch_domain::{Need, ScopeRef, State, entitlement, entitlement_needs};
+use ifmatch_domain::{BURNT_OUT_KEPT_US, Need, ScopeRef, State, entitlement, entitlement_needs};
 use ifmatch_types::{Entitlement, EntitlementLogEntry, Hold, Timestamp, UsageRecord};
 use std::collections::BTreeSet;
 
@@ -169,6 +169,11 @@ impl Db {
              AND expires_at <= ",
         )
         .bind(now)
+        .text(
+            " UNION SELECT scope FROM boosts WHERE NOT is_over AND duration = 'consumable' \
+             AND consumed >= amount AND updated_at < ",
+        )
+        .bind(now.saturating_sub(BURNT_OUT_KEPT_US))
         .text(" LIMIT ")
         .bind(limit)
         .returning::<Text>();

@@ -11,7 +11,8 @@ use crate::{
     migrate::clock_queries,
     on_backend,
     row::{
-        Stored, answer_from, api_key_from, booking_day_from, entry_from, payment_from, state_from,
+        Stored, answer_from, api_key_from, booking_day_from, entry_from, payment_from, range_from,
+        state_from,
     },
     schema::{
         AnswerRow, ApiKeyRow, AssignmentRow, BookingDayRow, BookingRow, EventRow, NamespaceRow,
@@ -25,17 +26,22 @@ use diesel::{
 };
 use ifmatch_domain::{
     AssignmentRecord, BilledPeriods, BookingRecord, BoostRecord, CodeHolder, DueBookings,
-    FeatureRecord, History, Need, PackageRecord, PlanTerms, SERIES, Sequence, State, StoredPayment,
-    SubscriptionRecord, Use, lock_place,
+    FeatureRecord, History, Need, PackageRecord, PlanTerms, SERIES, Sequence, Share, State,
+    StoredPayment, SubscriptionRecord, Use, lock_place,
 };
 use ifmatch_types::{
-    Bookable, Date, Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace,
+    Bookable, BookingStatus, Date, Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version,
+    Workspace,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A write that is further behind than this is told that its base is unknown, instead of having
 /// the lane read through years of history for it.
 const EXPLAINABLE_VERSIONS: i64 = 1_000;
+
+/// So many holds that are over are ended in one commit, at most: after an outage there may be very
+/// many of them, and somebody waits for that commit.
+const ENDED_AT_ONCE: i64 = 500;
 
 /// An object with more users than this is taken for used, whatever the batch does with them.
 const USERS_MAX: i64 = 1_000;
@@ -496,19 +502,8 @@ impl Db {
         state: &mut State,
     ) -> Result<(), StoreError> {
         for (bookable_id, at) in due {
-            let sql = BookingRow::select()
-                .text(" WHERE bookable_id = ")
-                .bind(bookable_id.as_str())
-                .text(" AND status = 'held' AND hold_expires_at <= ")
-                .bind(at.as_micros())
-                .text(" ORDER BY id");
-            let mut ids = Vec::new();
-            for row in BookingRow::query(self, sql)? {
-                let row = BookingRecord::from_row(row)?;
-                ids.push(row.record.booking.id.to_string());
-                state.bookings.load(row.record.booking.id.to_string(), Some(row));
-            }
-            state.due_bookings.insert(bookable_id, DueBookings { at, ids });
+            let due = self.due_bookings(&bookable_id, at, state)?;
+            state.due_bookings.insert(bookable_id, due);
         }
         for (bookable_id, from, to) in ranges {
             let (from, to) = state.widen_days(&bookable_id, from, to);
@@ -533,6 +528,55 @@ impl Db {
             state.days_above.insert((bookable_id, capacity, from));
         }
         Ok(())
+    }
+
+    fn due_bookings(
+        &mut self,
+        bookable_id: &str,
+        at: Timestamp,
+        state: &mut State,
+    ) -> Result<DueBookings, StoreError> {
+        let over = |sql: Sql| {
+            sql.text(" WHERE bookable_id = ")
+                .bind(bookable_id)
+                .text(" AND status = 'held' AND hold_expires_at <= ")
+                .bind(at.as_micros())
+        };
+        let sql = over(BookingRow::select()).text(" ORDER BY hold_expires_at, id LIMIT ");
+        let rows = BookingRow::query(self, sql.bind(ENDED_AT_ONCE))?;
+        let is_cut = i64::try_from(rows.len()).is_ok_and(|found| found >= ENDED_AT_ONCE);
+        for row in rows {
+            let row = BookingRecord::from_row(row)?;
+            state.bookings.load(row.record.booking.id.to_string(), Some(row));
+        }
+        // Whatever is loaded is ended with them, and so belongs to no rest.
+        let loaded = state.bookings.iter().map(|row| &row.record).filter(|record| {
+            record.booking.bookable_id.as_str() == bookable_id
+                && record.booking.status == BookingStatus::Held
+                && record.booking.hold_expires_at <= Some(at)
+        });
+        let loaded: Vec<&BookingRecord> = loaded.collect();
+        let mut rest: BTreeMap<(Date, Date), i64> = BTreeMap::new();
+        if is_cut {
+            let sql = "SELECT start_date, taken_until, CAST(sum(quantity) AS bigint) FROM bookings";
+            let sql = over(Sql::new(sql)).text(" GROUP BY start_date, taken_until");
+            let sql = sql.returning::<(Text, Text, BigInt)>();
+            let all: Vec<(String, String, i64)> = on_backend!(self, c => sql.load(c))?;
+            for (start, until, quantity) in all {
+                rest.insert(range_from(bookable_id, &start, &until)?, quantity);
+            }
+            for record in &loaded {
+                let share = record.share();
+                let quantity = rest.entry((share.start, share.until)).or_default();
+                *quantity = quantity.saturating_sub(share.quantity);
+            }
+        }
+        let mut ids: Vec<String> =
+            loaded.iter().map(|record| record.booking.id.to_string()).collect();
+        ids.sort_unstable();
+        let rest = rest.into_iter().filter(|(_, quantity)| *quantity > 0);
+        let rest = rest.map(|((start, until), quantity)| Share { start, until, quantity });
+        Ok(DueBookings { at, ids, rest: rest.collect() })
     }
 
     fn load_days(&mut self, sql: Sql, state: &mut State) -> Result<(), StoreError> {

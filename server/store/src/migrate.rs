@@ -1,6 +1,11 @@
 //! Migrations, and the version of the embedded SQLite.
 
-use crate::{Db, StoreError, on_backend, sql::Sql};
+use crate::{
+    Db, StoreError,
+    db::{is_english, messages_locale},
+    on_backend,
+    sql::Sql,
+};
 use diesel::{
     RunQueryDsl, sql_query,
     sql_types::{BigInt, Text},
@@ -11,7 +16,7 @@ use ifmatch_types::Timestamp;
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
-/// Several servers may start at once: on PostgreSQL they migrate one after the other.
+/// Several servers may start at once: they migrate one after the other.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7301240954)";
 const MIGRATION_UNLOCK: &str = "SELECT pg_advisory_unlock(7301240954)";
 
@@ -31,9 +36,15 @@ impl Db {
     /// Technical ones only; see [`StoreError`].
     pub fn migrate(&mut self) -> Result<Vec<String>, StoreError> {
         let done = match self {
-            Self::Sqlite(connection) => {
-                connection.run_pending_migrations(SQLITE).map(|done| names(&done))
-            }
+            // Under the write lock it is looked again what is there: each process waits for the one
+            // before it. Where nothing is to be done, nobody waits for a busy server.
+            Self::Sqlite(connection) => match connection.has_pending_migration(SQLITE) {
+                Ok(true) => connection.immediate_transaction(|connection| {
+                    connection.run_pending_migrations(SQLITE).map(|done| names(&done))
+                }),
+                Ok(false) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            },
             Self::Postgres(connection) => {
                 sql_query(MIGRATION_LOCK).execute(connection)?;
                 let done = connection.run_pending_migrations(POSTGRES).map(|done| names(&done));
@@ -71,6 +82,19 @@ impl Db {
         let micros: i64 = Sql::new(CLOCK).returning::<BigInt>().get_result(connection)?;
         Timestamp::from_micros(micros)
             .ok_or_else(|| StoreError::Unforeseen(format!("the database's clock says {micros}")))
+    }
+
+    /// The locale of the database's messages, and whether its errors can be told apart by it.
+    /// SQLite has none.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn messages_locale(&mut self) -> Result<Option<(String, bool)>, StoreError> {
+        let Self::Postgres(connection) = self else { return Ok(None) };
+        let locale = messages_locale(connection)?;
+        let is_english = is_english(&locale);
+        Ok(Some((locale, is_english)))
     }
 
     /// What the database calls itself, for people.

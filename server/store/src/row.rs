@@ -478,6 +478,15 @@ pub(crate) fn booking_day_from(row: BookingDayRow) -> Result<BookingDay, StoreEr
     })
 }
 
+/// The half-open range of days that bookings of a bookable take.
+pub(crate) fn range_from(
+    bookable_id: &str,
+    start: &str,
+    until: &str,
+) -> Result<(Date, Date), StoreError> {
+    reading(BookingRow::TABLE, bookable_id, || Ok((date(start)?, date(until)?)))
+}
+
 pub(crate) fn booking_day_to(day: &BookingDay) -> BookingDayRow {
     BookingDayRow {
         id: BookingDay::key(day.bookable_id.as_str(), day.day),

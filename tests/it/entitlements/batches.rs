@@ -11,6 +11,7 @@ both_databases![
     a_batch_is_recorded_once_for_its_key,
     a_wrong_item_is_named_and_nothing_recorded,
     a_batch_has_1_to_100_items,
+    a_scope_that_is_not_there_is_told_before_a_wrong_list,
     racing_batches_are_each_recorded_as_a_whole,
 ];
 
@@ -72,6 +73,29 @@ async fn the_items_of_a_batch_share_the_room_there_is(server: Server) {
     assert_eq!(api.counted(&scope, &feature).await, (0, 0));
     send(&api, &scope, json!([item(&feature, 6), item(&feature, 4)])).await.ok(201);
     assert_eq!(api.counted(&scope, &feature).await, (10, 0));
+}
+
+async fn a_scope_that_is_not_there_is_told_before_a_wrong_list(server: Server) {
+    let api = server.api();
+    let (scope, feature) = api.make_entitled(10).await;
+    let namespace = api.make_scope_in(&scope).await;
+    let object = api.get(&format!("/v1/{namespace}")).await.ok(200);
+    api.delete(&format!("/v1/{namespace}?version={}", object["version"])).await.ok(200);
+    let nobody = "workspaces/wsp_01890a5d96c4774f9e0b2c5f5a6b7c8d";
+    for body in [
+        json!({}),
+        json!({"items": []}),
+        json!({"items": [1]}),
+        json!({"items": [item(&feature, 0)]}),
+        json!({"items": [item(&feature, 1)], "colour": "red"}),
+    ] {
+        let sent = |scope: &str| {
+            api.post(&format!("/v1/{scope}/usage/batch"), &body).key(&unique("batch"))
+        };
+        sent(nobody).await.problem(404, "NOT_FOUND");
+        sent(&namespace).await.problem(410, "DELETED");
+        sent(&scope).await.problem(422, "VALIDATION_FAILED");
+    }
 }
 
 async fn a_batch_charges_each_feature_to_its_counter(server: Server) {

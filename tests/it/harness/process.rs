@@ -80,6 +80,15 @@ pub async fn run_to_end(database: &Database, args: &[&str], env: &[(&str, &str)]
     finish(database, command).await
 }
 
+/// Runs the binary with a stdout whose reader has left, until it ends; what it said on stderr.
+pub async fn run_deaf(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Finished {
+    let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+    drop(reader);
+    let mut command = command(database);
+    command.args(args).envs(env.iter().copied());
+    finish_into(database, command, writer.into()).await
+}
+
 /// Runs an example of this repository against a server, with this text typed into it.
 pub async fn run_example(
     name: &str,
@@ -104,11 +113,17 @@ pub async fn run_example(
     finish(database, command).await
 }
 
-async fn finish(database: &Database, mut command: Command) -> Finished {
+async fn finish(database: &Database, command: Command) -> Finished {
     let stdout = database.dir().join(super::unique("stdout"));
+    let file = fs::File::create(&stdout).expect("a file can be made");
+    let finished = finish_into(database, command, file.into()).await;
+    Finished { stdout: fs::read_to_string(stdout).unwrap(), ..finished }
+}
+
+async fn finish_into(database: &Database, mut command: Command, stdout: Stdio) -> Finished {
     let stderr = database.dir().join(super::unique("stderr"));
     let mut child = command
-        .stdout(fs::File::create(&stdout).expect("a file can be made"))
+        .stdout(stdout)
         .stderr(fs::File::create(&stderr).expect("a file can be made"))
         .spawn()
         .expect("the program can be started");
@@ -129,7 +144,7 @@ async fn finish(database: &Database, mut command: Command) -> Finished {
     };
     Finished {
         code: status.code(),
-        stdout: fs::read_to_string(stdout).unwrap(),
+        stdout: String::new(),
         stderr: fs::read_to_string(stderr).unwrap(),
     }
 }

@@ -287,6 +287,14 @@ impl Resource for AssignmentRecord {
         {
             return Err(Rejection::invalid("/cancel_at", "must be in the future"));
         }
+        if to != before.status
+            && to == Status::Cancelled
+            && fields.cancel_at.is_some()
+            && fields.cancel_at != before.cancel_at
+        {
+            let message = "is for an assignment that goes on until then; this one is cancelled now";
+            return Err(Rejection::invalid("/cancel_at", message));
+        }
         let mut changed = self.clone();
         changed.assignment.cancel_at = fields.cancel_at;
         if changed.assignment.cancel_at != before.cancel_at && !changed.is_living() {

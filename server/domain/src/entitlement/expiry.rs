@@ -9,10 +9,14 @@ use ifmatch_types::{ApiKeyId, Source};
 
 /// As whom it is recorded that something's time was over.
 const EXPIRY: &str = "expiry";
-/// A consumable that is burnt out is looked at for so long: what it was burnt for may be given back.
-const BURNT_OUT_KEPT_US: i64 = 62 * 86_400_000_000;
+/// A consumable that is burnt out is looked at for so long, in microseconds: what it was burnt for
+/// may be given back.
+pub const BURNT_OUT_KEPT_US: i64 = 62 * 86_400_000_000;
 
-/// End what is over in a scope.
+/// Of so many counters a scope's holds are ended in one commit.
+pub(crate) const COUNTERS_AT_ONCE: usize = 8;
+
+/// End what is over in a scope: of very many holds a slice, and say whether there are more.
 ///
 /// Nobody waits for it: every decision looks at the clock itself. It makes the ends visible.
 #[derive(Clone, Debug)]
@@ -25,9 +29,11 @@ impl ExpireEntitlements {
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         // Of a deleted scope, too: what it had is over as anybody else's.
         let of = self.scope.to_string();
-        let counters = scope.state.due_counters.get(&of).cloned().unwrap_or_default();
-        for counter_id in counters {
-            expire_holds(&counter_id, scope);
+        let due = scope.state.due_counters.get(&of).cloned().unwrap_or_default();
+        let mut more = due.len() > COUNTERS_AT_ONCE;
+        for counter_id in due.iter().take(COUNTERS_AT_ONCE) {
+            expire_holds(counter_id, scope);
+            more |= scope.state.due_holds.get(counter_id).is_some_and(|due| due.rest > 0);
         }
         let holdings = scope.state.holdings.get(&of).cloned().unwrap_or_default();
         for id in &holdings.assignments {
@@ -50,11 +56,12 @@ impl ExpireEntitlements {
                 keep_internally(super::BoostRecord { is_over: true, ..record }, scope);
             }
         }
-        Ok(Outcome::Recorded)
+        Ok(Outcome::Expired { more })
     }
 }
 
-/// Ends every hold of a counter that nobody settled in time; says whether there was any.
+/// Ends holds of a counter that nobody settled in time, as many as were loaded; says whether there
+/// were any. What the rest holds counts no more: see [`Charged`](super::pool::Charged).
 pub(crate) fn expire_holds(counter_id: &str, scope: &mut Scope<'_>) -> bool {
     let due = hold::due(counter_id, scope);
     if due.is_empty() {

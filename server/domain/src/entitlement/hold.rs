@@ -164,7 +164,10 @@ impl EndHold {
         }
         let by = scope.meta.by(false);
         end(StoredHold { hold: hold.clone(), ..stored }, by, scope);
-        let meter = charged.keep(scope);
+        let meter = match settled {
+            Some(_) => charged.keep(scope),
+            None => charged.keep_given_back(scope),
+        };
         Ok(Outcome::Hold { answer: HoldAnswer { hold, meter }, is_new: false })
     }
 }
@@ -183,9 +186,10 @@ fn end(stored: StoredHold, by: By, scope: &mut Scope<'_>) {
     scope.state.holds.put(stored.hold.id.to_string(), stored);
 }
 
-/// The holds of a counter that nobody settled in time.
+/// The holds of a counter that nobody settled in time, as many as were loaded.
 pub(crate) fn due(counter_id: &str, scope: &Scope<'_>) -> Vec<StoredHold> {
-    let members = scope.state.due_holds.get(counter_id).into_iter().flatten();
+    let due = scope.state.due_holds.get(counter_id);
+    let members = due.into_iter().flat_map(|due| &due.ids);
     let is_due = |stored: &&StoredHold| {
         stored.hold.status == Status::Active && !stored.hold.is_active(scope.now)
     };

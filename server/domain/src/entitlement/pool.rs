@@ -168,10 +168,16 @@ fn boosts_of<'a>(
 }
 
 /// The pool that a request is charged to: whose, with what limit, and its counter.
+///
+/// A hold whose time is over holds nothing any more. Those that were loaded are ended first; what
+/// the rest of them holds is taken off whatever is computed here, and stays in the stored counter
+/// until they are ended, too.
 #[derive(Clone, Debug)]
 pub(crate) struct Charged {
     pub(crate) limit: Limit,
     pub(crate) counter: Counter,
+    /// So many units the counter holds for holds that are over and were not loaded.
+    overdue: i64,
     /// When units come back.
     resets_at: Option<Timestamp>,
     is_rolling: bool,
@@ -274,12 +280,18 @@ impl Charged {
             let back = oldest.as_micros().saturating_add(days.saturating_mul(DAY_US));
             resets_at = Timestamp::from_micros(back);
         }
-        Self { limit, counter, resets_at, is_rolling }
+        let overdue = state.due_holds.get(&counter.id).map_or(0, |due| due.rest);
+        Self { limit, counter, overdue, resets_at, is_rolling }
     }
 
     /// Whether its window moves on all the time.
     pub(crate) fn is_rolling(&self) -> bool {
         self.is_rolling
+    }
+
+    /// The units that are set aside by holds that are not over.
+    fn held(&self) -> i64 {
+        self.counter.held.saturating_sub(self.overdue).max(0)
     }
 
     /// The units that were burnt for this window.
@@ -301,12 +313,13 @@ impl Charged {
 
     /// The pool as the API shows it.
     pub(crate) fn meter(&self) -> Meter {
-        let Counter { used, held, scope, .. } = &self.counter;
+        let Counter { used, scope, .. } = &self.counter;
+        let held = self.held();
         let limit = self.units();
-        let remaining = limit.map(|limit| limit.saturating_sub(*used).saturating_sub(*held).max(0));
+        let remaining = limit.map(|limit| limit.saturating_sub(*used).saturating_sub(held).max(0));
         Meter {
             used: *used,
-            held: *held,
+            held,
             limit,
             remaining,
             unlimited: limit.is_none(),
@@ -321,8 +334,8 @@ impl Charged {
         match self.units() {
             None => true,
             Some(limit) => {
-                let Counter { used, held, .. } = &self.counter;
-                let sum = used.checked_add(*held).and_then(|sum| sum.checked_add(quantity));
+                let sum = self.counter.used.checked_add(self.held());
+                let sum = sum.and_then(|sum| sum.checked_add(quantity));
                 self.limit.is_granted() && sum.is_some_and(|sum| sum <= limit)
             }
         }
@@ -343,7 +356,7 @@ impl Charged {
         self.counter.used = self.counter.used.checked_add(used).ok_or_else(overflow)?;
         self.counter.held = self.counter.held.checked_add(held).ok_or_else(overflow)?;
         let burnt = self.burnt();
-        let taken = self.counter.used.saturating_add(self.counter.held);
+        let taken = self.counter.used.saturating_add(self.held());
         let Limit::Units { base, left } = &mut self.limit else { return Ok(()) };
         let mut uncovered = taken.saturating_sub(base.saturating_add(burnt));
         for (boost_id, left) in left.iter_mut() {
@@ -370,8 +383,18 @@ impl Charged {
         }
     }
 
-    /// Stores the counter, and tells thresholds that were reached.
-    pub(crate) fn keep(mut self, scope: &mut Scope<'_>) -> Meter {
+    /// Stores the counter after units were taken, and tells thresholds that were reached.
+    pub(crate) fn keep(self, scope: &mut Scope<'_>) -> Meter {
+        self.keep_telling(true, scope)
+    }
+
+    /// Stores the counter after units were given back. That reaches no threshold: one that a lower
+    /// limit has put below what is used is told when more is used.
+    pub(crate) fn keep_given_back(self, scope: &mut Scope<'_>) -> Meter {
+        self.keep_telling(false, scope)
+    }
+
+    fn keep_telling(mut self, is_more_used: bool, scope: &mut Scope<'_>) -> Meter {
         let meter = self.meter();
         if let Some(limit) = meter.limit.filter(|limit| *limit > 0) {
             let percent = i128::from(meter.used) * 100 / i128::from(limit);
@@ -383,7 +406,7 @@ impl Charged {
                     self.counter.notified.min(reached.last().copied().unwrap_or_default());
             }
             for threshold in reached {
-                if threshold > self.counter.notified {
+                if is_more_used && threshold > self.counter.notified {
                     self.counter.notified = threshold;
                     self.counter.events = self.counter.events.saturating_add(1);
                     tell(&self.counter, threshold, limit, scope);

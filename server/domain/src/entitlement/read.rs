@@ -21,7 +21,7 @@ pub fn entitlement(
         chain.push(ScopeRef::workspace(row.record.workspace_id.as_str()));
     }
     let mut charged = Charged::of_chain(&chain, &terms, now, state);
-    let due = state.due_holds.get(&charged.counter.id).into_iter().flatten();
+    let due = state.due_holds.get(&charged.counter.id).into_iter().flat_map(|due| &due.ids);
     let due = due.filter_map(|id| state.holds.find(id));
     let over = due.filter(|stored| !stored.hold.is_active(now));
     let held = over.fold(0i64, |sum, stored| sum.saturating_add(stored.hold.quantity));

@@ -257,7 +257,7 @@ impl ReverseUsage {
             feature: record.feature.clone(),
             quantity: record.quantity,
             reversed,
-            meter: charged.keep(scope),
+            meter: charged.keep_given_back(scope),
         };
         log(&stored.record.scope, "usage.reversed", details, scope);
         let record = UsageRecord { reversed, ..stored.record };

@@ -2,7 +2,7 @@
 
 use crate::{
     book::{Book, with},
-    commands::{at, command, create, delete, forcing, merging, patch, put},
+    commands::{at, command, create, delete, force, forcing, merging, patch, put},
     invariants::assert_holds,
     random::few,
     world::Decided,
@@ -110,7 +110,8 @@ fn each_transition_has_its_effect_on_the_days() {
             let id = held(&mut book, &room, 1, 4);
             bring(&mut book, &id, from);
             let before = reserved(&book, &room, 4);
-            if from != "held" {
+            // An expired one is booked anew, which is too late for days that are past.
+            if from != "held" && from != "expired" {
                 book.now = at("2027-01-02T12:00:00Z");
             }
             let decided = book.edit(&id, json!({"status": to}));
@@ -291,13 +292,48 @@ fn a_hold_that_is_over_blocks_nobody_swept_or_not() {
     book.now = hours_after(book.now, 1);
     let bookable_id = room.clone();
     let expire = Action::ExpireBookings(ExpireBookings { bookable_id });
-    assert_eq!(book.run(expire.clone()), Ok(Outcome::Recorded));
+    assert_eq!(book.run(expire.clone()), Ok(Outcome::Expired { more: false }));
     assert_eq!(book.field(&second, "status"), "expired");
     let version = book.version(&second);
     book.run(expire).unwrap();
     assert_eq!(book.version(&second), version, "once");
     assert_eq!(reserved(&book, &room, 3), [0, 0, 0]);
     book.run(Action::ExpireBookings(ExpireBookings { bookable_id: "bkb_none".into() })).unwrap();
+    assert_holds(&book.world);
+}
+
+/// After an outage there may be very many: one commit ends some of them, and none counts.
+#[test]
+fn a_backlog_of_holds_is_ended_slice_by_slice_and_blocks_nobody() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"capacity": 3, "hold_ttl_ms": 3_600_000}));
+    let holds = [1, 2, 1].map(|start| held(&mut book, &room, start, 2));
+    let ended = |book: &Book| holds.clone().map(|id| book.field(&id, "status") == "expired");
+    book.now = hours_after(book.now, 1);
+    no_room(book.run(create(Kind::Booking, days(&room, 2, 2, json!({"quantity": 4})))));
+    let quantity = json!({"quantity": 2, "status": "confirmed"});
+    book.make(Kind::Booking, days(&room, 1, 2, quantity));
+    assert_eq!(ended(&book), [true, false, false], "one at a time, in these tests");
+    assert_eq!(reserved(&book, &room, 2), [3, 4], "with the two that are still to be ended");
+    let full = no_room(book.run(create(Kind::Booking, days(&room, 1, 2, json!({"quantity": 2})))));
+    assert_eq!(full.usage.into_values().collect::<Vec<_>>(), [2, 2], "and nobody sees them");
+    // The one that comes back takes its days anew, and only once.
+    book.edit(&holds[2], json!({"status": "confirmed"})).unwrap();
+    no_room(book.run(create(Kind::Booking, days(&room, 2, 2, json!({})))));
+    let lowered = patch(Kind::Bookable, &room, book.version(&room), json!({"capacity": 2}));
+    let rejection = book.refused(lowered);
+    assert!(matches!(rejection, Rejection::CapacityBelowReserved { reserved: 3, .. }));
+    let mut slices = 0;
+    loop {
+        let expire = ExpireBookings { bookable_id: room.clone() };
+        slices += 1;
+        if book.run(Action::ExpireBookings(expire)) == Ok(Outcome::Expired { more: false }) {
+            break;
+        }
+    }
+    assert_eq!(slices, 1, "its own end was left to the last");
+    assert_eq!(ended(&book), [true, true, false]);
+    assert_eq!(reserved(&book, &room, 2), [3, 3]);
     assert_holds(&book.world);
 }
 
@@ -334,6 +370,45 @@ fn confirming_after_the_hold_is_a_new_acquisition() {
         let cancelled = book.edit(&second, json!({"status": "cancelled"}));
         assert!(matches!(cancelled, Err(Rejection::InvalidTransition { from: "expired", .. })));
         assert_holds(&book.world);
+    }
+}
+
+/// Its days, and those it is confirmed on: what a fresh booking of them would be told.
+#[test]
+fn a_hold_that_is_over_is_not_confirmed_for_days_that_are_past() {
+    for (start, end, today, path) in [
+        (1, 2, 1, None),
+        (1, 2, 2, Some("/start_date")),
+        (2, 4, 3, Some("/start_date")),
+        (2, 4, 9, Some("/start_date")),
+    ] {
+        for is_swept in [false, true] {
+            let mut book = Book::default();
+            let room = room(&mut book, json!({"hold_ttl_ms": 3_600_000}));
+            let id = held(&mut book, &room, start, end);
+            book.now = at(&format!("2027-01-{today:02}T02:00:00Z"));
+            if is_swept {
+                let expire = ExpireBookings { bookable_id: room.clone() };
+                book.run(Action::ExpireBookings(expire)).unwrap();
+            }
+            let confirmed = book.edit(&id, json!({"status": "confirmed"}));
+            let fresh = book.run(create(Kind::Booking, days(&room, start, end, json!({}))));
+            match path {
+                None => assert!(confirmed.is_ok() && fresh.is_ok()),
+                Some(path) => {
+                    let Err(Rejection::Invalid(errors)) = &confirmed else {
+                        panic!("{today}: {confirmed:?}");
+                    };
+                    assert_eq!(errors[0].path, path);
+                    assert_eq!(confirmed, fresh, "as a fresh one is");
+                    // Other days may still be had.
+                    let later = days(&room, 10, 11, json!({"status": "confirmed"}));
+                    let later = with(later, json!({"bookable_id": room}));
+                    book.edit(&id, later).unwrap();
+                }
+            }
+            assert_holds(&book.world);
+        }
     }
 }
 
@@ -416,6 +491,42 @@ fn what_was_booked_once_is_not_deleted_and_only_what_is_over_can_be() {
     assert_eq!(refused, Rejection::BookableInUse);
     assert_eq!(reserved(&book, &room, 1), [1], "a day that was used stays used");
     assert_holds(&book.world);
+}
+
+#[test]
+fn a_hold_that_is_over_is_deleted_swept_or_not_and_gives_its_days_back() {
+    for is_swept in [false, true] {
+        let mut book = Book::default();
+        let room = room(&mut book, json!({"hold_ttl_ms": 3_600_000}));
+        // Another one is over, too, so that this one may be left for a later commit.
+        let _ = held(&mut book, &room, 1, 2);
+        let id = held(&mut book, &room, 1, 2);
+        book.refused(delete(Kind::Booking, &id, 1));
+        book.now = hours_after(book.now, 1);
+        let expire = Action::ExpireBookings(ExpireBookings { bookable_id: room.clone() });
+        if is_swept {
+            book.run(expire.clone()).unwrap();
+            book.run(expire.clone()).unwrap();
+        }
+        let before = book.world.clone();
+        let version = book.version(&id);
+        let mut dry = delete(Kind::Booking, &id, version);
+        if let Action::Delete(delete) = &mut dry {
+            delete.force = Some(force(true));
+        }
+        book.run(dry).unwrap();
+        assert_eq!(book.world, before, "a dry run leaves no trace");
+        let deleted = match book.run(delete(Kind::Booking, &id, version)).unwrap() {
+            Outcome::Deleted { deleted, forced: false } => deleted,
+            other => panic!("a tombstone was expected: {other:?}"),
+        };
+        assert_eq!((deleted.last_version, deleted.deleted_by.as_str()), (2, "alice"));
+        let by: Vec<_> = book.world.history(&id).map(|event| &event.entry.by.actor).collect();
+        assert_eq!(by, ["alice", "expiry", "alice"]);
+        book.run(expire).unwrap();
+        assert_eq!(reserved(&book, &room, 2), [0, 0]);
+        assert_holds(&book.world);
+    }
 }
 
 #[test]
@@ -616,6 +727,8 @@ fn step(book: &mut Book, reference: &mut Reference, room: &str, raw: [u8; 4]) ->
                 Ok(())
             } else if !follows {
                 Err("InvalidTransition")
+            } else if from == Expired && target.start < today {
+                Err("Invalid(")
             } else if !reference.fits(&after, Some(place), now) {
                 Err("NoRoom")
             } else {

@@ -34,3 +34,6 @@ mod subscriptions;
 mod transactions;
 mod versions;
 mod world;
+
+/// So few holds are ended in one commit that most tests leave some for a later one.
+const ENDED_AT_ONCE: usize = 1;

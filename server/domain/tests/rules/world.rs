@@ -2,10 +2,11 @@
 //!
 //! Folding a decided batch back asserts what the real databases assert: guards and unique keys.
 
+use crate::ENDED_AT_ONCE;
 use ifmatch_domain::{
     Answer, AssignmentRecord, Audit, BilledPeriods, BookingDay, BookingRecord, BoostRecord,
-    CodeHolder, Command, Counter, DueBookings, FeatureRecord, FeatureTerms, Guarded, History,
-    Holdings, IdempotencyKey, LogLine, Need, NewEvent, Outcome, PackageRecord, PlanTerms,
+    CodeHolder, Command, Counter, DueBookings, DueHolds, FeatureRecord, FeatureTerms, Guarded,
+    History, Holdings, IdempotencyKey, LogLine, Need, NewEvent, Outcome, PackageRecord, PlanTerms,
     Rejection, Resource, RolledOff, Row, Rows, ScopeRef, Sequence, State, StoredApiKey, StoredHold,
     StoredPayment, StoredRecord, SubscriptionRecord, Table, Use, addon_key, decide, entitlement,
     entitlement_needs, needs,
@@ -49,6 +50,8 @@ pub struct World {
     pub records: Kept<StoredRecord>,
     pub holds: Kept<StoredHold>,
     pub log: Vec<LogLine>,
+    /// Whether one commit ends all that is over, however much it is.
+    pub ends_all: bool,
 }
 
 impl World {
@@ -198,12 +201,19 @@ impl World {
                         && record.booking.hold_expires_at <= Some(at)
                 };
                 let due = self.bookings.iter().filter(|(_, row)| is_due(&row.record));
-                let mut ids = Vec::new();
+                let mut due: Vec<_> = due.collect();
+                due.sort_by_key(|(id, row)| (row.record.booking.hold_expires_at, *id));
+                let (mut ids, mut rest) = (Vec::new(), Vec::new());
                 for (id, row) in due {
-                    ids.push(id.clone());
-                    state.bookings.load(id.clone(), Some(row.clone()));
+                    if ids.len() < self.ended_at_once() || state.bookings.is_loaded(id) {
+                        ids.push(id.clone());
+                        state.bookings.load(id.clone(), Some(row.clone()));
+                    } else {
+                        rest.push(row.record.share());
+                    }
                 }
-                state.due_bookings.insert(bookable_id, DueBookings { at, ids });
+                ids.sort_unstable();
+                state.due_bookings.insert(bookable_id, DueBookings { at, ids, rest });
             }
             need => self.load_entitlement(need, state),
         }
@@ -264,12 +274,19 @@ impl World {
             }
             Need::DueHolds(id, now) => {
                 let due = self.due_holds(now).filter(|(_, stored)| stored.counter_id == id);
-                let due: BTreeSet<String> = due
-                    .map(|(hold_id, stored)| {
-                        state.holds.load(hold_id.clone(), Some(stored.clone()));
-                        hold_id.clone()
-                    })
-                    .collect();
+                let mut found: Vec<_> = due.collect();
+                found.sort_by_key(|(hold_id, stored)| (stored.hold.expires_at, *hold_id));
+                let counter = self.counters.get(&id);
+                let at_once = match counter.is_some_and(|counter| !counter.burns.is_empty()) {
+                    true => found.len(),
+                    false => found.len().min(self.ended_at_once()),
+                };
+                let mut due = DueHolds::default();
+                for (hold_id, stored) in &found[..at_once] {
+                    state.holds.load((*hold_id).clone(), Some((*stored).clone()));
+                    due.ids.insert((*hold_id).clone());
+                }
+                due.rest = found[at_once..].iter().map(|(_, stored)| stored.hold.quantity).sum();
                 state.due_holds.insert(id, due);
             }
             Need::DueCounters(scope, now) => {
@@ -315,6 +332,10 @@ impl World {
             }
         }
         state.holdings.insert(scope, holdings);
+    }
+
+    fn ended_at_once(&self) -> usize {
+        if self.ends_all { usize::MAX } else { ENDED_AT_ONCE }
     }
 
     fn due_holds(&self, now: Timestamp) -> impl Iterator<Item = (&String, &StoredHold)> {

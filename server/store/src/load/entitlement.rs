@@ -1,5 +1,6 @@
 //! What decisions about entitlements must see. The scope's own row is locked; nothing here is.
 
+use super::ENDED_AT_ONCE;
 use crate::{
     Db, StoreError,
     bulk::{Lock, select_by, select_where},
@@ -14,11 +15,11 @@ use crate::{
 };
 use diesel::{
     RunQueryDsl,
-    sql_types::{BigInt, Nullable},
+    sql_types::{BigInt, Nullable, Text},
 };
 use ifmatch_domain::{
-    AssignmentRecord, BoostRecord, CodeHolder, FeatureRecord, FeatureTerms, Holdings, Need,
-    PackageRecord, RolledOff, State,
+    AssignmentRecord, BoostRecord, CodeHolder, DueHolds, FeatureRecord, FeatureTerms, Holdings,
+    Need, PackageRecord, RolledOff, State,
 };
 use ifmatch_types::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -346,18 +347,36 @@ impl Db {
         now: Timestamp,
         state: &mut State,
     ) -> Result<(), StoreError> {
-        let sql = UsageHoldRow::select()
-            .text(" WHERE status = 'active' AND counter_id = ")
-            .bind(counter_id.as_str())
-            .text(" AND expires_at <= ")
-            .bind(now.as_micros())
-            .text(" ORDER BY id");
-        let due = state.due_holds.entry(counter_id).or_default();
-        for row in UsageHoldRow::query(self, sql)? {
+        let over = |sql: Sql| {
+            sql.text(" WHERE status = 'active' AND counter_id = ")
+                .bind(counter_id.as_str())
+                .text(" AND expires_at <= ")
+                .bind(now.as_micros())
+        };
+        // Which consumables get units back, and which do not, each hold of such a counter decides.
+        let counter = state.counters.original(&counter_id);
+        let at_most = match counter.is_some_and(|counter| !counter.burns.is_empty()) {
+            true => i64::MAX,
+            false => ENDED_AT_ONCE,
+        };
+        let sql = over(UsageHoldRow::select()).text(" ORDER BY expires_at, id LIMIT ");
+        let rows = UsageHoldRow::query(self, sql.bind(at_most))?;
+        let is_cut = i64::try_from(rows.len()).is_ok_and(|found| found >= at_most);
+        let mut due = DueHolds::default();
+        let mut loaded = 0i64;
+        for row in rows {
             let stored = hold_from(row)?;
-            due.insert(stored.hold.id.to_string());
+            loaded = loaded.saturating_add(stored.hold.quantity);
+            due.ids.insert(stored.hold.id.to_string());
             state.holds.load(stored.hold.id.to_string(), Some(stored));
         }
+        if is_cut {
+            let sum = "SELECT coalesce(CAST(sum(quantity) AS bigint), 0) FROM usage_holds";
+            let sum = over(Sql::new(sum)).returning::<BigInt>();
+            let all: i64 = on_backend!(self, c => sum.get_result(c))?;
+            due.rest = all.saturating_sub(loaded).max(0);
+        }
+        state.due_holds.insert(counter_id, due);
         Ok(())
     }
 
@@ -367,14 +386,16 @@ impl Db {
         now: Timestamp,
         state: &mut State,
     ) -> Result<(), StoreError> {
-        let sql = UsageHoldRow::select()
-            .text(" WHERE status = 'active' AND charged_scope = ")
-            .bind(scope.as_str())
-            .text(" AND expires_at <= ")
-            .bind(now.as_micros());
-        let rows = UsageHoldRow::query(self, sql)?;
-        let counters = rows.into_iter().map(|row| row.counter_id).collect();
-        state.due_counters.insert(scope, counters);
+        let sql = Sql::new(
+            "SELECT DISTINCT counter_id FROM usage_holds WHERE status = 'active' \
+             AND charged_scope = ",
+        )
+        .bind(scope.as_str())
+        .text(" AND expires_at <= ")
+        .bind(now.as_micros())
+        .returning::<Text>();
+        let counters: Vec<String> = on_backend!(self, c => sql.load(c))?;
+        state.due_counters.insert(scope, counters.into_iter().collect());
         Ok(())
     }
 

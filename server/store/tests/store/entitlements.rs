@@ -2,14 +2,16 @@
 //! by what they are asked for.
 
 use crate::{
+    ENDED_AT_ONCE,
     commands::at,
     database::{Database, both_databases, execute},
     lane::{read, save},
     roundtrip::ODD,
 };
 use ifmatch_domain::{
-    AssignmentRecord, BoostRecord, Counter, FeatureRecord, Holdings, LogLine, Need, PackageRecord,
-    PoolGrant, PoolTerms, RolledOff, Row, State, StoredHold, StoredRecord, addon_key,
+    AssignmentRecord, BURNT_OUT_KEPT_US, BoostRecord, Counter, DueHolds, FeatureRecord, Holdings,
+    LogLine, Need, PackageRecord, PoolGrant, PoolTerms, RolledOff, Row, State, StoredHold,
+    StoredRecord, addon_key,
 };
 use ifmatch_store::{Db, StoreError};
 use ifmatch_types::{
@@ -338,7 +340,10 @@ fn what_is_not_there_is_loaded_as_absent(database: &Database) {
     assert_eq!(state.holdings["nothing"], Holdings::default());
     let nothing = RolledOff { until: instant(0), quantity: 0, oldest: None };
     assert_eq!(state.rolled["nothing"], nothing);
-    assert!(state.due_holds["nothing"].is_empty() && state.due_counters["nothing"].is_empty());
+    assert!(
+        state.due_holds["nothing"] == DueHolds::default()
+            && state.due_counters["nothing"].is_empty()
+    );
     assert_eq!(state.owners.values().collect::<Vec<_>>(), [&None, &None]);
 }
 
@@ -429,6 +434,34 @@ fn what_left_a_rolling_window_is_summed_up(database: &Database) {
     assert_eq!(read(&mut db, vec![need]).rolled[&id].quantity, 0);
 }
 
+fn of_very_many_holds_that_are_over_a_slice_is_loaded_and_the_rest_added_up(database: &Database) {
+    let mut db = database.lane();
+    let id = counter(false).id;
+    save(&mut db, |state| {
+        let mut plain = counter(false);
+        plain.burns.clear();
+        state.counters.put(id.clone(), plain);
+        let count = i64::try_from(ENDED_AT_ONCE).unwrap() + 3;
+        for n in 0..count {
+            let mut over = hold(false);
+            over.hold.id = HoldId::from_unchecked(format!("hld_{n:04}"));
+            over.hold.quantity = n + 1;
+            // The later its id, the earlier it was over.
+            over.hold.expires_at = instant(1_000 - n);
+            state.holds.put(over.hold.id.to_string(), over);
+        }
+    })
+    .unwrap();
+    let needs = || vec![Need::Counter(id.clone()), Need::DueHolds(id.clone(), instant(1_000))];
+    let due = read(&mut db, needs()).due_holds.remove(&id).unwrap();
+    assert_eq!((due.ids.len(), due.ids.first().unwrap().as_str()), (ENDED_AT_ONCE, "hld_0003"));
+    assert_eq!(due.rest, 1 + 2 + 3);
+    // Who gets units back that were burnt depends on each of them.
+    execute(&mut db, "UPDATE counters SET version = 2, burns = '{\"bst_1\": 1}'");
+    let due = read(&mut db, needs()).due_holds.remove(&id).unwrap();
+    assert_eq!((due.ids.len(), due.rest), (ENDED_AT_ONCE + 3, 0));
+}
+
 fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
     let mut db = database.lane();
     saved(&mut db);
@@ -452,7 +485,7 @@ fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
         ];
         let state = read(&mut db, needs);
         let expected: BTreeSet<String> = due.into_iter().map(str::to_owned).collect();
-        assert_eq!(state.due_holds[&id], expected);
+        assert_eq!(state.due_holds[&id], DueHolds { ids: expected.clone(), rest: 0 });
         assert!(expected.iter().all(|hold| state.holds.is_loaded(hold)));
         assert_eq!(state.due_counters[SCOPE].contains(&id), counters);
     }
@@ -469,6 +502,16 @@ fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
         "UPDATE usage_holds SET status = 'released', ended_at = 1 WHERE status = 'active'",
     );
     assert_eq!(over(&mut db, 20), [""; 0], "what is over is over");
+    // A consumable without a unit left is over for good some weeks after the last one was burnt.
+    execute(&mut db, "UPDATE assignments SET status = 'cancelled'");
+    let updated_at = instant(5).as_micros();
+    let sql =
+        format!("UPDATE boosts SET is_over = false, expires_at = NULL, updated_at = {updated_at}");
+    execute(&mut db, &sql);
+    assert_eq!(over(&mut db, BURNT_OUT_KEPT_US + 5), [""; 0]);
+    assert_eq!(over(&mut db, BURNT_OUT_KEPT_US + 6), [SCOPE]);
+    execute(&mut db, "UPDATE boosts SET consumed = 0");
+    assert_eq!(over(&mut db, BURNT_OUT_KEPT_US + 6), [""; 0]);
 }
 
 /// Each row that a lane changes is guarded: somebody else's change in between fails the batch.
@@ -631,6 +674,7 @@ both_databases!(
     holdings_are_what_may_still_count_and_the_anchor_of_all_there_was,
     what_left_a_rolling_window_is_summed_up,
     holds_are_due_from_the_instant_at_which_they_expire,
+    of_very_many_holds_that_are_over_a_slice_is_loaded_and_the_rest_added_up,
     a_row_changed_behind_the_lanes_back_fails_the_batch,
     a_key_that_was_taken_meanwhile_is_a_race,
     the_database_refuses_what_no_rule_of_entitlements_would_write,

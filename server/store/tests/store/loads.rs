@@ -1,14 +1,16 @@
 //! What the lane sees of what is stored: no more and no less than it asked for.
 
 use crate::{
+    ENDED_AT_ONCE,
     book::Book,
     commands::{at, delete},
     database::{Backend, Database, both_databases, execute},
     lane::{read, save},
+    roundtrip::{bookable, booking},
 };
-use ifmatch_domain::{BilledPeriods, Need, State, Use};
+use ifmatch_domain::{BilledPeriods, Need, Share, State, Use};
 use ifmatch_store::Db;
-use ifmatch_types::Kind;
+use ifmatch_types::{BookingId, BookingStatus, Kind, Timestamp};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -189,10 +191,54 @@ fn due_subscriptions_are_those_that_a_bill_does_something_for(database: &Databas
     assert_eq!([first, rest].concat(), later, "page by page");
 }
 
+fn of_very_many_bookings_that_are_over_a_slice_is_loaded_and_the_rest_added_up(
+    database: &Database,
+) {
+    let mut db = database.lane();
+    let mut room = String::new();
+    save(&mut db, |state| {
+        let of = bookable(false);
+        state.bookables.put(of.record.id.to_string(), of);
+        let count = i64::try_from(ENDED_AT_ONCE).unwrap() + 5;
+        for n in 0..count {
+            let mut row = booking(false);
+            let record = &mut row.record;
+            record.booking.id = BookingId::from_unchecked(format!("bkg_{n:04}"));
+            record.booking.status = BookingStatus::Held;
+            // The later its id, the earlier it was over.
+            record.booking.hold_expires_at = Timestamp::from_micros(2_000 - n);
+            record.booking.quantity = n + 1;
+            record.until_day = "0000-01-04".parse().unwrap();
+            let days = if n % 2 == 0 { "0000-01-02" } else { "0000-01-04" };
+            record.taken_until = days.parse().unwrap();
+            room = record.booking.bookable_id.to_string();
+            state.bookings.put(record.booking.id.to_string(), row);
+        }
+    })
+    .unwrap();
+    let at = Timestamp::from_micros(2_000).unwrap();
+    let due = |db: &mut Db, needs: Vec<Need>| {
+        let needs = needs.into_iter().chain([Need::DueBookings(room.clone(), at)]).collect();
+        read(db, needs).due_bookings.remove(&room).unwrap()
+    };
+    let share = |until: &str, quantity| {
+        let date = |text: &str| text.parse().unwrap();
+        Share { start: date("0000-01-01"), until: date(until), quantity }
+    };
+    let found = due(&mut db, Vec::new());
+    assert_eq!((found.ids.len(), found.ids[0].as_str()), (ENDED_AT_ONCE, "bkg_0005"));
+    assert_eq!(found.rest, [share("0000-01-02", 1 + 3 + 5), share("0000-01-04", 2 + 4)]);
+    // What a command names is ended with the others, and is no part of the rest.
+    let found = due(&mut db, vec![Need::Object(Kind::Booking, "bkg_0002".to_owned())]);
+    assert_eq!((found.ids.len(), found.ids[0].as_str()), (ENDED_AT_ONCE + 1, "bkg_0002"));
+    assert_eq!(found.rest, [share("0000-01-02", 1 + 5), share("0000-01-04", 2 + 4)]);
+}
+
 both_databases!(
     what_is_absent_is_loaded_as_absent,
     billed_periods_are_those_of_living_invoices_that_are_not_void,
     the_users_of_a_workspace_and_of_a_subscription_are_named,
     a_history_is_loaded_from_the_oldest_version_asked_for,
     due_subscriptions_are_those_that_a_bill_does_something_for,
+    of_very_many_bookings_that_are_over_a_slice_is_loaded_and_the_rest_added_up,
 );

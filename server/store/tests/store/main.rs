@@ -37,3 +37,6 @@ mod plans;
 mod roundtrip;
 mod schema;
 mod verify;
+
+/// So many holds are ended in one commit, as the store has it.
+const ENDED_AT_ONCE: usize = 500;

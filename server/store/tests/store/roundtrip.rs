@@ -172,7 +172,7 @@ fn invoice(full: bool) -> Row<Invoice> {
     Row { record, deleted: deleted(full) }
 }
 
-fn bookable(full: bool) -> Row<Bookable> {
+pub fn bookable(full: bool) -> Row<Bookable> {
     let record = Bookable {
         id: BookableId::from_unchecked(format!("bkb_{full}")),
         version: 1,
@@ -192,7 +192,7 @@ fn bookable(full: bool) -> Row<Bookable> {
     Row { record, deleted: deleted(full) }
 }
 
-fn booking(full: bool) -> Row<BookingRecord> {
+pub fn booking(full: bool) -> Row<BookingRecord> {
     let optional = |n| full.then(|| instant(n));
     let date = |text: &str| text.parse().unwrap();
     let booking = Booking {

@@ -150,10 +150,19 @@ fn both_databases_have_the_same_indexes_and_keys() {
 
 #[test]
 fn the_later_migrations_are_the_same() {
-    let sqlite = include_str!("../../../../migrations/sqlite/2026-11-22-000002_bookings/up.sql");
-    let postgres =
-        include_str!("../../../../migrations/postgres/2026-11-22-000002_bookings/up.sql");
-    assert_eq!(sqlite, postgres);
+    macro_rules! both {
+        ($name:literal) => {
+            (
+                include_str!(concat!("../../../../migrations/sqlite/", $name, "/up.sql")),
+                include_str!(concat!("../../../../migrations/postgres/", $name, "/up.sql")),
+            )
+        };
+    }
+    for (sqlite, postgres) in
+        [both!("2026-11-22-000002_bookings"), both!("2026-11-22-000003_burnt_out")]
+    {
+        assert_eq!(sqlite, postgres);
+    }
 }
 
 #[test]

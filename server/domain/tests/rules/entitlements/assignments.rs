@@ -264,6 +264,19 @@ fn an_external_service_id_is_unique_for_ever_and_at_both_scopes() {
 }
 
 #[test]
+fn an_assignment_is_cancelled_now_or_later_and_not_both() {
+    let mut quota = Quota::of_calls(10);
+    let id = quota.book.world.assignments.keys().next().unwrap().clone();
+    let later = "2027-02-01T00:00:00Z";
+    let both = json!({"status": "cancelled", "cancel_at": later});
+    assert_eq!(wrong(quota.book.edit(&id, both)), ["/cancel_at"]);
+    // What was planned for later can be done now.
+    quota.book.edit(&id, json!({"cancel_at": later})).unwrap();
+    quota.book.edit(&id, json!({"status": "cancelled"})).unwrap();
+    assert_eq!(quota.status(&id), "cancelled");
+}
+
+#[test]
 fn wrong_assignments_are_refused_by_field() {
     let mut quota = Quota::of_calls(10);
     let (workspace, _) = quota.scopes();

@@ -114,6 +114,48 @@ fn an_expired_hold_blocks_nobody_swept_or_not() {
     }
 }
 
+/// After an outage there may be very many: one commit ends some of them, and none counts.
+#[test]
+fn a_backlog_of_holds_is_ended_slice_by_slice_and_blocks_nobody() {
+    let mut quota = Quota::of_calls(10);
+    let (workspace, one) = quota.scopes();
+    let holds = [4, 3, 3].map(|quantity| quota.hold(&one, quantity, HOUR_MS).unwrap());
+    let ended = |quota: &Quota| {
+        let rows = holds.iter().map(|held| &quota.book.world.holds[held.hold.id.as_str()].hold);
+        rows.map(|hold| hold.status == HoldStatus::Expired).collect::<Vec<_>>()
+    };
+    quota.pass_ms(HOUR_MS);
+    assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)));
+    let recorded = quota.take(&workspace, "calls", 9).unwrap();
+    assert_eq!((recorded.meter.used, recorded.meter.held), (9, 0));
+    assert_eq!(recorded.meter.remaining, Some(1));
+    assert_eq!(ended(&quota), [true, false, false], "one at a time, in these tests");
+    assert_eq!(denied(quota.take(&workspace, "calls", 2)), FULL);
+    quota.hold(&one, 1, HOUR_MS).unwrap();
+    assert_eq!(ended(&quota), [true, true, false]);
+    assert_eq!(quota.calls(&workspace), (9, 1, Some(10), Some(0)));
+    quota.sweep(&workspace);
+    assert_eq!(ended(&quota), [true, true, true]);
+    assert_eq!(quota.calls(&workspace), (9, 1, Some(10), Some(0)));
+    let counter = quota.book.world.counters.values().next().unwrap();
+    assert_eq!((counter.used, counter.held), (9, 1));
+}
+
+/// Of units that were burnt for holds, each goes back to its boost.
+#[test]
+fn a_backlog_of_holds_gives_back_what_was_burnt_for_it() {
+    let mut quota = Quota::of_calls(2);
+    let (workspace, _) = quota.scopes();
+    let boost = quota.consumable(&workspace, 8, json!({}));
+    for _ in 0..3 {
+        quota.hold(&workspace, 3, HOUR_MS).unwrap();
+    }
+    assert_eq!(quota.burnt(&boost), 7);
+    quota.pass_ms(HOUR_MS);
+    quota.take(&workspace, "calls", 4).unwrap();
+    assert_eq!(quota.burnt(&boost), 2);
+}
+
 #[test]
 fn a_hold_is_ended_on_the_counter_on_which_it_was_placed() {
     let mut quota = Quota::default();

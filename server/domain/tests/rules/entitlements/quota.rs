@@ -170,8 +170,15 @@ impl Quota {
 
     #[track_caller]
     pub fn sweep(&mut self, scope: &ScopeRef) {
-        let scope = scope.clone();
-        self.book.run(Action::ExpireEntitlements(ExpireEntitlements { scope })).unwrap();
+        loop {
+            let scope = scope.clone();
+            let expire = Action::ExpireEntitlements(ExpireEntitlements { scope });
+            match self.book.run(expire).unwrap() {
+                Outcome::Expired { more: true } => {}
+                Outcome::Expired { more: false } => return,
+                other => panic!("an end was expected: {other:?}"),
+            }
+        }
     }
 
     /// What a reader is told.

@@ -51,6 +51,29 @@ fn an_event_says_whose_pool_it_is_about() {
     assert_eq!(event.entry.kind.name(), "threshold_reached");
 }
 
+/// The limit shrank meanwhile, so that less is more of it.
+#[test]
+fn giving_back_tells_nothing_of_a_past_window_or_of_this_one() {
+    for is_past in [true, false] {
+        let mut quota = Quota::default();
+        let (workspace, _) = quota.scopes();
+        quota.feature("calls", json!({"reset": "monthly"}));
+        quota.package("base", json!({"is_base": true}), json!({"calls": 10}));
+        quota.package("small", json!({"is_base": true}), json!({"calls": 4}));
+        quota.assign(&workspace, "base");
+        let recorded = quota.take(&workspace, "calls", 5).unwrap();
+        let hold = quota.hold(&workspace, 1, HOUR_MS).unwrap();
+        quota.assign(&workspace, "small");
+        if !is_past {
+            quota.release(&hold).unwrap();
+        } else {
+            quota.until("2027-02-11T00:00:00Z");
+        }
+        quota.reverse(&recorded, 1).unwrap();
+        assert_eq!(told(&quota), [], "past: {is_past}");
+    }
+}
+
 #[test]
 fn giving_back_and_using_again_tells_nothing_again_in_the_same_window() {
     let mut quota = Quota::of_calls(10);

@@ -1,0 +1,1 @@
+DROP INDEX boosts_burnt_out;
