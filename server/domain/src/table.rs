@@ -2,12 +2,7 @@
 
 use foldhash::{HashMap, HashMapExt};
 use ifmatch_types::{Deleted, Timestamp, Version};
-use std::{
-    borrow::Borrow,
-    collections::hash_map::Entry as MapEntry,
-    fmt::Debug,
-    hash::Hash,
-};
+use std::{borrow::Borrow, collections::hash_map::Entry as MapEntry, fmt::Debug, hash::Hash};
 
 /// What guards a row against a write that was computed from an older state of it.
 pub trait Guarded {

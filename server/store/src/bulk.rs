@@ -302,6 +302,37 @@ pub(crate) fn selects_where<R: StoredRow>(
     vec![sql]
 }
 
+/// One lookup per key: one query on PostgreSQL, one cached query per key on SQLite.
+///
+/// A key has a value for each condition, which must follow the condition's text: `["scope = ", " AND
+/// key = "]`. On PostgreSQL each key is looked up for itself, whatever the planner believes: a join,
+/// planned when the table was empty, would walk the whole index for each batch until the next
+/// `ANALYZE`.
+pub(crate) fn selects_each<R: StoredRow>(
+    is_sqlite: bool,
+    conditions: &[&'static str],
+    keys: impl Iterator<Item = Vec<Cell>>,
+    tail: &str,
+) -> Vec<Sql> {
+    let select = || R::select().text(" WHERE ");
+    if is_sqlite {
+        let select = |key: Vec<Cell>| {
+            let parts = conditions.iter().zip(key);
+            let sql =
+                parts.fold(select(), |sql, (condition, cell)| sql.text(*condition).bind(cell));
+            sql.text(tail.to_owned())
+        };
+        return keys.map(select).collect();
+    }
+    let names: Vec<String> = (0..conditions.len()).map(|place| format!("c{place}")).collect();
+    let sql = unnest(Sql::new("SELECT one.* FROM unnest("), transpose(keys))
+        .text(format!(") AS k ({}) CROSS JOIN LATERAL (", names.join(", ")));
+    let parts = conditions.iter().zip(&names);
+    let one = parts
+        .fold(select(), |sql, (condition, name)| sql.text(*condition).text(format!("k.{name}")));
+    vec![sql.query(one).text(format!("{tail}) AS one"))]
+}
+
 /// Whether a load locks what it loads. SQLite has one writer, which locks everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lock {

@@ -1,37 +1,35 @@
 //! Loads what a batch needs: one query per table, rows locked in a fixed order.
 
+mod booking;
 mod entitlement;
 
+use booking::BookingNeeds;
 use entitlement::{EntitlementNeeds, HotNeeds};
 
 use crate::{
     Db, StoreError,
-    bulk::{Lock, select_by, select_where},
+    bulk::{Lock, select_by, select_where, selects_each},
     lookup::{Lookups, Place},
     migrate::clock_queries,
     on_backend,
-    row::{
-        Stored, answer_from, api_key_from, booking_day_from, entry_from, payment_from, range_from,
-        state_from,
-    },
+    row::{Stored, answer_from, api_key_from, entry_from, payment_from, state_from},
     schema::{
-        AnswerRow, ApiKeyRow, AssignmentRow, BookingDayRow, BookingRow, EventRow, NamespaceRow,
-        PaymentRow, PlanRow, SequenceRow, StoredRow,
+        AnswerRow, ApiKeyRow, AssignmentRow, BookingRow, EventRow, NamespaceRow, PaymentRow,
+        PlanRow, SequenceRow, StoredRow,
     },
-    sql::{Column, Sql},
+    sql::{Cell, Sql},
 };
 use diesel::{
     RunQueryDsl,
     sql_types::{BigInt, Text},
 };
 use ifmatch_domain::{
-    AssignmentRecord, BilledPeriods, BookingRecord, BoostRecord, CodeHolder, DueBookings,
-    FeatureRecord, History, Need, PackageRecord, PlanTerms, SERIES, Sequence, Share, State,
-    StoredPayment, SubscriptionRecord, Use, lock_place,
+    AssignmentRecord, BilledPeriods, BookingRecord, BoostRecord, CodeHolder, FeatureRecord,
+    History, Need, PackageRecord, PlanTerms, SERIES, Sequence, State, StoredPayment,
+    SubscriptionRecord, Use, lock_place,
 };
 use ifmatch_types::{
-    Bookable, BookingStatus, Date, Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version,
-    Workspace,
+    Bookable, Invoice, Kind, Namespace, Plan, PlanId, Timestamp, Version, Workspace,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,9 +61,7 @@ struct Wanted {
     owners: BTreeSet<(Kind, String)>,
     clock: bool,
     entitlements: EntitlementNeeds,
-    days: BTreeSet<(String, Date, Date)>,
-    days_above: BTreeSet<(String, i64, Date)>,
-    due_bookings: BTreeSet<(String, Timestamp)>,
+    bookings: BookingNeeds,
 }
 
 /// A kind with its place in the order of locks.
@@ -114,16 +110,11 @@ impl Wanted {
                     wanted.owners.insert((kind, id));
                 }
                 Need::Clock => wanted.clock = true,
-                Need::Days(bookable_id, from, to) => {
-                    wanted.days.insert((bookable_id, from, to));
+                need => {
+                    if let Some(need) = wanted.bookings.add(need) {
+                        wanted.entitlements.add(need);
+                    }
                 }
-                Need::DaysAbove(bookable_id, capacity, from) => {
-                    wanted.days_above.insert((bookable_id, capacity, from));
-                }
-                Need::DueBookings(bookable_id, at) => {
-                    wanted.due_bookings.insert((bookable_id, at));
-                }
-                need => wanted.entitlements.add(need),
             }
         }
         wanted
@@ -193,9 +184,8 @@ impl Db {
         self.load_api_keys(wanted.api_keys, lock, state)?;
         self.load_owners(wanted.owners, state)?;
         let (hot, rest) = wanted.entitlements.split();
-        self.look_up(wanted.answers, wanted.clock, hot, state)?;
+        self.look_up(wanted.answers, wanted.clock, hot, wanted.bookings, state)?;
         self.load_entitlements(rest, state)?;
-        self.load_bookings(wanted.due_bookings, wanted.days, wanted.days_above, state)?;
         if wanted.sequences.contains(SERIES) {
             let rows: Vec<SequenceRow> = select_by(self, "series", vec![SERIES.to_owned()], lock)?;
             let last = rows.first().map(|row| Sequence { series: SERIES, last: row.last });
@@ -224,24 +214,11 @@ impl Db {
 
     /// Asks for kept answers.
     fn ask_answers(&self, keys: &BTreeSet<(String, String)>, lookups: &mut Lookups) -> Place {
-        if self.is_sqlite() {
-            let select = |(scope, key): &(String, String)| {
-                let sql = AnswerRow::select().text(" WHERE scope = ").bind(scope.as_str());
-                sql.text(" AND key = ").bind(key.as_str())
-            };
-            return lookups.add(keys.iter().map(select).collect());
-        }
-        let (scopes, names) = keys.iter().cloned().unzip();
-        // A lookup for each key, whatever the planner believes: a join, planned when the table was
-        // empty, would walk the whole index for each batch until the next ANALYZE.
-        let sql = Sql::new("SELECT a.* FROM unnest(")
-            .array(Column::Text(scopes))
-            .text("::text[], ")
-            .array(Column::Text(names))
-            .text("::text[]) AS k (s, n) CROSS JOIN LATERAL (")
-            .query(AnswerRow::select())
-            .text(" WHERE scope = k.s AND key = k.n LIMIT 1) AS a");
-        lookups.add(vec![sql])
+        let keys = keys
+            .iter()
+            .map(|(scope, key)| vec![Cell::Text(scope.clone()), Cell::Text(key.clone())]);
+        let same = ["scope = ", " AND key = "];
+        lookups.add(selects_each::<AnswerRow>(self.is_sqlite(), &same, keys, " LIMIT 1"))
     }
 
     fn put_answers(
@@ -265,12 +242,14 @@ impl Db {
         answers: BTreeSet<(String, String)>,
         clock: bool,
         hot: HotNeeds,
+        bookings: BookingNeeds,
         state: &mut State,
     ) -> Result<(), StoreError> {
         let mut lookups = Lookups::of(self);
         let asked_answers = (!answers.is_empty()).then(|| self.ask_answers(&answers, &mut lookups));
         let asked_clock = clock.then(|| lookups.add(clock_queries(self.is_sqlite())));
-        let asked = hot.ask(self.is_sqlite(), &mut lookups);
+        let asked_hot = hot.ask(self.is_sqlite(), &mut lookups);
+        let asked_bookings = bookings.ask(self.is_sqlite(), &mut lookups, state);
         lookups.run(self)?;
         if let Some(place) = asked_answers {
             Self::put_answers(lookups.take(place, self)?, answers, state)?;
@@ -279,7 +258,8 @@ impl Db {
             let known = lookups.take_number(place)?.and_then(Timestamp::from_micros);
             state.clock = Some(known.unwrap_or_else(Timestamp::now));
         }
-        self.put_hot(hot, asked, lookups, state)
+        self.put_hot(hot, asked_hot, &mut lookups, state)?;
+        self.put_bookings(bookings, &asked_bookings, &mut lookups, state)
     }
 
     fn load_plan_codes(
@@ -489,100 +469,6 @@ impl Db {
             for (id, owner) in owned {
                 state.owners.insert((kind, id), Some(owner));
             }
-        }
-        Ok(())
-    }
-
-    /// The bookable is locked, and whoever changes its bookings or days locks it.
-    fn load_bookings(
-        &mut self,
-        due: BTreeSet<(String, Timestamp)>,
-        ranges: BTreeSet<(String, Date, Date)>,
-        above: BTreeSet<(String, i64, Date)>,
-        state: &mut State,
-    ) -> Result<(), StoreError> {
-        for (bookable_id, at) in due {
-            let due = self.due_bookings(&bookable_id, at, state)?;
-            state.due_bookings.insert(bookable_id, due);
-        }
-        for (bookable_id, from, to) in ranges {
-            let (from, to) = state.widen_days(&bookable_id, from, to);
-            let sql = BookingDayRow::select()
-                .text(" WHERE bookable_id = ")
-                .bind(bookable_id)
-                .text(" AND day >= ")
-                .bind(from.to_string())
-                .text(" AND day <= ")
-                .bind(to.to_string());
-            self.load_days(sql, state)?;
-        }
-        for (bookable_id, capacity, from) in above {
-            let sql = BookingDayRow::select()
-                .text(" WHERE bookable_id = ")
-                .bind(bookable_id.as_str())
-                .text(" AND day >= ")
-                .bind(from.to_string())
-                .text(" AND reserved > ")
-                .bind(capacity);
-            self.load_days(sql, state)?;
-            state.days_above.insert((bookable_id, capacity, from));
-        }
-        Ok(())
-    }
-
-    fn due_bookings(
-        &mut self,
-        bookable_id: &str,
-        at: Timestamp,
-        state: &mut State,
-    ) -> Result<DueBookings, StoreError> {
-        let over = |sql: Sql| {
-            sql.text(" WHERE bookable_id = ")
-                .bind(bookable_id)
-                .text(" AND status = 'held' AND hold_expires_at <= ")
-                .bind(at.as_micros())
-        };
-        let sql = over(BookingRow::select()).text(" ORDER BY hold_expires_at, id LIMIT ");
-        let rows = BookingRow::query(self, sql.bind(ENDED_AT_ONCE))?;
-        let is_cut = i64::try_from(rows.len()).is_ok_and(|found| found >= ENDED_AT_ONCE);
-        for row in rows {
-            let row = BookingRecord::from_row(row)?;
-            state.bookings.load(row.record.booking.id.to_string(), Some(row));
-        }
-        // Whatever is loaded is ended with them, and so belongs to no rest.
-        let loaded = state.bookings.iter().map(|row| &row.record).filter(|record| {
-            record.booking.bookable_id.as_str() == bookable_id
-                && record.booking.status == BookingStatus::Held
-                && record.booking.hold_expires_at <= Some(at)
-        });
-        let loaded: Vec<&BookingRecord> = loaded.collect();
-        let mut rest: BTreeMap<(Date, Date), i64> = BTreeMap::new();
-        if is_cut {
-            let sql = "SELECT start_date, taken_until, CAST(sum(quantity) AS bigint) FROM bookings";
-            let sql = over(Sql::new(sql)).text(" GROUP BY start_date, taken_until");
-            let sql = sql.returning::<(Text, Text, BigInt)>();
-            let all: Vec<(String, String, i64)> = on_backend!(self, c => sql.load(c))?;
-            for (start, until, quantity) in all {
-                rest.insert(range_from(bookable_id, &start, &until)?, quantity);
-            }
-            for record in &loaded {
-                let share = record.share();
-                let quantity = rest.entry((share.start, share.until)).or_default();
-                *quantity = quantity.saturating_sub(share.quantity);
-            }
-        }
-        let mut ids: Vec<String> =
-            loaded.iter().map(|record| record.booking.id.to_string()).collect();
-        ids.sort_unstable();
-        let rest = rest.into_iter().filter(|(_, quantity)| *quantity > 0);
-        let rest = rest.map(|((start, until), quantity)| Share { start, until, quantity });
-        Ok(DueBookings { at, ids, rest: rest.collect() })
-    }
-
-    fn load_days(&mut self, sql: Sql, state: &mut State) -> Result<(), StoreError> {
-        for row in BookingDayRow::query(self, sql)? {
-            let key = row.id.clone();
-            state.booking_days.load(key, Some(booking_day_from(row)?));
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::{
-    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, RowChange,
+    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, Row, RowChange,
     Sequence, State, SubscriptionRecord,
 };
 use ifmatch_types::{Bookable, Invoice, Namespace, Plan, Timestamp, Version, Workspace};
@@ -36,7 +36,8 @@ impl Db {
         write_objects::<SubscriptionRecord>(state, &mut writes);
         write_objects::<Invoice>(state, &mut writes);
         write_objects::<Bookable>(state, &mut writes);
-        write_objects::<BookingRecord>(state, &mut writes);
+        // Nothing refers to a booking, and it has no unique key but its id.
+        append_rows(in_order(state), BookingRecord::to_row, "version", &mut writes);
         write_rows(state.booking_days.changes(), booking_day_to, "version", &mut writes);
         let mut payments: Vec<_> = state.payments.changes().collect();
         // Writers that add the same unique keys wait for each other in one order.
@@ -104,9 +105,14 @@ impl Db {
 
 /// Writes the changed objects of one kind, in the order of their ids.
 fn write_objects<R: Stored>(state: &State, writes: &mut Writes) {
+    write_rows(in_order::<R>(state), R::to_row, "version", writes);
+}
+
+/// The changed objects of one kind, in the order of their ids.
+fn in_order<R: Stored>(state: &State) -> Vec<RowChange<'_, Row<R>>> {
     let mut changes: Vec<_> = R::rows(state).changes().collect();
     changes.sort_unstable_by(|a, b| a.row.record.id().cmp(b.row.record.id()));
-    write_rows(changes, R::to_row, "version", writes);
+    changes
 }
 
 /// Writes changed rows: those that were loaded guarded, the others as new ones.

@@ -166,7 +166,7 @@ impl Db {
         &mut self,
         wanted: HotNeeds,
         asked: AskedHot,
-        mut lookups: Lookups,
+        lookups: &mut Lookups,
         state: &mut State,
     ) -> Result<(), StoreError> {
         if let Some(place) = asked.features {
