@@ -12,6 +12,7 @@ mod scenario;
 mod server;
 mod sse;
 mod wait;
+mod wire;
 
 pub use answer::Answer;
 pub use api::{Api, Call};
@@ -25,3 +26,4 @@ pub(crate) use scenario::{both_databases, postgres_only};
 pub use server::{ADMIN_KEY, Server, Settings};
 pub use sse::EventStream;
 pub use wait::{eventually, together};
+pub use wire::Wire;
