@@ -1,7 +1,8 @@
 //! Recorded histories: what concurrent clients did and were told while servers were killed, frozen
 //! and answers lost, judged afterwards by checkers that know nothing of how the server works.
 //!
-//! The checkers are pure, and tested with histories that are wrong.
+//! The checkers are pure and tested with histories that are wrong; `tests/mutants` shows that the
+//! scenarios catch servers that are wrong.
 
 mod bookings;
 mod capacity;
@@ -16,8 +17,8 @@ mod units;
 mod versions;
 
 use crate::harness::{
-    Backend, Cluster, Database, Server, Settings, Wire, block_on, both_databases, id,
-    postgres_only, version,
+    Backend, Cluster, Database, MUTANT, Server, Settings, Wire, binary, block_on, both_databases,
+    id, postgres_only, version,
 };
 use serde_json::json;
 use stage::{
@@ -36,6 +37,14 @@ postgres_only![
     units_are_used_once_and_never_beyond_the_limit_on_two_servers,
     days_are_never_overbooked_on_two_servers,
 ];
+
+#[test]
+fn a_server_that_was_built_as_usual_has_no_bugs_to_plant() {
+    // `tests/mutants` sees that this finds the name in a server that was built to have them.
+    let program = std::fs::read(binary()).expect("the server can be read");
+    let is_there = program.windows(MUTANT.len()).any(|bytes| bytes == MUTANT.as_bytes());
+    assert!(!is_there, "{MUTANT} means something to the server");
+}
 
 /// At which hundredths of the operations something happens to a server.
 const DISTURBANCES: Disturbances = &[(10, Kill), (30, Pause), (45, Kill), (65, Pause), (80, Kill)];

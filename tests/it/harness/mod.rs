@@ -20,7 +20,7 @@ pub use cluster::Cluster;
 pub use database::{Backend, Database};
 pub use entitlements::{grant, in_ms, instant, members, scope, units};
 pub use fixtures::{day, id, unique, version, with};
-pub use process::{Finished, find_key, run_example, run_to_end};
+pub use process::{Finished, MUTANT, binary, find_key, run_example, run_to_end};
 pub use scenario::{block_on, run};
 pub(crate) use scenario::{both_databases, postgres_only};
 pub use server::{ADMIN_KEY, Server, Settings};
