@@ -9,6 +9,8 @@ mod keyring;
 mod lane;
 mod log;
 mod metrics;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod reads;
 mod routes;
 mod serve;
@@ -25,6 +27,10 @@ use std::process::ExitCode;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "mutants")]
+    if let Some(code) = mutants::plant() {
+        return code;
+    }
     let (action, config) = match config::from_process() {
         Ok(asked) => asked,
         Err(error) => return ExitCode::from(error.report()),

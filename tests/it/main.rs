@@ -34,6 +34,7 @@ mod plans;
 mod preconditions;
 mod process;
 mod rate_limit;
+mod recorded;
 mod requests;
 mod sdk;
 mod sdk_faults;

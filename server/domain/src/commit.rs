@@ -1,7 +1,7 @@
 //! The next state of an object: its row, its event, and the audit record of a force.
 
 use crate::{
-    Document, How, ObjectAnswer, Resource, Row, Scope,
+    Document, How, Mutant, ObjectAnswer, Resource, Row, Scope,
     command::{Force, Precondition},
     edit::json,
     state::NewEvent,
@@ -111,6 +111,9 @@ fn log<R: Resource>(
     state: Arc<Document>,
     scope: &mut Scope<'_>,
 ) {
+    if Mutant::DropEvent.is_planted() && record.version() % 5 == 0 {
+        return;
+    }
     let entry = HistoryEntry {
         version: record.version(),
         at: scope.now,
@@ -133,6 +136,9 @@ pub(crate) fn audit_force<R: Resource>(
     changes: Vec<Difference>,
     scope: &mut Scope<'_>,
 ) {
+    if Mutant::ForceWithoutRecord.is_planted() {
+        return;
+    }
     let record = AuditRecord {
         id: scope.ids.fresh("aud_"),
         audit_type: "forced_write".to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! Days are not locked: whoever changes one has locked its bookable before.
 
-use crate::{State, table::Guarded};
+use crate::{Mutant, State, table::Guarded};
 use ifmatch_types::{Bookable, BookableId, Date};
 use std::collections::BTreeMap;
 
@@ -88,9 +88,11 @@ impl Share {
             let reserved = state.reserved_on(bookable.id.as_str(), day);
             reserved.saturating_sub(now.on(day))
         };
+        let one_more = i64::from(Mutant::OverbookByOne.is_planted());
         let is_full = |day: &Date| {
             self.quantity > granted.on(*day)
-                && others(*day).saturating_add(self.quantity) > bookable.capacity
+                && others(*day).saturating_add(self.quantity).saturating_sub(one_more)
+                    > bookable.capacity
         };
         let mut days = self.start.days_before(self.until);
         match days.find(is_full) {

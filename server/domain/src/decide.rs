@@ -1,7 +1,7 @@
 //! One command, decided: the only door to the rules.
 
 use crate::{
-    Action, Command, Outcome, Rejection, Scope, State, access::plain_audit,
+    Action, Command, Mutant, Outcome, Rejection, Scope, State, access::plain_audit,
     entitlement::log_denial, id::Ids, versioned,
 };
 use ifmatch_types::{AuditResource, Timestamp};
@@ -67,6 +67,7 @@ pub(crate) use dispatch_kind;
 pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Outcome, Rejection> {
     if let Some(key) = &command.idempotency
         && let Some(answer) = state.recall(key)
+        && !Mutant::IgnoreKeptAnswers.is_planted()
     {
         return if answer.fingerprint == key.fingerprint {
             Ok(Outcome::Replayed(answer.clone()))

@@ -20,6 +20,7 @@ mod entitlement;
 mod fields;
 mod id;
 mod invoice;
+mod mutant;
 mod namespace;
 mod need;
 mod outcome;
@@ -53,6 +54,7 @@ pub use entitlement::{
 };
 pub use fields::Errors;
 pub use invoice::SERIES;
+pub use mutant::Mutant;
 pub use need::{Need, entitlement_needs, lock_place, needs};
 pub use outcome::{Answer, Document, How, ObjectAnswer, Outcome};
 pub use payment::{RecordPayment, ReversePayment};

@@ -2,7 +2,7 @@
 
 use super::{Job, LaneConfig, Refusal};
 use crate::{http::render, metrics};
-use ifmatch_domain::{Need, Outcome, State, decide, needs};
+use ifmatch_domain::{Mutant, Need, Outcome, State, decide, needs};
 use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
 use ifmatch_types::Timestamp;
 use std::{
@@ -112,6 +112,9 @@ impl Lane {
             // answered as a failure by being dropped.
             let carried_out = catch_unwind(AssertUnwindSafe(|| {
                 self.carry_out(batch);
+                if Mutant::AnswerBeforeCommit.is_planted() {
+                    self.commit_late();
+                }
                 self.spent = None;
                 self.prune();
             }));
@@ -141,6 +144,12 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// What a mutant does after it has answered; where nothing was written there is nothing to end.
+    fn commit_late(&mut self) {
+        std::thread::sleep(Duration::from_millis(5));
+        let _ = self.db.as_mut().map(Db::commit);
     }
 
     /// Carries out one command of a batch that failed, so that a poisonous one hurts only itself.
@@ -224,7 +233,9 @@ impl Lane {
         let mut state = load(db, batch)?;
         if let Some(doubt) = doubt {
             // The rows are locked now, so that the earlier commit is over, one way or the other.
-            if db.was_committed(&doubt.evidence)? {
+            let is_there =
+                db.was_committed(&doubt.evidence)? && !Mutant::ForgetLostCommit.is_planted();
+            if is_there || Mutant::TrustLostCommit.is_planted() {
                 let decided = std::mem::take(&mut doubt.decided);
                 self.end_unchanged();
                 return Ok(Ended::Decided(decided));
@@ -237,7 +248,9 @@ impl Lane {
             return Ok(Ended::Decided(decided));
         }
         db.save(&state, now)?;
-        if let Err(error) = db.commit() {
+        let is_late = Mutant::AnswerBeforeCommit.is_planted();
+        let committed = if is_late { Ok(()) } else { db.commit() };
+        if let Err(error) = committed {
             return Err(match Evidence::of(&state, now) {
                 Some(evidence) if error.is_gone() => Ended::InDoubt(Doubt { decided, evidence }),
                 _ => Ended::Failed(error),
@@ -376,6 +389,7 @@ fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, R
             if let Ok(outcome) = &decided
                 && let Some(key) = &command.idempotency
                 && !matches!(outcome, Outcome::Replayed(_))
+                && !Mutant::IgnoreKeptAnswers.is_planted()
             {
                 state.remember(key, render::render(outcome).into_answer(&key.fingerprint));
             }
@@ -394,7 +408,10 @@ fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, R
     }
 }
 
-fn answer(batch: Vec<Job>, decided: Decided) {
+fn answer(batch: Vec<Job>, mut decided: Decided) {
+    if Mutant::SwapAnswers.is_planted() {
+        decided.reverse();
+    }
     for (job, outcome) in batch.into_iter().zip(decided) {
         // A client that went away needs no answer; its effect stays.
         let _ = job.answer.send(outcome);

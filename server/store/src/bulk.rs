@@ -10,6 +10,7 @@ use crate::{
     sql::{Cell, Column, Sql},
 };
 use diesel::{PgConnection, RunQueryDsl, sql_types::BigInt};
+use ifmatch_domain::Mutant;
 
 /// A row to update.
 pub(crate) struct Update<R> {
@@ -171,14 +172,11 @@ fn update_one<R: StoredRow>(guard_column: &'static str, row: ChangedRow) -> Sql 
     for (index, (name, cell)) in set.enumerate() {
         sql = sql.text(comma(index)).text("\"").text(*name).text("\" = ").bind(cell);
     }
-    sql.text(" WHERE \"")
-        .text(*key_column)
-        .text("\" = ")
-        .bind(key)
-        .text(" AND \"")
-        .text(guard_column)
-        .text("\" = ")
-        .bind(row.guard)
+    let sql = sql.text(" WHERE \"").text(*key_column).text("\" = ").bind(key);
+    if Mutant::DropRowGuard.is_planted() {
+        return sql;
+    }
+    sql.text(" AND \"").text(guard_column).text("\" = ").bind(row.guard)
 }
 
 /// The guarded update of all rows: every column that changed in any of them.
@@ -206,11 +204,14 @@ fn update_all<R: StoredRow>(guard_column: &str, rows: Vec<ChangedRow>) -> Sql {
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     let key = R::COLUMNS.first().expect("every table has a key");
     let head = format!("UPDATE {} AS t SET {} FROM unnest(", R::TABLE, assignments.join(", "));
-    unnest(Sql::new(head), columns).text(format!(
-        ") AS u({}, guard_as_loaded) WHERE t.\"{key}\" = u.\"{key}\" \
-         AND t.\"{guard_column}\" = u.guard_as_loaded",
+    let sql = unnest(Sql::new(head), columns).text(format!(
+        ") AS u({}, guard_as_loaded) WHERE t.\"{key}\" = u.\"{key}\"",
         quoted.join(", ")
-    ))
+    ));
+    if Mutant::DropRowGuard.is_planted() {
+        return sql;
+    }
+    sql.text(format!(" AND t.\"{guard_column}\" = u.guard_as_loaded"))
 }
 
 fn assert_saved(table: &'static str, expected: usize, saved: usize) -> Result<(), StoreError> {
@@ -296,6 +297,7 @@ pub(crate) fn selects_where<R: StoredRow>(
         .array(Column::Text(keys))
         .text(format!(") ORDER BY \"{column}\""))
         .text(match lock {
+            Lock::Update if Mutant::DropRowGuard.is_planted() => "",
             Lock::Update => " FOR NO KEY UPDATE",
             Lock::None => "",
         });

@@ -15,6 +15,7 @@ mod load;
 mod log;
 mod lookup;
 mod migrate;
+mod mistimed;
 mod prune;
 mod read;
 mod row;

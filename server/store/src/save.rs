@@ -3,7 +3,7 @@
 use crate::{
     Db, StoreError,
     bulk::{Update, Writes},
-    on_backend,
+    mistimed, on_backend,
     row::{
         Stored, answer_to, api_key_to, audit_to, booking_day_to, counter_to, event_to, hold_to,
         log_to, payment_to, record_to,
@@ -13,8 +13,8 @@ use crate::{
 };
 use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::{
-    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, Row, RowChange,
-    Sequence, State, SubscriptionRecord,
+    AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, Mutant, PackageRecord, Row,
+    RowChange, Sequence, State, SubscriptionRecord,
 };
 use ifmatch_types::{Bookable, Invoice, Namespace, Plan, Timestamp, Version, Workspace};
 
@@ -56,6 +56,9 @@ impl Db {
         write_rows(state.api_keys.changes(), api_key_to, "version", &mut writes);
         writes.append::<EventRow>(state.events.iter().map(event_to).collect());
         writes.append::<AuditRow>(state.audits.iter().map(audit_to).collect());
+        if Mutant::SplitAnswer.is_planted() {
+            writes = mistimed::commit_early(writes, self)?;
+        }
         let mut answers: Vec<AnswerRow> = state
             .new_answers()
             .map(|((scope, key), answer)| answer_to(scope.clone(), key.clone(), answer, now))
@@ -63,7 +66,11 @@ impl Db {
         answers.sort_unstable_by(|a, b| (&a.scope, &a.key).cmp(&(&b.scope, &b.key)));
         writes.append(answers);
         write_rows(state.sequences.changes(), sequence_to, "last", &mut writes);
-        writes.run(self)
+        writes.run(self)?;
+        if Mutant::ReadUnsettledEvents.is_planted() {
+            mistimed::dawdle(now);
+        }
+        Ok(())
     }
 
     /// Whether a commit whose own answer was lost took place.

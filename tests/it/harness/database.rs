@@ -53,6 +53,11 @@ impl Database {
         if self.cluster.is_some() { Backend::Postgres } else { Backend::Sqlite }
     }
 
+    /// The cluster that it is in; SQLite has none.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_deref()
+    }
+
     /// Every byte that is stored, as far as a reader of the disk or of a dump would see it.
     pub fn stored_bytes(&self) -> Vec<u8> {
         match &self.cluster {

@@ -11,6 +11,9 @@ use std::{
 /// How long a command that should end may take.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
 
+/// Names the bug that `tests/mutants` plants.
+pub const MUTANT: &str = "IFMATCH_TEST_MUTANT";
+
 /// A program that ended.
 pub struct Finished {
     pub code: Option<i32>,
@@ -61,6 +64,8 @@ pub fn binary() -> PathBuf {
 pub fn command(database: &Database) -> Command {
     let mut command = without_settings(Command::new(binary()));
     command.current_dir(database.dir()).stdin(Stdio::null());
+    // The one setting of the tests that is for the server, if it was built for it.
+    command.envs(env::var_os(MUTANT).map(|name| (MUTANT, name)));
     command
 }
 

@@ -5,7 +5,7 @@ use super::{
     pool::{self, Charged, Counter, limit_of},
     usage::{QUANTITY_MAX, admit, countable, fresh_record_id, store},
 };
-use crate::{Outcome, Rejection, Scope, edit, fields::Errors, table::Guarded};
+use crate::{Mutant, Outcome, Rejection, Scope, edit, fields::Errors, table::Guarded};
 use ifmatch_types::{
     By, Hold, HoldAnswer, HoldId, HoldStatus as Status, Metadata, NewHold, Settlement, Timestamp,
 };
@@ -123,7 +123,7 @@ impl EndHold {
                 Some(settlement.quantity)
             }
         };
-        if !stored.hold.is_active(scope.now) {
+        if !stored.hold.is_active(scope.now) && !Mutant::SettleEndedHold.is_planted() {
             let status = match stored.hold.status {
                 Status::Active => Status::Expired,
                 ended => ended,
@@ -188,6 +188,9 @@ fn end(stored: StoredHold, by: By, scope: &mut Scope<'_>) {
 
 /// The holds of a counter that nobody settled in time, as many as were loaded.
 pub(crate) fn due(counter_id: &str, scope: &Scope<'_>) -> Vec<StoredHold> {
+    if Mutant::KeepExpiredHolds.is_planted() {
+        return Vec::new();
+    }
     let due = scope.state.due_holds.get(counter_id);
     let members = due.into_iter().flat_map(|due| &due.ids);
     let is_due = |stored: &&StoredHold| {

@@ -7,7 +7,7 @@ use super::{
     expiry::expire_holds,
     feature::{FeatureTerms, PoolTerms},
 };
-use crate::{NewEvent, Rejection, Scope, State, calendar::Step, table::Guarded};
+use crate::{Mutant, NewEvent, Rejection, Scope, State, calendar::Step, table::Guarded};
 use ifmatch_types::{
     BoostKind, ChangeKind, FeatureType, GrantKind, HistoryEntry, Interval, Meter, Reset, Timestamp,
     Version,
@@ -221,7 +221,9 @@ impl Charged {
         let id = counter_key(&of, pool, anchor, now);
         let start = window_start(pool, anchor, now);
         // Of a feature that is new in this batch, or new to its pool, what might exist was loaded.
-        let counter = state.counters.find(&id).cloned().unwrap_or_else(|| Counter {
+        let is_stale = Mutant::StaleCounter.is_planted();
+        let known = if is_stale { state.counters.original(&id) } else { state.counters.find(&id) };
+        let counter = known.cloned().unwrap_or_else(|| Counter {
             id,
             version: 0,
             scope: of,

@@ -7,7 +7,8 @@ use super::{
     pool::Charged,
 };
 use crate::{
-    Command, Outcome, Rejection, Scope, edit, fields::Errors, id::Ids, state::State, table::Guarded,
+    Command, Mutant, Outcome, Rejection, Scope, edit, fields::Errors, id::Ids, state::State,
+    table::Guarded,
 };
 use ifmatch_types::{
     EntitlementLogEntry, FeatureType, Meter, NewReversal, NewUsage, RecordId, Recorded, Reversed,
@@ -128,7 +129,9 @@ fn record(
     let of = chain.first().expect("a chain begins with the scope itself");
     let mut charged = Charged::now(chain, &terms, scope);
     admit(&charged, of, &terms, new.quantity, new.quantity)?;
-    charged.take(new.quantity, 0, scope)?;
+    if !Mutant::RecordWithoutCounting.is_planted() {
+        charged.take(new.quantity, 0, scope)?;
+    }
     let (id, feature, quantity) = (fresh_record_id(scope), new.feature, new.quantity);
     store(&id, of, &charged, (feature.clone(), quantity, new.metadata), scope);
     Ok(Recorded { id, feature, quantity, meter: charged.keep(scope) })

@@ -1,0 +1,219 @@
+//! A client that keeps asking until it is answered for good, over links that lose things.
+
+use super::operation::{Instant, NEVER, Operation};
+use crate::harness::{
+    Answer, Api, Call,
+    proxy::{Fault, Proxy},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// So long a client waits for an answer before it repeats its request.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// So long it goes on repeating.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// The pause before a repeat, in which a server may have come back.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The recording's clock.
+#[derive(Clone, Copy)]
+pub struct Clock(std::time::Instant);
+
+impl Clock {
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    pub fn now(self) -> Instant {
+        u64::try_from(self.0.elapsed().as_nanos()).expect("no recording takes centuries")
+    }
+}
+
+/// What clients do is the same in each run, but for how they meet; with another
+/// `IFMATCH_TEST_SEED` it is something else.
+fn seed() -> u64 {
+    let wanted = std::env::var("IFMATCH_TEST_SEED").ok();
+    let wanted: u64 = wanted.map_or(0, |n| n.parse().expect("IFMATCH_TEST_SEED is a number"));
+    wanted * 1_000
+}
+
+/// What became of a request and its repeats.
+pub struct Sent {
+    invoked_at: Instant,
+    returned_at: Instant,
+    /// The answer; none if the client gave up.
+    pub answer: Option<Answer>,
+    /// Whether an earlier send may have been carried out, or be under way.
+    pub was_repeated: bool,
+}
+
+impl Sent {
+    /// The operation that it was.
+    pub fn operation<C, O>(&self, client: &Client, call: C, outcome: O) -> Operation<C, O> {
+        let Self { invoked_at, returned_at, .. } = *self;
+        Operation { client: client.number, invoked_at, returned_at, call, outcome }
+    }
+}
+
+/// What came of one send.
+enum Reply {
+    Answer(Answer),
+    NothingWritten,
+    Lost,
+}
+
+impl Reply {
+    fn is_answered(&self) -> bool {
+        matches!(self, Self::Answer(_))
+    }
+
+    /// The better of two: one that says it was done, else one that says anything.
+    fn or(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Self::Answer(one), Self::Answer(two)) => {
+                let done = |answer: &Answer| answer.status < 300;
+                if done(one) && done(two) {
+                    assert_eq!(one.body, two.body, "twins are answered alike");
+                }
+                if done(one) { self } else { other }
+            }
+            (_, Self::Answer(_) | Self::Lost) => other,
+            _ => self,
+        }
+    }
+}
+
+pub struct Client {
+    pub number: usize,
+    pub random: fastrand::Rng,
+    links: Vec<(Arc<Proxy>, Api)>,
+    clock: Clock,
+    progress: Arc<AtomicUsize>,
+    sent: usize,
+    /// Whether the server may say that it does not know.
+    is_forgiving: bool,
+}
+
+impl Client {
+    pub fn new(
+        number: usize,
+        links: Vec<Arc<Proxy>>,
+        api: Api,
+        clock: Clock,
+        progress: Arc<AtomicUsize>,
+    ) -> Self {
+        let links = links.into_iter().map(|proxy| {
+            let api = api.at(proxy.url());
+            (proxy, api)
+        });
+        let links = links.collect();
+        let own = u64::try_from(number).expect("a small number");
+        Self {
+            number,
+            random: fastrand::Rng::with_seed(seed() + own),
+            links,
+            clock,
+            progress,
+            sent: 0,
+            is_forgiving: false,
+        }
+    }
+
+    /// A client that takes "nobody knows" for an answer that was lost.
+    pub fn forgiving(self, is_forgiving: bool) -> Self {
+        Self { is_forgiving, ..self }
+    }
+
+    /// A text that no client has sent before.
+    pub fn token(&mut self) -> String {
+        self.sent += 1;
+        format!("c{}-{}", self.number, self.sent)
+    }
+
+    /// Sends a request until there is an answer that is not "try again".
+    ///
+    /// With a key it is repeated after a lost answer, sometimes, and may be delivered twice, also at
+    /// the same time. Without one it is sent once, but for when the server said that nothing was
+    /// written.
+    pub async fn send(
+        &mut self,
+        method: &'static str,
+        key: Option<&str>,
+        request: impl Fn(&Api) -> Call,
+    ) -> Sent {
+        let invoked_at = self.clock.now();
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        let mut was_repeated = false;
+        let answer = loop {
+            let reply = match key {
+                Some(key) if self.random.u8(..100) < 8 => {
+                    let keyed = |api: &Api| request(api).key(key);
+                    let (one, other) = (self.link(true), self.link(true));
+                    let (one, other) = tokio::join!(
+                        self.deliver(one, method, &keyed),
+                        self.deliver(other, method, &keyed)
+                    );
+                    was_repeated |= !one.is_answered() || !other.is_answered();
+                    one.or(other)
+                }
+                Some(key) => {
+                    let link = self.link(true);
+                    self.deliver(link, method, &|api: &Api| request(api).key(key)).await
+                }
+                None => {
+                    let link = self.link(false);
+                    self.deliver(link, method, &request).await
+                }
+            };
+            match reply {
+                Reply::Answer(answer) => break Some(answer),
+                Reply::NothingWritten => {}
+                Reply::Lost if key.is_none() || self.random.u8(..) < 25 => break None,
+                Reply::Lost => was_repeated = true,
+            }
+            let now = tokio::time::Instant::now();
+            assert!(now < deadline, "nobody answers client {} any more", self.number);
+            tokio::time::sleep(PAUSE).await;
+        };
+        self.progress.fetch_add(1, Ordering::SeqCst);
+        let returned_at = if answer.is_some() { self.clock.now() } else { NEVER };
+        Sent { invoked_at, returned_at, answer, was_repeated }
+    }
+
+    /// Which way a send takes, and what happens to it there.
+    fn link(&mut self, has_key: bool) -> (usize, Fault) {
+        (self.random.usize(..self.links.len()), self.fault(has_key))
+    }
+
+    async fn deliver(
+        &self,
+        (at, fault): (usize, Fault),
+        method: &'static str,
+        request: &impl Fn(&Api) -> Call,
+    ) -> Reply {
+        let (proxy, api) = &self.links[at];
+        proxy.next(method, fault);
+        match tokio::time::timeout(PATIENCE, request(api).send()).await {
+            Ok(Ok(answer)) if answer.status < 500 => Reply::Answer(answer),
+            Ok(Ok(answer)) if answer.status == 503 => Reply::NothingWritten,
+            Ok(Ok(answer)) if !self.is_forgiving => panic!("an unforeseen answer: {answer:?}"),
+            _ => Reply::Lost,
+        }
+    }
+
+    /// What happens to one send.
+    fn fault(&mut self, has_key: bool) -> Fault {
+        match self.random.u8(..100) {
+            0..8 => Fault::LoseAnswer,
+            8..11 => Fault::LoseRequest,
+            11..16 if has_key => Fault::Duplicate,
+            16..20 => Fault::DelayAnswer(Duration::from_millis(self.random.u64(1..8))),
+            _ => Fault::Pass,
+        }
+    }
+}
