@@ -57,7 +57,8 @@ CREATE TABLE bookings (
 CREATE INDEX bookings_by_created_at ON bookings (created_at, id);
 CREATE INDEX bookings_by_bookable ON bookings (bookable_id, created_at, id);
 CREATE INDEX bookings_by_start ON bookings (bookable_id, start_date, id);
-CREATE INDEX bookings_by_user ON bookings (user_id, created_at, id);
+CREATE INDEX bookings_by_user ON bookings (user_id, created_at, id)
+    WHERE user_id IS NOT NULL;
 CREATE INDEX bookings_by_expiry ON bookings (bookable_id, hold_expires_at)
     WHERE status = 'held';
 

@@ -37,6 +37,8 @@ pub(super) struct Lane {
     queue: mpsc::Receiver<Job>,
     committed: Arc<watch::Sender<u64>>,
     db: Option<Db>,
+    /// Whether the last commit began the next transaction; nothing was done in it yet.
+    has_begun: bool,
     was_connected: bool,
     pruned_at: Instant,
     /// What the last batch held in memory: let go only after its commands were answered.
@@ -87,6 +89,7 @@ impl Lane {
             queue,
             committed,
             db: None,
+            has_begun: false,
             was_connected: false,
             pruned_at: Instant::now(),
             spent: None,
@@ -121,6 +124,9 @@ impl Lane {
             if carried_out.is_err() {
                 tracing::error!(lane = self.number, "the lane panicked and goes on");
                 self.db = None;
+            }
+            if self.queue.is_empty() && std::mem::take(&mut self.has_begun) {
+                self.end_unchanged();
             }
         }
     }
@@ -228,8 +234,11 @@ impl Lane {
 
     fn try_once(&mut self, batch: &[Job], doubt: Option<&mut Doubt>) -> Result<Ended, Ended> {
         let started_at = Instant::now();
+        let has_begun = std::mem::take(&mut self.has_begun) && self.db.is_some();
         let db = self.connection()?;
-        db.begin()?;
+        if !has_begun {
+            db.begin()?;
+        }
         let mut state = load(db, batch)?;
         if let Some(doubt) = doubt {
             // The rows are locked now, so that the earlier commit is over, one way or the other.
@@ -249,7 +258,7 @@ impl Lane {
         }
         db.save(&state, now)?;
         let is_late = Mutant::AnswerBeforeCommit.is_planted();
-        let committed = if is_late { Ok(()) } else { db.commit() };
+        let committed = if is_late { Ok(()) } else { self.commit() };
         if let Err(error) = committed {
             return Err(match Evidence::of(&state, now) {
                 Some(evidence) if error.is_gone() => Ended::InDoubt(Doubt { decided, evidence }),
@@ -263,6 +272,18 @@ impl Lane {
         self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
         self.spent = Some(state);
         Ok(Ended::Decided(decided))
+    }
+
+    /// Commits, durably. If somebody waits already, that begins the next transaction as well: one
+    /// way to the database less for every batch.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let goes_on = !self.queue.is_empty() && !self.is_time_to_prune();
+        let db = self.connection()?;
+        if !goes_on {
+            return db.commit();
+        }
+        self.has_begun = db.commit_and_begin()?;
+        Ok(())
     }
 
     /// Ends a transaction that wrote nothing. If even that fails, only the connection is lost.
@@ -292,9 +313,14 @@ impl Lane {
         }
     }
 
+    fn is_time_to_prune(&self) -> bool {
+        self.number == 0 && self.pruned_at.elapsed() >= PRUNE_INTERVAL
+    }
+
     /// Forgets answers that are old enough, now and then, a bounded number at a time.
     fn prune(&mut self) {
-        if self.number != 0 || self.pruned_at.elapsed() < PRUNE_INTERVAL {
+        // Within a transaction that has begun for others it would be theirs.
+        if self.has_begun || !self.is_time_to_prune() {
             return;
         }
         let kept_micros = ANSWERS_KEPT_H.saturating_mul(3_600_000_000);

@@ -160,6 +160,25 @@ impl Db {
         Ok(())
     }
 
+    /// Commits as [`commit`](Self::commit) does, and has the next transaction begun in the same
+    /// round trip. Only PostgreSQL can do that; returns whether it is so.
+    ///
+    /// A transaction that has done nothing yet holds no lock and no snapshot, but is not to be left
+    /// lying: the database ends it after some seconds.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Gone`] nobody knows whether the commit took place.
+    pub fn commit_and_begin(&mut self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(_) => self.commit().map(|()| false),
+            Self::Postgres(connection) => {
+                connection.batch_execute("COMMIT AND CHAIN")?;
+                Ok(true)
+            }
+        }
+    }
+
     /// Gives up the lane's transaction; if that fails, the connection is of no more use.
     ///
     /// # Errors
