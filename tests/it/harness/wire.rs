@@ -17,8 +17,8 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// The message by which the server commits: a simple query.
-const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// The messages by which the server commits: simple queries.
+const COMMITS: [&[u8]; 2] = [b"Q\0\0\0\x0bCOMMIT\0", b"Q\0\0\0\x15COMMIT AND CHAIN\0"];
 
 #[derive(Default)]
 struct Losses {
@@ -112,7 +112,7 @@ async fn requests(
         }
         let message = &chunk[..length];
         let every = losses.every.load(Ordering::SeqCst);
-        if message == COMMIT && every > 0 {
+        if every > 0 && COMMITS.contains(&message) {
             let commits = losses.commits.fetch_add(1, Ordering::SeqCst);
             if commits % every == every - 1 {
                 let lost = losses.lost.fetch_add(1, Ordering::SeqCst);
