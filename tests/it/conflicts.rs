@@ -1,7 +1,8 @@
 //! The body of a version conflict: everything a client needs to resolve it.
 
-use crate::harness::{Server, both_databases, id, version};
+use crate::harness::{Server, Settings, both_databases, id, version};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 both_databases![
     second_writer_gets_the_winner_in_the_conflict,
@@ -59,6 +60,9 @@ async fn second_writer_gets_the_winner_in_the_conflict(server: Server) {
 }
 
 async fn a_conflict_is_in_the_log_with_its_request(server: Server) {
+    let debug = ("IFMATCH_LOG".to_owned(), "debug".to_owned());
+    let settings = Settings { env: vec![debug], ..Settings::default() };
+    let server = Server::start_with(Arc::clone(server.database()), settings).await;
     let api = server.api();
     let subscription = api.make_subscription(json!({})).await;
     let path = format!("/v1/subscriptions/{}", id(&subscription));

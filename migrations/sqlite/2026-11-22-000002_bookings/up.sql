@@ -63,7 +63,7 @@ CREATE INDEX bookings_by_expiry ON bookings (bookable_id, hold_expires_at)
     WHERE status = 'held';
 
 -- How much of one day is reserved. Its capacity is the bookable's as of the last change of the day,
--- or what is reserved if an admin lowered the bookable's below that.
+-- or what is reserved if that is more: an admin lowered it, or holds that are over wait to be ended.
 CREATE TABLE booking_days (
     id text PRIMARY KEY NOT NULL,
     version bigint NOT NULL CHECK (version >= 1),

@@ -119,11 +119,12 @@ impl Share {
         }
     }
 
-    /// The most reserved of its days, with that day's capacity.
+    /// The most reserved of its days, with that day's capacity. Holds that are over count no more.
     pub(crate) fn fullest(self, bookable_id: &str, state: &State) -> Option<(i64, i64)> {
         let days = self.start.days_before(self.until);
+        let bookable = state.bookables.find(bookable_id).map(|row| row.record.capacity);
         days.filter_map(|day| state.booking_days.find(&BookingDay::key(bookable_id, day)))
-            .map(|day| (day.reserved, day.capacity))
+            .map(|day| (state.still_reserved(day), bookable.unwrap_or(day.capacity)))
             .max()
     }
 }

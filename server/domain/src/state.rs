@@ -175,7 +175,8 @@ impl Guarded for BilledPeriods {
 
 /// The holds of a counter that are over: a slice of them to be ended, and what the rest still has.
 ///
-/// One commit ends a bounded number of them, and no decision counts any.
+/// One commit ends a bounded number of them, but all of a counter that has burnt consumables, and no
+/// decision counts any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DueHolds {
     /// The ids of those that are to be ended now; the holds themselves are loaded, too.
@@ -192,15 +193,27 @@ pub struct DueBookings {
     pub at: Timestamp,
     /// The ids of those that are to be ended now; the bookings themselves are loaded, too.
     pub ids: Vec<String>,
-    /// What those that are left for later commits take, added up by range. A booking that is loaded
-    /// for another reason is not among them.
-    pub rest: Vec<Share>,
+    /// What those that are left for later commits take of each day. A booking that is loaded for
+    /// another reason is not among them.
+    pub rest: BTreeMap<Date, i64>,
 }
 
 impl DueBookings {
+    /// Adds up day by day what the holds take that are left.
+    pub fn new(at: Timestamp, ids: Vec<String>, left: impl IntoIterator<Item = Share>) -> Self {
+        let mut rest: BTreeMap<Date, i64> = BTreeMap::new();
+        for share in left {
+            for day in share.start.days_before(share.until) {
+                let taken = rest.entry(day).or_default();
+                *taken = taken.saturating_add(share.quantity);
+            }
+        }
+        Self { at, ids, rest }
+    }
+
     /// What the holds that are left take of a day.
     pub(crate) fn rest_on(&self, day: Date) -> i64 {
-        self.rest.iter().fold(0i64, |sum, share| sum.saturating_add(share.on(day)))
+        self.rest.get(&day).copied().unwrap_or_default()
     }
 }
 

@@ -60,8 +60,9 @@ fn named(response: ServiceResponse<BoxBody>, request_id: &RequestId) -> ServiceR
     let problem = response.response().error().and_then(|error| error.as_error::<HttpProblem>());
     let Some(problem) = problem else { return response };
     if let Some((conflict_id, resource)) = problem.conflict_id() {
-        // A caller may name either; support finds the other one here.
-        tracing::info!(request_id = request_id.as_str(), conflict_id, %resource, "a version conflict");
+        // A caller may name either; support finds the other one here. Conflicts are everyday, and
+        // logged where requests are.
+        tracing::debug!(request_id = request_id.as_str(), conflict_id, %resource, "a version conflict");
     }
     let mut answer = problem.response_for(request_id);
     for (name, value) in response.headers() {

@@ -48,7 +48,8 @@ impl Writes {
         self.push_insert(rows, true);
     }
 
-    /// Inserts rows of a table that stands for itself.
+    /// Inserts rows that no other row of the batch refers to, and whose unique keys no update frees.
+    /// What they refer to is inserted before them, or was there.
     pub(crate) fn append<R: StoredRow>(&mut self, rows: Vec<R>) {
         self.push_insert(rows, false);
     }
@@ -332,6 +333,8 @@ pub(crate) fn selects_each<R: StoredRow>(
     let parts = conditions.iter().zip(&names);
     let one = parts
         .fold(select(), |sql, (condition, name)| sql.text(*condition).text(format!("k.{name}")));
+    // Without a limit of its own it would be made a join after all.
+    let tail = if tail.is_empty() { " OFFSET 0" } else { tail };
     vec![sql.query(one).text(format!("{tail}) AS one"))]
 }
 

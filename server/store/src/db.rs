@@ -164,7 +164,7 @@ impl Db {
     /// round trip. Only PostgreSQL can do that; returns whether it is so.
     ///
     /// A transaction that has done nothing yet holds no lock and no snapshot, but is not to be left
-    /// lying: the database ends it after some seconds.
+    /// lying: after some seconds the database ends it, with its connection.
     ///
     /// # Errors
     ///

@@ -101,14 +101,14 @@ impl Limit {
         *self != Self::Absent
     }
 
-    /// So many units of a counter only consumables can cover.
-    fn uncovered(&self, counter: &Counter) -> i64 {
+    /// So many of the units taken only consumables can cover.
+    fn uncovered(&self, used: i64, held: i64) -> i64 {
         let base = match self {
             Self::Units { base, .. } => *base,
             Self::Absent => 0,
             Self::Unlimited => i64::MAX,
         };
-        counter.used.saturating_add(counter.held).saturating_sub(base).max(0)
+        used.saturating_add(held).saturating_sub(base).max(0)
     }
 }
 
@@ -282,7 +282,7 @@ impl Charged {
             let back = oldest.as_micros().saturating_add(days.saturating_mul(DAY_US));
             resets_at = Timestamp::from_micros(back);
         }
-        let overdue = state.due_holds.get(&counter.id).map_or(0, |due| due.rest);
+        let overdue = overdue(&counter.id, state);
         Self { limit, counter, overdue, resets_at, is_rolling }
     }
 
@@ -420,6 +420,11 @@ impl Charged {
     }
 }
 
+/// So many units are held by holds that are over and that later commits end.
+fn overdue(counter_id: &str, state: &State) -> i64 {
+    state.due_holds.get(counter_id).map_or(0, |due| due.rest)
+}
+
 /// Gives units of a counter back, and the consumables that were burnt for them.
 pub(crate) fn give_back(
     counter: &mut Counter,
@@ -431,7 +436,9 @@ pub(crate) fn give_back(
     counter.used = counter.used.saturating_sub(used).max(0);
     counter.held = counter.held.saturating_sub(held).max(0);
     let given_back = used.saturating_add(held);
-    let still_needed = limit.uncovered(counter);
+    // Holds that are over and are ended by later commits need nothing.
+    let overdue = overdue(&counter.id, scope.state);
+    let still_needed = limit.uncovered(counter.used, counter.held.saturating_sub(overdue).max(0));
     let burnt = counter.burns.values().fold(0i64, |sum, burnt| sum.saturating_add(*burnt));
     let mut whole_again = burnt.saturating_sub(still_needed).min(given_back);
     let mut burns: Vec<BoostRecord> = Vec::new();
@@ -460,7 +467,7 @@ pub(crate) fn give_back(
 
 /// Forgets what was burnt for units that have left a rolling window: they made room once.
 fn forget_burns(counter: &mut Counter, left: i64, limit: &Limit, state: &State) {
-    let still_needed = limit.uncovered(counter);
+    let still_needed = limit.uncovered(counter.used, counter.held);
     let burnt = counter.burns.values().fold(0i64, |sum, burnt| sum.saturating_add(*burnt));
     let mut forgotten = burnt.saturating_sub(still_needed).min(left);
     let mut ids: Vec<String> = counter.burns.keys().cloned().collect();

@@ -213,7 +213,7 @@ impl World {
                     }
                 }
                 ids.sort_unstable();
-                state.due_bookings.insert(bookable_id, DueBookings { at, ids, rest });
+                state.due_bookings.insert(bookable_id, DueBookings::new(at, ids, rest));
             }
             need => self.load_entitlement(need, state),
         }

@@ -66,8 +66,12 @@ impl BookingNeeds {
             lookups.add(selects_each::<BookingRow>(is_sqlite, &over, keys, &tail))
         });
         let days = (!self.days.is_empty()).then(|| {
-            let keys = self.days.iter().map(|(id, from, to)| {
-                let (from, to) = state.widen_days(id, *from, *to);
+            // One range per bookable: commands of a batch mostly ask for overlapping ones.
+            let mut ranges = BTreeMap::new();
+            for (id, from, to) in &self.days {
+                ranges.insert(id, state.widen_days(id, *from, *to));
+            }
+            let keys = ranges.into_iter().map(|(id, (from, to))| {
                 vec![text(id), text(&from.to_string()), text(&to.to_string())]
             });
             let within = ["bookable_id = ", " AND day >= ", " AND day <= "];
@@ -169,6 +173,6 @@ impl Db {
         ids.sort_unstable();
         let rest = rest.into_iter().filter(|(_, quantity)| *quantity > 0);
         let rest = rest.map(|((start, until), quantity)| Share { start, until, quantity });
-        Ok(DueBookings { at, ids, rest: rest.collect() })
+        Ok(DueBookings::new(at, ids, rest))
     }
 }

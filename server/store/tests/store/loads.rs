@@ -8,11 +8,11 @@ use crate::{
     lane::{read, save},
     roundtrip::{bookable, booking},
 };
-use ifmatch_domain::{BilledPeriods, Need, Share, State, Use};
+use ifmatch_domain::{BilledPeriods, Need, State, Use};
 use ifmatch_store::Db;
 use ifmatch_types::{BookingId, BookingStatus, Kind, Timestamp};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn copied(db: &mut Db, book: &Book) {
     save(db, |state: &mut State| {
@@ -221,17 +221,18 @@ fn of_very_many_bookings_that_are_over_a_slice_is_loaded_and_the_rest_added_up(
         let needs = needs.into_iter().chain([Need::DueBookings(room.clone(), at)]).collect();
         read(db, needs).due_bookings.remove(&room).unwrap()
     };
-    let share = |until: &str, quantity| {
-        let date = |text: &str| text.parse().unwrap();
-        Share { start: date("0000-01-01"), until: date(until), quantity }
+    let taken = |first, second, third| {
+        let days = ["0000-01-01", "0000-01-02", "0000-01-03"].map(|day| day.parse().unwrap());
+        BTreeMap::from_iter(days.into_iter().zip([first, second, third]))
     };
     let found = due(&mut db, Vec::new());
     assert_eq!((found.ids.len(), found.ids[0].as_str()), (ENDED_AT_ONCE, "bkg_0005"));
-    assert_eq!(found.rest, [share("0000-01-02", 1 + 3 + 5), share("0000-01-04", 2 + 4)]);
+    // The odd ones take a day, the even ones three.
+    assert_eq!(found.rest, taken(1 + 2 + 3 + 4 + 5, 2 + 4, 2 + 4));
     // What a command names is ended with the others, and is no part of the rest.
     let found = due(&mut db, vec![Need::Object(Kind::Booking, "bkg_0002".to_owned())]);
     assert_eq!((found.ids.len(), found.ids[0].as_str()), (ENDED_AT_ONCE + 1, "bkg_0002"));
-    assert_eq!(found.rest, [share("0000-01-02", 1 + 5), share("0000-01-04", 2 + 4)]);
+    assert_eq!(found.rest, taken(1 + 2 + 4 + 5, 2 + 4, 2 + 4));
 }
 
 both_databases!(

@@ -233,17 +233,20 @@ fn what_grows_is_found_by_key_also_by_a_plan_made_when_there_was_nothing() {
              Index Cond: ((bookable_id = k.c0) AND (hold_expires_at <= k.c1))",
         ),
         (
+            "AND day >= k.c1 AND reserved > k.",
+            "Index Cond: ((bookable_id = k.c0) AND (day >= k.c1))",
+        ),
+        (
             "AND day >= k.c1 AND day <= k.",
-            "using booking_days_by_day on booking_days\n \
-             Index Cond: ((bookable_id = k.c0) AND (day >= k.c1) AND (day <= k.c2))",
+            "Index Cond: ((bookable_id = k.c0) AND (day >= k.c1) AND (day <= k.c2))",
         ),
     ] {
         let meant: Vec<_> = plans.iter().filter(|(sql, _)| sql.contains(condition)).collect();
         assert!(!meant.is_empty(), "{condition}");
         for (statement, plan) in meant {
             let lines: Vec<&str> = plan.lines().map(str::trim).collect();
-            // The second set of keys in a statement has another name in its plan.
-            let scans = lines.join("\n ").replace("k_1.", "k.");
+            // Further sets of keys in a statement have names with numbers in its plan.
+            let scans = lines.join("\n ").replace("k_1.", "k.").replace("k_2.", "k.");
             assert!(scans.contains(by_key), "{statement}\n{plan}");
         }
     }

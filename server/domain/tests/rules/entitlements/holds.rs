@@ -1,8 +1,8 @@
 //! Holds: settled, released or expired, exactly once, and never in the way after their end.
 
 use super::quota::{FULL, HOUR_MS, Quota, denied, wrong};
-use crate::commands::{at, members};
-use ifmatch_domain::{Action, EndHold, HoldEnd, Rejection};
+use crate::commands::{at, command, members};
+use ifmatch_domain::{Action, CheckAndRecord, EndHold, HoldEnd, Outcome, Rejection, ReverseUsage};
 use ifmatch_types::HoldStatus;
 use serde_json::json;
 
@@ -229,4 +229,32 @@ fn wrong_holds_and_settlements_are_refused_by_field() {
     for quantity in [0, -1, max + 1, i64::MIN] {
         assert_eq!(wrong(quota.settle(&hold, quantity)), ["/quantity"]);
     }
+}
+
+/// Units that are given back make the consumable whole that they burnt, in the batch that burnt it
+/// as well: holds that are over and wait for later commits need nothing of it.
+#[test]
+fn a_backlog_of_holds_keeps_no_consumable_burnt() {
+    let mut quota = Quota::of_calls(3);
+    let (workspace, _) = quota.scopes();
+    let boost = quota.consumable(&workspace, 5, json!({}));
+    for _ in 0..3 {
+        quota.hold(&workspace, 1, HOUR_MS).unwrap();
+    }
+    quota.pass_ms(HOUR_MS);
+    let (seed, now) = (quota.book.fresh_seed(), quota.book.now);
+    let scope = workspace.clone();
+    let items = vec![members(json!({"feature": "calls", "quantity": 4}))];
+    let used = CheckAndRecord { scope: scope.clone(), items, is_batch: false };
+    let used = command(seed, Action::CheckAndRecord(used));
+    // The same seed makes the same ids.
+    let tried = quota.book.world.clone().carry_out(std::slice::from_ref(&used), now).remove(0);
+    let Ok(Outcome::Usage { recorded, .. }) = tried else { panic!("{tried:?}") };
+    let record_id = recorded[0].id.to_string();
+    let body = members(json!({"quantity": 1}));
+    let reversed = Action::ReverseUsage(ReverseUsage { scope, record_id, body });
+    let reversed = command(quota.book.fresh_seed(), reversed);
+    let decided = quota.book.world.carry_out(&[used, reversed], now);
+    assert!(decided.iter().all(Result::is_ok), "{decided:?}");
+    assert_eq!(quota.burnt(&boost), 0);
 }
