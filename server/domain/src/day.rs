@@ -60,7 +60,7 @@ impl Share {
     }
 
     /// So many on this day.
-    pub(crate) fn on(self, day: Date) -> i64 {
+    fn on(self, day: Date) -> i64 {
         if (self.start..self.until).contains(&day) { self.quantity } else { 0 }
     }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use ifmatch_domain::{
     Action, BookingDay, BookingPhase, ExpireBookings, NoRoom, Operation, Outcome, Rejection,
-    Transact,
+    Transact, decide,
 };
 use ifmatch_types::{BookingStatus as Status, Date, Kind, Source, Timestamp};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
@@ -311,8 +311,12 @@ fn a_backlog_of_holds_is_ended_slice_by_slice_and_blocks_nobody() {
     let ended = |book: &Book| holds.clone().map(|id| book.field(&id, "status") == "expired");
     book.now = hours_after(book.now, 1);
     no_room(book.run(create(Kind::Booking, days(&room, 2, 2, json!({"quantity": 4})))));
-    let quantity = json!({"quantity": 2, "status": "confirmed"});
-    book.make(Kind::Booking, days(&room, 1, 2, quantity));
+    let two = days(&room, 1, 2, json!({"quantity": 2, "status": "confirmed"}));
+    let tried = command(book.fresh_seed(), create(Kind::Booking, two.clone()));
+    let mut state = book.world.load(std::slice::from_ref(&tried), book.now);
+    decide(&mut state, &tried, book.now).unwrap();
+    assert_eq!(state.fullest_days(), [(2, 3)], "what is over occupies nothing");
+    book.make(Kind::Booking, two);
     assert_eq!(ended(&book), [true, false, false], "one at a time, in these tests");
     assert_eq!(reserved(&book, &room, 2), [3, 4], "with the two that are still to be ended");
     let full = no_room(book.run(create(Kind::Booking, days(&room, 1, 2, json!({"quantity": 2})))));
