@@ -42,7 +42,7 @@ impl Guarded for StoredApiKey {
 
 impl CreateApiKey {
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
-        let new: NewApiKey = edit::read(self.body.clone())?;
+        let new: NewApiKey = edit::read(edit::object(&self.body)?)?;
         let mut errors = Errors::default();
         errors.text("/name", &new.name, 1, 100);
         if new.expires_at.is_some_and(|expires_at| expires_at <= scope.now) {

@@ -9,7 +9,7 @@ use crate::{
 use ifmatch_types::{
     AuditRecord, AuditResource, ChangeKind, Deleted, Difference, HistoryEntry, Version, merge,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// An object as a command found it.
@@ -39,8 +39,9 @@ impl<R: Resource> Found<R> {
 /// A state that an object is about to have.
 pub(crate) struct Next<R> {
     record: R,
-    body: Value,
-    /// What makes it different from the state before.
+    body: Document,
+    /// What makes it different from the state before; of a first state that is all of it, and is
+    /// not listed.
     pub(crate) changes: Vec<Difference>,
 }
 
@@ -57,20 +58,18 @@ pub(crate) struct Note {
 
 impl<R: Resource> Next<R> {
     /// The first state of a new object.
-    pub(crate) fn first(record: R, scope: &Scope<'_>) -> Self {
-        Self::after(record, 0, &Value::Object(Map::new()), scope)
+    pub(crate) fn first(mut record: R, scope: &Scope<'_>) -> Self {
+        record.stamp(1, scope.now, &scope.meta.actor.name);
+        let body = Document::of(record.entity());
+        Self { record, body, changes: Vec::new() }
     }
 
     /// The state after the one that was found.
-    pub(crate) fn of(record: R, before: &Found<R>, scope: &Scope<'_>) -> Self {
-        Self::after(record, before.version(), &before.body, scope)
-    }
-
-    fn after(mut record: R, version: Version, before: &Value, scope: &Scope<'_>) -> Self {
-        record.stamp(following(version), scope.now, &scope.meta.actor.name);
+    pub(crate) fn of(mut record: R, before: &Found<R>, scope: &Scope<'_>) -> Self {
+        record.stamp(following(before.version()), scope.now, &scope.meta.actor.name);
         let body = json(record.entity());
-        let changes = merge::diff(before, &body);
-        Self { record, body, changes }
+        let changes = merge::diff(&before.body, &body);
+        Self { record, body: body.into(), changes }
     }
 
     /// Saves it in memory, with its event.
@@ -81,7 +80,7 @@ impl<R: Resource> Next<R> {
         note: Note,
         scope: &mut Scope<'_>,
     ) -> ObjectAnswer {
-        let answer = answer(&self.record, Arc::new(self.body.into()), how);
+        let answer = answer(&self.record, Arc::new(self.body), how);
         let overwrote = note.overwrote.clone();
         log(&self.record, kind, note, self.changes, Arc::clone(&answer.body), scope);
         let row = Row { record: self.record, deleted: None };

@@ -40,7 +40,7 @@ impl<R: Resource> Edit<R> {
         };
         keep_absent::<R>(&mut wanted, seen);
         refuse_set_once::<R>(seen, &wanted)?;
-        Ok(Self { fields: parse::<R>(wanted)? })
+        Ok(Self { fields: parse::<R>(&wanted)? })
     }
 
     /// The paths that the request would change against the state that was seen.
@@ -98,9 +98,14 @@ fn entity_keys(entity: &Value) -> &Map<String, Value> {
     entity.as_object().expect("entities are JSON objects")
 }
 
-/// Reads the settable fields and checks each.
-pub(crate) fn parse<R: Resource>(fields: Value) -> Result<R::Fields, Rejection> {
-    let mut fields: R::Fields = read(fields)?;
+/// Reads the settable fields of an object and checks each.
+pub(crate) fn parse<R: Resource>(fields: &Value) -> Result<R::Fields, Rejection> {
+    parse_body::<R>(entity_keys(fields))
+}
+
+/// Reads the settable fields out of a request's body and checks each.
+pub(crate) fn parse_body<R: Resource>(body: &Map<String, Value>) -> Result<R::Fields, Rejection> {
+    let mut fields: R::Fields = read(body)?;
     let mut errors = Errors::default();
     R::check(&mut fields, &mut errors);
     errors.into_result()?;
@@ -108,13 +113,9 @@ pub(crate) fn parse<R: Resource>(fields: Value) -> Result<R::Fields, Rejection> 
 }
 
 /// Reads a request's body, naming the field that is wrong.
-pub(crate) fn read<T: DeserializeOwned>(body: Value) -> Result<T, Rejection> {
-    // A list of the fields' values would do, too, for serde.
-    if !body.is_object() {
-        return Err(Rejection::invalid("", "must be a JSON object"));
-    }
+pub(crate) fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, Rejection> {
     // Keeping track of the path costs as much as the reading; it is needed only for an error.
-    if let Ok(read) = T::deserialize(&body) {
+    if let Ok(read) = T::deserialize(body) {
         return Ok(read);
     }
     serde_path_to_error::deserialize(body).map_err(|error| {
@@ -139,6 +140,11 @@ pub(crate) fn read<T: DeserializeOwned>(body: Value) -> Result<T, Rejection> {
         }
         Rejection::invalid(path, message)
     })
+}
+
+/// A request's body, which must be an object: a list of the fields' values would do, too, for serde.
+pub(crate) fn object(body: &Value) -> Result<&Map<String, Value>, Rejection> {
+    body.as_object().ok_or_else(|| Rejection::invalid("", "must be a JSON object"))
 }
 
 /// Refuses names that a client may not set.

@@ -67,18 +67,18 @@ pub enum Need {
     Days(String, Date, Date),
     /// Days of a bookable, from a date on, of which more than this is reserved.
     DaysAbove(String, i64, Date),
-    /// Holds of a bookable that are over at an instant, and what the rest of them takes.
-    DueBookings(String, Timestamp),
+    /// Holds of a bookable that are over by the clock, and what the rest of them takes.
+    DueBookings(String),
 }
 
 impl Need {
     /// In which turn it is loaded while something is still to be locked: objects and facts, then
-    /// sequences, then the clock, then kept answers. When nothing is, all that is needed comes at
-    /// once.
+    /// sequences, then the clock and what is over by it, then kept answers. When nothing is, all that
+    /// is needed comes at once.
     pub const fn turn(&self) -> u8 {
         match self {
             Self::Sequence(_) => 1,
-            Self::Clock => 2,
+            Self::Clock | Self::DueBookings(_) => 2,
             Self::Answer(..) => 3,
             _ => 0,
         }
@@ -96,7 +96,7 @@ impl Need {
 
     /// Whether it is true only if everything that is to be locked was locked before it was read.
     pub const fn comes_after_locks(&self) -> bool {
-        matches!(self, Self::Clock | Self::Answer(..))
+        matches!(self, Self::Clock | Self::DueBookings(_) | Self::Answer(..))
     }
 
     /// Which object it locks, as a place in the order in which everybody locks.
@@ -408,10 +408,9 @@ impl Wants<'_> {
         if !self.is_bookable(bookable_id) {
             return;
         }
-        let Some(now) = self.clock() else { return };
-        let due = self.state.due_bookings.get(bookable_id).filter(|due| due.at == now);
-        let Some(due) = due else {
-            return self.wanted.push(Need::DueBookings(bookable_id.to_owned(), now));
+        self.clock();
+        let Some(due) = self.state.due_bookings.get(bookable_id) else {
+            return self.wanted.push(Need::DueBookings(bookable_id.to_owned()));
         };
         for row in due.ids.iter().filter_map(|id| self.state.bookings.original(id)) {
             self.days(bookable_id, [row.record.booking.start_date, row.record.until_day]);

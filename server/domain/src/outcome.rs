@@ -5,6 +5,7 @@ use ifmatch_types::{
     BillingRun, BoostAnswer, Deleted, Difference, HoldAnswer, Kind, Payment, Recorded, Reversed,
     Version,
 };
+use serde::Serialize;
 use serde_json::Value;
 use std::{
     ops::Deref,
@@ -94,25 +95,32 @@ pub enum Outcome {
     Replayed(Answer),
 }
 
-/// An object's state as JSON: made once, written as text once, shared by its event and its answer.
-#[derive(Debug, Default)]
+/// An object's state as JSON, shared by its event and its answer: as a value, as text, and each made
+/// of the other when somebody first asks for it.
+#[derive(Debug)]
 pub struct Document {
-    value: Value,
+    value: OnceLock<Value>,
     text: OnceLock<String>,
 }
 
 impl Document {
+    /// An entity's state. Of a new object nobody mostly wants more than the text.
+    pub(crate) fn of(entity: &impl Serialize) -> Self {
+        let text = serde_json::to_string(entity).expect("entities are JSON objects");
+        Self { value: OnceLock::new(), text: text.into() }
+    }
+
     /// The state as text.
     pub fn text(&self) -> &str {
         // Not `to_string`: that goes through a formatter, which costs twice as much.
-        let write = || serde_json::to_string(&self.value).expect("a JSON value has a text");
+        let write = || serde_json::to_string(&**self).expect("a JSON value has a text");
         self.text.get_or_init(write)
     }
 }
 
 impl From<Value> for Document {
     fn from(value: Value) -> Self {
-        Self { value, text: OnceLock::new() }
+        Self { value: value.into(), text: OnceLock::new() }
     }
 }
 
@@ -120,13 +128,16 @@ impl Deref for Document {
     type Target = Value;
 
     fn deref(&self) -> &Value {
-        &self.value
+        self.value.get_or_init(|| {
+            let text = self.text.get().expect("a document has a value or a text");
+            serde_json::from_str(text).expect("what was written as JSON can be read")
+        })
     }
 }
 
 impl PartialEq for Document {
     fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
+        **self == **other
     }
 }
 

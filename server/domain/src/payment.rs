@@ -40,7 +40,7 @@ impl RecordPayment {
 
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         let invoice = living::<Invoice>(&self.invoice_id, scope)?.record;
-        let new: NewPayment = read(self.body.clone())?;
+        let new: NewPayment = read(&self.body)?;
         if let Some(first) = known(&new, scope) {
             return repeat_of(first, &self.invoice_id, &new);
         }
@@ -141,8 +141,8 @@ fn repeat_of(first: &Payment, invoice_id: &str, new: &NewPayment) -> Result<Outc
     })
 }
 
-fn read(body: Value) -> Result<NewPayment, Rejection> {
-    let new: NewPayment = edit::read(body)?;
+fn read(body: &Value) -> Result<NewPayment, Rejection> {
+    let new: NewPayment = edit::read(edit::object(body)?)?;
     let mut errors = Errors::default();
     errors.range("/amount", new.amount, 1, i64::MAX);
     errors.text("/provider_ref", &new.provider_ref, 1, 255);

@@ -189,8 +189,6 @@ pub struct DueHolds {
 /// takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueBookings {
-    /// Over at this instant.
-    pub at: Timestamp,
     /// The ids of those that are to be ended now; the bookings themselves are loaded, too.
     pub ids: Vec<String>,
     /// What those that are left for later commits take of each day. A booking that is loaded for
@@ -200,7 +198,7 @@ pub struct DueBookings {
 
 impl DueBookings {
     /// Adds up day by day what the holds take that are left.
-    pub fn new(at: Timestamp, ids: Vec<String>, left: impl IntoIterator<Item = Share>) -> Self {
+    pub fn new(ids: Vec<String>, left: impl IntoIterator<Item = Share>) -> Self {
         let mut rest: BTreeMap<Date, i64> = BTreeMap::new();
         for share in left {
             for day in share.start.days_before(share.until) {
@@ -208,7 +206,7 @@ impl DueBookings {
                 *taken = taken.saturating_add(share.quantity);
             }
         }
-        Self { at, ids, rest }
+        Self { ids, rest }
     }
 
     /// What the holds that are left take of a day.
@@ -280,7 +278,7 @@ pub struct NewEvent {
     pub resource_type: &'static str,
     /// The object.
     pub id: String,
-    /// The change.
+    /// The change. Of a creation it lists no changes: they are what the state has.
     pub entry: HistoryEntry,
     /// The object after it.
     pub state: Arc<Document>,

@@ -5,7 +5,7 @@ use crate::{
     command::{CreateObject, DeleteObject, Force, Mode, Precondition, UpdateObject},
     commit::{Found, Next, Note, audit_force, entomb},
     conflict,
-    edit::{Edit, json, parse, refuse_unsettable, settable},
+    edit::{Edit, json, parse, parse_body, refuse_unsettable, settable},
     resource::Scope,
 };
 use ifmatch_types::{
@@ -22,7 +22,7 @@ pub(crate) fn create<R: Resource>(
 ) -> Result<Outcome, Rejection> {
     let body = &command.body;
     refuse_unsettable::<R>(body.keys(), &Map::new())?;
-    let fields = parse::<R>(Value::Object(body.clone()))?;
+    let fields = parse_body::<R>(body)?;
     if let Some(existing) = R::existing(&fields, scope.state) {
         return repeat_of::<R>(existing, body, &fields);
     }
@@ -261,7 +261,7 @@ fn merged<R: Resource>(
 ) -> Result<R, Rejection> {
     let mut wanted = settable::<R>(&found.body);
     merge::apply(&mut wanted, attempted);
-    found.record.change(parse::<R>(wanted)?, scope)
+    found.record.change(parse::<R>(&wanted)?, scope)
 }
 
 /// A write that an admin wants through whatever the version.

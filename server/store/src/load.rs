@@ -10,7 +10,6 @@ use crate::{
     Db, StoreError,
     bulk::{Lock, select_by, select_where, selects_each},
     lookup::{Lookups, Place},
-    migrate::clock_queries,
     on_backend,
     row::{Stored, answer_from, api_key_from, entry_from, payment_from, state_from},
     schema::{
@@ -245,9 +244,14 @@ impl Db {
         bookings: BookingNeeds,
         state: &mut State,
     ) -> Result<(), StoreError> {
-        let mut lookups = Lookups::of(self);
+        // What is over is over by the same clock as everything else in the batch.
+        let clock = (clock || bookings.go_by_clock()) && state.clock.is_none();
+        if clock && self.is_sqlite() {
+            state.clock = Some(Timestamp::now());
+        }
+        let mut lookups = Lookups::new(self, state.clock);
         let asked_answers = (!answers.is_empty()).then(|| self.ask_answers(&answers, &mut lookups));
-        let asked_clock = clock.then(|| lookups.add(clock_queries(self.is_sqlite())));
+        let asked_clock = (clock && !self.is_sqlite()).then(|| lookups.clock());
         let asked_hot = hot.ask(self.is_sqlite(), &mut lookups);
         let asked_bookings = bookings.ask(self.is_sqlite(), &mut lookups, state);
         lookups.run(self)?;
@@ -255,8 +259,10 @@ impl Db {
             Self::put_answers(lookups.take(place, self)?, answers, state)?;
         }
         if let Some(place) = asked_clock {
-            let known = lookups.take_number(place)?.and_then(Timestamp::from_micros);
-            state.clock = Some(known.unwrap_or_else(Timestamp::now));
+            let read = lookups.take_number(place)?;
+            let known = read.and_then(Timestamp::from_micros);
+            let strange = || StoreError::Unforeseen(format!("the database's clock says {read:?}"));
+            state.clock = Some(known.ok_or_else(strange)?);
         }
         self.put_hot(hot, asked_hot, &mut lookups, state)?;
         self.put_bookings(bookings, &asked_bookings, &mut lookups, state)

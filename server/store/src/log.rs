@@ -2,7 +2,7 @@
 
 use crate::{
     Db, StoreError, on_backend,
-    row::{audit_from, entry_from, event_from, state_from},
+    row::{audit_from, entry_from, event_from, shown_entry_from, state_from},
     schema::{AuditRow, EventRow, StoredRow},
     sql::Sql,
 };
@@ -127,7 +127,7 @@ impl Db {
             .bind(after)
             .text(" ORDER BY version LIMIT ")
             .bind(limit);
-        EventRow::query(self, sql)?.iter().map(entry_from).collect()
+        EventRow::query(self, sql)?.iter().map(shown_entry_from).collect()
     }
 
     /// An object as it was at a version, with the kind of change that made it so.

@@ -3,6 +3,7 @@
 use crate::{
     Db, StoreError,
     bulk::{Lock, selects_where},
+    migrate::CLOCK,
     schema::StoredRow,
     sql::Sql,
 };
@@ -10,15 +11,22 @@ use diesel::{
     RunQueryDsl,
     sql_types::{BigInt, Text},
 };
+use ifmatch_types::Timestamp;
 use serde::de::DeserializeOwned;
+
+/// The clock, in a lookup on PostgreSQL.
+pub(crate) const NOW: &str = "SELECT number FROM clock";
 
 /// Lookups that lock nothing.
 ///
 /// On PostgreSQL they are one statement, which answers each one's rows as JSON: a round trip costs
 /// more than all that is in it. On SQLite, where there is no way to go, each runs by itself when its
 /// rows are taken.
+///
+/// They may ask for what is over by the clock, which the same statement reads unless it is known.
 pub(crate) struct Lookups {
     is_sqlite: bool,
+    clock: Option<Timestamp>,
     parts: Vec<Part>,
 }
 
@@ -34,8 +42,13 @@ enum Part {
 pub(crate) struct Place(usize);
 
 impl Lookups {
-    pub(crate) fn of(db: &Db) -> Self {
-        Self { is_sqlite: db.is_sqlite(), parts: Vec::new() }
+    pub(crate) fn new(db: &Db, clock: Option<Timestamp>) -> Self {
+        Self { is_sqlite: db.is_sqlite(), clock, parts: Vec::new() }
+    }
+
+    /// Asks for the clock itself.
+    pub(crate) fn clock(&mut self) -> Place {
+        self.add(vec![Sql::new(NOW)])
     }
 
     /// Asks for what some queries return.
@@ -58,7 +71,11 @@ impl Lookups {
     /// Looks everything up.
     pub(crate) fn run(&mut self, db: &mut Db) -> Result<(), StoreError> {
         let Db::Postgres(connection) = db else { return Ok(()) };
-        let mut sql = Sql::default();
+        let mut sql = match self.clock {
+            Some(clock) => Sql::new("SELECT ").bind(clock.as_micros()).text("::bigint AS number"),
+            None => Sql::new(CLOCK),
+        };
+        sql = Sql::new("WITH clock AS MATERIALIZED (").query(sql).text(") ");
         let mut places = Vec::new();
         for (place, part) in self.parts.iter_mut().enumerate() {
             let Part::Asked(queries) = part else { continue };

@@ -21,12 +21,8 @@ const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7301240954)";
 const MIGRATION_UNLOCK: &str = "SELECT pg_advisory_unlock(7301240954)";
 
 /// PostgreSQL's clock at the statement, not at the transaction's beginning.
-const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS number";
-
-/// The query for the database's clock; on SQLite the clock is the process's own.
-pub(crate) fn clock_queries(is_sqlite: bool) -> Vec<Sql> {
-    if is_sqlite { Vec::new() } else { vec![Sql::new(CLOCK)] }
-}
+pub(crate) const CLOCK: &str =
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS number";
 
 impl Db {
     /// Runs the migrations that have not run yet and returns their names.

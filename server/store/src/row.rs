@@ -22,10 +22,10 @@ use ifmatch_types::{
     BookingStatus, By, ChangeKind, Date, Event, HistoryEntry, Interval, Invoice, InvoiceId,
     InvoiceStatus, Namespace, NamespaceId, Payment, PaymentId, PaymentStatus, Plan, PlanId,
     PlanStatus, RangeMode, Role, Source, Subscription, SubscriptionId, SubscriptionStatus,
-    Timestamp, Workspace, WorkspaceId,
+    Timestamp, Workspace, WorkspaceId, merge,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// How an object of the rules is stored.
 pub(crate) trait Stored: Resource {
@@ -609,6 +609,17 @@ pub(crate) fn event_to(event: &NewEvent) -> EventRow {
     }
 }
 
+/// A history entry as the API shows it: a creation's changes are all that its state has, and are not
+/// stored a second time.
+pub(crate) fn shown_entry_from(row: &EventRow) -> Result<HistoryEntry, StoreError> {
+    let mut entry = entry_from(row)?;
+    if entry.kind == ChangeKind::Created && entry.changes.is_empty() {
+        entry.changes = merge::diff(&Value::Object(Map::new()), &state_from(row)?);
+    }
+    Ok(entry)
+}
+
+/// A history entry as it is stored.
 pub(crate) fn entry_from(row: &EventRow) -> Result<HistoryEntry, StoreError> {
     reading(EventRow::TABLE, &row.resource_id, || {
         Ok(HistoryEntry {
@@ -634,7 +645,7 @@ pub(crate) fn state_from(row: &EventRow) -> Result<Value, StoreError> {
 }
 
 pub(crate) fn event_from(seq: i64, row: &EventRow) -> Result<Event, StoreError> {
-    let entry = entry_from(row)?;
+    let entry = shown_entry_from(row)?;
     let (resource_type, id) = (row.resource_type.clone(), row.resource_id.clone());
     Ok(Event {
         seq,

@@ -41,7 +41,7 @@ impl AssignPackage {
 
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         chain(&self.scope, scope)?;
-        let new: NewAssignment = edit::read(Value::Object(self.body.clone()))?;
+        let new: NewAssignment = edit::read(&self.body)?;
         let mut errors = Errors::default();
         if let Some(id) = &new.external_service_id {
             errors.text("/external_service_id", id, 1, 200);

@@ -55,7 +55,7 @@ impl GrantBoost {
 
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         chain(&self.scope, scope)?;
-        let new: NewBoost = edit::read(Value::Object(self.body.clone()))?;
+        let new: NewBoost = edit::read(&self.body)?;
         check(&new)?;
         let terms = feature::named("/feature", &new.feature, scope.state)?;
         if let Some(first) = self.known(scope) {

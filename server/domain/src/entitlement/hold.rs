@@ -68,7 +68,7 @@ impl PlaceHold {
 
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         let chain = chain(&self.scope, scope)?;
-        let new: NewHold = edit::read(Value::Object(self.body.clone()))?;
+        let new: NewHold = edit::read(&self.body)?;
         let mut errors = Errors::default();
         errors.range("/quantity", new.quantity, 1, QUANTITY_MAX);
         errors.range("/ttl_ms", new.ttl_ms, 1, TTL_MAX_MS);
@@ -116,7 +116,7 @@ impl EndHold {
         let settled = match &self.end {
             HoldEnd::Release => None,
             HoldEnd::Settle(body) => {
-                let settlement: Settlement = edit::read(Value::Object(body.clone()))?;
+                let settlement: Settlement = edit::read(body)?;
                 let mut errors = Errors::default();
                 errors.range("/quantity", settlement.quantity, 1, QUANTITY_MAX);
                 errors.into_result()?;

@@ -120,7 +120,7 @@ fn record(
     item: &Map<String, Value>,
     scope: &mut Scope<'_>,
 ) -> Result<Recorded, Rejection> {
-    let new: NewUsage = edit::read(Value::Object(item.clone()))?;
+    let new: NewUsage = edit::read(item)?;
     let mut errors = Errors::default();
     errors.range("/quantity", new.quantity, 1, QUANTITY_MAX);
     errors.metadata(&new.metadata);
@@ -235,7 +235,7 @@ impl ReverseUsage {
                 what: "usage record",
                 id: self.record_id.clone(),
             })?;
-        let new: NewReversal = edit::read(Value::Object(self.body.clone()))?;
+        let new: NewReversal = edit::read(&self.body)?;
         let mut errors = Errors::default();
         errors.range("/quantity", new.quantity, 1, QUANTITY_MAX);
         errors.into_result()?;

@@ -194,7 +194,8 @@ impl World {
                 });
                 state.days_above.insert((bookable_id, capacity, from));
             }
-            Need::DueBookings(bookable_id, at) => {
+            Need::DueBookings(bookable_id) => {
+                let at = state.clock.unwrap_or(now);
                 let is_due = |record: &BookingRecord| {
                     record.booking.bookable_id.as_str() == bookable_id
                         && record.booking.status == BookingStatus::Held
@@ -213,7 +214,7 @@ impl World {
                     }
                 }
                 ids.sort_unstable();
-                state.due_bookings.insert(bookable_id, DueBookings::new(at, ids, rest));
+                state.due_bookings.insert(bookable_id, DueBookings::new(ids, rest));
             }
             need => self.load_entitlement(need, state),
         }

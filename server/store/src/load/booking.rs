@@ -5,7 +5,7 @@ use super::ENDED_AT_ONCE;
 use crate::{
     Db, StoreError,
     bulk::selects_each,
-    lookup::{Lookups, Place},
+    lookup::{Lookups, NOW, Place},
     on_backend,
     row::{Stored, booking_day_from, range_from},
     schema::{BookingDayRow, BookingRow},
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Needs by what they ask for, each sorted.
 #[derive(Default)]
 pub(super) struct BookingNeeds {
-    due: BTreeSet<(String, Timestamp)>,
+    due: BTreeSet<String>,
     days: BTreeSet<(String, Date, Date)>,
     days_above: BTreeSet<(String, i64, Date)>,
 }
@@ -38,8 +38,8 @@ impl BookingNeeds {
     /// Takes a need that is about bookings; any other is handed back.
     pub(super) fn add(&mut self, need: Need) -> Option<Need> {
         match need {
-            Need::DueBookings(bookable_id, at) => {
-                self.due.insert((bookable_id, at));
+            Need::DueBookings(bookable_id) => {
+                self.due.insert(bookable_id);
             }
             Need::Days(bookable_id, from, to) => {
                 self.days.insert((bookable_id, from, to));
@@ -52,6 +52,11 @@ impl BookingNeeds {
         None
     }
 
+    /// Whether what is asked for depends on the clock.
+    pub(super) fn go_by_clock(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     pub(super) fn ask(
         &self,
         is_sqlite: bool,
@@ -60,10 +65,21 @@ impl BookingNeeds {
     ) -> AskedBookings {
         let text = |text: &str| Cell::Text(text.to_owned());
         let due = (!self.due.is_empty()).then(|| {
-            let keys = self.due.iter().map(|(id, at)| vec![text(id), Cell::Int(at.as_micros())]);
-            let over = ["bookable_id = ", " AND status = 'held' AND hold_expires_at <= "];
+            let over = " AND status = 'held' AND hold_expires_at <= ";
             let tail = format!(" ORDER BY hold_expires_at LIMIT {ENDED_AT_ONCE}");
-            lookups.add(selects_each::<BookingRow>(is_sqlite, &over, keys, &tail))
+            let queries = match state.clock {
+                Some(clock) if is_sqlite => {
+                    let clock = Cell::Int(clock.as_micros());
+                    let keys = self.due.iter().map(|id| vec![text(id), clock.clone()]);
+                    selects_each::<BookingRow>(is_sqlite, &["bookable_id = ", over], keys, &tail)
+                }
+                _ => {
+                    let keys = self.due.iter().map(|id| vec![text(id)]);
+                    let tail = format!("{over}({NOW}){tail}");
+                    selects_each::<BookingRow>(is_sqlite, &["bookable_id = "], keys, &tail)
+                }
+            };
+            lookups.add(queries)
         });
         let days = (!self.days.is_empty()).then(|| {
             // One range per bookable: commands of a batch mostly ask for overlapping ones.
@@ -99,7 +115,8 @@ impl Db {
     ) -> Result<(), StoreError> {
         if let Some(place) = asked.due {
             let rows = lookups.take(place, self)?;
-            self.put_due(wanted.due, rows, state)?;
+            let at = state.clock.expect("what is over by the clock comes with the clock");
+            self.put_due(wanted.due, at, rows, state)?;
         }
         for place in [asked.days, asked.days_above].into_iter().flatten() {
             for row in lookups.take::<BookingDayRow>(place, self)? {
@@ -113,7 +130,8 @@ impl Db {
 
     fn put_due(
         &mut self,
-        wanted: BTreeSet<(String, Timestamp)>,
+        wanted: BTreeSet<String>,
+        at: Timestamp,
         rows: Vec<BookingRow>,
         state: &mut State,
     ) -> Result<(), StoreError> {
@@ -124,7 +142,7 @@ impl Db {
             let row = BookingRecord::from_row(row)?;
             state.bookings.load(row.record.booking.id.to_string(), Some(row));
         }
-        for (bookable_id, at) in wanted {
+        for bookable_id in wanted {
             let is_cut = found.get(&bookable_id).is_some_and(|found| *found >= ENDED_AT_ONCE);
             let due = self.due_bookings(&bookable_id, at, is_cut, state)?;
             state.due_bookings.insert(bookable_id, due);
@@ -173,6 +191,6 @@ impl Db {
         ids.sort_unstable();
         let rest = rest.into_iter().filter(|(_, quantity)| *quantity > 0);
         let rest = rest.map(|((start, until), quantity)| Share { start, until, quantity });
-        Ok(DueBookings::new(at, ids, rest))
+        Ok(DueBookings::new(ids, rest))
     }
 }

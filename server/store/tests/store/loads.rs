@@ -216,9 +216,9 @@ fn of_very_many_bookings_that_are_over_a_slice_is_loaded_and_the_rest_added_up(
         }
     })
     .unwrap();
-    let at = Timestamp::from_micros(2_000).unwrap();
     let due = |db: &mut Db, needs: Vec<Need>| {
-        let needs = needs.into_iter().chain([Need::DueBookings(room.clone(), at)]).collect();
+        let needs =
+            needs.into_iter().chain([Need::Clock, Need::DueBookings(room.clone())]).collect();
         read(db, needs).due_bookings.remove(&room).unwrap()
     };
     let taken = |first, second, third| {
