@@ -4,6 +4,7 @@
 //! and answers only after that. Its queue is bounded; a full one is told to try again.
 
 mod batch;
+mod habit;
 
 use crate::metrics;
 use ifmatch_domain::{Action, Command, CreateObject, Operation, Outcome, Rejection};

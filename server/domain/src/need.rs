@@ -99,6 +99,19 @@ impl Need {
         matches!(self, Self::Clock | Self::DueBookings(_) | Self::Answer(..))
     }
 
+    /// What it mostly comes after, in another round: once that is known to be asked for, so may this
+    /// be. Both need the same lock.
+    pub fn follows(&self) -> Option<Self> {
+        match self {
+            Self::Counter(key) => {
+                let (end, _) = key.match_indices('/').nth(1)?;
+                Some(Self::Holdings(key.get(..end)?.to_owned()))
+            }
+            Self::Days(bookable_id, ..) => Some(Self::DueBookings(bookable_id.clone())),
+            _ => None,
+        }
+    }
+
     /// Which object it locks, as a place in the order in which everybody locks.
     pub fn lock(&self) -> Option<(u8, &str)> {
         match self {

@@ -1,6 +1,6 @@
 //! One lane's thread: batches, their retries, and what becomes of a batch that keeps failing.
 
-use super::{Job, LaneConfig, Refusal};
+use super::{Job, LaneConfig, Refusal, habit::Habit};
 use crate::{http::render, metrics};
 use ifmatch_domain::{Mutant, Need, Outcome, State, decide, needs};
 use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
@@ -41,6 +41,7 @@ pub(super) struct Lane {
     has_begun: bool,
     was_connected: bool,
     pruned_at: Instant,
+    habit: Habit,
     /// What the last batch held in memory: let go only after its commands were answered.
     spent: Option<State>,
 }
@@ -92,6 +93,7 @@ impl Lane {
             has_begun: false,
             was_connected: false,
             pruned_at: Instant::now(),
+            habit: Habit::default(),
             spent: None,
         }
     }
@@ -235,11 +237,14 @@ impl Lane {
     fn try_once(&mut self, batch: &[Job], doubt: Option<&mut Doubt>) -> Result<Ended, Ended> {
         let started_at = Instant::now();
         let has_begun = std::mem::take(&mut self.has_begun) && self.db.is_some();
+        let mut habit = std::mem::take(&mut self.habit);
         let db = self.connection()?;
         if !has_begun {
             db.begin()?;
         }
-        let mut state = load(db, batch)?;
+        let mut state = load(db, batch, &mut habit)?;
+        self.habit = habit;
+        let db = self.connection()?;
         if let Some(doubt) = doubt {
             // The rows are locked now, so that the earlier commit is over, one way or the other.
             let is_there =
@@ -366,7 +371,8 @@ impl std::fmt::Display for Failure {
 /// kept answers are read when nothing is left to lock: whoever waited for a lock must see the answer
 /// that its holder committed. A round that wants a lock before one that was taken, or after the
 /// clock was read, begins anew with every lock that is known to be needed.
-fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
+fn load(db: &mut Db, batch: &[Job], habit: &mut Habit) -> Result<State, StoreError> {
+    habit.begin();
     let mut known: BTreeSet<Need> = BTreeSet::new();
     let mut state = State::default();
     let mut last_lock: Option<(u8, String)> = None;
@@ -401,6 +407,7 @@ fn load(db: &mut Db, batch: &[Job]) -> Result<State, StoreError> {
         } else if wanted.iter().any(Need::leads_to_locks) {
             wanted.retain(|need| !need.comes_after_locks());
         }
+        habit.apply(&mut wanted);
         is_late |= wanted.iter().any(Need::comes_after_locks);
         db.load(wanted, &mut state)?;
     }
