@@ -139,7 +139,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
             .default_service(web::to(no_such_path))
             .wrap(from_fn(frame))
     })
-    .workers(workers())
+    .workers(config.http_threads())
     .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
     .disable_signals();
     let refused = |cause| CommandError::Io { what: format!("listen: {}", config.listen), cause };
@@ -171,11 +171,6 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
         handle.stop(true).await;
     });
     server.await.map_err(|cause| CommandError::Io { what: "server".to_owned(), cause })
-}
-
-/// One worker per processor; the lane has a thread of its own.
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// What has to be done now and then: keys that other processes revoked, times into buckets.

@@ -19,7 +19,9 @@ impl Ids {
 
     /// The next id, with its prefix (`sub_`).
     pub fn fresh(&mut self, prefix: &str) -> String {
-        let id = format!("{prefix}{:032x}", self.next);
+        let mut digits = Uuid::encode_buffer();
+        let digits = Uuid::from_u128(self.next).simple().encode_lower(&mut digits);
+        let id = [prefix, &*digits].concat();
         self.next = self.next.wrapping_add(1);
         id
     }

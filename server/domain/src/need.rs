@@ -5,6 +5,7 @@ use crate::{
     GrantBoost, Operation, ReverseUsage, ScopeRef, State, UpdateObject, bookable::HORIZON_DAYS_MAX,
     counter_key, entitlement::COUNTERS_AT_ONCE, invoice::SERIES, rolling_start,
 };
+use foldhash::HashSet;
 use ifmatch_types::{BookingStatus, Date, FeatureType, Kind, PlanId, Timestamp, Version};
 use serde_json::{Map, Value};
 
@@ -147,15 +148,23 @@ pub fn entitlement_needs<'a>(
     state: &State,
     wanted: &mut Vec<Need>,
 ) {
-    Wants { state, wanted }.usage(scope, features);
+    Wants { state, wanted, used: HashSet::default() }.pools(scope, features);
 }
 
-/// Adds what a command must see and `state` does not have yet.
+/// What a batch of commands must see and `state` does not have yet.
 ///
-/// A pure function of the command and of what is loaded. The lane calls it, loads, and calls it
-/// again until nothing is added: what a subscription's bill needs depends on the subscription.
-pub fn needs(command: &Command, state: &State, wanted: &mut Vec<Need>) {
-    let mut wants = Wants { state, wanted };
+/// A pure function of the commands and of what is loaded. The lane calls it, loads, and calls it
+/// again until nothing is wanted: what a subscription's bill needs depends on the subscription.
+pub fn needs<'a>(batch: impl IntoIterator<Item = &'a Command>, state: &State) -> Vec<Need> {
+    let mut wanted = Vec::new();
+    let mut wants = Wants { state, wanted: &mut wanted, used: HashSet::default() };
+    for command in batch {
+        needs_of(command, state, &mut wants);
+    }
+    wanted
+}
+
+fn needs_of<'a>(command: &'a Command, state: &State, wants: &mut Wants<'_, 'a>) {
     if let Some(key) = &command.idempotency {
         wants.answer(key.scope.as_str(), &key.key);
     }
@@ -210,12 +219,14 @@ pub fn needs(command: &Command, state: &State, wanted: &mut Vec<Need>) {
     }
 }
 
-struct Wants<'a> {
-    state: &'a State,
-    wanted: &'a mut Vec<Need>,
+struct Wants<'s, 'c> {
+    state: &'s State,
+    wanted: &'s mut Vec<Need>,
+    /// The features of scopes that were looked at: a busy batch names one again and again.
+    used: HashSet<(Kind, &'c str, &'c str)>,
 }
 
-impl Wants<'_> {
+impl<'c> Wants<'_, 'c> {
     fn answer(&mut self, scope: &str, key: &str) {
         let both = (scope.to_owned(), key.to_owned());
         if !self.state.answers.is_loaded(&both) {
@@ -645,7 +656,23 @@ impl Wants<'_> {
     }
 
     /// The pools that features draw from, for a scope and whatever it falls back to.
-    fn usage<'f>(&mut self, scope: &ScopeRef, features: impl Iterator<Item = &'f str>) {
+    fn usage(&mut self, scope: &'c ScopeRef, features: impl Iterator<Item = &'c str>) {
+        let mut is_repeat = false;
+        let mut new = Vec::new();
+        for code in features {
+            match self.used.insert((scope.kind, scope.id.as_str(), code)) {
+                true => new.push(code),
+                false => is_repeat = true,
+            }
+        }
+        // What names no feature at all is refused, under the scope's lock.
+        if !new.is_empty() || !is_repeat {
+            self.pools(scope, new.into_iter());
+        }
+    }
+
+    /// As [`usage`](Self::usage), whoever asks.
+    fn pools<'f>(&mut self, scope: &ScopeRef, features: impl Iterator<Item = &'f str>) {
         // Everything but the locks is looked up at once, after them.
         let Some(chain) = self.chain(scope) else { return };
         let are_loaded = self.holdings(&chain);
@@ -722,7 +749,7 @@ impl Wants<'_> {
 
     /// The pool that an earlier request was charged to.
     fn charged_then(&mut self, scope: &ScopeRef, feature: &str, counter_id: &str) {
-        self.usage(scope, std::iter::once(feature));
+        self.pools(scope, std::iter::once(feature));
         if let Some(terms) = self.feature_code(feature)
             && let Some(now) = self.state.clock
         {

@@ -58,7 +58,7 @@ fn every_setting_can_be_said_in_the_environment_and_in_the_file() {
     for setting in SETTINGS {
         let value = match setting.key {
             "tls_cert" | "tls_key" | "panel_url" | "panel_key" => continue, // Only in pairs.
-            "rate_limit" | "lanes" => "7",
+            "rate_limit" | "lanes" | "http_threads" => "7",
             "admin_key" | "secret" => KEY,
             _ => setting.default.unwrap(),
         };

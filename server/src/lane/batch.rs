@@ -378,10 +378,7 @@ fn load(db: &mut Db, batch: &[Job], habit: &mut Habit) -> Result<State, StoreErr
     let mut last_lock: Option<(u8, String)> = None;
     let mut is_late = false;
     loop {
-        let mut wanted = Vec::new();
-        for job in batch {
-            needs(&job.command, &state, &mut wanted);
-        }
+        let wanted = needs(batch.iter().map(|job| &job.command), &state);
         let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
         if wanted.is_empty() {
             return Ok(state);

@@ -65,9 +65,7 @@ impl World {
 
     /// What the lane has in memory before it decides.
     pub fn load(&self, batch: &[Command], now: Timestamp) -> State {
-        self.load_all(now, |state, wanted| {
-            batch.iter().for_each(|command| needs(command, state, wanted));
-        })
+        self.load_all(now, |state, wanted| wanted.extend(needs(batch, state)))
     }
 
     /// What may be used of a feature, by what a reader has in memory.

@@ -18,11 +18,7 @@ pub fn load(db: &mut Db, batch: &[Command]) -> State {
 fn load_at(db: &mut Db, batch: &[Command], now: Timestamp) -> State {
     let mut state = State::default();
     loop {
-        let mut wanted = Vec::new();
-        for command in batch {
-            needs(command, &state, &mut wanted);
-        }
-        let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
+        let mut wanted: BTreeSet<Need> = needs(batch, &state).into_iter().collect();
         if wanted.is_empty() {
             return state;
         }
