@@ -14,6 +14,7 @@ both_databases![
     the_same_field_is_a_persons_decision_for_each_path,
     an_admin_forces_after_seeing_what_that_overwrites,
     a_viewer_is_told_what_it_may_not_do,
+    a_key_that_ends_takes_nothing_with_it_that_was_typed,
     what_people_wrote_is_text_everywhere,
     leaving_what_was_typed_asks_and_an_old_version_comes_back_into_the_form,
     a_save_without_an_answer_is_sent_again_as_it_was,
@@ -265,6 +266,27 @@ async fn a_viewer_is_told_what_it_may_not_do(server: Server) {
     assert!(refused.contains("role agent, the key has viewer"), "{refused}");
     assert_eq!(browser.value("#field-notes").await, "typed at length");
     assert_eq!(place.now(&api).await, place.object);
+    browser.close().await;
+}
+
+async fn a_key_that_ends_takes_nothing_with_it_that_was_typed(server: Server) {
+    let api = server.api();
+    let (agent, key) = api.make_named_key("agent").await;
+    let place = Place::subscription(&api).await;
+    let browser = Browser::open(&server).await;
+    browser.sign_in(agent.key()).await;
+    open_form(&browser, &place).await;
+    browser.fill("#field-notes", "typed at length").await;
+    api.delete(&format!("/v1/api-keys/{}", id(&key))).await.ok(200);
+    browser.click(SAVE).await;
+    browser.see("[data-code=UNAUTHENTICATED]", "Request ID").await;
+    browser.fill("#key", ADMIN_KEY).await;
+    browser.click("form.sign-in button").await;
+    browser.see("nav.side", "Audit").await;
+    assert_eq!(browser.value("#field-notes").await, "typed at length");
+    browser.click(SAVE).await;
+    browser.see(NOTICE, "This is version 2").await;
+    assert_eq!(place.now(&api).await["notes"], "typed at length");
     browser.close().await;
 }
 

@@ -38,6 +38,7 @@ async function answered(address, request) {
   if (!response.ok) {
     // An error that only a proxy explains leaves open whether the server did something.
     if (response.status >= 500 && body.code === undefined) throw new NoAnswer(body.detail);
+    if (response.status === 401) document.dispatchEvent(new Event("unauthenticated"));
     throw new Refused(response.status, response.headers, body);
   }
   return { status: response.status, headers: response.headers, body };

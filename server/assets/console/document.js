@@ -8,6 +8,8 @@ const PAGING = ["sort", "limit", "cursor", "after", "last", "wait_ms"];
 const OWN = "application/json";
 
 export class ApiDocument {
+  #tops;
+
   constructor(json) {
     this.json = json;
     this.places = Object.entries(json.paths)
@@ -63,12 +65,18 @@ export class ApiDocument {
 
   /** Lists at the top: collections (what has a history) first, then the rest. */
   tops() {
+    return (this.#tops ??= this.#findTops());
+  }
+
+  #findTops() {
     const tops = this.places.filter((place) => /^\/[^/]+$/.test(place.path) && ["list", "events"].includes(this.shapeOf(place)));
     const tagged = tops.map((place) => {
       const tag = place.operations.get.tags[0];
       const isCollection = this.places.some((other) => new RegExp(`^${place.path}/\\{[^/]+\\}/history$`).test(other.path));
       const title = isCollection ? tag : label(place.path);
-      return { place, title, isCollection, role: place.operations.get["x-role"] };
+      const pattern = this.json.components.schemas[`${this.itemOf(place)}Id`]?.pattern;
+      const ids = isCollection && pattern !== undefined ? new RegExp(pattern) : undefined;
+      return { place, title, isCollection, ids, role: place.operations.get["x-role"] };
     });
     const order = this.json.tags.map((tag) => tag.name);
     return tagged.sort((a, b) => order.indexOf(a.place.operations.get.tags[0]) - order.indexOf(b.place.operations.get.tags[0]));
@@ -104,11 +112,6 @@ export class ApiDocument {
     return lists.map((top) => ({ ...top, filter }));
   }
 
-  /** The path of the collection whose objects this schema describes. */
-  collectionOf(entity) {
-    return this.tops().find(({ place, isCollection }) => isCollection && this.itemOf(place) === entity)?.place.path;
-  }
-
   /** The path of the collection of a kind as events name it: "subscription". */
   collectionOfKind(kind) {
     return this.tops().find(({ place, isCollection }) => isCollection && kindOf(this.itemOf(place)) === kind)?.place.path;
@@ -116,10 +119,7 @@ export class ApiDocument {
 
   /** The path of the object with this id, if ids of the kind are known by their pattern. */
   pathOfId(id) {
-    const top = this.tops().find(({ place, isCollection }) => {
-      const pattern = this.json.components.schemas[`${this.itemOf(place)}Id`]?.pattern;
-      return isCollection && pattern !== undefined && new RegExp(pattern).test(id);
-    });
+    const top = this.tops().find(({ ids }) => ids?.test(id));
     return top === undefined ? undefined : `${top.place.path}/${id}`;
   }
 

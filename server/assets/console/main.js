@@ -50,7 +50,9 @@ const page = {
   signedIn: async () => {
     page.doc ??= new ApiDocument(await openApi());
     page.isAdmin = await readIsAdmin(page.doc);
-    await route();
+    // Whoever signs in again goes on where they were.
+    signInAgain = undefined;
+    if (view instanceof SignIn) await route();
   },
 };
 
@@ -59,6 +61,8 @@ let notes;
 let view = new SignIn(page);
 let shown = "";
 let ready = "asking";
+/** The key stopped working while a view was open: what was typed there stays. */
+let signInAgain;
 
 async function route() {
   if (session.key === "") return;
@@ -98,6 +102,7 @@ function signOut() {
   if (view.isDirty && !window.confirm("Sign out? What you typed is not saved.")) return;
   view.close?.();
   session.signOut();
+  signInAgain = undefined;
   page.isAdmin = false;
   notes = undefined;
   view = new SignIn(page);
@@ -116,7 +121,7 @@ function jump(event) {
 
 function show() {
   waiting = 0;
-  const signedIn = session.key !== "" && !(view instanceof SignIn);
+  const signedIn = !(view instanceof SignIn);
   document.title = `${view.title} · Ifmatch`;
   render(html`
     <a class="skip" href="#main" @click=${skip}>Skip to the content</a>
@@ -131,7 +136,7 @@ function show() {
     </header>
     <div class="frame ${signedIn ? "" : "alone"}">
       ${signedIn ? navigation() : nothing}
-      <main id="main" tabindex="-1">${view.template()}</main>
+      <main id="main" tabindex="-1">${signInAgain ? signInAgain.template() : nothing}${view.template()}</main>
     </div>`, document.body);
 }
 
@@ -157,6 +162,10 @@ async function askReady() {
 }
 
 addEventListener("hashchange", route);
+document.addEventListener("unauthenticated", () => {
+  if (!(view instanceof SignIn)) signInAgain ??= new SignIn(page);
+  page.changed();
+});
 addEventListener("beforeunload", (event) => {
   if (view.isDirty) event.preventDefault();
 });

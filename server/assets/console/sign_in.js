@@ -33,6 +33,7 @@ export class SignIn {
 
   async #submit(key, onBehalfOf) {
     this.sending = true;
+    this.error = undefined;
     session.signIn(key, onBehalfOf);
     try {
       await this.page.signedIn();
