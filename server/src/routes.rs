@@ -317,6 +317,7 @@ pub fn endpoints() -> Vec<Endpoint> {
                 .answers_with(200, "text/html"),
             get("/docs/{version}/{name}", ops::docs_asset)
                 .open()
+                .operation_id("get_docs_file")
                 .summary("A file of the documentation page")
                 .answers_with(200, "application/octet-stream")
                 .problems(&[Code::NotFound]),
@@ -326,6 +327,7 @@ pub fn endpoints() -> Vec<Endpoint> {
                 .answers_with(200, "text/html"),
             get("/console/{version}/{name}", ops::console_asset)
                 .open()
+                .operation_id("get_console_file")
                 .summary("A file of the console")
                 .answers_with(200, "application/octet-stream")
                 .problems(&[Code::NotFound]),
