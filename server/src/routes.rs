@@ -81,6 +81,7 @@ macro_rules! collection {
                 get(concat!("/v1/", $path, "/{id}/history"), $handlers::history)
                     .viewer()
                     .paged()
+                    .query("sort", SORT, schema::one_of(&["version", "-version"]))
                     .summary("Who changed what")
                     .answers_page::<HistoryEntry>(200)
                     .problems(KNOWN),
@@ -151,6 +152,7 @@ macro_rules! scope {
                 )
                 .viewer()
                 .paged()
+                .query("sort", SORT, schema::one_of(&["version", "-version"]))
                 .summary("Who changed what of an assignment")
                 .answers_page::<HistoryEntry>(200)
                 .problems(KNOWN),
@@ -277,6 +279,7 @@ macro_rules! scope {
     };
 }
 
+const SORT: &str = "The order; - for descending";
 /// What every read of what belongs to something may answer: it is readable after a deletion, too.
 const KNOWN: &[Code] = &[Code::NotFound, Code::WrongIdType];
 /// What a request for units may be told.
@@ -312,9 +315,20 @@ pub fn endpoints() -> Vec<Endpoint> {
                 .open()
                 .summary("This document, for people")
                 .answers_with(200, "text/html"),
-            get("/docs/{name}", ops::docs_asset)
+            get("/docs/{version}/{name}", ops::docs_asset)
                 .open()
+                .operation_id("get_docs_file")
                 .summary("A file of the documentation page")
+                .answers_with(200, "application/octet-stream")
+                .problems(&[Code::NotFound]),
+            get("/console", ops::console)
+                .open()
+                .summary("The console, for operators and support agents")
+                .answers_with(200, "text/html"),
+            get("/console/{version}/{name}", ops::console_asset)
+                .open()
+                .operation_id("get_console_file")
+                .summary("A file of the console")
                 .answers_with(200, "application/octet-stream")
                 .problems(&[Code::NotFound]),
         ],
@@ -579,12 +593,14 @@ fn listed(mut endpoint: Endpoint, kind: Kind) -> Endpoint {
     let names: Vec<String> =
         sorts(kind).iter().flat_map(|(name, _)| [(*name).to_owned(), format!("-{name}")]).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    endpoint.query("sort", "The order; - for descending", schema::one_of(&names))
+    endpoint.query("sort", SORT, schema::one_of(&names))
 }
 
 /// Documents where in the stream of changes to begin, and which changes are wanted.
 fn followed(endpoint: Endpoint) -> Endpoint {
-    endpoint.query("after", "Only events after this place", schema::at_least(0)).query(
+    let endpoint = endpoint.query("after", "Only events after this place", schema::at_least(0));
+    let last = "Begin so many places before the end of the stream, if that is after `after`";
+    endpoint.query("last", last, schema::at_least(0)).query(
         "type",
         "A kind of object, or a kind of change: subscription.updated, usage.threshold_reached",
         schema::text(),

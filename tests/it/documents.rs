@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 both_databases![
     the_document_is_openapi_3_1_and_names_the_merge_groups,
-    the_documentation_works_offline,
+    the_documentation_and_the_console_work_offline,
+    a_file_that_a_page_does_not_have_is_not_found,
     metrics_are_prometheus_text,
 ];
 
@@ -76,15 +77,34 @@ async fn assert_offline(server: &Server, path: &str) {
             || address.starts_with("https:")
             || address.starts_with("//");
         assert!(!outside, "{path} loads {address}");
-        if address.starts_with('/') {
-            let asset = api.get(&address).await;
+        if !address.starts_with("data:") {
+            let asset = api.get(&format!("/{}", address.trim_start_matches('/'))).await;
             assert_eq!(asset.status, 200, "{path} loads {address}");
         }
     }
 }
 
-async fn the_documentation_works_offline(server: Server) {
+async fn the_documentation_and_the_console_work_offline(server: Server) {
     assert_offline(&server, "/docs").await;
+    assert_offline(&server, "/console").await;
+}
+
+async fn a_file_that_a_page_does_not_have_is_not_found(server: Server) {
+    let api = server.api().without_key();
+    for (path, script) in [("/docs", "init.js"), ("/console", "main.js")] {
+        let page = api.get(path).await.is(200);
+        let addresses = loaded_addresses(&page.text);
+        let address = addresses.iter().find(|address| address.ends_with(script)).unwrap();
+        let file = api.get(&format!("/{address}")).await.is(200);
+        assert_eq!(file.header("Content-Type"), Some("text/javascript; charset=utf-8"));
+        for path in [&format!("/{address}"), path] {
+            assert_eq!(api.call("HEAD", path).await.is(200).text, "");
+        }
+        let directory = address.rsplit_once('/').unwrap().0;
+        api.get(&format!("/{directory}/nothing.js")).await.problem(404, "NOT_FOUND");
+        // Another version's file would be kept for ever under the wrong address.
+        api.get(&format!("{path}/00000000/{script}")).await.problem(404, "NOT_FOUND");
+    }
 }
 
 async fn metrics_are_prometheus_text(server: Server) {

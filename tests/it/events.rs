@@ -20,6 +20,7 @@ both_databases![
     a_waiting_reader_is_answered_when_something_happens,
     a_waiting_reader_is_answered_with_nothing_when_its_time_is_up,
     the_stream_continues_after_the_last_event_seen,
+    a_reader_may_begin_near_the_end,
     a_refused_write_is_no_event,
 ];
 postgres_only![a_reader_skips_nothing_while_several_servers_write];
@@ -57,6 +58,32 @@ async fn every_change_is_an_event_with_the_state_after_it(server: Server) {
     assert_eq!(mine[1]["kind"], "updated");
     assert_eq!(mine[1]["changes"], json!([{"path": "/name", "from": "Acme", "to": "x"}]));
     assert!(events.windows(2).all(|pair| seq(&pair[0]) < seq(&pair[1])));
+}
+
+async fn a_reader_may_begin_near_the_end(server: Server) {
+    let api = server.api();
+    for _ in 0..3 {
+        api.make_workspace(json!({})).await;
+    }
+    let all = events(&api, 0).await;
+    let newest = all.last().expect("there are some").clone();
+    let page = api.get("/v1/events?last=1").await.ok(200);
+    assert_eq!(page["items"], json!([newest]));
+    assert_eq!(events_of(&api, "last=1000").await, all, "there are no more than all");
+    let after = seq(&newest);
+    let both = events_of(&api, &format!("last=1000&after={}", after - 1)).await;
+    assert_eq!(json!(both), json!([newest]), "whichever is later");
+    let stream = api.get("/v1/events/stream?last=1").open().await;
+    assert_eq!(EventStream::new(stream).next().await, (after, newest));
+    let resumed = api.get("/v1/events/stream?last=0").header("Last-Event-ID", seq(&all[0]));
+    let first = EventStream::new(resumed.open().await).next().await;
+    assert_eq!(first, (seq(&all[1]), all[1].clone()), "where it was counts more");
+    api.get("/v1/events?last=-1").await.invalid("?last");
+}
+
+async fn events_of(api: &Api, query: &str) -> Vec<Value> {
+    let page = api.get(&format!("/v1/events?{query}")).await.ok(200);
+    page["items"].as_array().expect("a list has items").clone()
 }
 
 async fn events_can_be_filtered_by_type(server: Server) {

@@ -1,7 +1,7 @@
 //! History, old versions and the audit log.
 
 use crate::harness::{Server, both_databases, id, version};
-use serde_json::json;
+use serde_json::{Value, json};
 
 both_databases![
     every_change_is_in_the_history_with_its_author,
@@ -84,8 +84,17 @@ async fn a_long_history_is_read_page_by_page(server: Server) {
         let Some(cursor) = page["next_cursor"].as_str() else { break };
         next = format!("{path}/history?limit=5&cursor={cursor}");
     }
-    seen.sort_unstable();
     assert_eq!(seen, (1..=12).collect::<Vec<_>>());
+
+    let newest = api.get(&format!("{path}/history?sort=-version&limit=5")).await.ok(200);
+    let cursor = newest["next_cursor"].as_str().expect("there is more");
+    let older = format!("{path}/history?sort=-version&limit=5&cursor={cursor}");
+    let older = api.get(&older).await.ok(200);
+    let versions =
+        |page: &Value| page["items"].as_array().unwrap().iter().map(version).collect::<Vec<_>>();
+    assert_eq!(versions(&newest), [12, 11, 10, 9, 8]);
+    assert_eq!(versions(&older), [7, 6, 5, 4, 3]);
+    api.get(&format!("{path}/history?sort=at")).await.invalid("?sort");
 }
 
 async fn undoing_a_change_is_a_change(server: Server) {
@@ -109,7 +118,7 @@ async fn the_audit_log_can_be_filtered(server: Server) {
         let body = json!({"name": format!("name {n}")});
         admin.patch(&path, &body).header("X-Force-Reason", "test").await.ok(200);
     }
-    let name = |key: &serde_json::Value| key["name"].as_str().unwrap().to_owned();
+    let name = |key: &Value| key["name"].as_str().unwrap().to_owned();
     let by_first = format!("/v1/audit?type=forced_write&actor={}", name(&first_key));
     let by_second = format!("/v1/audit?type=forced_write&actor={}", name(&second_key));
     assert_eq!(api.list(&by_first).await.len(), 1);
@@ -121,6 +130,6 @@ async fn the_audit_log_can_be_filtered(server: Server) {
     assert!(since.iter().any(|record| record["at"] == times[1]), "{since:?}");
     assert!(since.iter().all(|record| record["actor"] == second_key["name"]), "{since:?}");
     let keys = api.list("/v1/audit").await;
-    let about_key = |record: &&serde_json::Value| record.to_string().contains(id(&first_key));
+    let about_key = |record: &&Value| record.to_string().contains(id(&first_key));
     assert!(keys.iter().any(|record| about_key(&record)), "key changes are on record: {keys:?}");
 }

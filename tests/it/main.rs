@@ -18,6 +18,7 @@ mod collections;
 mod commands;
 mod concurrency;
 mod conflicts;
+mod console;
 mod crashes;
 mod documents;
 mod entitlements;

@@ -345,7 +345,7 @@ wire! {
         pub quantity: i64,
         /// The price of one, in the currency's minor unit; negative gives something back.
         pub unit_amount: i64,
-        /// `quantity × unit_amount`, by the server.
+        /// `quantity × unit_amount`, by the server, in the currency's minor unit.
         pub amount: i64,
     }
 
@@ -360,6 +360,7 @@ wire! {
         pub unit_amount: i64,
         /// An echo of what the server computed; refused if it is anything else.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(read_only))]
         pub amount: Option<i64>,
     }
 
@@ -381,15 +382,15 @@ wire! {
         pub currency: String,
         /// What it is for.
         pub lines: Vec<InvoiceLine>,
-        /// The sum of the lines.
+        /// The sum of the lines, in the currency's minor unit.
         pub subtotal: i64,
         /// Tax on top, in the currency's minor unit; ≥ 0.
         pub tax: i64,
-        /// `subtotal + tax`.
+        /// `subtotal + tax`, in the currency's minor unit.
         pub total: i64,
-        /// The sum of its settled payments.
+        /// The sum of its settled payments, in the currency's minor unit.
         pub amount_paid: i64,
-        /// `max(0, total − amount_paid)`.
+        /// `max(0, total − amount_paid)`, in the currency's minor unit.
         pub amount_due: i64,
         /// The first instant of the period it bills, on recurring invoices.
         pub period_start: Option<Timestamp>,

@@ -59,6 +59,11 @@ macro_rules! dispatch_kind {
 }
 pub(crate) use dispatch_kind;
 
+/// The fields of a kind that its create sets and nothing else may.
+pub fn set_once(kind: ifmatch_types::Kind) -> &'static [&'static str] {
+    dispatch_kind!(kind, R => <R as crate::Resource>::SET_ONCE)
+}
+
 /// Decides one command on what was loaded for it.
 ///
 /// On `Ok` the state holds the effect; what to answer is in the outcome. On `Err` the state is as

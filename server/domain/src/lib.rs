@@ -44,7 +44,7 @@ pub use command::{
     NamedVersion, Precondition, RecordDenied, UpdateObject,
 };
 pub use day::{BookingDay, Share};
-pub use decide::decide;
+pub use decide::{decide, set_once};
 pub use entitlement::{
     AssignPackage, AssignmentRecord, BURNT_OUT_KEPT_US, BoostRecord, CheckAndRecord, Counter,
     Denial, DenialReason, EndHold, ExpireEntitlements, FeatureRecord, FeatureTerms, GrantBoost,

@@ -41,6 +41,7 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
     // What the last page called its next cursor is such a place, too.
     let cursor: Option<i64> = params.parsed("cursor", "a next_cursor of this list")?;
     let after = after.or(cursor).unwrap_or_default();
+    let after = begin(&app, &mut params, after).await?;
     let wait_ms: u64 =
         params.parsed("wait_ms", "a whole number of milliseconds")?.unwrap_or_default();
     if wait_ms > WAIT_MAX_MS {
@@ -77,8 +78,10 @@ pub async fn stream(app: web::Data<App>, request: HttpRequest, caller: Caller) -
         Some(id) => id
             .parse()
             .map_err(|_| HttpProblem::invalid("Last-Event-ID", "must be the id of an event"))?,
-        None => after.unwrap_or_default(),
+        None => begin(&app, &mut params, after.unwrap_or_default()).await?,
     };
+    // Somebody who comes back goes on where they were.
+    params.text("last");
     let wanted = read_type(&mut params)?;
     params.end()?;
     let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
@@ -176,6 +179,15 @@ async fn read(
     let query = EventsQuery { after, until, resource, change: wanted.change, limit };
     let events = app.reads.run(move |db| db.events(&query)).await?;
     Ok((events, until))
+}
+
+/// Reads `?last=100`: so many places before the end, if that is after `after`.
+async fn begin(app: &App, params: &mut Params, after: i64) -> Result<i64, HttpProblem> {
+    let last: Option<u32> = params.parsed("last", "a whole number")?;
+    Ok(match last {
+        Some(last) => after.max(app.reads.settled_seq().await?.saturating_sub(last.into())),
+        None => after,
+    })
 }
 
 /// Reads `?type=subscription` or `?type=subscription.updated`.

@@ -22,7 +22,12 @@ pub async fn history(
     check_id(kind, &id)?;
     let mut params = Params::of(&request)?;
     let limit = params.limit()?;
-    let after: Version = params.cursor()?.unwrap_or_default();
+    let beyond: Option<Version> = params.cursor()?;
+    let newest_first = match params.text("sort").as_deref() {
+        None | Some("version") => false,
+        Some("-version") => true,
+        Some(_) => return Err(HttpProblem::invalid("?sort", "must be version or -version")),
+    };
     params.end()?;
     // Still readable after a deletion: the object need only have existed.
     if app.reads.find(kind, &id).await?.is_none() {
@@ -30,7 +35,7 @@ pub async fn history(
     }
     let id = id.into_inner();
     let asked = limit.saturating_add(1);
-    let entries = app.reads.run(move |db| db.history(&id, after, asked)).await?;
+    let entries = app.reads.run(move |db| db.history(&id, beyond, newest_first, asked)).await?;
     Ok(page(entries, limit, |last| cursor(&last.version)))
 }
 

@@ -1,6 +1,10 @@
-//! What is open without a key: health, readiness, metrics, documentation.
+//! What is open without a key: health, readiness, metrics, pages.
 
-use super::{docs, objects::Answer, problem::HttpProblem};
+use super::{
+    objects::Answer,
+    pages::{CONSOLE, DOCS, Page},
+    problem::HttpProblem,
+};
 use crate::app::App;
 use actix_web::{HttpResponse, http::header, web};
 use ifmatch_types::Code;
@@ -52,10 +56,24 @@ pub async fn openapi(app: web::Data<App>) -> HttpResponse {
 
 /// `GET /docs`
 pub async fn docs() -> HttpResponse {
-    docs::page()
+    DOCS.answer()
 }
 
-/// `GET /docs/{name}`
-pub async fn docs_asset(name: web::Path<String>) -> Answer {
-    docs::asset(&name).ok_or_else(|| HttpProblem::not_found("the documentation has no such file"))
+/// `GET /docs/{version}/{name}`
+pub async fn docs_asset(asset: web::Path<(String, String)>) -> Answer {
+    asset_of(&DOCS, &asset)
+}
+
+/// `GET /console`
+pub async fn console() -> HttpResponse {
+    CONSOLE.answer()
+}
+
+/// `GET /console/{version}/{name}`
+pub async fn console_asset(asset: web::Path<(String, String)>) -> Answer {
+    asset_of(&CONSOLE, &asset)
+}
+
+fn asset_of(page: &Page, (version, name): &(String, String)) -> Answer {
+    page.asset(version, name).ok_or_else(|| HttpProblem::not_found("the page has no such file"))
 }

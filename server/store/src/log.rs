@@ -109,7 +109,7 @@ impl Placed {
 }
 
 impl Db {
-    /// An object's history after a version, oldest first.
+    /// An object's history, oldest first or newest first, beyond a version.
     ///
     /// # Errors
     ///
@@ -117,15 +117,21 @@ impl Db {
     pub fn history(
         &mut self,
         id: &str,
-        after: Version,
+        beyond: Option<Version>,
+        newest_first: bool,
         limit: i64,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
+        let (begin, is_beyond, order) = if newest_first {
+            (Version::MAX, " AND version < ", " ORDER BY version DESC LIMIT ")
+        } else {
+            (0, " AND version > ", " ORDER BY version LIMIT ")
+        };
         let sql = EventRow::select()
             .text(" WHERE resource_id = ")
             .bind(id)
-            .text(" AND version > ")
-            .bind(after)
-            .text(" ORDER BY version LIMIT ")
+            .text(is_beyond)
+            .bind(beyond.unwrap_or(begin))
+            .text(order)
             .bind(limit);
         EventRow::query(self, sql)?.iter().map(shown_entry_from).collect()
     }

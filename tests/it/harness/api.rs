@@ -15,15 +15,7 @@ pub struct Api {
 
 impl Api {
     pub fn new(url: &str, key: Option<&str>) -> Self {
-        // The SDK's features ask reqwest for TLS without a provider; some test has to be the first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .timeout(Duration::from_secs(60))
-            .build()
-            .expect("a client can be built");
+        let http = plain_client();
         Self { http, url: url.to_owned(), key: key.map(str::to_owned) }
     }
 
@@ -104,6 +96,19 @@ impl Api {
         records.retain(|record| record["resource"]["id"] == id);
         records
     }
+}
+
+/// An HTTP client that does nothing by itself.
+pub fn plain_client() -> reqwest::Client {
+    // The SDK's features ask reqwest for TLS without a provider; some test has to be the first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .timeout(Duration::from_secs(60))
+        .build()
+        .expect("a client can be built")
 }
 
 /// A request that can be awaited.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+mod browser;
 mod cluster;
 mod database;
 mod entitlements;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use answer::Answer;
 pub use api::{Api, Call};
+pub use browser::Browser;
 pub use cluster::Cluster;
 pub use database::{Backend, Database};
 pub use entitlements::{grant, in_ms, instant, members, scope, units};

@@ -3,6 +3,7 @@
 
 use crate::http::endpoint::{BodyForm, Endpoint};
 use actix_web::http::Method;
+use ifmatch_domain::set_once;
 use ifmatch_types::Workspace;
 use ifmatch_types::{
     Assignment, Bookable, Booking, Boost, Code, Conflict, Feature, Invoice, Kind, Namespace,
@@ -57,6 +58,8 @@ impl Schemas {
         schemas.inline_aliases();
         schemas.0.values_mut().for_each(plain_words);
         schemas.mark_merge_groups();
+        schemas.mark_set_once();
+        schemas.mark_ids();
         schemas.hide_unknown_code();
         schemas.0.insert(VERSION_CONFLICT.to_owned(), version_conflict());
         for endpoint in endpoints {
@@ -119,6 +122,33 @@ impl Schemas {
                         field.insert("x-merge-group".to_owned(), json!(group));
                     }
                 }
+            }
+        }
+    }
+
+    /// Marks every field that a create sets and nothing else may.
+    fn mark_set_once(&mut self) {
+        for kind in Kind::ALL {
+            let entity = entity(kind).0;
+            for schema in [format!("{entity}Fields"), entity.into_owned()] {
+                let Some(schema) = self.0.get_mut(&schema) else { continue };
+                for name in set_once(kind) {
+                    let field = schema.pointer_mut(&format!("/properties/{name}"));
+                    if let Some(Value::Object(field)) = field {
+                        field.insert("x-set-once".to_owned(), json!(true));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says by what an id is known.
+    fn mark_ids(&mut self) {
+        for kind in Kind::ALL {
+            let id = self.0.get_mut(&format!("{}Id", entity(kind).0));
+            if let Some(Value::Object(id)) = id {
+                let pattern = format!("^{}[0-9a-f]{{32}}$", kind.id_prefix());
+                id.insert("pattern".to_owned(), json!(pattern));
             }
         }
     }

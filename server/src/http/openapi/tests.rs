@@ -293,6 +293,18 @@ fn pages_of_different_things_are_different_schemas() {
 }
 
 #[test]
+fn what_is_set_once_and_how_ids_look_is_said() {
+    let document = document_of_table();
+    for schema in ["Subscription", "SubscriptionFields", "SubscriptionPatch"] {
+        let properties = at(&document, &format!("/components/schemas/{schema}/properties"));
+        assert_eq!(properties["workspace_id"]["x-set-once"], json!(true), "{schema}");
+        assert!(properties["plan_id"]["x-set-once"].is_null(), "{schema}");
+    }
+    let id = at(&document, "/components/schemas/SubscriptionId");
+    assert_eq!(id["pattern"], "^sub_[0-9a-f]{32}$");
+}
+
+#[test]
 fn fields_of_a_merge_group_name_their_group() {
     let document = document_of_table();
     for kind in [Kind::Plan, Kind::Subscription] {

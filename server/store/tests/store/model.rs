@@ -80,7 +80,9 @@ fn assert_same(db: &mut Db, world: &World) {
             Found::Deleted(deleted) => assert!(!is_living && deleted.id == id),
         }
         let entries: Vec<_> = world.history(&id).map(|event| event.entry.clone()).collect();
-        assert_eq!(db.history(&id, 0, i64::MAX).unwrap(), entries);
+        assert_eq!(db.history(&id, None, false, i64::MAX).unwrap(), entries);
+        let newest_first: Vec<_> = entries.into_iter().rev().collect();
+        assert_eq!(db.history(&id, None, true, i64::MAX).unwrap(), newest_first);
     }
     let counters = world.counters.keys().cloned().map(Need::Counter);
     let records = world.records.keys().cloned().map(Need::Record);

@@ -425,7 +425,7 @@ fn assert_events(db: &mut Db) {
             (expected.entry.clone(), &**expected.state)
         );
         assert_eq!(event.event_type, format!("invoice.{}", expected.entry.kind.name()));
-        assert_eq!(db.history(&expected.id, 0, 9).unwrap(), vec![expected.entry.clone()]);
+        assert_eq!(db.history(&expected.id, None, false, 9).unwrap(), vec![expected.entry.clone()]);
         let (kind, state) = db.snapshot(&expected.id, 1).unwrap().unwrap();
         assert_eq!(
             (kind, state.to_string()),

@@ -1,0 +1,91 @@
+// Requests. A write is first made (its bytes and its Idempotency-Key) and then sent, so that it can be sent again as it was.
+
+import { headerOf, session } from "./session.js";
+
+/** The server refused; `problem` says why. */
+export class Refused extends Error {
+  constructor(status, headers, problem) {
+    super(problem.detail ?? problem.title ?? `The server answered ${status}.`);
+    Object.assign(this, { status, headers, problem });
+  }
+}
+
+/** There was no answer. A write may have happened or not. */
+export class NoAnswer extends Error {}
+
+const addressOf = (path, query = {}) => {
+  const address = new URL(`v1${path}`, document.baseURI);
+  for (const [name, value] of Object.entries(query)) address.searchParams.set(name, value);
+  return address;
+};
+
+async function answered(address, request) {
+  let response, text;
+  try {
+    response = await fetch(address, { cache: "no-store", ...request });
+    text = await response.text();
+  } catch (cause) {
+    if (cause.name === "AbortError") throw cause;
+    throw new NoAnswer("The server did not answer.", { cause });
+  }
+  let body = {};
+  try {
+    body = text === "" ? {} : JSON.parse(text);
+  } catch {
+    // A proxy between here and the server speaks for itself.
+    body = { detail: `The answer (status ${response.status}) is not from Ifmatch.` };
+  }
+  if (!response.ok) {
+    // An error that only a proxy explains leaves open whether the server did something.
+    if (response.status >= 500 && body.code === undefined) throw new NoAnswer(body.detail);
+    if (response.status === 401) document.dispatchEvent(new Event("unauthenticated"));
+    throw new Refused(response.status, response.headers, body);
+  }
+  return { status: response.status, headers: response.headers, body };
+}
+
+export const read = (path, query) => answered(addressOf(path, query), { headers: session.headers() });
+
+/** A write that was made and not sent yet. `version` is the one it was computed from. */
+export function write(method, path, { body, version, query, reason } = {}) {
+  const headers = { "Idempotency-Key": freshKey() };
+  if (body !== undefined) headers["Content-Type"] = method === "PATCH" ? "application/merge-patch+json" : "application/json";
+  if (version !== undefined) headers["If-Match"] = `"${version}"`;
+  if (reason !== undefined) headers["X-Force-Reason"] = headerOf(reason);
+  return Object.freeze({ method, address: addressOf(path, query), headers, body: body === undefined ? undefined : JSON.stringify(body) });
+}
+
+/** Sends a write, for the first time or again. */
+export const send = ({ method, address, headers, body }) =>
+  answered(address, { method, headers: { ...session.headers(), ...headers }, body });
+
+export const isConflict = (error) => error instanceof Refused && error.problem.code === "CONFLICT_VERSION_MISMATCH";
+
+/** Whether sending the same again is safe and may help. */
+export const mayResend = (error) => error instanceof NoAnswer || error.problem?.retry?.action === "resend";
+
+function freshKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return `console-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
+/** Whether the server is ready: true, false, or undefined if it does not answer. */
+export async function isReady() {
+  try {
+    return (await fetch(new URL("readyz", document.baseURI), { cache: "no-store" })).ok;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The document that says what this server has. */
+export async function openApi() {
+  return (await answered(new URL("openapi.json", document.baseURI), {})).body;
+}
+
+/** The stream of events, as an open response. */
+export function eventStream(query, lastEventId, signal) {
+  const headers = session.headers();
+  if (lastEventId !== undefined) headers["Last-Event-ID"] = lastEventId;
+  return fetch(addressOf("/events/stream", query), { headers, signal, cache: "no-store" });
+}

@@ -1,0 +1,109 @@
+// Whatever is made or done by a POST: a new object, a payment, a key, a reversal.
+
+import { html, nothing } from "./lit-html.js";
+import { mayResend, send, write } from "./api.js";
+import { Draft, inputs } from "./form.js";
+import { failure, fieldsOf } from "./parts.js";
+import { hashOf, parentOf } from "./route.js";
+import { kindOf } from "./document.js";
+import { label, notes } from "./words.js";
+
+export class CreateView {
+  errors = [];
+
+  constructor(page, route) {
+    Object.assign(this, { page, ...route });
+    const { summary } = this.place.operations.post;
+    this.title = summary === "Create" ? `New ${label(kindOf(page.doc.itemOf(this.place))).toLowerCase()}` : summary;
+    this.draft = new Draft(page.doc.bodyFields(this.place, "post"));
+  }
+
+  load() {}
+
+  get isDirty() {
+    return !this.made && this.draft.isDirty;
+  }
+
+  /** The nearest place above that can be looked at. */
+  get #above() {
+    let path = this.place.operations.get ? this.path : parentOf(this.path);
+    while (path !== "" && !this.page.doc.place(path)?.operations.get) path = parentOf(path);
+    return path;
+  }
+
+  template() {
+    return html`<article>
+      <header class="object"><p class="kind"><a href=${hashOf(this.#above)}>Back</a></p><h1 tabindex="-1">${this.title}</h1></header>
+      ${this.made ? this.#result() : this.#form()}
+    </article>`;
+  }
+
+  #form() {
+    const submit = (event) => {
+      event.preventDefault();
+      this.#submit();
+    };
+    const typed = () => {
+      // What is typed after a refusal is another request; after no answer it must not be.
+      if (!(this.error && mayResend(this.error))) this.attempt = undefined;
+      this.page.changed();
+    };
+    const locked = this.sending || (this.error !== undefined && mayResend(this.error));
+    const back = () => {
+      this.attempt = this.error = undefined;
+      this.page.changed();
+    };
+    return html`${failure(this.error)}
+      ${locked && !this.sending ? html`<p>It may have happened or not. Sending the same again is safe: it happens once at most.</p>
+        <div class="bar"><button class="primary" @click=${() => this.#submit()}>Send the same again</button><button @click=${back}>Go back to the form</button></div>` : nothing}
+      <form class="card" @submit=${submit} novalidate>
+        <fieldset ?disabled=${locked}><legend class="hidden">Fields</legend><div class="inputs">${inputs(this.draft, this.errors, typed)}</div></fieldset>
+        <div class="bar sticky"><button class="primary" ?disabled=${locked}>${this.place.operations.post.summary}</button>
+          <a class="button" href=${hashOf(this.#above)}>Discard</a></div>
+      </form>`;
+  }
+
+  async #submit() {
+    const { values, errors } = this.draft.read();
+    this.errors = errors;
+    this.error = undefined;
+    if (errors.length === 0) {
+      const given = Object.entries(values).filter(([, found]) => found !== null);
+      this.attempt ??= write("POST", this.path, { body: Object.fromEntries(given) });
+      this.sending = true;
+      this.page.changed();
+      try {
+        this.#done(await send(this.attempt));
+      } catch (error) {
+        this.error = error;
+        this.errors = error.problem?.errors ?? [];
+        if (!mayResend(error)) this.attempt = undefined;
+      }
+      this.sending = false;
+    }
+    this.page.changed();
+    if (this.errors.length) this.page.focus('[aria-invalid="true"]');
+    else if (this.error) this.page.focus('[role="alert"]');
+  }
+
+  #done({ status, headers, body }) {
+    this.made = body;
+    const path = `${this.path}/${body.id}`;
+    const place = this.page.doc.place(path);
+    if (body.id && place?.operations.get && this.page.doc.shapeOf(place) === "object") {
+      this.page.leaveNotes([status === 201 ? "Created." : "It was there already; this is it.", ...notes(headers)]);
+      this.page.go(hashOf(path));
+    }
+  }
+
+  /** What has no page of its own is shown here; some of it, such as a key, this once. */
+  #result() {
+    const { made, page } = this;
+    const secret = typeof made.key === "string" && this.path === "/api-keys" ? made.key : undefined;
+    const fields = Object.keys(made).filter((name) => name !== "key").map((name) => ({ name, format: name.endsWith("_at") ? "date-time" : undefined }));
+    return html`<div class="notice good" role="status"><p>Done.</p>
+        ${secret ? html`<p>Copy the key now; it is not shown again:</p><p><code class="secret" data-secret>${secret}</code></p>` : nothing}</div>
+      <div class="card">${fieldsOf(page.doc, fields, made)}</div>
+      <p class="bar"><a class="button primary" href=${hashOf(this.#above)}>Back</a></p>`;
+  }
+}

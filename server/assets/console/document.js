@@ -1,0 +1,248 @@
+// Reads the OpenAPI document: what there is, where, and which fields it has. The console knows nothing else about the
+// collections, so a new one appears here when the server has it.
+
+import { label } from "./words.js";
+
+const PREFIX = "/v1";
+const PAGING = ["sort", "limit", "cursor", "after", "last", "wait_ms"];
+const OWN = "application/json";
+
+export class ApiDocument {
+  #tops;
+
+  constructor(json) {
+    this.json = json;
+    this.places = Object.entries(json.paths)
+      .filter(([path]) => path.startsWith(`${PREFIX}/`))
+      .map(([path, operations]) => ({ path: path.slice(PREFIX.length), operations }));
+  }
+
+  /** The place of a path such as /plans/pln_1. Words are stronger than parameters. */
+  place(path) {
+    const parts = path.split("/");
+    const fits = this.places.filter((place) => {
+      const wanted = place.path.split("/");
+      return wanted.length === parts.length && wanted.every((part, n) => part.startsWith("{") || part === parts[n]);
+    });
+    const parameters = (place) => place.path.split("{").length;
+    return fits.sort((a, b) => parameters(a) - parameters(b))[0];
+  }
+
+  /** What a place is: list, history, version, object, table (an answer with a list in it) or other. */
+  shapeOf(place) {
+    const answer = this.#answer(place);
+    if (answer === undefined) return "other";
+    if (place.path.endsWith("/history")) return "history";
+    if (place.path.endsWith("/versions/{version}")) return "version";
+    if (this.itemOf(place) === "Event") return "events";
+    if (this.itemOf(place) !== undefined) return "list";
+    if (place.path.endsWith("}")) return "object";
+    return this.rowsOf(place) === undefined ? "other" : "table";
+  }
+
+  #answer(place) {
+    const schema = place.operations.get?.responses["200"]?.content?.[OWN]?.schema;
+    return schema?.$ref === undefined ? undefined : nameOf(schema);
+  }
+
+  /** The schema of what a list lists. */
+  itemOf(place) {
+    const page = this.#answer(place);
+    if (page === undefined || !page.endsWith("Page")) return undefined;
+    return nameOf(this.#schema(page).properties.items.items);
+  }
+
+  /** The schema of an object. */
+  entityOf(place) {
+    return this.#answer(place);
+  }
+
+  /** The name and the schema of the list in an answer that is no page. */
+  rowsOf(place) {
+    const lists = this.fields(this.#answer(place)).filter((field) => field.type === "array" && field.items);
+    return lists.length === 1 ? { name: lists[0].name, item: lists[0].items } : undefined;
+  }
+
+  /** Lists at the top: collections (what has a history) first, then the rest. */
+  tops() {
+    return (this.#tops ??= this.#findTops());
+  }
+
+  #findTops() {
+    const tops = this.places.filter((place) => /^\/[^/]+$/.test(place.path) && ["list", "events"].includes(this.shapeOf(place)));
+    const tagged = tops.map((place) => {
+      const tag = place.operations.get.tags[0];
+      const isCollection = this.places.some((other) => new RegExp(`^${place.path}/\\{[^/]+\\}/history$`).test(other.path));
+      const title = isCollection ? tag : label(place.path);
+      const pattern = this.json.components.schemas[`${this.itemOf(place)}Id`]?.pattern;
+      const ids = isCollection && pattern !== undefined ? new RegExp(pattern) : undefined;
+      return { place, title, isCollection, ids, role: place.operations.get["x-role"] };
+    });
+    const order = this.json.tags.map((tag) => tag.name);
+    return tagged.sort((a, b) => order.indexOf(a.place.operations.get.tags[0]) - order.indexOf(b.place.operations.get.tags[0]));
+  }
+
+  /** What belongs to an object: lists and tables right below its path. */
+  belowOf(place) {
+    const below = this.places.filter((other) => {
+      const rest = other.path.startsWith(`${place.path}/`) ? other.path.slice(place.path.length + 1) : "";
+      return rest !== "" && !rest.includes("/") && ["list", "table"].includes(this.shapeOf(other));
+    });
+    // Logs last: they are long.
+    const isLog = (other) => this.fields(this.itemOf(other) ?? "").some(({ name }) => name === "request_id");
+    return [...below.filter((other) => !isLog(other)), ...below.filter(isLog)]
+      .map((other) => ({ place: other, name: other.path.slice(place.path.length + 1) }));
+  }
+
+  /** Where one item of a list is; undefined if items have no place of their own. */
+  itemPlace(list) {
+    return this.places.find((other) => new RegExp(`^${escaped(list.path)}/\\{[^/]+\\}$`).test(other.path));
+  }
+
+  /** What can be done with an item beside reading and changing it: POST …/{id}/reverse. */
+  actionsOf(item) {
+    return this.places.filter((other) => other.path.startsWith(`${item.path}/`) && other.operations.post && !other.operations.get
+      && !other.path.slice(item.path.length + 1).includes("/"));
+  }
+
+  /** Top lists that can be filtered by what this schema describes: bookings by bookable_id. */
+  referringTo(entity) {
+    const filter = `${kindOf(entity)}_id`;
+    const lists = this.tops().filter(({ place }) => this.filters(place).some((field) => field.name === filter));
+    return lists.map((top) => ({ ...top, filter }));
+  }
+
+  /** The path of the collection of a kind as events name it: "subscription". */
+  collectionOfKind(kind) {
+    return this.tops().find(({ place, isCollection }) => isCollection && kindOf(this.itemOf(place)) === kind)?.place.path;
+  }
+
+  /** The path of the object with this id, if ids of the kind are known by their pattern. */
+  pathOfId(id) {
+    const top = this.tops().find(({ ids }) => ids?.test(id));
+    return top === undefined ? undefined : `${top.place.path}/${id}`;
+  }
+
+  /** By what a list can be filtered; what its items say about a field counts too. */
+  filters(list) {
+    const item = new Map(this.fields(this.itemOf(list)).map((field) => [field.name, field]));
+    return this.#query(list).filter(({ name }) => !PAGING.includes(name)).map((parameter) => {
+      const field = this.#field(parameter.name, parameter.schema);
+      const known = item.get(parameter.name);
+      return { ...field, description: parameter.description, enum: field.enum ?? known?.enum, of: known?.of };
+    });
+  }
+
+  /** The orders a list can be in. */
+  sorts(list) {
+    return this.#query(list).find(({ name }) => name === "sort")?.schema.enum ?? [];
+  }
+
+  #query(place) {
+    const parameters = place.operations.get.parameters ?? [];
+    return parameters.map((parameter) => this.#target(parameter)).filter((parameter) => parameter.in === "query");
+  }
+
+  /** The fields of a request body, in the order of what is answered, long ones last; none if there is no body. */
+  bodyFields(place, method) {
+    const operation = place.operations[method];
+    const body = operation.requestBody?.content[OWN].schema;
+    if (body === undefined) return [];
+    const answer = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content?.[OWN]?.schema;
+    const stored = answer?.$ref === undefined ? [] : this.fields(nameOf(answer));
+    const rank = ({ name, isLarge }) => (isLarge ? stored.length : 0) + stored.findIndex((field) => field.name === name);
+    return this.fields(nameOf(body))
+      .filter((field) => field.name !== "version" && !(method === "patch" && field.setOnce))
+      // In a merge patch everything may be null, to put it back to its default. What a form may leave empty is what can
+      // be empty in the object.
+      .map((field) => ({ ...field, nullable: (stored.find(({ name }) => name === field.name) ?? field).nullable }))
+      .sort((a, b) => rank(a) - rank(b));
+  }
+
+  /** An object with only what these fields may hold: an invoice's lines have an amount that nobody sets. */
+  writable(fields, object) {
+    const kept = fields.map((field) => {
+      const found = object[field.name] ?? null;
+      if (field.items === undefined || !Array.isArray(found)) return [field.name, found];
+      const names = this.fields(field.items).filter(({ readOnly }) => !readOnly).map(({ name }) => name);
+      return [field.name, found.map((item) => Object.fromEntries(names.filter((name) => name in item).map((name) => [name, item[name]])))];
+    });
+    return Object.fromEntries(kept);
+  }
+
+  /** The fields that a schema describes, in the order of the wire as far as the document says it. */
+  fields(name) {
+    const schema = this.#whole(this.#schema(name));
+    const required = schema.required ?? [];
+    const names = [...required, ...Object.keys(schema.properties ?? {}).filter((key) => !required.includes(key))];
+    const known = names.filter((key) => schema.properties[key]);
+    return known.map((key) => ({
+      ...this.#field(key, schema.properties[key]),
+      required: required.includes(key),
+    }));
+  }
+
+  #field(name, schema) {
+    const plain = this.#plain(schema);
+    const { type, format, description = "" } = plain;
+    const isLong = /\d,\d{3} characters/.test(description);
+    return {
+      name,
+      type,
+      format,
+      description,
+      enum: plain.enum,
+      nullable: plain.nullable,
+      setOnce: plain["x-set-once"] === true,
+      readOnly: plain.readOnly === true,
+      group: plain["x-merge-group"],
+      of: plain.ref?.endsWith("Id") ? plain.ref.slice(0, -2) : undefined,
+      items: plain.items?.$ref === undefined ? undefined : nameOf(plain.items),
+      isLong,
+      isLarge: isLong || ["array", "object"].includes(type),
+      isMoney: /minor unit/.test(description),
+    };
+  }
+
+  /** A schema without references, unions with null or lists of types. */
+  #plain(schema) {
+    if (schema.$ref !== undefined) {
+      const { $ref, ...own } = schema;
+      return { ref: nameOf(schema), ...this.#plain(this.#target(schema)), ...own };
+    }
+    if (schema.oneOf !== undefined) {
+      const { oneOf, ...own } = schema;
+      const some = oneOf.find((option) => option.type !== "null") ?? {};
+      return { ...this.#plain(some), ...own, nullable: oneOf.length > 1 };
+    }
+    if (Array.isArray(schema.type)) {
+      return { ...schema, type: schema.type.find((type) => type !== "null"), nullable: schema.type.includes("null") };
+    }
+    return schema;
+  }
+
+  /** A schema with everything that it is made of. */
+  #whole(schema) {
+    if (schema.$ref !== undefined) return this.#whole(this.#target(schema));
+    const parts = (schema.allOf ?? []).map((part) => this.#whole(part));
+    return {
+      required: [...parts.flatMap((part) => part.required ?? []), ...(schema.required ?? [])],
+      properties: Object.assign({}, ...parts.map((part) => part.properties), schema.properties),
+    };
+  }
+
+  #schema(name) {
+    return this.json.components.schemas[name] ?? {};
+  }
+
+  #target(object) {
+    if (object.$ref === undefined) return object;
+    return object.$ref.split("/").slice(1).reduce((found, key) => found[key], this.json);
+  }
+}
+
+const nameOf = (schema) => schema.$ref.slice(schema.$ref.lastIndexOf("/") + 1);
+const escaped = (text) => text.replace(/[{}]/g, "\\$&");
+
+/** "BookingPhase" → "booking_phase", which is how events and conflicts name a kind. */
+export const kindOf = (entity) => entity.replace(/(?!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();

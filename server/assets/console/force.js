@@ -1,0 +1,67 @@
+// Force, for admins: write over whatever is there, with a reason, after having seen what that would be.
+
+import { html, nothing } from "./lit-html.js";
+import { send, write } from "./api.js";
+import { differences, failure } from "./parts.js";
+
+export class ForcePanel {
+  reason = "";
+
+  /** `pending` is the save that was refused; `submit` sends the forced one. */
+  constructor({ page, path, pending, submit }) {
+    Object.assign(this, { page, path, pending, submit });
+  }
+
+  template() {
+    const typed = (event) => {
+      this.reason = event.target.value;
+      this.page.changed();
+    };
+    const look = (event) => {
+      event.preventDefault();
+      this.#look();
+    };
+    return html`<details class="force card" ?open=${this.seen !== undefined || this.error !== undefined}>
+      <summary>Force my change (admins)</summary>
+      <p>Writes your change over the current version without asking what else changed. All other rules stay. The reason and everything that is
+        overwritten go to the audit log, under your name.</p>
+      <form @submit=${look}>
+        <div class="field wide"><label for="force-reason">Reason</label>
+          <input id="force-reason" name="reason" maxlength="500" required autocomplete="off" .value=${this.reason} @input=${typed}></div>
+        <div class="bar"><button name="dry-run" ?disabled=${this.reason.trim() === ""}>See what it would overwrite</button></div>
+      </form>
+      ${failure(this.error)}
+      ${this.seen ? this.#preview() : nothing}
+    </details>`;
+  }
+
+  #preview() {
+    const { would_overwrite: overwritten, current_version: version } = this.seen;
+    return html`<div class="preview" role="status" aria-label="What would be overwritten">
+      ${overwritten.length
+        ? html`<p>At version ${version} this would overwrite:</p>${differences(overwritten)}`
+        : html`<p>At version ${version} this would overwrite nothing that somebody else changed.</p>`}
+      <div class="bar"><button class="danger primary" name="force" ?disabled=${this.reason.trim() === ""} @click=${() => this.#force()}>Force it, overwriting ${overwritten.length === 1 ? "1 field" : `${overwritten.length} fields`}</button></div>
+    </div>`;
+  }
+
+  #write(query) {
+    const { patch, base } = this.pending;
+    return write("PATCH", this.path, { body: patch, version: base.version, query, reason: this.reason });
+  }
+
+  async #look() {
+    this.error = this.seen = undefined;
+    try {
+      this.seen = (await send(this.#write({ force: "true", dry_run: "true" }))).body;
+    } catch (error) {
+      this.error = error;
+    }
+    this.page.changed();
+    this.page.focus('[name="force"]');
+  }
+
+  #force() {
+    this.submit({ ...this.pending, attempt: this.#write({ force: "true" }) });
+  }
+}

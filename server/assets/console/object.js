@@ -1,0 +1,144 @@
+// One object: what it is now, what belongs to it, and that somebody has just changed it.
+
+import { html, nothing } from "./lit-html.js";
+import { isConflict, read, send, write } from "./api.js";
+import { badge, differences, failure, fieldsOf, news, notice, when } from "./parts.js";
+import { byText, instant, label, shortId, titleOf } from "./words.js";
+import { hashOf, parentOf } from "./route.js";
+import { kindOf } from "./document.js";
+import { ListView } from "./list.js";
+import { TableView } from "./table.js";
+import { Watch } from "./watch.js";
+
+const SHOWN_ABOVE = ["id", "version", "updated_at", "updated_by", "created_at", "status"];
+
+export class ObjectView {
+  constructor(page, route) {
+    Object.assign(this, { page, ...route });
+    this.entity = page.doc.entityOf(this.place);
+    this.title = label(kindOf(this.entity));
+    this.below = page.doc.belowOf(this.place).map(({ place, name }) => {
+      const Below = page.doc.shapeOf(place) === "list" ? ListView : TableView;
+      return new Below(page, { path: `${this.path}/${name}`, place, query: {} }, name);
+    });
+    this.notes = page.takeNotes();
+  }
+
+  async load() {
+    try {
+      this.object = (await read(this.path)).body;
+      this.title = titleOf(this.object);
+    } catch (error) {
+      this.error = error;
+      return;
+    }
+    if (this.object.version !== undefined && this.object.id !== undefined) {
+      this.watch ??= new Watch(kindOf(this.entity), this.object, this.page.changed);
+    }
+    if (this.query.view === "delete") return;
+    await Promise.all(this.below.map((view) => view.load()));
+  }
+
+  close() {
+    this.watch?.close();
+  }
+
+  template() {
+    const { object, place, path } = this;
+    if (object === undefined) {
+      const known = this.error?.problem?.code === "DELETED";
+      return html`<h1 tabindex="-1">${this.title}</h1>${failure(this.error)}
+        ${known ? html`<p><a class="button" href=${hashOf(`${path}/history`)}>Its history</a></p>` : nothing}
+        ${this.error ? nothing : html`<p class="quiet">Loading…</p>`}`;
+    }
+    if (this.query.view === "delete") return this.#removal();
+    const { patch, delete: remove } = place.operations;
+    return html`<article>
+      ${this.#heading(titleOf(object))}
+      <div class="bar">
+        ${patch ? html`<a class="button primary" href=${hashOf(path, { view: "edit" })}>Edit</a>` : nothing}
+        ${this.#hasHistory() ? html`<a class="button" href=${hashOf(`${path}/history`)}>History</a>` : nothing}
+        ${remove ? html`<a class="button danger" href=${hashOf(path, { view: "delete" })}>Delete…</a>` : nothing}
+      </div>
+      ${notice(this.notes)}
+      ${this.watch?.event ? news(this.watch.event, html`<button class="link" @click=${() => this.#refresh()}>Show it as it is now</button>`) : nothing}
+      <section class="card" aria-label="Fields">${fieldsOf(this.page.doc, this.#fields(), object)}</section>
+      ${this.#references()}
+      ${this.below.map((view) => view.template())}
+    </article>`;
+  }
+
+  #heading(title) {
+    const { object } = this;
+    return html`<header class="object">
+      <p class="kind"><a href=${hashOf(parentOf(this.path))}>${label(kindOf(this.entity))}</a> ${object.id ? html`<code>${object.id}</code>` : nothing}</p>
+      <h1 tabindex="-1">${shortId(title)} ${object.status ? badge(object.status) : nothing}</h1>
+      ${object.version === undefined ? nothing : html`<p class="quiet">Version <strong data-version>${object.version}</strong>,
+        ${object.version === 1 ? "created" : "changed"} by <strong>${object.updated_by}</strong> ${when(object.updated_at)}${object.version === 1 ? nothing : html`; created ${when(object.created_at)}`}</p>`}
+    </header>`;
+  }
+
+  #fields() {
+    const hidden = this.object.version === undefined ? ["id"] : SHOWN_ABOVE;
+    const fields = this.page.doc.fields(this.entity).filter(({ name }) => !hidden.includes(name));
+    return [...fields.filter(({ isLarge }) => !isLarge), ...fields.filter(({ isLarge }) => isLarge)];
+  }
+
+  #hasHistory() {
+    return this.page.doc.place(`${this.path}/history`) !== undefined;
+  }
+
+  #references() {
+    const lists = this.page.doc.referringTo(this.entity);
+    if (lists.length === 0) return nothing;
+    return html`<nav class="references" aria-label="What refers to it">
+      ${lists.map(({ place, title, filter }) => html`<a class="button" href=${hashOf(place.path, { [filter]: this.object.id })}>Its ${title.toLowerCase()}</a>`)}
+    </nav>`;
+  }
+
+  async #refresh() {
+    this.close();
+    this.watch = undefined;
+    this.notes = undefined;
+    await this.load();
+    this.page.changed();
+  }
+
+  #removal() {
+    const { object, removal = {} } = this;
+    const changes = removal.conflict?.changes;
+    return html`<article>
+      ${this.#heading(`Delete ${shortId(titleOf(object))}?`)}
+      ${changes ? html`<div class="notice bad" role="alert">
+        <p><strong>It was changed meanwhile</strong>: it is at version ${removal.conflict.current_version} now. Nothing was deleted. Look at the changes before you go on.</p>
+        ${differences(changes.map(({ path, base, current }) => ({ path, from: base, to: current })))}
+        <p class="detail">${[...new Set(changes.map(({ by, at }) => `${byText(by)}, ${instant(at)}`))].join("; ")}</p>
+      </div>` : failure(removal.error)}
+      <p>It is deleted as it is at version ${object.version}. If somebody changes it before, nothing is deleted. Its history stays.</p>
+      <div class="bar">
+        <button class="danger primary" ?disabled=${removal.sending} @click=${() => this.#remove()}>Delete version ${object.version}</button>
+        <a class="button" href=${hashOf(this.path)}>Keep it</a>
+      </div>
+    </article>`;
+  }
+
+  async #remove() {
+    // The same write again, if nobody knows whether the first one arrived.
+    const attempt = this.removal?.attempt ?? write("DELETE", this.path, { version: this.object.version });
+    this.removal = { attempt, sending: true };
+    this.page.changed();
+    try {
+      const { body } = await send(attempt);
+      this.page.leaveNotes([`Deleted ${titleOf(this.object)} (${body.id}), last at version ${body.last_version}.`]);
+      this.page.go(hashOf(`${this.path}/history`));
+    } catch (error) {
+      if (isConflict(error)) {
+        this.removal = { conflict: error.problem };
+        this.object = error.problem.current;
+      } else {
+        this.removal = { error, attempt: error.problem ? undefined : attempt };
+      }
+      this.page.changed();
+    }
+  }
+}

@@ -1,0 +1,114 @@
+// Small pieces that several views show alike.
+
+import { html, nothing } from "./lit-html.js";
+import { byText, explain, instant, label, money, shortId } from "./words.js";
+import { hashOf } from "./route.js";
+import { NoAnswer } from "./api.js";
+
+const GOOD = ["active", "paid", "open", "confirmed", "completed", "in_use", "created"];
+const BAD = ["past_due", "canceled", "cancelled", "void", "uncollectible", "no_show", "deleted", "forced", "expired", "failed", "force_denied", "reversed"];
+
+/** A word from a closed set, such as a status. */
+export function badge(text) {
+  const tone = GOOD.includes(text) ? "good" : BAD.includes(text) ? "bad" : "plain";
+  return html`<span class="badge ${tone}">${String(text).replaceAll("_", " ")}</span>`;
+}
+
+export const when = (text) => html`<time datetime=${text} title=${text}>${instant(text)}</time>`;
+
+/** A value as a person reads it; `field` is what the document says about it, `object` what it is a part of. In a row of a
+ * table there is little room: `isShort`. */
+export function value(doc, field, found, object = {}, isShort = false) {
+  if (found === null || found === undefined || found === "") return html`<span class="none" title="not set">–</span>`;
+  if (typeof found === "boolean") return found ? "Yes" : "No";
+  if (field?.format === "date-time" && typeof found === "string") return when(found);
+  if (field?.isMoney && typeof object.currency === "string") return html`<span class="number">${money(found, object.currency)}</span>`;
+  if (field?.enum) return badge(found);
+  if (typeof found === "number") return html`<span class="number">${found.toLocaleString("en")}</span>`;
+  if (typeof found === "string") return text(doc, found, isShort);
+  if ("actor" in found) return byText(found);
+  if (typeof found.type === "string" && typeof found.id === "string") return resource(doc, found);
+  const size = Object.keys(found).length;
+  if (size === 0) return html`<span class="none">none</span>`;
+  const whole = large(doc, field, found, object);
+  return isShort ? html`<details><summary>${size}</summary>${whole}</details>` : whole;
+}
+
+/** A list or a map. */
+function large(doc, field, found, object) {
+  if (Array.isArray(found) && found.every((item) => "path" in Object(item) && "from" in Object(item))) return differences(found);
+  if (Array.isArray(found) && field?.items) {
+    const columns = doc.fields(field.items);
+    return html`<table class="inner"><thead><tr>${columns.map((column) => html`<th scope="col" class=${column.type === "integer" ? "number" : ""}>${label(column.name)}</th>`)}</tr></thead>
+      <tbody>${found.map((item) => html`<tr>${columns.map((column) => html`<td class=${column.type === "integer" ? "number" : ""}>${value(doc, column, item[column.name], { currency: object.currency, ...item })}</td>`)}</tr>`)}</tbody></table>`;
+  }
+  if (!Array.isArray(found) && Object.values(found).every((member) => typeof member === "string")) {
+    return html`<table class="inner"><tbody>${Object.entries(found).map(([name, member]) => html`<tr><th scope="row">${name}</th><td>${text(doc, member)}</td></tr>`)}</tbody></table>`;
+  }
+  return html`<pre>${JSON.stringify(found, null, 2)}</pre>`;
+}
+
+/** A text; one that is an id of something leads there. */
+export function text(doc, found, isShort = false) {
+  const path = doc.pathOfId(found);
+  const shown = isShort ? shortId(found) : found;
+  return path === undefined
+    ? html`<span class="text" title=${shown === found ? nothing : found}>${shown}</span>`
+    : html`<a class="id" href=${hashOf(path)} title=${shown === found ? nothing : found}>${shown}</a>`;
+}
+
+export function resource(doc, { type, id }) {
+  const path = doc.collectionOfKind(type);
+  const name = `${label(type)} ${id}`;
+  return path === undefined ? html`<span class="text">${name}</span>` : html`<a class="id" href=${hashOf(`${path}/${id}`)}>${name}</a>`;
+}
+
+/** A value as it stands in a comparison: short and exact. */
+export function raw(found) {
+  if (found === null || found === undefined) return html`<span class="none">not set</span>`;
+  if (found === "") return html`<span class="none">empty</span>`;
+  if (typeof found === "object") return html`<pre>${JSON.stringify(found, null, 2)}</pre>`;
+  return html`<span class="text">${String(found)}</span>`;
+}
+
+/** [{ path, from, to }] as a table. */
+export function differences(changes) {
+  return html`<table class="differences">
+    <thead><tr><th scope="col">Field</th><th scope="col">From</th><th scope="col">To</th></tr></thead>
+    <tbody>${changes.map(({ path, from, to }) => html`<tr>
+      <th scope="row">${label(path)}</th>
+      <td data-label="From" class="from">${raw(from)}</td>
+      <td data-label="To" class="to">${raw(to)}</td>
+    </tr>`)}</tbody>
+  </table>`;
+}
+
+/** Why something did not work: what it means, the server's own words, and the request's id for the log. */
+export function failure(error) {
+  if (!error) return nothing;
+  if (error instanceof NoAnswer) {
+    return html`<div class="notice bad" role="alert"><p><strong>The server did not answer.</strong> ${error.message}</p></div>`;
+  }
+  const { status, problem, headers } = error;
+  if (problem === undefined) throw error;
+  return html`<div class="notice bad" role="alert" data-code=${problem.code ?? status}>
+    <p><strong>${problem.title ?? `Status ${status}`}.</strong> ${explain(status, problem, headers.get("Retry-After"))}</p>
+    ${problem.errors?.length ? nothing : html`<p class="detail">${problem.detail}</p>`}
+    ${problem.errors?.length ? html`<ul>${problem.errors.map(({ path, message }) => html`<li><strong>${label(path)}</strong> ${message}</li>`)}</ul>` : nothing}
+    ${problem.request_id ? html`<p class="detail">Request ID <code>${problem.request_id}</code></p>` : nothing}
+  </div>`;
+}
+
+/** What the server noted about a write. */
+export const notice = (lines) =>
+  lines?.length ? html`<div class="notice good" role="status">${lines.map((line) => html`<p>${line}</p>`)}</div>` : nothing;
+
+/** Somebody changed what is on the screen. */
+export function news(event, more) {
+  return html`<div class="notice news" role="status">
+    <p>${event.kind === "deleted" ? "Deleted" : `Changed to version ${event.version}`} by ${byText(event.by)}. ${more}</p>
+  </div>`;
+}
+
+export const fieldsOf = (doc, fields, object) => html`<dl class="fields">${fields.map((field) => html`
+  <div><dt>${label(field.name)}</dt><dd data-field=${field.name}>${value(doc, field, object[field.name], object)}</dd></div>`)}</dl>`;

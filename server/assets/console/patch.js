@@ -1,0 +1,43 @@
+// Values that are JSON: what differs (RFC 7396), and places in them (RFC 6901). An absent member and null are the same here.
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+export function equal(a, b) {
+  const [left, right] = [a ?? null, b ?? null];
+  if (Array.isArray(left) && Array.isArray(right)) {
+    return left.length === right.length && left.every((item, index) => equal(item, right[index]));
+  }
+  if (isObject(left) && isObject(right)) {
+    return [...new Set([...Object.keys(left), ...Object.keys(right)])].every((key) => equal(left[key], right[key]));
+  }
+  return left === right;
+}
+
+/** The merge patch that makes `mine` of `base`: only what differs. */
+export function diff(base, mine) {
+  const patch = {};
+  for (const key of new Set([...Object.keys(base), ...Object.keys(mine)])) {
+    if (equal(base[key], mine[key])) continue;
+    const nested = isObject(base[key]) && isObject(mine[key]);
+    patch[key] = nested ? diff(base[key], mine[key]) : mine[key] ?? null;
+  }
+  return patch;
+}
+
+const keysOf = (pointer) =>
+  pointer.split("/").slice(1).map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+
+/** What stands at a JSON Pointer; undefined if nothing does. */
+export function at(value, pointer) {
+  return keysOf(pointer).reduce((found, key) => found?.[key], value);
+}
+
+/** A copy of `value` with something else at a JSON Pointer. */
+export function put(value, pointer, wanted) {
+  const set = (container, [key, ...rest]) =>
+    key === undefined ? wanted : { ...container, [key]: set(container?.[key], rest) };
+  return set(value, keysOf(pointer));
+}
+
+/** Whether one of two JSON Pointers lies in the other. */
+export const touches = (a, b) => a === b || a.startsWith(`${b}/`) || b.startsWith(`${a}/`);

@@ -1,0 +1,52 @@
+// Changes as they happen. EventSource cannot send an Authorization header, so this reads the stream itself.
+
+import { eventStream } from "./api.js";
+
+const PAUSE_MS = 1000;
+const PAUSE_MAX_MS = 15000;
+
+/** Follows the stream until `signal` says stop, also over broken connections: it goes on after the last event seen.
+ * `query` may hold `type` and `last`; `onState` is told "live" or "waiting". */
+export async function follow(query, signal, onEvent, onState = () => {}) {
+  let lastEventId;
+  let pause = PAUSE_MS;
+  while (!signal.aborted) {
+    try {
+      const response = await eventStream(query, lastEventId, signal);
+      if (response.ok) {
+        onState("live");
+        pause = PAUSE_MS;
+        for await (const { id, data } of eventsOf(response.body)) {
+          lastEventId = id;
+          onEvent(data);
+        }
+      } else if (response.status < 500 && response.status !== 429) {
+        onState("refused");
+        return;
+      }
+    } catch {
+      // A broken connection is followed by the next one.
+    }
+    if (signal.aborted) return;
+    onState("waiting");
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    pause = Math.min(pause * 2, PAUSE_MAX_MS);
+  }
+}
+
+async function* eventsOf(body) {
+  let unread = "";
+  for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
+    const blocks = (unread + chunk).split("\n\n");
+    unread = blocks.pop();
+    for (const event of blocks.map(eventOf)) if (event.data !== undefined) yield event;
+  }
+}
+
+/** "id: 7\nevent: plan.updated\ndata: {…}" → { id: "7", data: {…} }; comments have no data. */
+export function eventOf(block) {
+  const lines = block.split("\n");
+  const field = (name) => lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart());
+  const data = field("data").join("\n");
+  return { id: field("id")[0], data: data === "" ? undefined : JSON.parse(data) };
+}

@@ -1,0 +1,89 @@
+// Runs in the page, as the body of an async function: returns what does not hold.
+return (async () => {
+  const script = document.querySelector("script[src]").src;
+  const from = (name) => import(new URL(name, script));
+  const { at, diff, equal, put, touches } = await from("patch.js");
+  const { isDecided, isPlainMerge, patchOf, rowsOf } = await from("conflict.js");
+  const { hashOf, parentOf, parse } = await from("route.js");
+  const { eventOf } = await from("stream.js");
+  const { label, money, shortId } = await from("words.js");
+  const { ApiDocument } = await from("document.js");
+  const { Draft } = await from("form.js");
+
+  const failures = [];
+  const holds = (what, found, wanted) => {
+    if (JSON.stringify(found) !== JSON.stringify(wanted)) failures.push({ what, found, wanted });
+  };
+
+  // RFC 7396: only what differs, deep in objects, whole in lists, null for what goes.
+  holds("no difference", diff({ a: 1, m: { x: [1] } }, { a: 1, m: { x: [1] } }), {});
+  holds("a changed member", diff({ a: 1, b: 2 }, { a: 1, b: 3 }), { b: 3 });
+  holds("a member that goes", diff({ m: { x: "1", y: "2" } }, { m: { y: "2" } }), { m: { x: null } });
+  holds("a list is one value", diff({ l: [1, 2] }, { l: [1, 3] }), { l: [1, 3] });
+  holds("null is absent", diff({ a: null }, {}), {});
+  holds("zero and false are not", diff({ a: 1, b: true }, { a: 0, b: false }), { a: 0, b: false });
+  holds("lists of another length", equal([1], [1, 2]), false);
+  holds("a pointer with escapes", at({ "a/b": { "~": 7 } }, "/a~1b/~0"), 7);
+  holds("put copies", put({ m: { x: 1 }, k: 2 }, "/m/y", 3), { m: { x: 1, y: 3 }, k: 2 });
+  holds("touching", [touches("/m", "/m/x"), touches("/m/x", "/m"), touches("/m", "/mm")], [true, true, false]);
+
+  // Conflicts.
+  const change = (path, base, current) => ({ path, base, current, version: 2, at: "", by: { actor: "x" } });
+  const conflict = (verdict, changes, attempted, current, more = {}) =>
+    ({ changes, attempted, current, merge: { verdict, overlap: [], groups_split: [], ...more } });
+  const base = { q: 1, n: "a", m: { x: "1" } };
+  const clean = conflict("clean", [change("/q", 1, 2)], ["/n"], { ...base, q: 2 });
+  const rows = rowsOf(clean, base, { ...base, n: "b" });
+  holds("both are kept by default", rows.map((row) => [row.path, row.choice]), [["/n", "mine"], ["/q", "theirs"]]);
+  holds("that is the server's merge", isPlainMerge(clean, rows), true);
+  holds("and sends mine only", patchOf(clean.current, rows), { n: "b" });
+  rows[1].choice = "mine";
+  holds("theirs can be put back", [isPlainMerge(clean, rows), patchOf(clean.current, rows)], [false, { q: 1, n: "b" }]);
+  const overlap = conflict("overlap", [change("/q", 1, 2), change("/m/x", "1", null)], ["/q", "/m/x"], { q: 2, n: "a", m: {} }, { overlap: ["/q", "/m/x"] });
+  const open = rowsOf(overlap, base, { q: 3, n: "a", m: { x: "9" } });
+  holds("nothing is decided", [isDecided(open), open.map((row) => row.choice)], [false, [null, null]]);
+  open[0].choice = "mine";
+  open[1].choice = "theirs";
+  holds("each path for itself", [isDecided(open), patchOf(overlap.current, open)], [true, { m: { x: "9" } }]);
+  const group = conflict("group_overlap", [change("/c", "USD", "EUR")], ["/a"], { a: 1, c: "EUR" }, { groups_split: [["/a", "/c"]] });
+  holds("a group is asked about", rowsOf(group, { a: 1, c: "USD" }, { a: 2, c: "USD" }).map((row) => row.asks), [true, true]);
+  const unknown = conflict("unknown_base", [], ["/a"], { a: 5 });
+  holds("an unknown base is asked about", rowsOf(unknown, { a: 1 }, { a: 2 }).map((row) => [row.asks, row.theirs]), [[true, 5]]);
+
+  // Addresses.
+  holds("there and back", parse(hashOf("/plans", { status: "a&b", cursor: "" })), { path: "/plans", query: { status: "a&b" } });
+  holds("above", parentOf("/plans/pln_1"), "/plans");
+
+  // Words.
+  holds("labels", [label("/metadata/team"), label("cancel_at_period_end"), label("api-keys")], ["Metadata / team", "Cancel at period end", "API keys"]);
+  holds("money", [money(1999, "USD"), money(1200, "JPY"), money(1, "nonsense")], ["USD 19.99", "JPY 1,200", "1 nonsense"]);
+  holds("short ids", [shortId(`sub_${"0".repeat(24)}12345678`), shortId("Acme")], ["sub_…12345678", "Acme"]);
+  holds("an event", eventOf("id: 7\nevent: x\ndata: {\"a\":1}"), { id: "7", data: { a: 1 } });
+  holds("a comment", eventOf(": alive").data, undefined);
+
+  // Forms.
+  const fields = [{ name: "n", type: "string" }, { name: "u", type: "string", nullable: true }, { name: "q", type: "integer" }, { name: "m", type: "object", isLarge: true }];
+  const draft = new Draft(fields, { n: "a", u: "b", q: 1, m: { x: 1 } });
+  const type = (name, text) => draft.texts.set(name, text);
+  holds("untouched", [draft.isDirty, draft.read().values], [false, { n: "a", u: "b", q: 1, m: { x: 1 } }]);
+  type("n", ""), type("u", ""), type("m", "{ \"x\": 1 }");
+  holds("emptied", draft.read(), { values: { n: "", u: null, q: 1, m: { x: 1 } }, errors: [] });
+  type("q", "1.5"), type("m", "{");
+  holds("wrong", draft.read().errors.map(({ path }) => path), ["/q", "/m"]);
+
+  // The document of this server.
+  const doc = new ApiDocument(await (await fetch("openapi.json")).json());
+  const place = doc.place(`/subscriptions/sub_${"0".repeat(32)}`);
+  holds("an object's place", [place.path, doc.shapeOf(place)], ["/subscriptions/{id}", "object"]);
+  holds("words before parameters", doc.place("/workspaces/wsp_1/usage/holds/hld_1").path, "/workspaces/{id}/usage/holds/{hold_id}");
+  holds("an id leads there", doc.pathOfId(`sub_${"0".repeat(32)}`), `/subscriptions/sub_${"0".repeat(32)}`);
+  const edit = doc.bodyFields(place, "patch");
+  holds("what is set once", edit.some(({ name }) => name === "workspace_id"), false);
+  holds("enums", edit.find(({ name }) => name === "status").enum.includes("paused"), true);
+  holds("nullable as stored", edit.find(({ name }) => name === "notes").nullable ?? false, false);
+  const invoice = doc.bodyFields(doc.place("/invoices/inv_1"), "patch");
+  const lines = { lines: [{ description: "Seats", quantity: 1, unit_amount: 2, amount: 2 }] };
+  holds("what the server computes is not sent", doc.writable(invoice, lines).lines, [{ description: "Seats", quantity: 1, unit_amount: 2 }]);
+  holds("what refers to it", doc.referringTo("Bookable").map(({ place, filter }) => [place.path, filter]), [["/bookings", "bookable_id"]]);
+  return failures;
+})();
