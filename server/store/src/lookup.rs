@@ -14,9 +14,6 @@ use diesel::{
 use ifmatch_types::Timestamp;
 use serde::de::DeserializeOwned;
 
-/// The clock, in a lookup on PostgreSQL.
-pub(crate) const NOW: &str = "SELECT number FROM clock";
-
 /// Lookups that lock nothing.
 ///
 /// On PostgreSQL they are one statement, which answers each one's rows as JSON: a round trip costs
@@ -27,6 +24,7 @@ pub(crate) const NOW: &str = "SELECT number FROM clock";
 pub(crate) struct Lookups {
     is_sqlite: bool,
     clock: Option<Timestamp>,
+    goes_by_clock: bool,
     parts: Vec<Part>,
 }
 
@@ -43,12 +41,19 @@ pub(crate) struct Place(usize);
 
 impl Lookups {
     pub(crate) fn new(db: &Db, clock: Option<Timestamp>) -> Self {
-        Self { is_sqlite: db.is_sqlite(), clock, parts: Vec::new() }
+        Self { is_sqlite: db.is_sqlite(), clock, goes_by_clock: false, parts: Vec::new() }
+    }
+
+    /// The clock as a query, for a lookup on PostgreSQL.
+    pub(crate) fn now(&mut self) -> &'static str {
+        self.goes_by_clock = true;
+        "SELECT number FROM clock"
     }
 
     /// Asks for the clock itself.
     pub(crate) fn clock(&mut self) -> Place {
-        self.add(vec![Sql::new(NOW)])
+        let now = self.now();
+        self.add(vec![Sql::new(now)])
     }
 
     /// Asks for what some queries return.
@@ -71,11 +76,16 @@ impl Lookups {
     /// Looks everything up.
     pub(crate) fn run(&mut self, db: &mut Db) -> Result<(), StoreError> {
         let Db::Postgres(connection) = db else { return Ok(()) };
-        let mut sql = match self.clock {
-            Some(clock) => Sql::new("SELECT ").bind(clock.as_micros()).text("::bigint AS number"),
-            None => Sql::new(CLOCK),
-        };
-        sql = Sql::new("WITH clock AS MATERIALIZED (").query(sql).text(") ");
+        let mut sql = Sql::default();
+        if self.goes_by_clock {
+            let clock = match self.clock {
+                Some(known) => {
+                    Sql::new("SELECT ").bind(known.as_micros()).text("::bigint AS number")
+                }
+                None => Sql::new(CLOCK),
+            };
+            sql = sql.text("WITH clock AS MATERIALIZED (").query(clock).text(") ");
+        }
         let mut places = Vec::new();
         for (place, part) in self.parts.iter_mut().enumerate() {
             let Part::Asked(queries) = part else { continue };

@@ -5,7 +5,7 @@ use super::ENDED_AT_ONCE;
 use crate::{
     Db, StoreError,
     bulk::selects_each,
-    lookup::{Lookups, NOW, Place},
+    lookup::{Lookups, Place},
     on_backend,
     row::{Stored, booking_day_from, range_from},
     schema::{BookingDayRow, BookingRow},
@@ -75,7 +75,7 @@ impl BookingNeeds {
                 }
                 _ => {
                     let keys = self.due.iter().map(|id| vec![text(id)]);
-                    let tail = format!("{over}({NOW}){tail}");
+                    let tail = format!("{over}({}){tail}", lookups.now());
                     selects_each::<BookingRow>(is_sqlite, &["bookable_id = "], keys, &tail)
                 }
             };

@@ -228,9 +228,9 @@ fn what_grows_is_found_by_key_also_by_a_plan_made_when_there_was_nothing() {
             "using answers_pkey on answers\n Index Cond: ((scope = k.c0) AND (key = k.c1))",
         ),
         (
-            "AND hold_expires_at <= k.",
+            "AND hold_expires_at <= (SELECT number FROM clock)",
             "using bookings_by_expiry on bookings\n \
-             Index Cond: ((bookable_id = k.c0) AND (hold_expires_at <= k.c1))",
+             Index Cond: ((bookable_id = k.c0) AND (hold_expires_at <= $",
         ),
         (
             "AND day >= k.c1 AND reserved > k.",
@@ -276,7 +276,7 @@ fn assert_plans(db: &mut Db) {
         let conditions = plan.matches("Index Cond").count();
         let sequences = statement.matches("UPDATE sequences").count();
         assert!(conditions + sequences >= plan.matches("Index Scan using").count(), "{context}");
-        let is_generic = !statement.contains("= ANY(") || plan.contains("$1");
+        let is_generic = !statement.contains("= ANY(") || plan.contains("= ANY ($");
         assert!(is_generic, "one plan for whatever is asked for: {context}");
         for forbidden in ["Seq Scan", "Hash Join", "Merge Join", "Bitmap", "Gather"] {
             assert!(!plan.contains(forbidden), "{context}");
