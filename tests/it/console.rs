@@ -3,16 +3,18 @@
 use crate::harness::{
     ADMIN_KEY, Api, Browser, Server, both_databases, eventually, id,
     proxy::{Fault, Proxy},
-    version,
+    sqlite_only, version,
 };
 use serde_json::{Value, json};
 
 both_databases![
-    a_bad_key_is_refused_and_a_good_one_is_forgotten_at_sign_out,
     a_plan_is_created_found_and_edited,
     changes_of_different_fields_are_both_kept,
     the_same_field_is_a_persons_decision_for_each_path,
     an_admin_forces_after_seeing_what_that_overwrites,
+];
+sqlite_only![
+    a_bad_key_is_refused_and_a_good_one_is_forgotten_at_sign_out,
     a_viewer_is_told_what_it_may_not_do,
     a_key_that_ends_takes_nothing_with_it_that_was_typed,
     what_people_wrote_is_text_everywhere,

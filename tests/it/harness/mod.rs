@@ -24,7 +24,7 @@ pub use entitlements::{grant, in_ms, instant, members, scope, units};
 pub use fixtures::{day, id, unique, version, with};
 pub use process::{Finished, MUTANT, binary, find_key, run_deaf, run_example, run_to_end};
 pub use scenario::{block_on, run};
-pub(crate) use scenario::{both_databases, postgres_only};
+pub(crate) use scenario::{both_databases, postgres_only, sqlite_only};
 pub use server::{ADMIN_KEY, Server, Settings};
 pub use sse::EventStream;
 pub use wait::{eventually, together};

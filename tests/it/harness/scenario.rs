@@ -64,4 +64,19 @@ macro_rules! postgres_only {
     };
 }
 
-pub(crate) use {both_databases, postgres_only};
+/// Makes the test `name::sqlite` of each scenario that is about what is in front of the API: it costs
+/// much, and would tell nothing new of another database.
+macro_rules! sqlite_only {
+    ($($name:ident),* $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn sqlite() {
+                    $crate::harness::run($crate::harness::Backend::Sqlite, super::$name);
+                }
+            }
+        )*
+    };
+}
+
+pub(crate) use {both_databases, postgres_only, sqlite_only};
