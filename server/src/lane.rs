@@ -5,10 +5,12 @@
 
 mod batch;
 mod habit;
+mod queue;
 
 use crate::metrics;
 use ifmatch_domain::{Action, Command, CreateObject, Operation, Outcome, Rejection};
 use ifmatch_store::DatabaseUrl;
+use queue::Queue;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
@@ -31,8 +33,28 @@ pub enum Refusal {
 /// A command on its way through the lane.
 struct Job {
     command: Command,
+    subject: Subject,
     answer: oneshot::Sender<Result<Outcome, Refusal>>,
     queued_at: Instant,
+}
+
+/// What a command is about, as a hash: commands about one object share a lane, so that they meet in
+/// memory and not in the database. Two objects with one hash share it as well; nothing else follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Subject(u64);
+
+impl Subject {
+    fn of(command: &Command) -> Self {
+        let mut hasher = DefaultHasher::new();
+        match object_of(&command.action) {
+            Some(id) => id.hash(&mut hasher),
+            None => match &command.idempotency {
+                Some(key) => key.key.hash(&mut hasher),
+                None => command.seed.hash(&mut hasher),
+            },
+        }
+        Self(hasher.finish())
+    }
 }
 
 /// How lanes are set up.
@@ -62,7 +84,8 @@ impl Lanes {
         let mut queues = Vec::new();
         let mut threads = Vec::new();
         for number in 0..config.lanes {
-            let (sender, queue) = mpsc::channel(config.queue);
+            let (sender, arriving) = mpsc::channel(config.queue);
+            let queue = Queue::new(arriving, config.batch_max);
             let lane = batch::Lane::new(number, config, queue, Arc::clone(&committed));
             let name = format!("lane-{number}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
@@ -78,12 +101,25 @@ impl Lanes {
     /// Why it has no effect; after [`Refusal::Internal`] only the log may know.
     pub async fn submit(&self, command: Command) -> Result<Outcome, Refusal> {
         let (answer, outcome) = oneshot::channel();
-        let lane = self.lane_of(&command);
-        let queue = self.queues.get(lane).ok_or(Refusal::TryAgain)?;
-        let job = Job { command, answer, queued_at: Instant::now() };
-        queue.try_send(job).map_err(|_| Refusal::TryAgain)?;
-        metrics::queue_depth(lane, queue.max_capacity().saturating_sub(queue.capacity()));
+        let subject = Subject::of(&command);
+        let job = Job { command, subject, answer, queued_at: Instant::now() };
+        self.queue_of(subject)
+            .and_then(|queue| queue.try_send(job).ok())
+            .ok_or(Refusal::TryAgain)?;
         outcome.await.unwrap_or(Err(Refusal::Internal))
+    }
+
+    fn queue_of(&self, subject: Subject) -> Option<&mpsc::Sender<Job>> {
+        let lanes = u64::try_from(self.queues.len()).ok()?;
+        let lane = subject.0.checked_rem(lanes)?;
+        self.queues.get(usize::try_from(lane).ok()?)
+    }
+
+    /// Measures how many commands wait in each queue now.
+    pub fn measure(&self) {
+        for (lane, queue) in self.queues.iter().enumerate() {
+            metrics::queue_depth(lane, queue.max_capacity().saturating_sub(queue.capacity()));
+        }
     }
 
     /// Whether every lane still takes commands.
@@ -94,20 +130,6 @@ impl Lanes {
     /// Tells when something was committed in this process; the number only grows.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.clone()
-    }
-
-    /// Commands about one object share a lane, so that they meet in memory and not in the database.
-    fn lane_of(&self, command: &Command) -> usize {
-        let mut hasher = DefaultHasher::new();
-        match object_of(&command.action) {
-            Some(id) => id.hash(&mut hasher),
-            None => match &command.idempotency {
-                Some(key) => key.key.hash(&mut hasher),
-                None => command.seed.hash(&mut hasher),
-            },
-        }
-        let lanes = u64::try_from(self.queues.len().max(1)).unwrap_or(1);
-        usize::try_from(hasher.finish() % lanes).unwrap_or_default()
     }
 }
 

@@ -176,10 +176,14 @@ fn header_safe(text: &str) -> String {
 
 /// The path of an object.
 fn location(answer: &ObjectAnswer) -> String {
-    let scope = answer.body.get("scope").and_then(Value::as_str);
-    match (answer.kind, scope) {
-        (Kind::Assignment, Some(scope)) => format!("/v1/{scope}/packages/{}", answer.id),
-        (kind, _) => format!("/v1/{}/{}", kind.collection(), answer.id),
+    // Only where it is needed: the body may be a text so far.
+    let scope = match answer.kind {
+        Kind::Assignment => answer.body.get("scope").and_then(Value::as_str),
+        _ => None,
+    };
+    match scope {
+        Some(scope) => format!("/v1/{scope}/packages/{}", answer.id),
+        None => format!("/v1/{}/{}", answer.kind.collection(), answer.id),
     }
 }
 

@@ -64,7 +64,10 @@ impl Body {
         let value: Value = serde_json::from_slice(&self.0).map_err(|error| {
             HttpProblem::new(Code::MalformedRequest, format!("the body is not JSON: {error}"))
         })?;
-        refuse_nul(&value, "")?;
+        // Within JSON a NUL can only be escaped.
+        if std::str::from_utf8(&self.0).is_ok_and(|text| text.contains("\\u0000")) {
+            refuse_nul(&value, "")?;
+        }
         match value {
             Value::Object(object) => Ok(object),
             _ => Err(HttpProblem::invalid("", "the body must be a JSON object")),
@@ -255,12 +258,10 @@ fn fingerprint(request: &HttpRequest, body: &Body) -> String {
     }
     part(b"");
     // Keys in order and without white space; what is not JSON is digested as it is.
-    match serde_json::from_slice::<Value>(&body.0) {
-        Ok(mut value) => {
-            value.sort_all_objects();
-            part(value.to_string().as_bytes());
-        }
-        Err(_) => part(&body.0),
-    }
+    let canonical = serde_json::from_slice(&body.0).and_then(|mut value: Value| {
+        value.sort_all_objects();
+        serde_json::to_vec(&value)
+    });
+    part(canonical.as_deref().unwrap_or(&body.0));
     hex(&hasher.finalize())
 }

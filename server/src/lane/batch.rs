@@ -1,6 +1,6 @@
 //! One lane's thread: batches, their retries, and what becomes of a batch that keeps failing.
 
-use super::{Job, LaneConfig, Refusal, habit::Habit};
+use super::{Job, LaneConfig, Refusal, habit::Habit, queue::Queue};
 use crate::{http::render, metrics};
 use ifmatch_domain::{Mutant, Need, Outcome, State, decide, needs};
 use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// So often a batch is run again when other writers are in its way,
 const RERUNS_MAX: u32 = 5;
@@ -33,8 +33,7 @@ type Decided = Vec<Result<Outcome, Refusal>>;
 pub(super) struct Lane {
     number: usize,
     url: DatabaseUrl,
-    batch_max: usize,
-    queue: mpsc::Receiver<Job>,
+    queue: Queue,
     committed: Arc<watch::Sender<u64>>,
     db: Option<Db>,
     /// Whether the last commit began the next transaction; nothing was done in it yet.
@@ -44,6 +43,16 @@ pub(super) struct Lane {
     habit: Habit,
     /// What the last batch held in memory: let go only after its commands were answered.
     spent: Option<State>,
+}
+
+/// What a run of a batch is for.
+enum Run<'a> {
+    /// All that waited. Whoever arrives for the same objects before they are decided, joins.
+    Together,
+    /// One command of a batch that failed.
+    Alone,
+    /// To learn what became of a commit: what it decided, it decided for this batch.
+    InDoubt(&'a mut Doubt),
 }
 
 /// How one run of a batch ended.
@@ -80,13 +89,12 @@ impl Lane {
     pub(super) fn new(
         number: usize,
         config: &LaneConfig,
-        queue: mpsc::Receiver<Job>,
+        queue: Queue,
         committed: Arc<watch::Sender<u64>>,
     ) -> Self {
         Self {
             number,
             url: config.url.clone(),
-            batch_max: config.batch_max,
             queue,
             committed,
             db: None,
@@ -100,19 +108,7 @@ impl Lane {
 
     /// Works until nobody can submit any more and the queue is empty.
     pub(super) fn run(mut self) {
-        while let Some(first) = self.queue.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < self.batch_max
-                && let Ok(job) = self.queue.try_recv()
-            {
-                batch.push(job);
-            }
-            metrics::queue_depth(self.number, self.queue.len());
-            // Whose client went away may be dropped here, before it is decided, and never later.
-            batch.retain(|job| !job.answer.is_closed());
-            for job in &batch {
-                metrics::lane_wait(job.queued_at.elapsed());
-            }
+        while let Some(batch) = self.queue.next_batch() {
             // A panic outside the rules is a bug that must not end the lane: what was under way is
             // answered as a failure by being dropped.
             let carried_out = catch_unwind(AssertUnwindSafe(|| {
@@ -134,12 +130,12 @@ impl Lane {
     }
 
     /// Carries out a batch and answers each of its commands.
-    fn carry_out(&mut self, batch: Vec<Job>) {
+    fn carry_out(&mut self, mut batch: Vec<Job>) {
         if batch.is_empty() {
             return;
         }
         let deadline = Instant::now() + PATIENCE;
-        match self.run_until(&batch, RERUNS_MAX, deadline) {
+        match self.run_until(&mut batch, false, deadline) {
             Ok(decided) => answer(batch, decided),
             Err(failure) if batch.len() == 1 || failure.concerns_all() => {
                 answer_all(batch, &failure);
@@ -166,8 +162,8 @@ impl Lane {
             let late = StoreError::Raced("the batch took too long".to_owned());
             return answer_all(vec![job], &Failure::Store(late));
         }
-        let batch = vec![job];
-        match self.run_until(&batch, 1, deadline) {
+        let mut batch = vec![job];
+        match self.run_until(&mut batch, true, deadline) {
             Ok(decided) => answer(batch, decided),
             Err(failure) => answer_all(batch, &failure),
         }
@@ -176,18 +172,20 @@ impl Lane {
     /// Runs a batch until it is committed, is known to be hopeless, or has been tried enough.
     fn run_until(
         &mut self,
-        batch: &[Job],
-        reruns_max: u32,
+        batch: &mut Vec<Job>,
+        is_alone: bool,
         deadline: Instant,
     ) -> Result<Decided, Failure> {
+        let reruns_max = if is_alone { 1 } else { RERUNS_MAX };
         let mut reruns = 0u32;
         loop {
-            match self.run_once(batch, None) {
+            let run = if is_alone { Run::Alone } else { Run::Together };
+            match self.run_once(batch, run) {
                 Ended::Decided(decided) => return Ok(decided),
                 Ended::InDoubt(doubt) => return self.resolve(batch, doubt),
                 Ended::Failed(error) => {
                     self.give_up_transaction(&error);
-                    let most = if error.is_transient() { reruns_max } else { reruns_max.min(1) };
+                    let most = if error.is_transient() { reruns_max } else { 1 };
                     if error.is_gone() || reruns >= most || Instant::now() >= deadline {
                         return Err(Failure::Store(error));
                     }
@@ -203,13 +201,13 @@ impl Lane {
     /// did not take place.
     ///
     /// Whoever asks meanwhile is told to try again: the database is away.
-    fn resolve(&mut self, batch: &[Job], mut doubt: Doubt) -> Result<Decided, Failure> {
+    fn resolve(&mut self, batch: &mut Vec<Job>, mut doubt: Doubt) -> Result<Decided, Failure> {
         tracing::warn!("the answer to a commit was lost; finding out what became of it");
         metrics::batch_rerun("in_doubt");
         let deadline = Instant::now() + DOUBT_TIMEOUT;
         while Instant::now() < deadline {
             self.db = None;
-            match self.run_once(batch, Some(&mut doubt)) {
+            match self.run_once(batch, Run::InDoubt(&mut doubt)) {
                 Ended::Decided(decided) => return Ok(decided),
                 Ended::InDoubt(newer) => doubt = newer,
                 Ended::Failed(error) => {
@@ -223,29 +221,27 @@ impl Lane {
     }
 
     fn turn_away_the_queue(&mut self) {
-        while let Ok(job) = self.queue.try_recv() {
+        while let Some(job) = self.queue.take() {
             let gone = StoreError::Gone("in doubt about a commit".to_owned());
             answer_all(vec![job], &Failure::Store(gone));
         }
     }
 
-    /// Load, decide, save, commit: once. With a doubt, first looks whether it was committed before.
-    fn run_once(&mut self, batch: &[Job], doubt: Option<&mut Doubt>) -> Ended {
-        self.try_once(batch, doubt).unwrap_or_else(|ended| ended)
+    /// Load, decide, save, commit: once. In doubt, first looks whether it was committed before.
+    fn run_once(&mut self, batch: &mut Vec<Job>, run: Run<'_>) -> Ended {
+        self.try_once(batch, run).unwrap_or_else(|ended| ended)
     }
 
-    fn try_once(&mut self, batch: &[Job], doubt: Option<&mut Doubt>) -> Result<Ended, Ended> {
+    fn try_once(&mut self, batch: &mut Vec<Job>, run: Run<'_>) -> Result<Ended, Ended> {
         let started_at = Instant::now();
         let has_begun = std::mem::take(&mut self.has_begun) && self.db.is_some();
-        let mut habit = std::mem::take(&mut self.habit);
         let db = self.connection()?;
         if !has_begun {
             db.begin()?;
         }
-        let mut state = load(db, batch, &mut habit)?;
-        self.habit = habit;
+        let mut state = self.load(batch, matches!(run, Run::Together))?;
         let db = self.connection()?;
-        if let Some(doubt) = doubt {
+        if let Run::InDoubt(doubt) = run {
             // The rows are locked now, so that the earlier commit is over, one way or the other.
             let is_there =
                 db.was_committed(&doubt.evidence)? && !Mutant::ForgetLostCommit.is_planted();
@@ -277,6 +273,59 @@ impl Lane {
         self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
         self.spent = Some(state);
         Ok(Ended::Decided(decided))
+    }
+
+    /// Loads everything the batch needs, in rounds: what a command needs may depend on what it finds.
+    ///
+    /// Locks are taken in one order by everybody: objects by kind and id, then sequences. The clock and
+    /// kept answers are read when nothing is left to lock: whoever waited for a lock must see the answer
+    /// that its holder committed. A round that wants a lock before one that was taken, or after the
+    /// clock was read, begins anew with every lock that is known to be needed.
+    ///
+    /// Waiting for locks takes time, in which others arrive who want them as well. Those join, if they
+    /// may: they cost neither a wait nor a commit of their own.
+    fn load(&mut self, batch: &mut Vec<Job>, may_join: bool) -> Result<State, StoreError> {
+        self.habit.begin();
+        let mut known: BTreeSet<Need> = BTreeSet::new();
+        let mut state = State::default();
+        let mut last_lock: Option<(u8, String)> = None;
+        let mut is_late = false;
+        loop {
+            if may_join && last_lock.is_some() && !is_late {
+                self.queue.join(batch);
+            }
+            let wanted = needs(batch.iter().map(|job| &job.command), &state);
+            let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
+            if wanted.is_empty() {
+                return Ok(state);
+            }
+            if wanted.iter().any(Need::locks) {
+                let turn = wanted.iter().map(Need::turn).min();
+                wanted.retain(|need| Some(need.turn()) == turn);
+                known.extend(wanted.iter().filter(|need| need.locks()).cloned());
+                let taken = last_lock.as_ref().map(|(place, id)| (*place, id.as_str()));
+                let is_early = |lock| Some(lock) < taken;
+                if is_late || wanted.iter().filter_map(Need::lock).any(is_early) {
+                    let db = self.connection()?;
+                    db.rollback()?;
+                    db.begin()?;
+                    state = State::default();
+                    is_late = false;
+                    last_lock = None;
+                    // Everything that is not a lock is asked for again: it depends on what was dropped.
+                    let turn = known.iter().map(Need::turn).min();
+                    wanted =
+                        known.iter().filter(|need| Some(need.turn()) == turn).cloned().collect();
+                }
+                let locks = wanted.iter().filter_map(Need::lock);
+                last_lock = last_lock.max(locks.max().map(|(place, id)| (place, id.to_owned())));
+            } else if wanted.iter().any(Need::leads_to_locks) {
+                wanted.retain(|need| !need.comes_after_locks());
+            }
+            self.habit.apply(&mut wanted);
+            is_late |= wanted.iter().any(Need::comes_after_locks);
+            self.connection()?.load(wanted, &mut state)?;
+        }
     }
 
     /// Commits, durably. If somebody waits already, that begins the next transaction as well: one
@@ -362,51 +411,6 @@ impl std::fmt::Display for Failure {
             Self::Store(error) => error.fmt(f),
             Self::Unknown => f.write_str("the outcome of a commit could not be learned"),
         }
-    }
-}
-
-/// Loads everything the batch needs, in rounds: what a command needs may depend on what it finds.
-///
-/// Locks are taken in one order by everybody: objects by kind and id, then sequences. The clock and
-/// kept answers are read when nothing is left to lock: whoever waited for a lock must see the answer
-/// that its holder committed. A round that wants a lock before one that was taken, or after the
-/// clock was read, begins anew with every lock that is known to be needed.
-fn load(db: &mut Db, batch: &[Job], habit: &mut Habit) -> Result<State, StoreError> {
-    habit.begin();
-    let mut known: BTreeSet<Need> = BTreeSet::new();
-    let mut state = State::default();
-    let mut last_lock: Option<(u8, String)> = None;
-    let mut is_late = false;
-    loop {
-        let wanted = needs(batch.iter().map(|job| &job.command), &state);
-        let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
-        if wanted.is_empty() {
-            return Ok(state);
-        }
-        if wanted.iter().any(Need::locks) {
-            let turn = wanted.iter().map(Need::turn).min();
-            wanted.retain(|need| Some(need.turn()) == turn);
-            known.extend(wanted.iter().filter(|need| need.locks()).cloned());
-            let taken = last_lock.as_ref().map(|(place, id)| (*place, id.as_str()));
-            let is_early = |lock| Some(lock) < taken;
-            if is_late || wanted.iter().filter_map(Need::lock).any(is_early) {
-                db.rollback()?;
-                db.begin()?;
-                state = State::default();
-                is_late = false;
-                last_lock = None;
-                // Everything that is not a lock is asked for again: it depends on what was dropped.
-                let turn = known.iter().map(Need::turn).min();
-                wanted = known.iter().filter(|need| Some(need.turn()) == turn).cloned().collect();
-            }
-            let locks = wanted.iter().filter_map(Need::lock);
-            last_lock = last_lock.max(locks.max().map(|(place, id)| (place, id.to_owned())));
-        } else if wanted.iter().any(Need::leads_to_locks) {
-            wanted.retain(|need| !need.comes_after_locks());
-        }
-        habit.apply(&mut wanted);
-        is_late |= wanted.iter().any(Need::comes_after_locks);
-        db.load(wanted, &mut state)?;
     }
 }
 

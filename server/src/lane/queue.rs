@@ -1,0 +1,171 @@
+//! What waits for a lane, and in which order it is taken.
+
+use super::{Job, Subject};
+use crate::metrics;
+use std::collections::{HashSet, VecDeque};
+use tokio::sync::mpsc;
+
+/// The lane's end of its queue.
+pub(super) struct Queue {
+    arriving: mpsc::Receiver<Job>,
+    /// Taken from the queue and passed over; first in the next batch.
+    passed_over: VecDeque<Job>,
+    batch_max: usize,
+}
+
+impl Queue {
+    /// A queue from which batches of so many are taken at most.
+    pub(super) fn new(arriving: mpsc::Receiver<Job>, batch_max: usize) -> Self {
+        Self { arriving, passed_over: VecDeque::new(), batch_max }
+    }
+
+    /// The next batch: whatever waits now, or else the first command that arrives. `None` once
+    /// nobody can submit any more and nothing waits.
+    pub(super) fn next_batch(&mut self) -> Option<Vec<Job>> {
+        let first = match self.take() {
+            Some(job) => job,
+            None => self.arriving.blocking_recv()?,
+        };
+        let mut batch = Vec::new();
+        admit(&mut batch, first);
+        while batch.len() < self.batch_max
+            && let Some(job) = self.take()
+        {
+            admit(&mut batch, job);
+        }
+        Some(batch)
+    }
+
+    /// Lets into a batch what arrived since and is about something that the batch is about, too: it
+    /// waits for the same locks. Everything else keeps its place.
+    pub(super) fn join(&mut self, batch: &mut Vec<Job>) {
+        if self.arriving.is_empty() {
+            return;
+        }
+        let subjects: HashSet<Subject> = batch.iter().map(|job| job.subject).collect();
+        while batch.len().saturating_add(self.passed_over.len()) < self.batch_max
+            && let Ok(job) = self.arriving.try_recv()
+        {
+            if subjects.contains(&job.subject) {
+                admit(batch, job);
+            } else {
+                self.passed_over.push_back(job);
+            }
+        }
+    }
+
+    /// The next command, if one waits.
+    pub(super) fn take(&mut self) -> Option<Job> {
+        self.passed_over.pop_front().or_else(|| self.arriving.try_recv().ok())
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.passed_over.is_empty() && self.arriving.is_empty()
+    }
+}
+
+/// Whose client went away may be dropped here, before it is decided, and never later.
+fn admit(batch: &mut Vec<Job>, job: Job) {
+    if !job.answer.is_closed() {
+        metrics::lane_wait(job.queued_at.elapsed());
+        batch.push(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::Refusal;
+    use ifmatch_domain::{Action, Actor, Command, ExpireBookings, Meta, Outcome};
+    use ifmatch_types::{ApiKeyId, Source};
+    use std::time::Instant;
+    use tokio::sync::oneshot;
+    use uuid::Uuid;
+
+    type Answer = oneshot::Receiver<Result<Outcome, Refusal>>;
+
+    fn job(about: &str) -> (Job, Answer) {
+        let command = Command {
+            meta: Meta {
+                actor: Actor { key_id: ApiKeyId::from_unchecked("key_1"), name: "test".to_owned() },
+                on_behalf_of: None,
+                source: Source::Api,
+                request_id: String::new(),
+            },
+            seed: Uuid::nil(),
+            idempotency: None,
+            action: Action::ExpireBookings(ExpireBookings { bookable_id: about.to_owned() }),
+        };
+        let (answer, outcome) = oneshot::channel();
+        (
+            Job { subject: Subject::of(&command), command, answer, queued_at: Instant::now() },
+            outcome,
+        )
+    }
+
+    fn about(batch: &[Job]) -> Vec<&str> {
+        batch.iter().filter_map(|job| crate::lane::object_of(&job.command.action)).collect()
+    }
+
+    /// A queue, and a way to let something arrive.
+    fn queue(batch_max: usize) -> (Queue, impl FnMut(&[&str]) -> Vec<Answer>) {
+        let (sender, arriving) = mpsc::channel(100);
+        let arrive = move |names: &[&str]| {
+            let send = |name: &&str| {
+                let (job, answer) = job(name);
+                assert!(sender.try_send(job).is_ok());
+                answer
+            };
+            names.iter().map(send).collect()
+        };
+        (Queue::new(arriving, batch_max), arrive)
+    }
+
+    #[test]
+    fn who_waits_for_the_same_joins_and_everybody_else_keeps_the_place() {
+        let (mut queue, mut arrive) = queue(100);
+        let _first = arrive(&["a", "b"]);
+        let mut batch = queue.next_batch().unwrap();
+        let _later = arrive(&["c", "a", "d", "b", "c"]);
+        queue.join(&mut batch);
+        assert_eq!(about(&batch), ["a", "b", "a", "b"]);
+        let _last = arrive(&["a"]);
+        assert!(!queue.is_empty());
+        assert_eq!(about(&queue.next_batch().unwrap()), ["c", "d", "c", "a"]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn neither_a_batch_nor_what_is_passed_over_grows_without_bound() {
+        let (mut queue, mut arrive) = queue(3);
+        let _first = arrive(&["a"]);
+        let mut batch = queue.next_batch().unwrap();
+        let _later = arrive(&["b", "a", "a", "a", "b"]);
+        queue.join(&mut batch);
+        assert_eq!(about(&batch), ["a", "a"]);
+        assert_eq!(about(&queue.next_batch().unwrap()), ["b", "a", "a"]);
+        assert_eq!(about(&queue.next_batch().unwrap()), ["b"]);
+    }
+
+    #[test]
+    fn whose_client_went_away_is_dropped_before_it_is_decided() {
+        let (mut queue, mut arrive) = queue(100);
+        let _first = arrive(&["a"]);
+        let mut batch = queue.next_batch().unwrap();
+        drop(arrive(&["a", "b"]));
+        queue.join(&mut batch);
+        assert_eq!(about(&batch), ["a"]);
+        assert_eq!(about(&queue.next_batch().unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn it_ends_with_the_last_command() {
+        let (mut queue, arrive) = queue(100);
+        let mut arrive = arrive;
+        let _answers = arrive(&["a"]);
+        drop(arrive);
+        assert_eq!(about(&queue.next_batch().unwrap()), ["a"]);
+        assert!(queue.next_batch().is_none());
+    }
+}
