@@ -156,6 +156,7 @@ fn object_of(action: &Action) -> Option<&str> {
         }),
         Action::Create(create) => bookable_of(create),
         Action::ExpireBookings(expire) => Some(&expire.bookable_id),
+        Action::Admit(about) => about.as_ref().map(|(_, id)| id.as_str()),
         Action::CreateApiKey(_) | Action::FinishBillingRun(_) | Action::RecordDenied(_) => None,
     }
 }

@@ -31,7 +31,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Semaphore, time::interval};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Semaphore,
+    time::interval,
+};
 use uuid::Uuid;
 
 /// So many event streams may be open.
@@ -155,6 +159,9 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let address = server.addrs().first().copied().unwrap_or(config.listen);
     let server = server.run();
     let handle = server.handle();
+    // Before anybody is told that it runs, and may tell it to stop.
+    let stop = StopSignals::listen()
+        .map_err(|cause| CommandError::Io { what: "signals".to_owned(), cause })?;
     println!("listening on {scheme}://{address}");
     std::io::stdout()
         .flush()
@@ -165,7 +172,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let working = app.clone();
     actix_web::rt::spawn(async move { workers::run(&working).await });
     actix_web::rt::spawn(async move {
-        wait_for_stop().await;
+        stop.received().await;
         tracing::info!("stopping: no new requests, accepted writes are answered");
         app.stopping.store(true, Ordering::Relaxed);
         handle.stop(true).await;
@@ -189,19 +196,25 @@ async fn keep_up(app: &App) {
     }
 }
 
-/// SIGTERM or Ctrl-C.
-async fn wait_for_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(error) => {
-            tracing::error!(%error, "SIGTERM cannot be heard; Ctrl-C still works");
-            let _ = tokio::signal::ctrl_c().await;
+/// SIGTERM and Ctrl-C.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From now on they no longer end the process.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

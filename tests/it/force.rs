@@ -7,6 +7,7 @@ both_databases![
     an_admin_may_overwrite_a_newer_version_with_a_reason,
     the_audit_record_has_every_overwritten_field,
     only_an_admin_may_force_and_the_attempt_is_on_record,
+    a_force_without_the_role_is_told_before_everything_else,
     a_force_needs_a_reason,
     only_the_word_true_forces,
     a_force_without_a_version_is_recorded_as_blind,
@@ -96,6 +97,41 @@ async fn only_an_admin_may_force_and_the_attempt_is_on_record(server: Server) {
     let attempts = api.list(&format!("/v1/audit?actor={name}")).await;
     assert_eq!(attempts.len(), 2, "each denied attempt is on record: {attempts:?}");
     assert!(attempts.iter().all(|attempt| attempt["actor"] == name), "{attempts:?}");
+}
+
+async fn a_force_without_the_role_is_told_before_everything_else(server: Server) {
+    let api = server.api();
+    let (subscription, path) = moved_on(&api).await;
+    let body = json!({"notes": "forced", "version": 1});
+    for role in ["viewer", "agent"] {
+        let (caller, key) = api.make_named_key(role).await;
+        let large = format!("{{\"notes\":\"{}\"}}", "x".repeat(70_000));
+        let calls = [
+            caller.patch(&force(&path), &body),
+            caller.put(&force(&path), &body),
+            caller.delete(&force(&path)),
+            caller.patch(&format!("{path}?dry_run=true&force=true"), &body),
+            caller.call("PATCH", &force(&path)).body("text/plain", "?".to_owned()),
+            caller.call("PATCH", &force(&path)).body("application/json", large),
+            caller.patch(&force(&path), &body).key(" "),
+            caller.patch(&force("/v1/plans/xx"), &body),
+            caller.patch(&force(&path.replace("subscriptions", "plans")), &body),
+            caller.post(&force("/v1/plans"), &body),
+        ];
+        let sent = calls.len();
+        for call in calls {
+            reason(call, "please").await.problem(403, "FORCE_FORBIDDEN");
+        }
+        let name = key["name"].as_str().unwrap();
+        let attempts = api.list(&format!("/v1/audit?type=force_denied&actor={name}")).await;
+        assert_eq!(attempts.len(), sent, "{role}: {attempts:?}");
+        let aimed = json!({"type": "subscription", "id": id(&subscription)});
+        let named = attempts.iter().filter(|attempt| attempt["resource"] == aimed).count();
+        assert_eq!(named, sent - 2, "{role}: {attempts:?}");
+        let on_read = caller.get(&force(&path)).await;
+        assert_ne!(on_read.status, 403, "a read cannot be forced");
+    }
+    assert_eq!(api.read("subscriptions", &subscription).await, subscription);
 }
 
 async fn a_force_needs_a_reason(server: Server) {

@@ -11,6 +11,7 @@ both_databases![
     concurrent_sends_of_one_key_have_one_effect,
     concurrent_sends_of_one_versioned_write_have_one_effect,
     a_key_cannot_be_used_for_another_request,
+    a_reused_key_is_told_before_what_is_wrong,
     the_body_is_compared_by_its_meaning,
     a_quoted_key_is_the_same_key,
     refusals_are_not_kept,
@@ -137,6 +138,36 @@ async fn a_key_cannot_be_used_for_another_request(server: Server) {
     }
     assert_eq!(version(&api.read("workspaces", &workspace).await), 2);
     assert_eq!(api.list("/v1/workspaces").await.len(), 2);
+}
+
+async fn a_reused_key_is_told_before_what_is_wrong(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    let body = json!({"name": "x"});
+    api.patch(&path, &body).if_match(1).key("k").await.ok(200);
+    let usage = format!("{path}/usage");
+    let batch = format!("{usage}/batch");
+    let reuses = [
+        api.post("/v1/workspaces?x=1", &body),
+        api.post("/v1/workspaces", &json!([])),
+        api.patch(&path, &json!({"version": "x"})),
+        api.patch(&format!("{path}?force=true"), &body),
+        api.patch("/v1/workspaces/xx", &body).if_match(1),
+        api.post("/v1/transactions", &json!({"operations": []})),
+        api.post("/v1/transactions", &json!({"operations": [{"op": "check"}]})),
+        api.post("/v1/billing-runs", &json!({"as_of": "x"})),
+        api.post("/v1/bookings", &json!({"confirm": "x"})),
+        api.post("/v1/api-keys", &json!({"name": "x"})),
+        api.post(&batch, &json!({"items": []})),
+        api.post(&batch, &json!({})),
+        api.post(&format!("{usage}?x=1"), &json!({"feature": "f", "quantity": 1})),
+    ];
+    for reuse in reuses {
+        reuse.key("k").await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    }
+    api.post("/v1/workspaces?x=1", &body).key("fresh").await.invalid("?x");
+    api.post("/v1/workspaces", &body).key("fresh").await.ok(201);
 }
 
 async fn the_body_is_compared_by_its_meaning(server: Server) {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 both_databases![
     the_same_body_at_the_current_version_says_what_it_replaced,
+    who_is_refused_twice_still_says_what_it_replaced,
     another_body_or_another_caller_replaces_nothing_unseen,
     paths_that_nobody_else_changed_are_not_listed,
     a_metric_counts_what_was_overwritten,
@@ -32,6 +33,15 @@ async fn the_same_body_at_the_current_version_says_what_it_replaced(server: Serv
 
     let later = agent.patch(&path, &json!({"notes": "later", "version": 3})).await.is(200);
     assert_eq!(later.header("X-Overwrote"), None);
+}
+
+async fn who_is_refused_twice_still_says_what_it_replaced(server: Server) {
+    let agent = server.api().make_key("agent").await;
+    let path = refused(&server, &agent, &json!({"notes": "mine"})).await;
+    server.api().patch(&path, &json!({"quantity": 9})).if_match(2).await.ok(200);
+    agent.patch(&path, &json!({"notes": "mine", "version": 2})).await.conflict(409);
+    let again = agent.patch(&path, &json!({"notes": "mine", "version": 3})).await.is(200);
+    assert_eq!(again.header("X-Overwrote"), Some("/notes"));
 }
 
 async fn another_body_or_another_caller_replaces_nothing_unseen(server: Server) {

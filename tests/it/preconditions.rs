@@ -16,6 +16,8 @@ both_databases![
     a_missing_object_is_404_whatever_version_is_named,
     a_deleted_object_is_410_and_says_who_and_when,
     checks_are_made_in_the_documented_order,
+    what_is_not_there_is_told_before_what_is_wrong,
+    a_tag_of_no_version_has_no_base,
     a_patch_that_changes_nothing_says_so_and_records_nothing,
     a_stale_patch_that_changes_nothing_is_still_checked,
     versions_count_effective_changes,
@@ -201,6 +203,49 @@ async fn checks_are_made_in_the_documented_order(server: Server) {
     api.patch(&path, &json!({"status": "trialing", "version": 1})).await.conflict(409);
     let refused = api.patch(&path, &json!({"status": "trialing", "version": 2})).await;
     refused.problem(409, "INVALID_STATE_TRANSITION");
+}
+
+async fn what_is_not_there_is_told_before_what_is_wrong(server: Server) {
+    let api = server.api();
+    let missing = "/v1/subscriptions/sub_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
+    let gone = api.make_workspace(json!({})).await;
+    let gone = format!("/v1/workspaces/{}", id(&gone));
+    api.delete(&gone).if_match(1).await.ok(200);
+    for (path, status, code) in [(missing, 404, "NOT_FOUND"), (gone.as_str(), 410, "DELETED")] {
+        let name = json!({"name": "x", "version": 1});
+        api.patch(&format!("{path}?force=true"), &name).await.problem(status, code);
+        api.patch(&format!("{path}?x=1"), &name).await.problem(status, code);
+        api.patch(path, &json!({"version": "x"})).await.problem(status, code);
+        api.patch(path, &json!([])).await.problem(status, code);
+        api.delete(&format!("{path}?version=x")).await.problem(status, code);
+        let malformed = api.patch(&format!("{path}?force=true"), &name).header("If-Match", "x");
+        malformed.await.problem(400, "MALFORMED_PRECONDITION");
+        for path in [path, &format!("{path}?force=true")] {
+            let malformed = api.call("PATCH", path).body("application/json", "{".to_owned());
+            malformed.await.problem(400, "MALFORMED_REQUEST");
+        }
+    }
+    let malformed = api.call("PATCH", "/v1/plans/xx").body("application/json", "{".to_owned());
+    malformed.await.problem(400, "MALFORMED_REQUEST");
+    api.patch("/v1/plans/xx", &json!({"version": "x"})).await.problem(404, "NOT_FOUND");
+
+    let usage = format!(
+        "/v1{}/usage/holds/hld_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f/release",
+        "/namespaces/nsp_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f"
+    );
+    api.post(&usage, &json!({"x": 1})).await.problem(404, "NOT_FOUND");
+}
+
+async fn a_tag_of_no_version_has_no_base(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    for tag in ["\"abc\"", "\"0\"", "\"01\"", "\"77\""] {
+        let stale = api.patch(&path, &json!({"name": "x"})).header("If-Match", tag).await;
+        let conflict = stale.conflict(412);
+        assert_eq!(conflict["merge"]["verdict"], "unknown_base", "{tag}");
+        assert_eq!(conflict["attempted"], json!([]), "{tag}");
+    }
 }
 
 async fn a_patch_that_changes_nothing_says_so_and_records_nothing(server: Server) {

@@ -13,6 +13,7 @@ both_databases![
     the_admin_key_stays_the_same_across_starts,
     the_first_start_without_keys_makes_an_admin_key_and_prints_it_once,
     health_needs_no_key,
+    it_can_be_stopped_as_soon_as_it_says_that_it_listens,
 ];
 
 async fn the_start_up_line_says_where_it_listens(server: Server) {
@@ -56,6 +57,18 @@ async fn the_first_start_without_keys_makes_an_admin_key_and_prints_it_once(serv
     assert_eq!(printed.matches(&key).count(), 1, "it is not printed again: {printed}");
     assert!(find_key(&printed.replace(&key, "")).is_none(), "nor is another one: {printed}");
     api.at(first.url()).get("/v1/api-keys").await.ok(200);
+}
+
+async fn it_can_be_stopped_as_soon_as_it_says_that_it_listens(mut server: Server) {
+    for _ in 0..5 {
+        server.stop().await;
+        server.restart().await;
+    }
+    for _ in 0..5 {
+        server.interrupt();
+        assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
+        server.restart().await;
+    }
 }
 
 async fn health_needs_no_key(server: Server) {

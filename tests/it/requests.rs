@@ -18,6 +18,7 @@ both_databases![
     read_only_fields_are_named,
     fields_that_are_set_once_are_named,
     an_id_of_another_type_is_named_as_such,
+    an_id_of_a_type_that_is_no_collection_is_named_as_such,
     a_request_id_is_kept_if_it_is_sane,
     instants_have_microseconds_in_utc,
     every_problem_has_the_same_shape,
@@ -194,6 +195,23 @@ async fn fields_that_are_set_once_are_named(server: Server) {
     let path = format!("/v1/subscriptions/{}", id(&subscription));
     let body = json!({"start_at": "2020-01-01T00:00:00Z"});
     api.patch(&path, &body).if_match(1).await.invalid("/start_at");
+}
+
+async fn an_id_of_a_type_that_is_no_collection_is_named_as_such(server: Server) {
+    let api = server.api();
+    let invoice = api.make_invoice(json!({})).await;
+    let invoice = format!("/v1/invoices/{}", id(&invoice));
+    for prefix in ["srv_", "key_", "pay_", "cfl_", "xyz_"] {
+        let one = format!("/v1/subscriptions/{prefix}{UUID}");
+        api.get(&one).await.problem(400, "WRONG_ID_TYPE");
+        api.delete(&one).await.problem(400, "WRONG_ID_TYPE");
+    }
+    let reverse = format!("{invoice}/payments/inv_{UUID}/reverse");
+    let reverse = api.post(&reverse, &json!({"reason": "x"})).key("reverse");
+    reverse.await.problem(400, "WRONG_ID_TYPE");
+    api.get(&format!("{invoice}/payments/inv_{UUID}")).await.problem(400, "WRONG_ID_TYPE");
+    api.delete(&format!("/v1/api-keys/pln_{UUID}")).await.problem(400, "WRONG_ID_TYPE");
+    api.get(&format!("/v1/subscriptions/SRV_{UUID}")).await.problem(404, "NOT_FOUND");
 }
 
 async fn an_id_of_another_type_is_named_as_such(server: Server) {

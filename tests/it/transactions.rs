@@ -8,6 +8,7 @@ both_databases![
     one_failing_operation_undoes_all,
     a_check_only_asserts_a_version,
     each_operation_keeps_its_own_rules,
+    what_is_wrong_in_an_operation_is_named,
     zero_or_more_than_fifty_operations_are_refused,
     fifty_operations_are_accepted,
     a_transaction_is_replayed_as_a_whole,
@@ -20,6 +21,31 @@ fn patch(kind: &str, object: &Value, body: Value) -> Value {
 
 fn operations(operations: &[Value]) -> Value {
     json!({"operations": operations})
+}
+
+async fn what_is_wrong_in_an_operation_is_named(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let good = json!({"op": "check", "type": "workspace", "id": id(&workspace), "version": 1});
+    for (path, wrong) in [
+        ("/operations/1", json!(5)),
+        ("/operations/1/op", json!({"type": "workspace"})),
+        ("/operations/1/op", json!({"op": "upsert", "type": "workspace"})),
+        ("/operations/1/type", json!({"op": "check"})),
+        ("/operations/1/type", json!({"op": "check", "type": "workspaces"})),
+        ("/operations/1/id", json!({"op": "check", "type": "workspace", "version": 1})),
+        ("/operations/1/id", json!({"op": "check", "type": "workspace", "id": 5})),
+        ("/operations/1/version", json!({"op": "check", "type": "workspace", "version": "1"})),
+        ("/operations/1/body", json!({"op": "patch", "type": "workspace", "body": []})),
+        ("/operations/1/zz", json!({"op": "check", "type": "workspace", "zz": 1})),
+    ] {
+        let body = operations(&[good.clone(), wrong]);
+        let problem = api.post("/v1/transactions", &body).await.invalid(path);
+        assert_eq!(problem["failed_index"], 1, "{problem}");
+    }
+    let unnamed = json!({"op": "check", "type": "workspace", "id": id(&workspace)});
+    let refused = api.post("/v1/transactions", &operations(&[unnamed])).await;
+    assert_eq!(refused.problem(428, "PRECONDITION_REQUIRED")["failed_index"], 0);
 }
 
 async fn all_operations_happen_in_one_commit(server: Server) {

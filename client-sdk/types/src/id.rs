@@ -25,6 +25,15 @@ pub fn is_well_formed(text: &str, prefix: &str) -> bool {
     })
 }
 
+/// Whether `text` is a well-formed id of any type, known here or not: a prefix of three letters and
+/// the digits of a UUID.
+pub fn is_some_id(text: &str) -> bool {
+    let prefix = text.get(..4).unwrap_or_default();
+    prefix.ends_with('_')
+        && prefix.bytes().take(3).all(|b| b.is_ascii_lowercase())
+        && is_well_formed(text, prefix)
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*

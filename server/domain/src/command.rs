@@ -93,6 +93,9 @@ pub enum Action {
     RevokeApiKey(RevokeApiKey),
     /// Keep a record of a force that was refused for its caller's role.
     RecordDenied(RecordDenied),
+    /// Nothing but what is judged before a request's fields are: whether it is a repeat, and whether
+    /// the object it names is there. For a request that cannot become a command.
+    Admit(Option<(Kind, String)>),
     /// Assign a package to a scope.
     AssignPackage(AssignPackage),
     /// Give a boost to a scope.
@@ -231,10 +234,8 @@ pub struct Force {
 /// A force that was refused for its caller's role.
 #[derive(Clone, Debug)]
 pub struct RecordDenied {
-    /// The object it aimed at.
-    pub kind: Kind,
-    /// The object's id as it was given.
-    pub id: String,
+    /// The object it aimed at, if it named one.
+    pub object: Option<(Kind, String)>,
     /// The reason that was given.
     pub reason: Option<String>,
 }

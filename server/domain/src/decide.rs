@@ -117,14 +117,18 @@ fn act(action: &Action, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         Action::ReverseUsage(reverse) => reverse.decide(scope),
         Action::ExpireEntitlements(expire) => expire.decide(scope),
         Action::RecordDenied(denied) => {
-            let resource = AuditResource {
-                resource_type: denied.kind.name().to_owned(),
-                id: denied.id.clone(),
-            };
-            let record = plain_audit("force_denied", Some(resource), denied.reason.clone(), scope);
+            let resource = denied.object.as_ref().map(|(kind, id)| AuditResource {
+                resource_type: kind.name().to_owned(),
+                id: id.clone(),
+            });
+            let record = plain_audit("force_denied", resource, denied.reason.clone(), scope);
             scope.state.audits.push(record);
             Ok(Outcome::Recorded)
         }
         Action::ExpireBookings(expire) => Ok(expire.decide(scope)),
+        Action::Admit(None) => Ok(Outcome::Admitted),
+        Action::Admit(Some((kind, id))) => dispatch_kind!(*kind, R => {
+            versioned::alive::<R>(id, scope.state).map(|_| Outcome::Admitted)
+        }),
     }
 }

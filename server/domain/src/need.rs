@@ -215,7 +215,11 @@ fn needs_of<'a>(command: &'a Command, state: &State, wants: &mut Wants<'_, 'a>) 
             wants.object(Kind::Bookable, &expire.bookable_id);
             wants.due_bookings(&expire.bookable_id);
         }
-        Action::FinishBillingRun(_) | Action::CreateApiKey(_) | Action::RecordDenied(_) => {}
+        Action::Admit(Some((kind, id))) => wants.object(*kind, id),
+        Action::Admit(None)
+        | Action::FinishBillingRun(_)
+        | Action::CreateApiKey(_)
+        | Action::RecordDenied(_) => {}
     }
 }
 

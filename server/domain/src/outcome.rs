@@ -91,6 +91,8 @@ pub enum Outcome {
     },
     /// A record was kept.
     Recorded,
+    /// It is no repeat, and what it is about is there.
+    Admitted,
     /// The same request was answered before, like this.
     Replayed(Answer),
 }

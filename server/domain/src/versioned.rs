@@ -91,8 +91,11 @@ pub(crate) fn update<R: Resource>(
         _ if command.precondition == Precondition::Missing => Err(Rejection::PreconditionRequired),
         _ if matches => written(command, found, edit, scope),
         mode => {
-            // A weak tag may name the current version, which then is the base.
-            let base = if current_is_base { Some(found.body.clone()) } else { old_base };
+            let base = match command.precondition.named() {
+                // A weak tag may name the current version, which then is the base.
+                Some(_) if current_is_base => Some(found.body.clone()),
+                _ => old_base,
+            };
             let attempted = base.as_ref().map(|base| edit.attempted(base)).unwrap_or_default();
             stale(command, *mode == Mode::Merge, found, base.as_ref(), &attempted, scope)
         }

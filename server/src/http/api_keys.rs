@@ -1,7 +1,7 @@
 //! API keys: made with their secret shown once, listed without it, revoked at once.
 
 use super::{
-    objects::Answer,
+    objects::{Answer, check_id_of},
     problem::HttpProblem,
     query::{Params, cursor, page},
     render::render,
@@ -69,9 +69,7 @@ pub async fn revoke(
     mutation: Mutation,
 ) -> Answer {
     Params::of(&request)?.end()?;
-    if id.parse::<ApiKeyId>().is_err() {
-        return Err(HttpProblem::not_found(format!("there is no api_key {id}")));
-    }
+    check_id_of("api_key", ApiKeyId::PREFIX, &id)?;
     let revoke = RevokeApiKey { id: id.into_inner() };
     let outcome = mutation.submit(&app, Action::RevokeApiKey(revoke)).await?;
     if let Outcome::ApiKeyRevoked(stored) = &outcome {

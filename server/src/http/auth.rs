@@ -2,21 +2,22 @@
 
 use super::{
     endpoint::{Access, EndpointInfo},
-    limit,
+    limit, objects,
     problem::HttpProblem,
+    render::render,
     request::Caller,
 };
 use crate::{app::App, metrics};
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::header,
     middleware::Next,
     web,
 };
-use ifmatch_domain::{Actor, StoredApiKey};
-use ifmatch_types::{Code, Role};
+use ifmatch_domain::{Action, Actor, IdempotencyKey, Outcome, RecordDenied, StoredApiKey};
+use ifmatch_types::{Code, Kind, Role};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// So long may the name of whom a caller acts for be.
@@ -58,24 +59,83 @@ pub async fn gate<B: MessageBody + 'static>(
     if let Some(limited) = over_limit(&verdict) {
         return Ok(limited_response(request, &limited, &verdict));
     }
-    if !caller.key.role.allows(needed) {
-        let detail = format!(
-            "this needs the role {}, the key has {}",
-            needed.name(),
-            caller.key.role.name()
-        );
+    let on_behalf_of = on_behalf_of(&request);
+    let role = caller.key.role;
+    let actor = Actor { key_id: caller.key.id, name: caller.key.name };
+    let caller =
+        Caller { actor, role, on_behalf_of: on_behalf_of.as_ref().ok().cloned().flatten() };
+    if wants_force(&request) && !role.allows(Role::Admin) {
+        let problem = match record_denied(&app, &caller, &request).await {
+            Ok(()) => objects::force_forbidden(),
+            Err(problem) => problem,
+        };
+        return Ok(refuse(request, &problem));
+    }
+    if !role.allows(needed) {
+        let detail = format!("this needs the role {}, the key has {}", needed.name(), role.name());
         return Ok(refuse(request, &HttpProblem::new(Code::Forbidden, detail)));
     }
-    let on_behalf_of = match on_behalf_of(&request) {
-        Ok(on_behalf_of) => on_behalf_of,
-        Err(problem) => return Ok(refuse(request, &problem)),
-    };
-    let actor = Actor { key_id: caller.key.id, name: caller.key.name };
-    let caller = Caller { actor, role: caller.key.role, on_behalf_of };
+    if let Err(problem) = on_behalf_of {
+        return Ok(refuse(request, &problem));
+    }
     request.extensions_mut().insert(caller);
     let mut response = next.call(request).await?.map_into_boxed_body();
+    let problem = response.response().error().and_then(|error| error.as_error::<HttpProblem>());
+    if problem.is_some_and(HttpProblem::is_premature)
+        && let Some(earlier) = told_earlier(&app, response.request()).await
+    {
+        response = response.into_response(earlier);
+    }
     verdict.write_headers(response.headers_mut());
     Ok(response)
+}
+
+/// Whether a request asks for force, on a path that has it or not: nobody but an admin may even ask.
+fn wants_force(request: &ServiceRequest) -> bool {
+    !request.method().is_safe()
+        && web::Query::<Vec<(String, String)>>::from_query(request.query_string())
+            .is_ok_and(|pairs| pairs.iter().any(|(name, value)| name == "force" && value == "true"))
+}
+
+/// Puts a force that is refused for its caller's role on record.
+async fn record_denied(
+    app: &App,
+    caller: &Caller,
+    request: &ServiceRequest,
+) -> Result<(), HttpProblem> {
+    let reason = objects::force_reason(request.headers());
+    let denied = RecordDenied {
+        object: named_objects(request.request()).last(),
+        reason: reason.map(|reason| reason.chars().take(objects::REASON_MAX).collect()),
+    };
+    let request_id = super::request::request_id(request.request());
+    let command = caller.command(&request_id, None, Action::RecordDenied(denied));
+    app.lanes.submit(command).await?;
+    Ok(())
+}
+
+/// The objects that a path names, outermost first.
+fn named_objects(request: &HttpRequest) -> impl Iterator<Item = (Kind, String)> {
+    let ids = request.match_info().iter().map(|(_, id)| id.to_owned());
+    ids.filter_map(|id| Some((Kind::of_id(&id)?, id)))
+}
+
+/// What a request that is wrong must be told before that: the answer to the first request with its
+/// Idempotency-Key, or that what it is about is not there (`API.md` 3, order of checks).
+async fn told_earlier(app: &App, request: &HttpRequest) -> Option<HttpResponse> {
+    let caller = request.extensions().get::<Caller>().cloned()?;
+    let idempotency = request.extensions().get::<IdempotencyKey>().cloned();
+    let about = named_objects(request).next();
+    if request.method().is_safe() || (idempotency.is_none() && about.is_none()) {
+        return None;
+    }
+    let request_id = super::request::request_id(request);
+    let command = caller.command(&request_id, idempotency, Action::Admit(about));
+    match app.lanes.submit(command).await {
+        Ok(Outcome::Admitted) => None,
+        Ok(outcome) => Some(render(&outcome).into_response()),
+        Err(refusal) => Some(HttpProblem::from(refusal).response_for(&request_id)),
+    }
 }
 
 /// What the caller sent as its key.

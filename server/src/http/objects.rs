@@ -10,13 +10,20 @@ use super::{
     request::{Caller, Mutation},
 };
 use crate::{app::App, metrics};
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderMap},
+    web,
+};
 use ifmatch_domain::{
-    Action, Change, CreateObject, DeleteObject, Force, How, Mode, Outcome, RecordDenied, Rejection,
-    ScopeRef, UpdateObject,
+    Action, Change, CreateObject, DeleteObject, Force, How, Mode, Outcome, Rejection, ScopeRef,
+    UpdateObject,
 };
 use ifmatch_store::{Field, Found, ListQuery, SortKey, filters, sorts};
-use ifmatch_types::{Code, Kind, Role, Version};
+use ifmatch_types::{
+    Code, Kind, Role, Version,
+    id::{is_some_id, is_well_formed},
+};
 use serde_json::{Map, Value};
 
 /// The way to answer.
@@ -25,7 +32,7 @@ pub type Answer = Result<HttpResponse, HttpProblem>;
 /// The filter that a path sets and not its query: whose list it is.
 pub const SCOPE: &str = "scope";
 /// So long may a reason for force be.
-const REASON_MAX: usize = 500;
+pub const REASON_MAX: usize = 500;
 
 /// `POST /v1/{collection}`
 pub async fn create(
@@ -133,14 +140,15 @@ async fn change(
     mutation: &Mutation,
     change: fn(Map<String, Value>) -> Change,
 ) -> Answer {
+    // What is malformed comes before what is wrong (`API.md` 3).
+    let mut body = mutation.body.object()?;
+    let header = precondition::header(request)?;
     check_id(kind, id)?;
     let mut params = Params::of(request)?;
     let merging = read_on_conflict(&mut params)?;
-    let force = read_force(&mut params, request, mutation, app, kind, id).await?;
+    let force = read_force(&mut params, request, &mutation.caller)?;
     params.end()?;
-    let mut body = mutation.body.object()?;
-    let version = take_version(&mut body)?;
-    let named = precondition::read(request, version)?;
+    let named = header.and(take_version(&mut body)?)?;
     let attempt = |body: &Map<String, Value>| {
         let caller = &mutation.caller;
         Attempt::of(caller.actor.key_id.as_str(), caller.on_behalf_of.as_deref(), id, body)
@@ -191,28 +199,28 @@ pub async fn delete(
     id: web::Path<String>,
     mutation: Mutation,
 ) -> Answer {
+    let body = if mutation.body.is_empty() { Map::new() } else { mutation.body.object()? };
+    let header = precondition::header(&request)?;
     check_id(kind, &id)?;
     let mut params = Params::of(&request)?;
-    let force = read_force(&mut params, &request, &mutation, &app, kind, &id).await?;
+    let force = read_force(&mut params, &request, &mutation.caller)?;
     let mut version: Option<Version> = params.parsed("version", "a whole number")?;
     params.end()?;
-    if !mutation.body.is_empty() {
-        let mut body = mutation.body.object()?;
-        let in_body = take_version(&mut body)?;
-        if let Some(name) = body.keys().next() {
-            return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
-        }
-        if let (Some(query), Some(body)) = (version, in_body)
-            && query != body
-        {
-            return Err(HttpProblem::new(
-                Code::MalformedPrecondition,
-                "the query and the body name different versions",
-            ));
-        }
-        version = version.or(in_body);
+    let mut body = body;
+    let in_body = take_version(&mut body)?;
+    if let Some(name) = body.keys().next() {
+        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
     }
-    let named = precondition::read(&request, version)?;
+    if let (Some(query), Some(body)) = (version, in_body)
+        && query != body
+    {
+        return Err(HttpProblem::new(
+            Code::MalformedPrecondition,
+            "the query and the body name different versions",
+        ));
+    }
+    version = version.or(in_body);
+    let named = header.and(version)?;
     let delete =
         DeleteObject { kind, id: id.into_inner(), precondition: named.precondition, force };
     match mutation.submit(&app, Action::Delete(delete)).await {
@@ -231,10 +239,17 @@ pub async fn delete(
 
 /// Refuses a well-formed id of another type, and what is no id at all: that names nothing.
 pub fn check_id(kind: Kind, id: &str) -> Result<(), HttpProblem> {
-    match Kind::of_id(id) {
-        Some(named) if named == kind => Ok(()),
-        Some(_) => Err(wrong_id_type(kind.id_prefix())),
-        None => Err(Rejection::not_found(kind, id).into()),
+    check_id_of(kind.name(), kind.id_prefix(), id)
+}
+
+/// As [`check_id`], of what is not versioned.
+pub fn check_id_of(what: &str, prefix: &'static str, id: &str) -> Result<(), HttpProblem> {
+    if is_well_formed(id, prefix) {
+        Ok(())
+    } else if is_some_id(id) {
+        Err(wrong_id_type(prefix))
+    } else {
+        Err(HttpProblem::not_found(format!("there is no {what} {id}")))
     }
 }
 
@@ -257,14 +272,11 @@ fn read_on_conflict(params: &mut Params) -> Result<bool, HttpProblem> {
     }
 }
 
-/// Reads `?force=true`, which is for admins with a reason. A try without the role is audited.
-async fn read_force(
+/// Reads `?force=true`, which is for admins with a reason.
+fn read_force(
     params: &mut Params,
     request: &HttpRequest,
-    mutation: &Mutation,
-    app: &App,
-    kind: Kind,
-    id: &str,
+    caller: &Caller,
 ) -> Result<Option<Force>, HttpProblem> {
     let force: bool = params.parsed("force", "true or false")?.unwrap_or_default();
     let dry_run: bool = params.parsed("dry_run", "true or false")?.unwrap_or_default();
@@ -275,22 +287,11 @@ async fn read_force(
             Ok(None)
         };
     }
-    let reason = request.headers().get("x-force-reason");
-    let reason =
-        reason.map(|value| std::str::from_utf8(value.as_bytes()).unwrap_or_default().trim());
-    if !mutation.caller.role.allows(Role::Admin) {
-        let denied = RecordDenied {
-            kind,
-            id: id.to_owned(),
-            reason: reason.map(|reason| reason.chars().take(REASON_MAX).collect()),
-        };
-        let mut command = mutation.command(Action::RecordDenied(denied));
-        command.idempotency = None;
-        app.lanes.submit(command).await?;
-        return Err(HttpProblem::new(Code::ForceForbidden, "force needs the role admin"));
+    // The gate has let it through, so that this is an admin; whoever is not gets no force here.
+    if !caller.role.allows(Role::Admin) {
+        return Err(force_forbidden());
     }
-    let reason = reason
-        .filter(|reason| !reason.is_empty())
+    let reason = force_reason(request.headers())
         .ok_or_else(|| HttpProblem::new(Code::ReasonRequired, "say why in X-Force-Reason"))?;
     if reason.chars().count() > REASON_MAX || reason.chars().any(char::is_control) {
         return Err(HttpProblem::invalid(
@@ -299,6 +300,18 @@ async fn read_force(
         ));
     }
     Ok(Some(Force { reason: reason.to_owned(), dry_run }))
+}
+
+/// The refusal of a force whose caller may not.
+pub fn force_forbidden() -> HttpProblem {
+    HttpProblem::new(Code::ForceForbidden, "force needs the role admin")
+}
+
+/// The reason given for a force, if any.
+pub fn force_reason(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get("x-force-reason")?;
+    let reason = std::str::from_utf8(value.as_bytes()).unwrap_or_default().trim();
+    (!reason.is_empty()).then_some(reason)
 }
 
 fn read_sort(kind: Kind, text: Option<&str>) -> Result<SortKey, HttpProblem> {

@@ -1,7 +1,7 @@
 //! Payments of an invoice: append-only, known by the provider's reference.
 
 use super::{
-    objects::{Answer, check_id},
+    objects::{Answer, check_id, check_id_of},
     problem::HttpProblem,
     query::{Params, cursor, page},
     render::render,
@@ -57,9 +57,7 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, id: web::Path<Strin
 pub async fn get(app: web::Data<App>, path: web::Path<(String, String)>) -> Answer {
     let (id, payment_id) = path.into_inner();
     check_id(Kind::Invoice, &id)?;
-    if payment_id.parse::<PaymentId>().is_err() {
-        return Err(no_such_payment(&payment_id));
-    }
+    check_id_of("payment", PaymentId::PREFIX, &payment_id)?;
     let key = payment_id.clone();
     let payment = app.reads.run(move |db| db.payment(&key)).await?;
     let payment = payment
@@ -78,9 +76,7 @@ pub async fn reverse(
     Params::of(&request)?.end()?;
     let (invoice_id, payment_id) = path.into_inner();
     check_id(Kind::Invoice, &invoice_id)?;
-    if payment_id.parse::<PaymentId>().is_err() {
-        return Err(no_such_payment(&payment_id));
-    }
+    check_id_of("payment", PaymentId::PREFIX, &payment_id)?;
     let mut body = mutation.body.object()?;
     let reason = match body.remove("reason") {
         Some(Value::String(reason)) => reason,

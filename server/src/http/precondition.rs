@@ -17,32 +17,53 @@ pub struct Named {
     pub in_header: bool,
 }
 
-/// Reads `If-Match` and the version in the body or the query, which must agree.
-pub fn read(request: &HttpRequest, version: Option<Version>) -> Result<Named, HttpProblem> {
-    let header = if_match(request)?;
-    match (header, version) {
-        (None, None) => Ok(Named { precondition: Precondition::Missing, in_header: false }),
-        (None, Some(version)) => {
-            Ok(Named { precondition: Precondition::Version(version), in_header: false })
-        }
-        (Some(IfMatch::Any), None) => {
-            Ok(Named { precondition: Precondition::Missing, in_header: false })
-        }
-        (Some(IfMatch::Tags(tags)), None) => {
-            Ok(Named { precondition: Precondition::Tags(tags), in_header: true })
-        }
-        (Some(IfMatch::Tags(tags)), Some(version)) => match tags.as_slice() {
-            [tag] if tag.version == Some(version) => {
+/// What `If-Match` says, before the rest of the request was looked at.
+#[derive(Debug)]
+pub struct Header(Option<IfMatch>);
+
+/// Reads `If-Match`.
+///
+/// # Errors
+///
+/// `MALFORMED_PRECONDITION` if it is neither `*` nor a list of tags.
+pub fn header(request: &HttpRequest) -> Result<Header, HttpProblem> {
+    if_match(request).map(Header)
+}
+
+impl Header {
+    /// The precondition, with the version in the body or the query.
+    ///
+    /// # Errors
+    ///
+    /// `MALFORMED_PRECONDITION` if the two do not agree.
+    pub fn and(self, version: Option<Version>) -> Result<Named, HttpProblem> {
+        match (self.0, version) {
+            (None, None) => Ok(Named { precondition: Precondition::Missing, in_header: false }),
+            (None, Some(version)) => {
+                Ok(Named { precondition: Precondition::Version(version), in_header: false })
+            }
+            (Some(IfMatch::Any), None) => {
+                Ok(Named { precondition: Precondition::Missing, in_header: false })
+            }
+            (Some(IfMatch::Tags(tags)), None) => {
                 Ok(Named { precondition: Precondition::Tags(tags), in_header: true })
             }
-            _ => Err(malformed("If-Match and the version in the request name different versions")),
-        },
-        (Some(IfMatch::Any), Some(_)) => {
-            Err(malformed("If-Match: * and a version in the request contradict each other"))
+            (Some(IfMatch::Tags(tags)), Some(version)) => match tags.as_slice() {
+                [tag] if tag.version == Some(version) => {
+                    Ok(Named { precondition: Precondition::Tags(tags), in_header: true })
+                }
+                _ => Err(malformed(
+                    "If-Match and the version in the request name different versions",
+                )),
+            },
+            (Some(IfMatch::Any), Some(_)) => {
+                Err(malformed("If-Match: * and a version in the request contradict each other"))
+            }
         }
     }
 }
 
+#[derive(Debug)]
 enum IfMatch {
     Any,
     Tags(Vec<NamedVersion>),
@@ -148,7 +169,7 @@ mod tests {
 
     fn read_header(value: &str, version: Option<Version>) -> Result<Named, Code> {
         let request = TestRequest::default().insert_header(("If-Match", value)).to_http_request();
-        read(&request, version).map_err(|problem| problem.code())
+        header(&request).and_then(|header| header.and(version)).map_err(|problem| problem.code())
     }
 
     #[test]

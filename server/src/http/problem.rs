@@ -23,6 +23,8 @@ const TRY_AGAIN_MS: u64 = 500;
 #[derive(Debug)]
 pub struct HttpProblem {
     problem: Box<Problem>,
+    /// Whether a lane decided it: after everything that comes before it was judged.
+    is_decided: bool,
 }
 
 /// The status, the kebab-case name and the title of a code.
@@ -122,7 +124,13 @@ impl HttpProblem {
             errors: Vec::new(),
             extensions: Map::new(),
         };
-        Self { problem: Box::new(problem) }
+        Self { problem: Box::new(problem), is_decided: false }
+    }
+
+    /// Whether a handler told it before a lane was asked whether the request is a repeat, or about
+    /// nothing: both come first (`API.md` 3).
+    pub fn is_premature(&self) -> bool {
+        !self.is_decided && matches!(self.problem.status, 404 | 422)
     }
 
     /// One wrong field.
@@ -168,7 +176,7 @@ impl HttpProblem {
     pub fn response_for(&self, request_id: &RequestId) -> HttpResponse {
         let mut problem = self.problem.clone();
         request_id.as_str().clone_into(&mut problem.request_id);
-        Self { problem }.response()
+        Self { problem, is_decided: self.is_decided }.response()
     }
 
     /// A version conflict's name and what it is about.
@@ -249,7 +257,7 @@ impl From<StoreError> for HttpProblem {
 impl From<Refusal> for HttpProblem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Rejected(rejection) => rejection.into(),
+            Refusal::Rejected(rejection) => Self { is_decided: true, ..rejection.into() },
             Refusal::TryAgain => Self::new(
                 Code::TryAgain,
                 "the server is busy or its database is away; nothing was written, send the \

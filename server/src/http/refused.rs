@@ -48,7 +48,8 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// Remembers that this write was refused, and the version it named.
+    /// Remembers that this write was refused, and the version it named first: what it was computed
+    /// from. A later one, refused as well, may only have been a larger number.
     pub fn remember(&self, attempt: Attempt, named: Version) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= REFUSALS_MAX {
@@ -57,7 +58,12 @@ impl Refusals {
         if recent.len() >= REFUSALS_MAX {
             recent.clear();
         }
-        recent.insert(attempt, (Instant::now(), named));
+        let now = Instant::now();
+        let (at, first) = recent.entry(attempt).or_insert((now, named));
+        if at.elapsed() >= REMEMBERED {
+            *first = named;
+        }
+        *at = now;
     }
 
     /// The version this same write named when it was refused within the last minute. While

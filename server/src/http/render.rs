@@ -114,7 +114,9 @@ pub fn render(outcome: &Outcome) -> Reply {
                 .header("ETag", etag(boost.version))
                 .header("Location", format!("/v1/{}/boosts/{}", boost.scope, boost.id))
         }
-        Outcome::Recorded | Outcome::Expired { .. } => Reply::new(200, &json!({})),
+        Outcome::Recorded | Outcome::Admitted | Outcome::Expired { .. } => {
+            Reply::new(200, &json!({}))
+        }
         Outcome::Replayed(answer) => Reply {
             status: answer.status,
             headers: answer.headers.clone(),

@@ -100,20 +100,32 @@ fn refuse_nul(value: &Value, path: &str) -> Result<(), HttpProblem> {
     }
 }
 
+impl Caller {
+    /// A command of a request of this caller.
+    pub fn command(
+        &self,
+        request_id: &RequestId,
+        idempotency: Option<IdempotencyKey>,
+        action: Action,
+    ) -> Command {
+        Command {
+            meta: Meta {
+                actor: self.actor.clone(),
+                on_behalf_of: self.on_behalf_of.clone(),
+                source: Source::Api,
+                request_id: request_id.as_str().to_owned(),
+            },
+            seed: Uuid::now_v7(),
+            idempotency,
+            action,
+        }
+    }
+}
+
 impl Mutation {
     /// A command of this request.
     pub fn command(&self, action: Action) -> Command {
-        Command {
-            meta: Meta {
-                actor: self.caller.actor.clone(),
-                on_behalf_of: self.caller.on_behalf_of.clone(),
-                source: Source::Api,
-                request_id: self.request_id.as_str().to_owned(),
-            },
-            seed: Uuid::now_v7(),
-            idempotency: self.idempotency.clone(),
-            action,
-        }
+        self.caller.command(&self.request_id, self.idempotency.clone(), action)
     }
 
     /// Submits this request's one command.
@@ -146,6 +158,10 @@ impl FromRequest for Mutation {
             let body = read_body(&request, payload).await?;
             precondition::refuse_fence(&request)?;
             let idempotency = idempotency_key(&request, &caller, &body)?;
+            if let Some(key) = &idempotency {
+                // For whoever has to answer if the handler cannot make a command of it.
+                request.extensions_mut().insert(key.clone());
+            }
             Ok(Self { caller, request_id: request_id(&request), body, idempotency })
         })
     }

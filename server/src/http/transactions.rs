@@ -11,11 +11,11 @@ use super::{
 use crate::app::App;
 use actix_web::{HttpRequest, web};
 use ifmatch_domain::{
-    Action, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, Transact,
+    Action, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, Rejection, Transact,
     UpdateObject,
 };
 use ifmatch_types::{Code, Kind, Version};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 /// So many operations at most.
@@ -99,12 +99,25 @@ pub async fn transact(app: web::Data<App>, request: HttpRequest, mutation: Mutat
 fn read(index: usize, operation: &Value) -> Result<Operation, HttpProblem> {
     let at = |field: &str| format!("/operations/{index}{field}");
     let failed = |problem: HttpProblem| problem.with("failed_index", index);
-    let operation: NewOperation = serde_json::from_value(operation.clone())
-        .map_err(|error| failed(HttpProblem::invalid(at(""), error.to_string())))?;
-    let NewOperation { op, kind, id, version, body } = operation;
+    let mut fields = operation
+        .as_object()
+        .cloned()
+        .ok_or_else(|| failed(HttpProblem::invalid(at(""), "must be a JSON object")))?;
     let required = |field: &str| failed(HttpProblem::invalid(at(field), "is required"));
     let refused =
         |field: &str| failed(HttpProblem::invalid(at(field), "has no meaning in this operation"));
+    let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
+    let (op, kind, id) = (take("op"), take("type"), take("id"));
+    let (version, body) = (take("version"), take("body"));
+    if let Some(name) = fields.keys().next() {
+        let path = at(&format!("/{name}"));
+        return Err(failed(HttpProblem::invalid(path, "is not a field here")));
+    }
+    let op: Op = typed(op, &at("/op")).map_err(failed)?.ok_or_else(|| required("/op"))?;
+    let kind: Kind = typed(kind, &at("/type")).map_err(failed)?.ok_or_else(|| required("/type"))?;
+    let id: Option<String> = typed(id, &at("/id")).map_err(failed)?;
+    let version: Option<Version> = typed(version, &at("/version")).map_err(failed)?;
+    let body: Option<Map<String, Value>> = typed(body, &at("/body")).map_err(failed)?;
     if op == Op::Create {
         if id.is_some() {
             return Err(refused("/id"));
@@ -146,8 +159,16 @@ fn read(index: usize, operation: &Value) -> Result<Operation, HttpProblem> {
             Ok(Operation::Delete(DeleteObject { kind, id, precondition, force: None }))
         }
         (_, None) => {
-            let version = version.ok_or_else(|| required("/version"))?;
+            let version = version.ok_or_else(|| failed(Rejection::PreconditionRequired.into()))?;
             Ok(Operation::Check { kind, id, version })
         }
     }
+}
+
+/// A field of an operation, if it is there.
+fn typed<T: DeserializeOwned>(value: Option<Value>, path: &str) -> Result<Option<T>, HttpProblem> {
+    let read = |value| {
+        serde_json::from_value(value).map_err(|error| HttpProblem::invalid(path, error.to_string()))
+    };
+    value.map(read).transpose()
 }

@@ -1,8 +1,8 @@
 //! Usage: checked and recorded in one commit, set aside for later, given back.
 
 use super::{
-    objects::Answer,
-    problem::{HttpProblem, wrong_id_type},
+    objects::{Answer, check_id_of},
+    problem::HttpProblem,
     query::{Params, cursor, page},
     render::render,
     request::Mutation,
@@ -12,7 +12,7 @@ use crate::{app::App, metrics};
 use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{Action, CheckAndRecord, EndHold, HoldEnd, Outcome, PlaceHold, ReverseUsage};
 use ifmatch_store::Db;
-use ifmatch_types::{Code, HoldId, HoldStatus, RecordId, id::is_well_formed};
+use ifmatch_types::{Code, HoldId, HoldStatus, RecordId};
 use serde_json::{Map, Value};
 
 /// So many usages in one batch at most.
@@ -41,14 +41,7 @@ pub async fn record_batch(
 ) -> Answer {
     Params::of(&request)?.end()?;
     let scope = place.scope()?;
-    let items = match read_items(mutation.body.object()?) {
-        Ok(items) => items,
-        // A scope that is not there is told first, as it is of every other wrong field.
-        Err(problem) => {
-            place.living_scope(&app).await?;
-            return Err(problem);
-        }
-    };
+    let items = read_items(mutation.body.object()?)?;
     let check = CheckAndRecord { scope, items, is_batch: true };
     decide(&app, &mutation, Action::CheckAndRecord(check)).await
 }
@@ -142,12 +135,8 @@ pub async fn release(
     Params::of(&request)?.end()?;
     let scope = place.scope()?;
     let hold_id = read_hold_id(&place)?;
-    if !mutation.body.is_empty()
-        && let Some(name) = mutation.body.object()?.keys().next()
-    {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
-    }
-    let end = EndHold { scope, hold_id, end: HoldEnd::Release };
+    let body = if mutation.body.is_empty() { Map::new() } else { mutation.body.object()? };
+    let end = EndHold { scope, hold_id, end: HoldEnd::Release(body) };
     decide(&app, &mutation, Action::EndHold(end)).await
 }
 
@@ -195,23 +184,13 @@ fn read_items(mut body: Map<String, Value>) -> Result<Vec<Map<String, Value>>, H
 }
 
 fn read_record_id(place: &Place) -> Result<String, HttpProblem> {
-    read_id("usage record", RecordId::PREFIX, &place.member)
+    check_id_of("usage record", RecordId::PREFIX, &place.member)?;
+    Ok(place.member.clone())
 }
 
 fn read_hold_id(place: &Place) -> Result<String, HttpProblem> {
-    read_id("hold", HoldId::PREFIX, &place.member)
-}
-
-/// As [`check_id`](super::objects::check_id), of what is not versioned.
-fn read_id(what: &'static str, prefix: &'static str, id: &str) -> Result<String, HttpProblem> {
-    let is_another = || id.get(..prefix.len()).is_some_and(|other| is_well_formed(id, other));
-    if is_well_formed(id, prefix) {
-        Ok(id.to_owned())
-    } else if is_another() {
-        Err(wrong_id_type(prefix))
-    } else {
-        Err(no_such(what, id))
-    }
+    check_id_of("hold", HoldId::PREFIX, &place.member)?;
+    Ok(place.member.clone())
 }
 
 fn no_such(what: &'static str, id: &str) -> HttpProblem {

@@ -143,6 +143,11 @@ impl Server {
         kill_process(self.pid(), Signal::TERM).expect("the server can be signalled");
     }
 
+    /// Asks it to stop as Ctrl-C does, without waiting for it.
+    pub fn interrupt(&self) {
+        kill_process(self.pid(), Signal::INT).expect("the server can be signalled");
+    }
+
     /// Stops it as an operator does, and expects a clean exit.
     pub async fn stop(&mut self) {
         self.terminate();

@@ -39,8 +39,8 @@ pub struct EndHold {
 pub enum HoldEnd {
     /// Record what the work took; the request's body: a [`Settlement`].
     Settle(Map<String, Value>),
-    /// Give everything back.
-    Release,
+    /// Give everything back; the request's body, which has no fields.
+    Release(Map<String, Value>),
 }
 
 /// A hold with what the API does not show of it.
@@ -114,7 +114,14 @@ impl EndHold {
             .cloned()
             .ok_or_else(|| Rejection::NotFound { what: "hold", id: self.hold_id.clone() })?;
         let settled = match &self.end {
-            HoldEnd::Release => None,
+            HoldEnd::Release(body) => {
+                let mut errors = Errors::default();
+                for name in body.keys() {
+                    errors.push(format!("/{name}"), "is not a field here");
+                }
+                errors.into_result()?;
+                None
+            }
             HoldEnd::Settle(body) => {
                 let settlement: Settlement = edit::read(body)?;
                 let mut errors = Errors::default();

@@ -131,7 +131,11 @@ fn of_scope(n: u8, scope: ScopeRef, id: &str, body: Map<String, Value>) -> Actio
         2 => Action::CheckAndRecord(CheckAndRecord { scope, items: vec![body], is_batch: false }),
         3 => Action::PlaceHold(PlaceHold { scope, body }),
         4 => Action::EndHold(EndHold { scope, hold_id: id, end: HoldEnd::Settle(body) }),
-        5 => Action::EndHold(EndHold { scope, hold_id: id, end: HoldEnd::Release }),
+        5 => Action::EndHold(EndHold {
+            scope,
+            hold_id: id,
+            end: HoldEnd::Release(Default::default()),
+        }),
         6 => Action::ReverseUsage(ReverseUsage { scope, record_id: id, body }),
         _ => Action::ExpireEntitlements(ExpireEntitlements { scope }),
     }
@@ -311,7 +315,7 @@ fn any_bill(subscription_id: String, mode: u8) -> Action {
 fn keys(id: String, kind: Kind, body: Value, mode: u8) -> Action {
     match mode % 4 {
         0 => Action::RevokeApiKey(RevokeApiKey { id }),
-        1 => Action::RecordDenied(RecordDenied { kind, id, reason: None }),
+        1 => Action::RecordDenied(RecordDenied { object: Some((kind, id)), reason: None }),
         2 => Action::FinishBillingRun(FinishBillingRun {
             run: BillingRun { as_of: Book::default().now, made: 1, skipped: 0, failed: 0 },
         }),

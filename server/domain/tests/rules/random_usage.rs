@@ -128,8 +128,11 @@ impl Reader<'_> {
         let own = self.world.holds.get(&hold_id);
         let own = own.and_then(|stored| ScopeRef::parse(&stored.hold.scope));
         let settled = members(json!({"quantity": raw.amount % 16}));
-        let end =
-            if raw.choice.is_multiple_of(3) { HoldEnd::Release } else { HoldEnd::Settle(settled) };
+        let end = if raw.choice.is_multiple_of(3) {
+            HoldEnd::Release(Default::default())
+        } else {
+            HoldEnd::Settle(settled)
+        };
         let scope = own.filter(|_| raw.choice < 240).unwrap_or(scope);
         Action::EndHold(EndHold { scope, hold_id, end })
     }

@@ -167,6 +167,7 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::RevokeApiKey(_) => "revoke",
             Action::ExpireBookings(_) => "expire",
             Action::FinishBillingRun(_) | Action::RecordDenied(_) => "record",
+            Action::Admit(_) => "admit",
             Action::AssignPackage(_) => "assign",
             Action::GrantBoost(_) => "boost",
             Action::CheckAndRecord(_) => "use",

@@ -121,7 +121,8 @@ fn warm_up_entitlements(
         run(book, vec![Action::CheckAndRecord(used), Action::PlaceHold(hold.clone())]);
         run(book, vec![Action::PlaceHold(hold)]);
         let hold_id = book.world.holds.keys().last().unwrap().clone();
-        let end = EndHold { scope: scope.clone(), hold_id, end: HoldEnd::Release };
+        let end =
+            EndHold { scope: scope.clone(), hold_id, end: HoldEnd::Release(Default::default()) };
         let record_id = book.world.records.keys().last().unwrap().clone();
         let body = members(json!({"quantity": 1}));
         let reverse = ReverseUsage { scope: scope.clone(), record_id, body };

@@ -198,7 +198,7 @@ fn a_hold_is_found_by_its_own_scope_only() {
     for (scope, hold_id) in [(workspace, hold.hold.id.to_string()), (one, "hld_nothing".to_owned())]
     {
         let settle = HoldEnd::Settle(members(json!({"quantity": -1})));
-        for end in [settle, HoldEnd::Release] {
+        for end in [settle, HoldEnd::Release(Default::default())] {
             let scope = scope.clone();
             let action = Action::EndHold(EndHold { scope, hold_id: hold_id.clone(), end });
             assert!(matches!(quota.book.refused(action), Rejection::NotFound { what: "hold", .. }));

@@ -155,7 +155,7 @@ impl Quota {
     }
 
     pub fn release(&mut self, hold: &HoldAnswer) -> Result<HoldAnswer, Rejection> {
-        self.end(hold, HoldEnd::Release)
+        self.end(hold, HoldEnd::Release(Default::default()))
     }
 
     pub fn reverse(&mut self, recorded: &Recorded, quantity: i64) -> Result<Reversed, Rejection> {
