@@ -214,14 +214,7 @@ impl Config {
 
     /// How many threads speak HTTP.
     pub fn http_threads(&self) -> usize {
-        let usual = match self.database_url {
-            // They read from the database themselves.
-            DatabaseUrl::Sqlite(_) => processors(),
-            // The rest is for the lanes: everybody who was answered by one commit is back at once,
-            // and would be in the way of the next (measured: a hot counter is a quarter faster).
-            DatabaseUrl::Postgres(_) => processors().div_ceil(2),
-        };
-        self.http_threads.unwrap_or(usual)
+        self.http_threads.unwrap_or_else(processors)
     }
 
     /// The certificate and key to serve TLS with, if it is served.
