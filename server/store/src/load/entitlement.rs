@@ -320,24 +320,24 @@ impl Db {
         from: Option<Timestamp>,
         until: Timestamp,
     ) -> Result<RolledOff, StoreError> {
-        let left = Sql::new(
-            "SELECT coalesce(CAST(sum(quantity - reversed) AS bigint), 0) FROM usage_records \
-             WHERE is_rolling AND counter_id = ",
+        // Not `min(at)`: over a table that was small when the plan was made, PostgreSQL would look at
+        // every record of the window for it.
+        let sql = Sql::new(
+            "SELECT (SELECT coalesce(CAST(sum(quantity - reversed) AS bigint), 0) \
+             FROM usage_records WHERE is_rolling AND counter_id = ",
         )
         .bind(counter_id)
         .text(" AND at > ")
         .bind(from.map_or(i64::MIN, Timestamp::as_micros))
         .text(" AND at <= ")
         .bind(until.as_micros())
-        .returning::<BigInt>();
-        let quantity: i64 = on_backend!(self, c => left.get_result(c))?;
-        let oldest =
-            Sql::new("SELECT min(at) FROM usage_records WHERE is_rolling AND counter_id = ")
-                .bind(counter_id)
-                .text(" AND at > ")
-                .bind(until.as_micros())
-                .returning::<Nullable<BigInt>>();
-        let oldest: Option<i64> = on_backend!(self, c => oldest.get_result(c))?;
+        .text("), (SELECT at FROM usage_records WHERE is_rolling AND counter_id = ")
+        .bind(counter_id)
+        .text(" AND at > ")
+        .bind(until.as_micros())
+        .text(" ORDER BY at LIMIT 1)")
+        .returning::<(BigInt, Nullable<BigInt>)>();
+        let (quantity, oldest): (i64, Option<i64>) = on_backend!(self, c => sql.get_result(c))?;
         Ok(RolledOff { until, quantity, oldest: oldest.and_then(Timestamp::from_micros) })
     }
 

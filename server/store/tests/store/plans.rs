@@ -234,6 +234,11 @@ fn what_grows_is_found_by_key_also_by_a_plan_made_when_there_was_nothing() {
              Index Cond: ((bookable_id = k.c0) AND (hold_expires_at <= $",
         ),
         (
+            "ORDER BY at LIMIT 1",
+            "->  Limit\n ->  Index Only Scan using usage_records_rolling on usage_records \
+             usage_records_1\n Index Cond: ((counter_id = $4) AND (at > $5))",
+        ),
+        (
             "AND day >= k.c1 AND reserved > k.",
             "Index Cond: ((bookable_id = k.c0) AND (day >= k.c1))",
         ),
