@@ -139,6 +139,9 @@ settings! {
         /// How many writes share one commit at most
         batch_max: usize = "512", "IFMATCH_BATCH_MAX", Open,
             |text| between(text, 1, 10_000), "a whole number from 1 to 10000";
+        /// So long requests are still taken after a signal to stop, while `/readyz` is 503 already
+        drain_ms: u64 = "200", "IFMATCH_DRAIN_MS", Open,
+            |text| between(text, 0, 600_000), "a whole number of milliseconds from 0 to 600000";
         /// How long a call to the panel may take, in milliseconds
         panel_timeout_ms: u64 = "40000", "IFMATCH_PANEL_TIMEOUT_MS", NoFlag,
             milliseconds, "a whole number of milliseconds from 1 to 86400000";
@@ -162,7 +165,7 @@ settings! {
         lanes: usize, "IFMATCH_LANES", Open,
             |text| between(text, 1, 64), "a whole number from 1 to 64";
         /// How many threads speak HTTP
-        /// [default: one per processor, on PostgreSQL one per two]
+        /// [default: one per processor]
         http_threads: usize, "IFMATCH_HTTP_THREADS", Open,
             |text| between(text, 1, 64), "a whole number from 1 to 64";
         /// The TLS certificate, a PEM file

@@ -34,7 +34,7 @@ use std::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Semaphore,
-    time::interval,
+    time::{interval, sleep},
 };
 use uuid::Uuid;
 
@@ -170,11 +170,15 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let keeping = app.clone();
     actix_web::rt::spawn(async move { keep_up(&keeping).await });
     let working = app.clone();
+    let drain = Duration::from_millis(config.drain_ms);
     actix_web::rt::spawn(async move { workers::run(&working).await });
     actix_web::rt::spawn(async move {
         stop.received().await;
-        tracing::info!("stopping: no new requests, accepted writes are answered");
         app.stopping.store(true, Ordering::Relaxed);
+        tracing::info!("stopping: no longer ready");
+        // Whoever asks for readiness sends requests elsewhere from now on.
+        sleep(drain).await;
+        tracing::info!("stopping: no new requests, accepted writes are answered");
         handle.stop(true).await;
     });
     server.await.map_err(|cause| CommandError::Io { what: "server".to_owned(), cause })

@@ -14,6 +14,7 @@ both_databases![
     the_first_start_without_keys_makes_an_admin_key_and_prints_it_once,
     health_needs_no_key,
     it_can_be_stopped_as_soon_as_it_says_that_it_listens,
+    it_is_not_ready_before_it_stops_taking_requests,
 ];
 
 async fn the_start_up_line_says_where_it_listens(server: Server) {
@@ -69,6 +70,26 @@ async fn it_can_be_stopped_as_soon_as_it_says_that_it_listens(mut server: Server
         assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
         server.restart().await;
     }
+}
+
+async fn it_is_not_ready_before_it_stops_taking_requests(server: Server) {
+    let settings =
+        Settings { args: vec!["--drain-ms".into(), "3000".into()], ..Default::default() };
+    let database = Arc::new(Database::create(server.database().backend()));
+    let mut server = Server::start_with(database, settings).await;
+    let api = server.api();
+    api.without_key().get("/readyz").await.ok(200);
+    server.terminate();
+    let mut readiness = 200;
+    for _ in 0..100 {
+        readiness = api.without_key().get("/readyz").await.status;
+        if readiness == 503 {
+            break;
+        }
+    }
+    assert_eq!(readiness, 503);
+    api.make_workspace(json!({})).await;
+    assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
 }
 
 async fn health_needs_no_key(server: Server) {
