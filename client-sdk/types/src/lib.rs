@@ -17,6 +17,7 @@ pub mod id;
 pub mod kind;
 pub mod list;
 pub mod merge;
+pub mod pointer;
 pub mod problem;
 pub mod time;
 

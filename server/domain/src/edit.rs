@@ -5,7 +5,7 @@ use crate::{
     command::{Change, Mode, UpdateObject},
     fields::Errors,
 };
-use ifmatch_types::{Difference, merge};
+use ifmatch_types::{Difference, merge, pointer};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
@@ -61,9 +61,10 @@ fn replacement<R: Resource>(
         if R::FIELDS.contains(&key.as_str()) {
             wanted.insert(key.clone(), value.clone());
         } else if !entity_keys(seen).contains_key(key) {
-            errors.push(format!("/{key}"), "is not a field of this object");
+            errors.push(pointer::member("", key), "is not a field of this object");
         } else if compare && seen.get(key) != Some(value) {
-            errors.push(format!("/{key}"), "is read-only and differs from the version named");
+            errors
+                .push(pointer::member("", key), "is read-only and differs from the version named");
         }
     }
     errors.into_result()?;
@@ -123,7 +124,7 @@ pub(crate) fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, 
         for segment in error.path() {
             match segment {
                 Segment::Seq { index } => path.push_str(&format!("/{index}")),
-                Segment::Map { key } => path.push_str(&format!("/{key}")),
+                Segment::Map { key } => pointer::push(&mut path, key),
                 Segment::Enum { .. } | Segment::Unknown => {}
             }
         }
@@ -131,10 +132,10 @@ pub(crate) fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, 
         // serde names missing and unknown fields in the message only.
         let field_after = |prefix: &str| message.strip_prefix(prefix)?.split_once('`');
         if let Some((field, _)) = field_after("missing field `") {
-            return Rejection::invalid(format!("{path}/{field}"), "is required");
+            return Rejection::invalid(pointer::member(&path, field), "is required");
         }
         if let Some((field, _)) = field_after("unknown field `") {
-            let unknown = format!("/{field}");
+            let unknown = pointer::member("", field);
             let parent = path.strip_suffix(&unknown).unwrap_or(&path);
             return Rejection::invalid(format!("{parent}{unknown}"), "is not a field here");
         }
@@ -159,7 +160,7 @@ pub(crate) fn refuse_unsettable<'a, R: Resource>(
         } else {
             "is not a field of this object"
         };
-        errors.push(format!("/{key}"), message);
+        errors.push(pointer::member("", key), message);
     }
     errors.into_result()
 }

@@ -10,7 +10,7 @@ use crate::{app::App, lane::Refusal};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::{StreamExt, stream};
 use ifmatch_domain::{Action, BillSubscription, FinishBillingRun, Outcome, Rejection};
-use ifmatch_types::{BillingRun, Code, Timestamp};
+use ifmatch_types::{BillingRun, Code, Timestamp, pointer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ pub async fn run(app: web::Data<App>, request: HttpRequest, mutation: Mutation) 
         return Err(HttpProblem::invalid("/as_of", "must be at most ten years ahead"));
     }
     if let Some(name) = body.keys().find(|name| *name != "as_of") {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
     if let Some(replayed) = replay(&app, &mutation).await? {
         return Ok(replayed);

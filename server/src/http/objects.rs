@@ -16,7 +16,7 @@ use ifmatch_domain::{
     ScopeRef, UpdateObject,
 };
 use ifmatch_store::{Field, Found, ListQuery, SortKey, filters, sorts};
-use ifmatch_types::{Code, Kind, Role, Version};
+use ifmatch_types::{Code, Kind, Role, Version, pointer};
 use serde_json::{Map, Value};
 
 /// The way to answer.
@@ -200,7 +200,7 @@ pub async fn delete(
         let mut body = mutation.body.object()?;
         let in_body = take_version(&mut body)?;
         if let Some(name) = body.keys().next() {
-            return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+            return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
         }
         if let (Some(query), Some(body)) = (version, in_body)
             && query != body

@@ -14,7 +14,7 @@ use ifmatch_domain::{
     Action, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, Transact,
     UpdateObject,
 };
-use ifmatch_types::{Code, Kind, Version};
+use ifmatch_types::{Code, Kind, Version, pointer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -75,7 +75,7 @@ pub async fn transact(app: web::Data<App>, request: HttpRequest, mutation: Mutat
     Params::of(&request)?.end()?;
     let body = mutation.body.object()?;
     if let Some(name) = body.keys().find(|name| *name != "operations") {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
     let operations = match body.get("operations") {
         Some(Value::Array(operations)) => operations,

@@ -12,7 +12,7 @@ use crate::{app::App, metrics};
 use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{Action, CheckAndRecord, EndHold, HoldEnd, Outcome, PlaceHold, ReverseUsage};
 use ifmatch_store::Db;
-use ifmatch_types::{Code, HoldId, HoldStatus, RecordId, id::is_well_formed};
+use ifmatch_types::{Code, HoldId, HoldStatus, RecordId, id::is_well_formed, pointer};
 use serde_json::{Map, Value};
 
 /// So many usages in one batch at most.
@@ -145,7 +145,7 @@ pub async fn release(
     if !mutation.body.is_empty()
         && let Some(name) = mutation.body.object()?.keys().next()
     {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
     let end = EndHold { scope, hold_id, end: HoldEnd::Release };
     decide(&app, &mutation, Action::EndHold(end)).await
@@ -180,7 +180,7 @@ fn read_items(mut body: Map<String, Value>) -> Result<Vec<Map<String, Value>>, H
         None => return Err(HttpProblem::invalid("/items", "is required")),
     };
     if let Some(name) = body.keys().next() {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
     if items.is_empty() || items.len() > ITEMS_MAX {
         let message = format!("must have 1 to {ITEMS_MAX} entries, has {}", items.len());
