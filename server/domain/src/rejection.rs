@@ -180,6 +180,22 @@ impl Rejection {
         Self::NotFound { what: kind.name(), id: id.to_owned() }
     }
 
+    /// The refusal of a part of a request, with its fields named by where they are in the whole.
+    pub(crate) fn within(mut self, parent: &str) -> Self {
+        match &mut self {
+            Self::Invalid(errors) => {
+                for error in errors {
+                    error.path.insert_str(0, parent);
+                }
+            }
+            Self::WrongIdType { path, .. } | Self::AmountOverflow { path } => {
+                path.insert_str(0, parent);
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// A quota's answer, if that is what it is.
     pub fn denial(&self) -> Option<&Denial> {
         match self {
