@@ -31,8 +31,8 @@ fn path(booking: &Value) -> String {
 }
 
 fn days(bookable: &Value, start: i64, end: i64, members: Value) -> Value {
-    let usual =
-        json!({"bookable_id": id(bookable), "start_date": day(start), "end_date": day(end)});
+    let usual = json!({"bookable_id": id(bookable), "start_date": day(start), "end_date": day(end),
+        "quantity": 1});
     with(usual, &members)
 }
 
@@ -368,8 +368,12 @@ async fn wrong_fields_are_named(server: Server) {
         (days(&room, 1, 2, json!({"confirm": true, "status": "held"})), "/confirm"),
         (days(&room, 1, 2, json!({"hold_expires_at": null})), "/hold_expires_at"),
         (days(&room, 1, 2, json!({"user_id": "x".repeat(201)})), "/user_id"),
-        (json!({"bookable_id": id(&room), "end_date": day(1)}), "/start_date"),
+        (json!({"bookable_id": id(&room), "end_date": day(1), "quantity": 1}), "/start_date"),
+        (days(&room, 1, 2, json!({"quantity": null})), "/quantity"),
     ];
+    let mut unsaid = days(&room, 1, 2, json!({}));
+    unsaid.as_object_mut().unwrap().remove("quantity");
+    cases.push((unsaid.clone(), "/quantity"));
     for quantity in [json!(0), json!(-1), json!(1.5), json!(1e30), json!("1"), json!(2_000_000_000)]
     {
         cases.push((days(&room, 1, 2, json!({"quantity": quantity})), "/quantity"));
@@ -384,9 +388,12 @@ async fn wrong_fields_are_named(server: Server) {
         (json!({"version": 1, "user_id": "bob"}), "/user_id"),
         (json!({"version": 1, "confirm": true}), "/confirm"),
         (json!({"version": 1, "start_date": day(-1)}), "/start_date"),
+        (json!({"version": 1, "quantity": null}), "/quantity"),
     ] {
         api.patch(&path(&booking), &change).await.invalid(field);
     }
+    api.put(&path(&booking), &unsaid).if_match(1).await.invalid("/quantity");
+    assert_eq!(api.read("bookings", &booking).await, booking);
     for (change, field) in [
         (json!({"version": 1, "capacity": 1_000_001}), "/capacity"),
         (json!({"version": 1, "min_days": 6}), "/min_days"),
@@ -463,7 +470,7 @@ async fn a_booking_by_the_sdk_is_a_booking(server: Server) {
     };
     let room = billing.bookables().create(fields).await.unwrap();
     let (start, end) = (day(1).parse().unwrap(), day(2).parse().unwrap());
-    let fields = ifmatch::BookingFields::new(room.id.clone(), start, end);
+    let fields = ifmatch::BookingFields::new(room.id.clone(), start, end, 1);
     let held = billing.bookings().create(fields.clone()).await.unwrap();
     let confirm = |booking: &mut ifmatch::Booking| {
         booking.status = ifmatch::BookingStatus::Confirmed;

@@ -26,7 +26,8 @@ fn room(book: &mut Book, changed: Value) -> String {
 
 fn days(room: &str, start: u8, end: u8, changed: Value) -> Value {
     let day = |day: u8| format!("2027-01-{day:02}");
-    let usual = json!({"bookable_id": room, "start_date": day(start), "end_date": day(end)});
+    let usual = json!({"bookable_id": room, "start_date": day(start), "end_date": day(end),
+        "quantity": 1});
     with(usual, changed)
 }
 
@@ -551,6 +552,7 @@ fn wrong_fields_are_named() {
         (5, 6, json!({"end_date": "9999-12-31"}), "/end_date"),
         (5, 6, json!({"end_date": 7}), "/end_date"),
         (5, 6, json!({"end_date": null}), "/end_date"),
+        (5, 6, json!({"quantity": null}), "/quantity"),
         (5, 6, json!({"quantity": 0}), "/quantity"),
         (5, 6, json!({"quantity": -1}), "/quantity"),
         (5, 6, json!({"quantity": 1.5}), "/quantity"),
@@ -566,12 +568,18 @@ fn wrong_fields_are_named() {
         let body = days(&room, start, end, changed.clone());
         assert_eq!(wrong_field(book.refused(create(Kind::Booking, body))), path, "{changed}");
     }
+    let mut unsaid = days(&room, 5, 6, json!({}));
+    unsaid.as_object_mut().unwrap().remove("quantity");
+    for action in [create(Kind::Booking, unsaid.clone()), put(Kind::Booking, &id, 1, unsaid)] {
+        assert_eq!(wrong_field(book.refused(action)), "/quantity");
+    }
     let other = json!({"bookable_id": id});
     let body = days(&room, 5, 6, other);
     let refused = book.refused(create(Kind::Booking, body));
     assert!(matches!(refused, Rejection::WrongIdType { expected_prefix: "bkb_", .. }));
     for (changed, path) in [
         (json!({"bookable_id": gone}), "/bookable_id"),
+        (json!({"quantity": null}), "/quantity"),
         (json!({"user_id": "bob"}), "/user_id"),
         (json!({"user_id": null}), "/user_id"),
         (json!({"start_date": "2027-01-01"}), "/start_date"),
