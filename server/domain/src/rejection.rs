@@ -48,6 +48,17 @@ pub enum Rejection {
         /// What could be asked for instead.
         allowed: Vec<&'static str>,
     },
+    /// These fields cannot change in the object's status, or along with the one asked for.
+    FixedByStatus {
+        /// Its status.
+        from: &'static str,
+        /// The status asked for; its own if none was.
+        to: &'static str,
+        /// What could be asked for instead.
+        allowed: Vec<&'static str>,
+        /// The fields the request would have changed.
+        fields: Vec<&'static str>,
+    },
     /// A number left the range of 64 bits.
     AmountOverflow {
         /// What was being computed.
