@@ -79,9 +79,8 @@ async fn main() -> Result<ExitCode> {
         }
     };
     let fields = BookingFields {
-        quantity: args.quantity,
         status: Some(BookingStatus::Confirmed),
-        ..BookingFields::new(bookable.id.clone(), from, to)
+        ..BookingFields::new(bookable.id.clone(), from, to, args.quantity)
     };
     // The night of the day of leaving is nobody's.
     let last = match bookable.range_mode {

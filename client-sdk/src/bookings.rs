@@ -47,7 +47,7 @@ impl Error {
     /// # async fn example(billing: ifmatch::Client, room: ifmatch::BookableId)
     /// # -> Result<(), Box<dyn std::error::Error>> {
     /// use ifmatch::BookingFields;
-    /// let fields = BookingFields::new(room, "2027-03-01".parse()?, "2027-03-03".parse()?);
+    /// let fields = BookingFields::new(room, "2027-03-01".parse()?, "2027-03-03".parse()?, 1);
     /// match billing.bookings().create(fields).await {
     ///     Ok(booking) => println!("held until {:?}", booking.hold_expires_at),
     ///     Err(error) => match error.availability_conflict() {

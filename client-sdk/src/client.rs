@@ -193,7 +193,7 @@ impl Client {
     /// # async fn example(billing: ifmatch::Client, room: ifmatch::BookableId)
     /// # -> Result<(), Box<dyn std::error::Error>> {
     /// use ifmatch::{BookingFields, BookingStatus};
-    /// let fields = BookingFields::new(room, "2027-03-01".parse()?, "2027-03-03".parse()?);
+    /// let fields = BookingFields::new(room, "2027-03-01".parse()?, "2027-03-03".parse()?, 1);
     /// let held = billing.bookings().create(fields).await?;
     /// billing.bookings().update(&held.id, |b| b.status = BookingStatus::Confirmed).await?;
     /// # Ok(()) }

@@ -134,6 +134,6 @@ pub use ifmatch_types::{
     NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment, Package, PackageFields, PackageId,
     Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId, PlanStatus, Problem,
     RangeMode, RecordId, Recorded, Reset, ResourceRef, Retry, RetryAction, Reversed, Role, Source,
-    Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp, UsageRecord,
-    Verdict, Version, Workspace, WorkspaceFields, WorkspaceId,
+    Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp,
+    TimestampError, UsageRecord, Verdict, Version, Workspace, WorkspaceFields, WorkspaceId,
 };

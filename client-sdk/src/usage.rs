@@ -24,7 +24,8 @@ pub struct Denial {
     pub reason: DenialReason,
     /// The feature's code.
     pub feature: String,
-    /// So many units were asked for.
+    /// So many units were asked for; of a batch all that it wants of this counter, up to the item
+    /// that was refused.
     pub requested: i64,
     /// So many there are in this window; 0 if nothing grants the feature.
     pub limit: i64,

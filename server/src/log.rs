@@ -2,8 +2,15 @@
 //!
 //! Lines go to stderr: stdout belongs to what a command was asked to print.
 
+use serde_json::{Map, Value};
 use std::{fmt, sync::Arc};
-use tracing_subscriber::{EnvFilter, fmt::SubscriberBuilder, util::SubscriberInitExt};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, SubscriberBuilder, format::Writer},
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
 use uuid::Uuid;
 
 /// How a line of the log looks.
@@ -39,10 +46,46 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), LogError> {
     match format {
         LogFormat::Text => log.with_ansi(false).finish().try_init()?,
         LogFormat::Json => {
-            log.json().flatten_event(true).with_span_list(false).finish().try_init()?;
+            let log = log.json().flatten_event(true).with_span_list(false);
+            log.map_event_format(Structured).finish().try_init()?;
         }
     }
     Ok(())
+}
+
+/// The end of the names of fields whose text is JSON; of that, `tracing` itself knows only texts.
+const JSON: &str = ".json";
+
+/// Lines of JSON in which `usage.json` is the member `usage`, with what its text says.
+struct Structured<E>(E);
+
+impl<S, N, E> FormatEvent<S, N> for Structured<E>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    E: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if !event.fields().any(|field| field.name().ends_with(JSON)) {
+            return self.0.format_event(context, writer, event);
+        }
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        let members: Map<String, Value> = serde_json::from_str(&line).map_err(|_| fmt::Error)?;
+        let members = members.into_iter().map(|(name, value)| match name.strip_suffix(JSON) {
+            Some(name) => {
+                let read = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+                (name.to_owned(), read.unwrap_or(value))
+            }
+            None => (name, value),
+        });
+        writeln!(writer, "{}", Value::from_iter(members))
+    }
 }
 
 /// The name of one request, in its answer and in every log line about it.

@@ -304,25 +304,31 @@ async fn fields_out_of_their_limits_are_named(server: Server) {
 async fn metadata_has_limits(server: Server) {
     let api = server.api();
     let many = |n: usize| (0..n).map(|k| (format!("k{k}"), json!("v"))).collect::<Value>();
-    let wrong = [
-        many(51),
-        json!({(("k").repeat(41)): "v"}),
-        json!({"k": "v".repeat(501)}),
-        json!({"k": 1}),
-        json!(["k"]),
-    ];
-    for metadata in wrong {
+    let long = "k".repeat(41);
+    for (metadata, path) in [
+        (many(51), "/metadata"),
+        (json!({long.clone(): "v"}), &*format!("/metadata/{long}")),
+        (json!({"k": "v".repeat(501)}), "/metadata/k"),
+        (json!({"k": 1}), "/metadata/k"),
+        (json!({"a/b": 1}), "/metadata/a~1b"),
+        (json!({"a/b": "v".repeat(501)}), "/metadata/a~1b"),
+        (json!({"~1": {}}), "/metadata/~01"),
+        (json!({"a/b": "\u{0}"}), "/metadata/a~1b"),
+        (json!(["k"]), "/metadata"),
+    ] {
         let body = json!({"name": "x", "metadata": metadata});
-        let problem = api.post("/v1/workspaces", &body).await.problem(422, "VALIDATION_FAILED");
-        let path = problem["errors"][0]["path"].as_str().unwrap();
-        assert!(path.starts_with("/metadata"), "{problem}");
+        api.post("/v1/workspaces", &body).await.invalid(path);
     }
+    let unknown = json!({"name": "x", "a/b": 1});
+    api.post("/v1/workspaces", &unknown).await.invalid("/a~1b");
     let mut most = many(49);
     most["k".repeat(40)] = json!("v".repeat(500));
     let workspace = api.make_workspace(json!({"metadata": most})).await;
     let path = format!("/v1/workspaces/{}", id(&workspace));
     let one_more = json!({"metadata": {"one": "more"}});
     api.patch(&path, &one_more).if_match(1).await.problem(422, "VALIDATION_FAILED");
+    api.patch(&path, &json!({"a/b": 1})).if_match(1).await.invalid("/a~1b");
+    api.put(&path, &unknown).if_match(1).await.invalid("/a~1b");
 }
 
 async fn references_must_exist(server: Server) {

@@ -21,6 +21,7 @@ both_databases![
     an_id_of_a_type_that_is_no_collection_is_named_as_such,
     a_request_id_is_kept_if_it_is_sane,
     instants_have_microseconds_in_utc,
+    an_instant_is_rfc_3339_and_can_be_stored,
     every_problem_has_the_same_shape,
 ];
 
@@ -263,6 +264,40 @@ async fn instants_have_microseconds_in_utc(server: Server) {
         text.parse::<jiff::Timestamp>().unwrap();
         let (_, fraction) = text.split_once('.').unwrap_or_else(|| panic!("{field}: {text}"));
         assert!(fraction.len() == 7 && fraction.ends_with('Z'), "{field}: {text}");
+    }
+}
+
+async fn an_instant_is_rfc_3339_and_can_be_stored(server: Server) {
+    let api = server.api();
+    let plan = api.make_active_plan(json!({})).await;
+    let workspace = api.make_workspace(json!({})).await;
+    let send = async |start_at: &str| {
+        let body = json!({"workspace_id": id(&workspace), "plan_id": id(&plan),
+            "start_at": start_at});
+        api.post("/v1/subscriptions", &body).await
+    };
+    let message = |problem: &Value| problem["errors"][0]["message"].as_str().unwrap().to_owned();
+    let (beyond, latest) = ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00.000000Z");
+    for (text, told) in [
+        ("2026-11-22T00:00Z", "RFC 3339"),
+        ("2026-11-22T00:00:00,5Z", "RFC 3339"),
+        ("2026-11-22T00:00:00+24:00", "RFC 3339"),
+        (beyond, latest),
+    ] {
+        let refused = send(text).await.invalid("/start_at");
+        assert!(message(&refused).contains(told), "{text}: {refused}");
+        let refused = api.post("/v1/billing-runs", &json!({"as_of": text})).await;
+        let refused = refused.invalid("/as_of");
+        assert!(message(&refused).contains(told), "{text}: {refused}");
+        let query = format!("/v1/audit?since={}", text.replace('+', "%2B"));
+        let refused = api.get(&query).await.invalid("?since");
+        assert!(message(&refused).contains(told), "{text}: {refused}");
+    }
+    for (text, same) in [
+        ("2026-11-22t01:06:00z", "2026-11-22T01:06:00.000000Z"),
+        ("2026-11-22T01:06:00.5+02:30", "2026-11-21T22:36:00.500000Z"),
+    ] {
+        assert_eq!(send(text).await.ok(201)["start_at"], same, "{text}");
     }
 }
 

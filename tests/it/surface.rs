@@ -168,6 +168,7 @@ fn write(api: &Api, method: &str, path: &str, object: &Value, edit: &Value) -> C
                 "bookable_id",
                 "start_date",
                 "end_date",
+                "quantity",
             ];
             let mut body = edit.clone();
             for field in settable.into_iter().filter(|field| !object[*field].is_null()) {
@@ -283,6 +284,7 @@ async fn no_route_forgets_idempotency(server: Server) {
             "bookable_id",
             "start_date",
             "end_date",
+            "quantity",
         ];
         let mut body = json!({});
         for field in fields.iter().filter(|field| !object[**field].is_null()) {

@@ -77,13 +77,13 @@ impl Default for BookableFields {
 }
 
 impl BookingFields {
-    /// One of a bookable on these days, held: what a struct update begins from.
-    pub fn new(bookable_id: BookableId, start_date: Date, end_date: Date) -> Self {
+    /// So many of a bookable on these days, held: what a struct update begins from.
+    pub fn new(bookable_id: BookableId, start_date: Date, end_date: Date, quantity: i64) -> Self {
         Self {
             bookable_id,
             start_date,
             end_date,
-            quantity: one(),
+            quantity,
             user_id: None,
             notes: String::new(),
             status: None,
@@ -203,7 +203,6 @@ wire! {
         /// The last day; with `nights` the day of leaving.
         pub end_date: Date,
         /// So many of it on each day; ≥ 1.
-        #[serde(default = "one")]
         pub quantity: i64,
         /// For whom, in the caller's own words, ≤ 200 characters; set once.
         #[serde(default)]
@@ -229,7 +228,6 @@ wire! {
         /// The last day; with `nights` the day of leaving.
         pub end_date: Date,
         /// So many of it on each day; ≥ 1.
-        #[serde(default = "one")]
         pub quantity: i64,
         /// For whom, in the caller's own words, ≤ 200 characters.
         #[serde(default)]

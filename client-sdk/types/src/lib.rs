@@ -17,6 +17,7 @@ pub mod id;
 pub mod kind;
 pub mod list;
 pub mod merge;
+pub mod pointer;
 pub mod problem;
 pub mod time;
 
@@ -49,7 +50,7 @@ pub use kind::Kind;
 pub use list::Page;
 pub use merge::{Difference, MergeReport, Verdict};
 pub use problem::{Code, Conflict, ConflictChange, FieldError, Problem, Retry, RetryAction};
-pub use time::Timestamp;
+pub use time::{Timestamp, TimestampError};
 
 /// The number of an object's state: 1 at creation, one more per effective change, never reused.
 pub type Version = i64;

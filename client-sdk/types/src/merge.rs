@@ -3,7 +3,7 @@
 //! Objects are compared as JSON, path by path (JSON Pointer, RFC 6901): nested objects are
 //! descended into, a list is one path, and the bookkeeping fields in [`IGNORED`] never count.
 
-use crate::Kind;
+use crate::{Kind, pointer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -114,7 +114,7 @@ fn compare(
         return;
     }
     let parent_len = path.len();
-    push_segment(path, key);
+    pointer::push(path, key);
     match (from, to) {
         (Some(Value::Object(from)), Some(Value::Object(to))) => {
             descend(path, from, to, differences);
@@ -129,29 +129,13 @@ fn compare(
     path.truncate(parent_len);
 }
 
-fn push_segment(path: &mut String, key: &str) {
-    path.push('/');
-    for character in key.chars() {
-        match character {
-            '~' => path.push_str("~0"),
-            '/' => path.push_str("~1"),
-            other => path.push(other),
-        }
-    }
-}
-
-/// The segments of a JSON Pointer, unescaped.
-fn segments(path: &str) -> impl Iterator<Item = String> + '_ {
-    path.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~"))
-}
-
 /// Puts the `to` of every difference into `target`; `null` removes a key below the top level.
 ///
 /// This is what a merge does with the paths that a stale write wanted to change: fields that a
 /// form merely echoed are not among them and keep their current value.
 pub fn apply(target: &mut Value, differences: &[Difference]) {
     for Difference { path, to, .. } in differences {
-        set(target, &segments(path).collect::<Vec<_>>(), to);
+        set(target, &pointer::keys(path).collect::<Vec<_>>(), to);
     }
 }
 
@@ -187,12 +171,12 @@ pub fn merge_patch_of(differences: &[Difference]) -> Value {
     let mut patch = Value::Object(Map::new());
     for Difference { path, to, .. } in differences {
         let mut at = &mut patch;
-        for segment in segments(path) {
+        for key in pointer::keys(path) {
             if !at.is_object() {
                 *at = Value::Object(Map::new());
             }
             at = match at {
-                Value::Object(object) => object.entry(segment).or_insert(Value::Null),
+                Value::Object(object) => object.entry(key).or_insert(Value::Null),
                 _ => unreachable!("just made an object"),
             };
         }

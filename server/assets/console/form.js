@@ -1,7 +1,7 @@
 // A form for the fields of a request body. What was typed is kept as it was typed; values are made of it when it is sent.
 
 import { html, nothing } from "./lit-html.js";
-import { equal } from "./patch.js";
+import { equal, keysOf } from "./patch.js";
 import { label, money } from "./words.js";
 
 const isJson = (field) => field.isLarge && !field.isLong;
@@ -76,7 +76,7 @@ export function inputs(draft, errors, changed) {
   return draft.fields.map((field) => {
     const { name } = field;
     const wrong = errors.filter(({ path }) => path === `/${name}` || path.startsWith(`/${name}/`));
-    const error = wrong.map(({ path, message }) => (path === `/${name}` ? message : `${label(path.slice(name.length + 1))}: ${message}`));
+    const error = wrong.map(({ path, message }) => (path === `/${name}` ? message : `${label(keysOf(path).slice(1).join("/"))}: ${message}`));
     const typed = (event) => {
       draft.texts.set(name, event.target.value);
       changed();

@@ -24,7 +24,8 @@ export function diff(base, mine) {
   return patch;
 }
 
-const keysOf = (pointer) =>
+/** The keys that a JSON Pointer descends by. */
+export const keysOf = (pointer) =>
   pointer.split("/").slice(1).map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
 
 /** What stands at a JSON Pointer; undefined if nothing does. */

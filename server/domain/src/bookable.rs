@@ -12,7 +12,8 @@ use ifmatch_types::{
 /// A hold lasts 30 days at most, in milliseconds.
 const HOLD_TTL_MAX_MS: i64 = 30 * 86_400_000;
 const CAPACITY_MAX: i64 = 1_000_000;
-const DAYS_MAX: i64 = 366;
+/// So many days or nights can be booked at once at most.
+pub(crate) const DAYS_MAX: i64 = 366;
 /// So many days ahead can be booked at most.
 pub(crate) const HORIZON_DAYS_MAX: i64 = 3_650;
 

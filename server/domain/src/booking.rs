@@ -4,7 +4,8 @@
 //! nobody, whether or not anybody has ended it yet: whoever needs room ends it first.
 
 use crate::{
-    Mutant, Outcome, Rejection, Resource, Scope, bookable,
+    Mutant, Outcome, Rejection, Resource, Scope,
+    bookable::{self, DAYS_MAX},
     day::{Full, Share},
     entitlement::on_nobodys_behalf,
     fields::Errors,
@@ -15,6 +16,7 @@ use ifmatch_types::{
     Bookable, BookableStatus, Booking, BookingFields, BookingId, BookingStatus as Status, Date,
     Kind, RangeMode, Timestamp,
 };
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 const QUANTITY_MAX: i64 = 1_000_000_000;
@@ -112,6 +114,28 @@ impl Resource for BookingRecord {
         }
         errors.text("/notes", &fields.notes, 0, 10_000);
         errors.metadata(&fields.metadata);
+        // What no bookable allows. The rest is for `read_range`, which knows the bookable.
+        let nights = fields.start_date.days_until(fields.end_date);
+        if nights < 0 {
+            errors.push("/end_date", "must not be before start_date");
+        } else if nights > DAYS_MAX {
+            errors.push("/end_date", format!("must make at most {DAYS_MAX} days, makes {nights}"));
+        }
+    }
+
+    fn check_change(
+        &self,
+        fields: &BookingFields,
+        base: &Value,
+        scope: &Scope<'_>,
+    ) -> Result<(), Rejection> {
+        let date = |field: &str| base.get(field)?.as_str()?.parse::<Date>().ok();
+        let before = date("start_date").zip(date("end_date"));
+        let dates = (fields.start_date, fields.end_date);
+        if before != Some(dates) {
+            read_range(&bookable_of(&self.booking, scope), dates, before, Date::of(scope.now))?;
+        }
+        Ok(())
     }
 
     fn create(fields: BookingFields, id: String, scope: &mut Scope<'_>) -> Result<Self, Rejection> {
@@ -154,16 +178,12 @@ impl Resource for BookingRecord {
         let asked = fields.status.filter(|asked| *asked != before.status);
         let to = asked.unwrap_or(from);
         if asked.is_some() && !followers(from).contains(&to) {
-            return Err(refused_transition(from, to.name(), followers(from)));
+            return Err(refused_transition(from, to.name()));
         }
         let dates = (fields.start_date, fields.end_date);
         let is_moved = dates != (before.start_date, before.end_date);
         let is_rebooked = is_moved || fields.quantity != before.quantity;
-        let is_over = followers(to).is_empty() || to == Status::Expired;
-        let begun = from == Status::InUse && fields.start_date != before.start_date;
-        if is_rebooked && (is_over || begun) {
-            return Err(refused_transition(to, "rebooked", &[]));
-        }
+        self.refuse_fixed(&fields, from, to)?;
         let mut after = self.clone();
         after.booking.notes = fields.notes;
         after.booking.metadata = fields.metadata;
@@ -172,7 +192,7 @@ impl Resource for BookingRecord {
         }
         let bookable = bookable_of(before, scope);
         // Who comes after the hold books anew: days that are past cannot be taken any more.
-        let known = (from != Status::Expired).then_some(before);
+        let known = (from != Status::Expired).then_some((before.start_date, before.end_date));
         if is_moved || known.is_none() {
             after.until_day = read_range(&bookable, dates, known, Date::of(scope.now))?;
             (after.booking.start_date, after.booking.end_date) = dates;
@@ -194,7 +214,7 @@ impl Resource for BookingRecord {
     fn delete(&self, scope: &mut Scope<'_>) -> Result<(), Rejection> {
         let status = self.status_at(scope.now);
         if matches!(status, Status::Held | Status::Confirmed | Status::InUse) {
-            return Err(refused_transition(status, "deleted", followers(status)));
+            return Err(refused_transition(status, "deleted"));
         }
         if status != self.booking.status {
             // It ends before it is deleted, or else nobody would ever give its days back.
@@ -234,6 +254,36 @@ impl BookingRecord {
             }
             status => status,
         }
+    }
+
+    /// Refuses other days, or more of them, of a booking that is over or about to be, and another
+    /// beginning of one that has begun.
+    fn refuse_fixed(
+        &self,
+        wanted: &BookingFields,
+        from: Status,
+        to: Status,
+    ) -> Result<(), Rejection> {
+        let before = &self.booking;
+        let is_over = followers(to).is_empty() || to == Status::Expired;
+        let has_begun = is_over || from == Status::InUse;
+        let fields = [
+            ("start_date", has_begun && wanted.start_date != before.start_date),
+            ("end_date", is_over && wanted.end_date != before.end_date),
+            ("quantity", is_over && wanted.quantity != before.quantity),
+        ];
+        let fields: Vec<_> =
+            fields.into_iter().filter(|(_, refused)| *refused).map(|(name, _)| name).collect();
+        if fields.is_empty() {
+            return Ok(());
+        }
+        let allowed = followers(from).iter().filter(|status| **status != to);
+        Err(Rejection::FixedByStatus {
+            from: from.name(),
+            to: to.name(),
+            allowed: allowed.map(|status| status.name()).collect(),
+            fields,
+        })
     }
 
     /// Ends a hold that is over: its days are given back, on nobody's behalf.
@@ -365,11 +415,11 @@ fn followers(status: Status) -> &'static [Status] {
     }
 }
 
-fn refused_transition(from: Status, to: &'static str, allowed: &[Status]) -> Rejection {
+fn refused_transition(from: Status, to: &'static str) -> Rejection {
     Rejection::InvalidTransition {
         from: from.name(),
         to,
-        allowed: allowed.iter().map(|status| status.name()).collect(),
+        allowed: followers(from).iter().map(|status| status.name()).collect(),
     }
 }
 
@@ -379,13 +429,13 @@ fn refused_transition(from: Status, to: &'static str, allowed: &[Status]) -> Rej
 fn read_range(
     bookable: &Bookable,
     (start, end): (Date, Date),
-    before: Option<&Booking>,
+    before: Option<(Date, Date)>,
     today: Date,
 ) -> Result<Date, Rejection> {
     let mut errors = Errors::default();
-    if start < today && before.is_none_or(|before| before.start_date != start) {
+    if start < today && before.is_none_or(|before| before.0 != start) {
         errors.push("/start_date", format!("must not be before today, {today} in UTC"));
-    } else if end < today && before.is_none_or(|before| before.end_date != end) {
+    } else if end < today && before.is_none_or(|before| before.1 != end) {
         errors.push("/end_date", format!("must not be before today, {today} in UTC"));
     }
     let (until, unit) = match bookable.range_mode {

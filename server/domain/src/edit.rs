@@ -5,7 +5,7 @@ use crate::{
     command::{Change, Mode, UpdateObject},
     fields::Errors,
 };
-use ifmatch_types::{Difference, merge};
+use ifmatch_types::{Difference, Timestamp, merge, pointer};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
@@ -61,9 +61,10 @@ fn replacement<R: Resource>(
         if R::FIELDS.contains(&key.as_str()) {
             wanted.insert(key.clone(), value.clone());
         } else if !entity_keys(seen).contains_key(key) {
-            errors.push(format!("/{key}"), "is not a field of this object");
-        } else if compare && seen.get(key) != Some(value) {
-            errors.push(format!("/{key}"), "is read-only and differs from the version named");
+            errors.push(pointer::member("", key), "is not a field of this object");
+        } else if compare && !is_echo(value, seen.get(key).unwrap_or(&Value::Null)) {
+            errors
+                .push(pointer::member("", key), "is read-only and differs from the version named");
         }
     }
     errors.into_result()?;
@@ -123,7 +124,7 @@ pub(crate) fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, 
         for segment in error.path() {
             match segment {
                 Segment::Seq { index } => path.push_str(&format!("/{index}")),
-                Segment::Map { key } => path.push_str(&format!("/{key}")),
+                Segment::Map { key } => pointer::push(&mut path, key),
                 Segment::Enum { .. } | Segment::Unknown => {}
             }
         }
@@ -131,10 +132,10 @@ pub(crate) fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, 
         // serde names missing and unknown fields in the message only.
         let field_after = |prefix: &str| message.strip_prefix(prefix)?.split_once('`');
         if let Some((field, _)) = field_after("missing field `") {
-            return Rejection::invalid(format!("{path}/{field}"), "is required");
+            return Rejection::invalid(pointer::member(&path, field), "is required");
         }
         if let Some((field, _)) = field_after("unknown field `") {
-            let unknown = format!("/{field}");
+            let unknown = pointer::member("", field);
             let parent = path.strip_suffix(&unknown).unwrap_or(&path);
             return Rejection::invalid(format!("{parent}{unknown}"), "is not a field here");
         }
@@ -159,7 +160,7 @@ pub(crate) fn refuse_unsettable<'a, R: Resource>(
         } else {
             "is not a field of this object"
         };
-        errors.push(format!("/{key}"), message);
+        errors.push(pointer::member("", key), message);
     }
     errors.into_result()
 }
@@ -182,17 +183,16 @@ fn refuse_null<R: Resource>(patch: &Map<String, Value>) -> Result<(), Rejection>
 fn refuse_set_once<R: Resource>(seen: &Value, wanted: &Value) -> Result<(), Rejection> {
     let mut errors = Errors::default();
     for key in R::SET_ONCE {
-        let (seen, wanted) = (Some(seen.get(key).unwrap_or(&Value::Null)), wanted.get(key));
-        // An instant may be written in more than one way, so that texts are not enough.
-        let same =
-            wanted == seen || instant(wanted).is_some_and(|wanted| Some(wanted) == instant(seen));
-        if wanted.is_some() && !same {
+        let seen = seen.get(key).unwrap_or(&Value::Null);
+        if wanted.get(key).is_some_and(|wanted| !is_echo(wanted, seen)) {
             errors.push(format!("/{key}"), "is set once and cannot be changed");
         }
     }
     errors.into_result()
 }
 
-fn instant(value: Option<&Value>) -> Option<ifmatch_types::Timestamp> {
-    value?.as_str()?.parse().ok()
+/// Whether a value says what was shown: the same, or the same instant in another spelling.
+fn is_echo(value: &Value, seen: &Value) -> bool {
+    let instant = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
+    value == seen || instant(value).is_some_and(|at| instant(seen) == Some(at))
 }

@@ -1,7 +1,7 @@
 //! Checks of single fields, shared by all collections.
 
 use crate::Rejection;
-use ifmatch_types::{FieldError, Metadata};
+use ifmatch_types::{FieldError, Metadata, pointer};
 
 /// The wrong fields found so far.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl Errors {
             self.push("/metadata", format!("must have at most 50 keys, has {}", metadata.len()));
         }
         for (key, value) in metadata {
-            let path = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
+            let path = pointer::member("/metadata", key);
             self.text(&path, key, 1, 40);
             self.text(&path, value, 0, 500);
         }

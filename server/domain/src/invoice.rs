@@ -240,21 +240,11 @@ impl InvoiceRules for Invoice {
     }
 
     fn change_status(&mut self, to: Status, scope: &mut Scope<'_>) -> Result<(), Rejection> {
-        let allowed: &[Status] = match self.status {
-            Status::Draft => &[Status::Open],
-            Status::Open => &[Status::Void, Status::Uncollectible],
-            Status::Uncollectible => &[Status::Void],
-            Status::Paid | Status::Void => &[],
-        };
         if to == self.status {
             return Ok(());
         }
-        if !allowed.contains(&to) {
-            return Err(Rejection::InvalidTransition {
-                from: self.status.name(),
-                to: to.name(),
-                allowed: allowed.iter().map(|status| status.name()).collect(),
-            });
+        if !followers(self.status).contains(&to) {
+            return Err(refused_transition(self.status, to));
         }
         match to {
             Status::Open => return self.finalize(scope),
@@ -291,6 +281,25 @@ impl InvoiceRules for Invoice {
             return Ok(());
         }
         Err(Rejection::InvoiceImmutable { fields: changed })
+    }
+}
+
+/// What a caller may ask for next.
+fn followers(status: Status) -> &'static [Status] {
+    match status {
+        Status::Draft => &[Status::Open],
+        Status::Open => &[Status::Void, Status::Uncollectible],
+        Status::Uncollectible => &[Status::Void],
+        Status::Paid | Status::Void => &[],
+    }
+}
+
+/// A status that cannot follow the invoice's own.
+pub(crate) fn refused_transition(from: Status, to: Status) -> Rejection {
+    Rejection::InvalidTransition {
+        from: from.name(),
+        to: to.name(),
+        allowed: followers(from).iter().map(|status| status.name()).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Outcome, Rejection, Scope, edit,
     fields::Errors,
-    invoice::InvoiceRules,
+    invoice::{InvoiceRules, refused_transition},
     state::{CodeHolder, StoredPayment},
     versioned::{self, living},
 };
@@ -46,11 +46,7 @@ impl RecordPayment {
         }
         match invoice.status {
             InvoiceStatus::Draft | InvoiceStatus::Void => {
-                return Err(Rejection::InvalidTransition {
-                    from: invoice.status.name(),
-                    to: InvoiceStatus::Paid.name(),
-                    allowed: Vec::new(),
-                });
+                return Err(refused_transition(invoice.status, InvoiceStatus::Paid));
             }
             _ if new.amount > invoice.amount_due => {
                 return Err(Rejection::ExceedsAmountDue {

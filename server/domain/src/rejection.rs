@@ -48,6 +48,17 @@ pub enum Rejection {
         /// What could be asked for instead.
         allowed: Vec<&'static str>,
     },
+    /// These fields cannot change in the object's status, or along with the one asked for.
+    FixedByStatus {
+        /// Its status.
+        from: &'static str,
+        /// The status asked for; its own if none was.
+        to: &'static str,
+        /// What could be asked for instead.
+        allowed: Vec<&'static str>,
+        /// The fields the request would have changed.
+        fields: Vec<&'static str>,
+    },
     /// A number left the range of 64 bits.
     AmountOverflow {
         /// What was being computed.
@@ -178,6 +189,22 @@ impl Rejection {
     /// No versioned object with this id.
     pub fn not_found(kind: Kind, id: &str) -> Self {
         Self::NotFound { what: kind.name(), id: id.to_owned() }
+    }
+
+    /// The refusal of a part of a request, with its fields named by where they are in the whole.
+    pub(crate) fn within(mut self, parent: &str) -> Self {
+        match &mut self {
+            Self::Invalid(errors) => {
+                for error in errors {
+                    error.path.insert_str(0, parent);
+                }
+            }
+            Self::WrongIdType { path, .. } | Self::AmountOverflow { path } => {
+                path.insert_str(0, parent);
+            }
+            _ => {}
+        }
+        self
     }
 
     /// A quota's answer, if that is what it is.

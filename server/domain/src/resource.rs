@@ -3,6 +3,7 @@
 use crate::{Force, Meta, Rejection, Rows, fields::Errors, id::Ids, state::State};
 use ifmatch_types::{Kind, Timestamp, Version};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 /// A kind of versioned object: its fields, and the rules of its life.
 ///
@@ -39,6 +40,16 @@ pub trait Resource: Clone + Sized + 'static {
 
     /// Checks each field by itself and puts it into its normal form.
     fn check(fields: &mut Self::Fields, errors: &mut Errors);
+    /// Checks what a change makes of fields that belong together, if the state it was computed from
+    /// is known: the field that is wrong is told before a version that is stale.
+    fn check_change(
+        &self,
+        _fields: &Self::Fields,
+        _base: &Value,
+        _scope: &Scope<'_>,
+    ) -> Result<(), Rejection> {
+        Ok(())
+    }
     /// Makes a new object; its version is 1.
     fn create(fields: Self::Fields, id: String, scope: &mut Scope<'_>) -> Result<Self, Rejection>;
     /// The object with these fields, or the rule that forbids it.

@@ -83,7 +83,11 @@ pub(crate) fn update<R: Resource>(
         _ => None,
     };
     let seen = old_base.as_ref().unwrap_or(&found.body);
-    let edit = Edit::<R>::read(command, seen, current_is_base || old_base.is_some())?;
+    let is_base = current_is_base || old_base.is_some();
+    let edit = Edit::<R>::read(command, seen, is_base)?;
+    if is_base {
+        found.record.check_change(&edit.fields, seen, scope)?;
+    }
     let matches =
         command.precondition.matches(found.version()) || Mutant::DropVersionGuard.is_planted();
     match &command.mode {

@@ -2,20 +2,23 @@
 
 use super::{
     objects::Answer,
+    problem::HttpProblem,
     query::{Params, cursor, page},
 };
 use crate::app::App;
 use actix_web::{HttpRequest, web};
 use ifmatch_store::AuditQuery;
+use ifmatch_types::Timestamp;
 
 /// `GET /v1/audit`
 pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
     let mut params = Params::of(&request)?;
     let limit = params.limit()?;
+    let since = params.text("since").map(|text| text.parse::<Timestamp>()).transpose();
     let query = AuditQuery {
         audit_type: params.text("type"),
         actor: params.text("actor"),
-        since: params.parsed("since", "an RFC 3339 instant")?,
+        since: since.map_err(|error| HttpProblem::invalid("?since", error.to_string()))?,
         before: params.cursor()?,
         limit: limit.saturating_add(1),
     };

@@ -10,7 +10,7 @@ use crate::{app::App, lane::Refusal};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::{StreamExt, stream};
 use ifmatch_domain::{Action, BillSubscription, FinishBillingRun, Outcome, Rejection};
-use ifmatch_types::{BillingRun, Code, Timestamp};
+use ifmatch_types::{BillingRun, Code, Timestamp, TimestampError, pointer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub async fn run(app: web::Data<App>, request: HttpRequest, mutation: Mutation) 
         None => Timestamp::now(),
         Some(Value::String(text)) => text
             .parse()
-            .map_err(|_| HttpProblem::invalid("/as_of", "must be an RFC 3339 instant"))?,
+            .map_err(|error: TimestampError| HttpProblem::invalid("/as_of", error.to_string()))?,
         Some(_) => return Err(HttpProblem::invalid("/as_of", "must be an RFC 3339 instant")),
     };
     let latest = Timestamp::now().as_micros().saturating_add(AHEAD_MAX_US);
@@ -47,7 +47,7 @@ pub async fn run(app: web::Data<App>, request: HttpRequest, mutation: Mutation) 
         return Err(HttpProblem::invalid("/as_of", "must be at most ten years ahead"));
     }
     if let Some(name) = body.keys().find(|name| *name != "as_of") {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
     if let Some(replayed) = replay(&app, &mutation).await? {
         return Ok(replayed);

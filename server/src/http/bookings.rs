@@ -77,6 +77,8 @@ pub fn warn_of_no_room(rejection: &Rejection, request_id: &RequestId) {
         Rejection::Operation { rejection, .. } => warn_of_no_room(rejection, request_id),
         Rejection::NoRoom(no_room) => {
             let phase = no_room.phase.name();
+            // There also when nobody was named: who reads the log counts on the field.
+            let user_id = Value::from(no_room.user_id.as_deref());
             let usage = Value::Object(usage_of(no_room));
             metrics::booking_conflict(phase);
             tracing::warn!(
@@ -84,11 +86,10 @@ pub fn warn_of_no_room(rejection: &Rejection, request_id: &RequestId) {
                 bookable_id = no_room.bookable_id,
                 start_date = %no_room.start_date,
                 end_date = %no_room.end_date,
-                // There also when nobody was named: who reads the log counts on the field.
-                user_id = no_room.user_id.as_deref().unwrap_or_default(),
+                user_id.json = %user_id,
                 requested = no_room.requested,
                 capacity = no_room.capacity,
-                %usage,
+                usage.json = %usage,
                 phase,
                 request_id = request_id.as_str(),
                 "booking.capacity_exceeded"

@@ -45,26 +45,29 @@ pub async fn version(kind: Kind, app: web::Data<App>, path: web::Path<(String, S
     check_id(kind, &id)?;
     let no_such_version =
         || HttpProblem::not_found(format!("{kind} {id} never had the version {version}"));
-    let version: Version = version.parse().map_err(|_| no_such_version())?;
+    // One number, one address: `+1` and `01` never were versions.
+    let number: Option<Version> = version.parse().ok();
+    let number = number.filter(|number| number.to_string() == version);
+    let number = number.ok_or_else(no_such_version)?;
     let Some(found) = app.reads.find(kind, &id).await? else {
         return Err(Rejection::not_found(kind, &id).into());
     };
     let key = id.clone();
-    match app.reads.run(move |db| db.snapshot(&key, version)).await? {
+    match app.reads.run(move |db| db.snapshot(&key, number)).await? {
         Some((ChangeKind::Deleted, _)) => match found {
             Found::Deleted(deleted) => Err(Rejection::Deleted(kind, deleted).into()),
             Found::Living { .. } => Err(no_such_version()),
         },
         Some((_, state)) => {
-            Ok(HttpResponse::Ok().insert_header((header::ETAG, etag(version))).json(state))
+            Ok(HttpResponse::Ok().insert_header((header::ETAG, etag(number))).json(state))
         }
         None => {
             let newest = match found {
                 Found::Living { version, .. } => version,
                 Found::Deleted(deleted) => deleted.last_version,
             };
-            if (1..=newest).contains(&version) {
-                let detail = format!("the snapshot of {kind} {id} at version {version} was pruned");
+            if (1..=newest).contains(&number) {
+                let detail = format!("the snapshot of {kind} {id} at version {number} was pruned");
                 return Err(HttpProblem::new(Code::VersionPruned, detail));
             }
             Err(no_such_version())

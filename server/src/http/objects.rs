@@ -23,6 +23,7 @@ use ifmatch_store::{Field, Found, ListQuery, SortKey, filters, sorts};
 use ifmatch_types::{
     Code, Kind, Role, Version,
     id::{is_some_id, is_well_formed},
+    pointer,
 };
 use serde_json::{Map, Value};
 
@@ -209,7 +210,7 @@ pub async fn delete(
     let mut body = body;
     let in_body = take_version(&mut body)?;
     if let Some(name) = body.keys().next() {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
     if let (Some(query), Some(body)) = (version, in_body)
         && query != body

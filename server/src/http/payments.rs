@@ -10,7 +10,7 @@ use super::{
 use crate::app::App;
 use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{Action, RecordPayment, Rejection, ReversePayment};
-use ifmatch_types::{Kind, PaymentId};
+use ifmatch_types::{Kind, PaymentId, pointer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -84,7 +84,7 @@ pub async fn reverse(
         None => return Err(HttpProblem::invalid("/reason", "is required")),
     };
     if let Some(name) = body.keys().next() {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
     let reverse = ReversePayment { invoice_id, payment_id, reason };
     let outcome = mutation.submit(&app, Action::ReversePayment(reverse)).await?;

@@ -329,22 +329,38 @@ impl From<Rejection> for HttpProblem {
             .with("existing_id", existing_id)
             .with("differing_fields", differing_fields),
             Rejection::InvalidTransition { from, to, allowed } => {
-                let instead = if allowed.is_empty() {
-                    "nothing can follow".to_owned()
+                refused_transition(format!("{to} cannot follow {from}"), from, to, allowed)
+            }
+            Rejection::FixedByStatus { from, to, allowed, fields } => {
+                let detail = if from == to {
+                    format!("{} cannot change while the status is {from}", fields.join(", "))
                 } else {
-                    format!("what can follow is {}", allowed.join(", "))
+                    format!("{} cannot change along with the status {to}", fields.join(", "))
                 };
-                Self::new(
-                    Code::InvalidStateTransition,
-                    format!("{to} cannot follow {from}; {instead}"),
-                )
-                .with("from", from)
-                .with("to", to)
-                .with("allowed", allowed)
+                refused_transition(detail, from, to, allowed).with("fields", fields)
             }
             rejection => billing(rejection),
         }
     }
+}
+
+/// A status that cannot be, with those that can.
+fn refused_transition(
+    mut detail: String,
+    from: &'static str,
+    to: &'static str,
+    allowed: Vec<&'static str>,
+) -> HttpProblem {
+    detail.push_str("; ");
+    if allowed.is_empty() {
+        detail.push_str("nothing can follow instead");
+    } else {
+        detail.push_str(&format!("what can follow instead is {}", allowed.join(", ")));
+    }
+    HttpProblem::new(Code::InvalidStateTransition, detail)
+        .with("from", from)
+        .with("to", to)
+        .with("allowed", allowed)
 }
 
 /// The refusals of the billing rules.

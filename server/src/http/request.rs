@@ -15,7 +15,7 @@ use actix_web::{
 };
 use futures::{StreamExt, future::LocalBoxFuture};
 use ifmatch_domain::{Action, Actor, Command, IdempotencyKey, Meta, Outcome};
-use ifmatch_types::{Code, Role, Source};
+use ifmatch_types::{Code, Role, Source, pointer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -94,7 +94,7 @@ fn refuse_nul(value: &Value, path: &str) -> Result<(), HttpProblem> {
             .try_for_each(|(index, item)| refuse_nul(item, &format!("{path}/{index}"))),
         Value::Object(members) => members.iter().try_for_each(|(name, member)| {
             refuse(name)?;
-            refuse_nul(member, &format!("{path}/{name}"))
+            refuse_nul(member, &pointer::member(path, name))
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }

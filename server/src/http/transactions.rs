@@ -14,7 +14,7 @@ use ifmatch_domain::{
     Action, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, Rejection, Transact,
     UpdateObject,
 };
-use ifmatch_types::{Code, Kind, Version};
+use ifmatch_types::{Code, Kind, Version, pointer};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -75,7 +75,7 @@ pub async fn transact(app: web::Data<App>, request: HttpRequest, mutation: Mutat
     Params::of(&request)?.end()?;
     let body = mutation.body.object()?;
     if let Some(name) = body.keys().find(|name| *name != "operations") {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
     let operations = match body.get("operations") {
         Some(Value::Array(operations)) => operations,
@@ -110,7 +110,7 @@ fn read(index: usize, operation: &Value) -> Result<Operation, HttpProblem> {
     let (op, kind, id) = (take("op"), take("type"), take("id"));
     let (version, body) = (take("version"), take("body"));
     if let Some(name) = fields.keys().next() {
-        let path = at(&format!("/{name}"));
+        let path = at(&pointer::member("", name));
         return Err(failed(HttpProblem::invalid(path, "is not a field here")));
     }
     let op: Op = typed(op, &at("/op")).map_err(failed)?.ok_or_else(|| required("/op"))?;

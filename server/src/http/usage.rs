@@ -12,7 +12,7 @@ use crate::{app::App, metrics};
 use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{Action, CheckAndRecord, EndHold, HoldEnd, Outcome, PlaceHold, ReverseUsage};
 use ifmatch_store::Db;
-use ifmatch_types::{Code, HoldId, HoldStatus, RecordId};
+use ifmatch_types::{Code, HoldId, HoldStatus, RecordId, pointer};
 use serde_json::{Map, Value};
 
 /// So many usages in one batch at most.
@@ -169,7 +169,7 @@ fn read_items(mut body: Map<String, Value>) -> Result<Vec<Map<String, Value>>, H
         None => return Err(HttpProblem::invalid("/items", "is required")),
     };
     if let Some(name) = body.keys().next() {
-        return Err(HttpProblem::invalid(format!("/{name}"), "is not a field here"));
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
     if items.is_empty() || items.len() > ITEMS_MAX {
         let message = format!("must have 1 to {ITEMS_MAX} entries, has {}", items.len());

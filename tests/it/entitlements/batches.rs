@@ -67,9 +67,18 @@ async fn a_batch_is_denied_as_a_whole_naming_the_item(server: Server) {
 async fn the_items_of_a_batch_share_the_room_there_is(server: Server) {
     let api = server.api();
     let (scope, feature) = api.make_entitled(10).await;
-    let items = json!([item(&feature, 6), item(&feature, 6)]);
+    let items = json!([item(&feature, 6), item(&feature, 5)]);
     let denied = send(&api, &scope, items).await.exceeded();
-    assert_eq!(denied["failed_index"], 1);
+    let expected = json!({"failed_index": 1, "used": 0, "held": 0, "remaining": 10, "limit": 10,
+        "requested": 11});
+    assert_eq!(with(denied.clone(), &expected), denied, "what is recorded, and all that is wanted");
+    let detail = denied["detail"].as_str().unwrap();
+    let told = format!("11 are wanted, 5 of {feature} among them, and 10 are left");
+    assert!(detail.starts_with(&told), "{detail}");
+    let log = api.list(&format!("/v1/{scope}/entitlement-log")).await;
+    let line = log.iter().find(|line| line["type"] == "usage.denied").unwrap();
+    let told = (&line["details"]["requested"], &line["details"]["used"]);
+    assert_eq!(told, (&json!(11), &json!(0)), "{line}");
     assert_eq!(api.counted(&scope, &feature).await, (0, 0));
     send(&api, &scope, json!([item(&feature, 6), item(&feature, 4)])).await.ok(201);
     assert_eq!(api.counted(&scope, &feature).await, (10, 0));
@@ -135,16 +144,19 @@ async fn a_wrong_item_is_named_and_nothing_recorded(server: Server) {
     let api = server.api();
     let (scope, feature) = api.make_entitled(10).await;
     for (field, wrong) in [
-        ("/quantity", json!({"feature": feature, "quantity": 0})),
-        ("/quantity", json!({"feature": feature, "quantity": -1})),
-        ("/quantity", json!({"feature": feature, "quantity": 1.5})),
-        ("/quantity", json!({"feature": feature})),
-        ("/feature", json!({"feature": unique("nothing"), "quantity": 1})),
-        ("/feature", json!({"quantity": 1})),
-        ("/colour", json!({"feature": feature, "quantity": 1, "colour": "red"})),
+        ("/items/1/quantity", json!({"feature": feature, "quantity": 0})),
+        ("/items/1/quantity", json!({"feature": feature, "quantity": -1})),
+        ("/items/1/quantity", json!({"feature": feature, "quantity": 1.5})),
+        ("/items/1/quantity", json!({"feature": feature})),
+        ("/items/1/feature", json!({"feature": unique("nothing"), "quantity": 1})),
+        ("/items/1/feature", json!({"feature": 7, "quantity": 1})),
+        ("/items/1/feature", json!({"quantity": 1})),
+        ("/items/1/colour", json!({"feature": feature, "quantity": 1, "colour": "red"})),
+        ("/items/1/metadata/a~1b", with(item(&feature, 1), &json!({"metadata": {"a/b": 1}}))),
+        ("/items/1", json!(7)),
     ] {
         let answer = send(&api, &scope, json!([item(&feature, 1), wrong])).await;
-        assert_eq!(answer.invalid(field)["failed_index"], 1, "the path is of that item");
+        assert_eq!(answer.invalid(field)["failed_index"], 1);
     }
     assert_eq!(api.counted(&scope, &feature).await, (0, 0));
     assert!(api.list(&format!("/v1/{scope}/usage")).await.is_empty());

@@ -60,13 +60,13 @@ async fn a_wrong_quantity_is_refused_naming_the_field_and_changes_nothing(server
                 let body = with(without.clone(), &json!({"quantity": quantity}));
                 send(path.clone(), body.clone()).await.invalid("/quantity");
                 let batch = json!({"items": [body]});
-                send(format!("{path}/batch"), batch).await.invalid("/quantity");
+                send(format!("{path}/batch"), batch).await.invalid("/items/0/quantity");
                 let hold = with(body, &json!({"ttl_ms": 60_000}));
                 send(format!("{path}/holds"), hold).await.invalid("/quantity");
             }
             send(path.clone(), without.clone()).await.invalid("/quantity");
             let batch = json!({"items": [without.clone()]});
-            send(format!("{path}/batch"), batch).await.invalid("/quantity");
+            send(format!("{path}/batch"), batch).await.invalid("/items/0/quantity");
             let hold = with(without, &json!({"ttl_ms": 60_000}));
             send(format!("{path}/holds"), hold).await.invalid("/quantity");
         }
@@ -94,7 +94,7 @@ async fn an_unknown_feature_is_refused_naming_the_field_and_changes_nothing(serv
             let send = |path: &str, body: &Value| api.post(path, body).key(&unique("wrong"));
             send(&path, &body).await.invalid("/feature");
             let batch = json!({"items": [body]});
-            send(&format!("{path}/batch"), &batch).await.invalid("/feature");
+            send(&format!("{path}/batch"), &batch).await.invalid("/items/0/feature");
             let hold = with(body, &json!({"ttl_ms": 60_000}));
             send(&format!("{path}/holds"), &hold).await.invalid("/feature");
         }
@@ -110,6 +110,7 @@ async fn wrong_members_of_usage_are_refused_naming_them(server: Server) {
         ("/ttl_ms", json!({"ttl_ms": 1})),
         ("/metadata", json!({"metadata": "x"})),
         ("/metadata/n", json!({"metadata": {"n": 1}})),
+        ("/metadata/a~1b", json!({"metadata": {"a/b": 1}})),
         ("/metadata", json!({"metadata": {"": "x"}})),
         ("/metadata", json!({"metadata": {"k": "x".repeat(501)}})),
     ] {

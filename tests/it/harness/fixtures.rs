@@ -96,7 +96,7 @@ impl Api {
     pub async fn make_booking(&self, members: Value) -> Value {
         let bookable = self.make_bookable(json!({})).await;
         let defaults = json!({"bookable_id": id(&bookable), "start_date": day(30),
-            "end_date": day(32)});
+            "end_date": day(32), "quantity": 1});
         self.make("bookings", defaults, members).await
     }
 

@@ -114,7 +114,7 @@ fn outcome(sent: &Sent) -> Outcome {
 /// Books a day until it is full; how often.
 async fn fill(api: &Api, room: &str, date: &str) -> i64 {
     let body = json!({"bookable_id": room, "start_date": date, "end_date": date,
-        "confirm": true});
+        "quantity": 1, "confirm": true});
     for filled in 0..=CAPACITY {
         let answer = api.post("/v1/bookings", &body).await;
         if answer.status != 201 {

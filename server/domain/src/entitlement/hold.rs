@@ -8,6 +8,7 @@ use super::{
 use crate::{Mutant, Outcome, Rejection, Scope, edit, fields::Errors, table::Guarded};
 use ifmatch_types::{
     By, Hold, HoldAnswer, HoldId, HoldStatus as Status, Metadata, NewHold, Settlement, Timestamp,
+    pointer,
 };
 use serde_json::{Map, Value, json};
 
@@ -117,7 +118,7 @@ impl EndHold {
             HoldEnd::Release(body) => {
                 let mut errors = Errors::default();
                 for name in body.keys() {
-                    errors.push(format!("/{name}"), "is not a field here");
+                    errors.push(pointer::member("", name), "is not a field here");
                 }
                 errors.into_result()?;
                 None

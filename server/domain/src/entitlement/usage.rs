@@ -67,8 +67,10 @@ pub struct Denial {
     pub scope: String,
     /// For what.
     pub feature: String,
-    /// So many units.
+    /// So many units; of a batch all that it wants of the pool, up to the item that was refused.
     pub requested: i64,
+    /// So many of them for the feature itself, by what was refused.
+    pub quantity: i64,
     /// The pool it would have been charged to.
     pub meter: Meter,
 }
@@ -100,41 +102,84 @@ impl CheckAndRecord {
 
     pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
         let chain = chain(&self.scope, scope)?;
-        let mut recorded = Vec::with_capacity(self.items.len());
-        for (failed_index, item) in self.items.iter().enumerate() {
-            let one = record(&chain, item, scope);
-            recorded.push(match one {
-                Err(rejection) if self.is_batch => {
-                    let rejection = Box::new(rejection);
-                    return Err(Rejection::Operation { failed_index, rejection });
+        let mut items = Vec::with_capacity(self.items.len());
+        for (index, item) in self.items.iter().enumerate() {
+            let item = Item::read(item, scope.state);
+            items.push(item.map_err(|rejection| self.of_item(index, rejection))?);
+        }
+        let before = scope.state.checkpoint();
+        let mut recorded = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match record(&chain, item, scope) {
+                Ok(one) => recorded.push(one),
+                Err(Rejection::Denied(denial)) if self.is_batch => {
+                    scope.state.rollback(&before);
+                    let wanted = items.get(..=index).unwrap_or_default();
+                    let denial = of_batch(*denial, wanted, &chain, scope);
+                    return Err(self.of_item(index, Rejection::Denied(Box::new(denial))));
                 }
-                one => one?,
-            });
+                Err(rejection) => return Err(self.of_item(index, rejection)),
+            }
         }
         Ok(Outcome::Usage { recorded, is_batch: self.is_batch })
+    }
+
+    /// A refusal of one item: a batch says which one, and where in its body the fields are.
+    fn of_item(&self, failed_index: usize, rejection: Rejection) -> Rejection {
+        if !self.is_batch {
+            return rejection;
+        }
+        let rejection = Box::new(rejection.within(&format!("/items/{failed_index}")));
+        Rejection::Operation { failed_index, rejection }
+    }
+}
+
+/// An item with nothing wrong in it.
+struct Item {
+    new: NewUsage,
+    terms: FeatureTerms,
+}
+
+impl Item {
+    fn read(item: &Map<String, Value>, state: &State) -> Result<Self, Rejection> {
+        let new: NewUsage = edit::read(item)?;
+        let mut errors = Errors::default();
+        errors.range("/quantity", new.quantity, 1, QUANTITY_MAX);
+        errors.metadata(&new.metadata);
+        errors.into_result()?;
+        let terms = countable(&new.feature, state)?;
+        Ok(Self { new, terms })
     }
 }
 
 fn record(
     chain: &[ScopeRef],
-    item: &Map<String, Value>,
+    Item { new, terms }: &Item,
     scope: &mut Scope<'_>,
 ) -> Result<Recorded, Rejection> {
-    let new: NewUsage = edit::read(item)?;
-    let mut errors = Errors::default();
-    errors.range("/quantity", new.quantity, 1, QUANTITY_MAX);
-    errors.metadata(&new.metadata);
-    errors.into_result()?;
-    let terms = countable(&new.feature, scope.state)?;
     let of = chain.first().expect("a chain begins with the scope itself");
-    let mut charged = Charged::now(chain, &terms, scope);
-    admit(&charged, of, &terms, new.quantity, new.quantity)?;
+    let mut charged = Charged::now(chain, terms, scope);
+    admit(&charged, of, terms, new.quantity, new.quantity)?;
     if !Mutant::RecordWithoutCounting.is_planted() {
         charged.take(new.quantity, 0, scope)?;
     }
-    let (id, feature, quantity) = (fresh_record_id(scope), new.feature, new.quantity);
-    store(&id, of, &charged, (feature.clone(), quantity, new.metadata), scope);
+    let (id, feature, quantity) = (fresh_record_id(scope), new.feature.clone(), new.quantity);
+    store(&id, of, &charged, (feature.clone(), quantity, new.metadata.clone()), scope);
     Ok(Recorded { id, feature, quantity, meter: charged.keep(scope) })
+}
+
+/// The denial of a batch at its last item: of the pool as it stays, and with all that the batch
+/// wanted of it so far, for nothing of that is recorded.
+fn of_batch(denial: Denial, items: &[Item], chain: &[ScopeRef], scope: &mut Scope<'_>) -> Denial {
+    let Some(refused) = items.last() else { return denial };
+    let charged = Charged::now(chain, &refused.terms, scope);
+    let counter_of =
+        |item: &Item| Charged::of_chain(chain, &item.terms, scope.now, scope.state).counter.id;
+    let requested = items
+        .iter()
+        .filter(|item| counter_of(item) == charged.counter.id)
+        .fold(0i64, |sum, item| sum.saturating_add(item.new.quantity));
+    Denial { requested, meter: charged.meter(), ..denial }
 }
 
 pub(crate) fn fresh_record_id(scope: &mut Scope<'_>) -> RecordId {
@@ -196,6 +241,7 @@ pub(crate) fn admit(
         scope: of.to_string(),
         feature: terms.code.clone(),
         requested,
+        quantity: requested,
         meter: charged.meter(),
     })))
 }

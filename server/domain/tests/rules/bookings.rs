@@ -26,7 +26,8 @@ fn room(book: &mut Book, changed: Value) -> String {
 
 fn days(room: &str, start: u8, end: u8, changed: Value) -> Value {
     let day = |day: u8| format!("2027-01-{day:02}");
-    let usual = json!({"bookable_id": room, "start_date": day(start), "end_date": day(end)});
+    let usual = json!({"bookable_id": room, "start_date": day(start), "end_date": day(end),
+        "quantity": 1});
     with(usual, changed)
 }
 
@@ -233,14 +234,83 @@ fn a_change_takes_the_new_days_and_gives_back_the_old_ones_or_neither() {
     assert_eq!(reserved(&book, &room, 7), [0, 1, 1, 1, 0, 0, 0]);
     let body = days(&room, 2, 4, json!({"notes": "put"}));
     book.run(put(Kind::Booking, &id, 3, body)).unwrap();
-    let rebooked = |from| Rejection::InvalidTransition { from, to: "rebooked", allowed: vec![] };
-    assert_eq!(book.edit(&other, json!({"quantity": 2})), Err(rebooked("cancelled")));
-    assert_eq!(book.edit(&other, json!({"end_date": "2027-01-07"})), Err(rebooked("cancelled")));
     bring(&mut book, &id, "in_use");
-    assert_eq!(book.edit(&id, json!({"start_date": "2027-01-01"})), Err(rebooked("in_use")));
     book.edit(&id, json!({"end_date": "2027-01-05"})).unwrap();
     assert_eq!(reserved(&book, &room, 7), [0, 1, 1, 1, 1, 0, 0]);
     assert_holds(&book.world);
+}
+
+/// Each status × what is asked for along with other days: what stays as it is, and what can follow.
+#[test]
+fn a_booking_that_is_over_keeps_its_days_and_one_that_has_begun_its_beginning() {
+    let all = json!({"start_date": "2027-01-02", "end_date": "2027-01-05", "quantity": 2});
+    let three = ["start_date", "end_date", "quantity"];
+    for (from, to, changed, fields, allowed) in [
+        ("expired", None, all.clone(), &three[..], &["confirmed"][..]),
+        ("expired", None, json!({"quantity": 2}), &["quantity"], &["confirmed"]),
+        ("cancelled", None, json!({"quantity": 2}), &["quantity"], &[]),
+        ("completed", None, json!({"end_date": "2027-01-05"}), &["end_date"], &[]),
+        ("no_show", None, all.clone(), &three, &[]),
+        ("in_use", None, all.clone(), &["start_date"], &["completed"]),
+        ("in_use", Some("completed"), all.clone(), &three, &[]),
+        ("held", Some("cancelled"), all.clone(), &three, &["confirmed"]),
+        ("confirmed", Some("no_show"), all.clone(), &three, &["in_use", "cancelled"]),
+        ("confirmed", Some("in_use"), all.clone(), &[], &[]),
+        ("held", None, all.clone(), &[], &[]),
+    ] {
+        let mut book = Book::default();
+        let room = room(&mut book, json!({"hold_ttl_ms": 1_800_000}));
+        let id = held(&mut book, &room, 1, 4);
+        bring(&mut book, &id, from);
+        let body = with(changed, to.map_or(json!({}), |to| json!({"status": to})));
+        let context = format!("{from} with {body}");
+        let decided = book.edit(&id, body);
+        if fields.is_empty() {
+            decided.unwrap_or_else(|rejection| panic!("{context}: {rejection:?}"));
+        } else {
+            let (to, allowed, fields) = (to.unwrap_or(from), allowed.to_vec(), fields.to_vec());
+            let expected = Rejection::FixedByStatus { from, to, allowed, fields };
+            assert_eq!(decided, Err(expected), "{context}");
+        }
+        assert_holds(&book.world);
+    }
+}
+
+/// A range that is wrong is named before the version that it was computed from is judged.
+#[test]
+fn a_wrong_range_is_told_before_a_stale_version() {
+    let mut book = Book::default();
+    let room = room(&mut book, json!({"max_days": 5}));
+    let id = held(&mut book, &room, 2, 4);
+    let range = |start: &str, end: &str| json!({"start_date": start, "end_date": end});
+    book.edit(&id, range("2027-01-05", "2027-01-06")).unwrap();
+    let never = 9;
+    for (version, body, expected) in [
+        (never, range("2027-01-03", "2027-01-02"), Some("/end_date")),
+        (never, range("2027-01-03", "2028-01-05"), Some("/end_date")),
+        (never, range("2027-01-03", "2027-01-04"), None),
+        (1, range("2027-01-03", "2027-01-02"), Some("/end_date")),
+        (1, range("2027-01-03", "2027-01-08"), Some("/end_date")),
+        (1, range("2026-12-31", "2027-01-02"), Some("/start_date")),
+        (1, json!({"end_date": "2027-01-01"}), Some("/end_date")),
+        // Right for who saw the days of then, whatever they are now.
+        (1, json!({"end_date": "2027-01-03"}), None),
+        (1, json!({"notes": "n"}), None),
+    ] {
+        let context = format!("{body} at {version}");
+        let replaced = with(days(&room, 2, 4, json!({"notes": "n"})), body.clone());
+        for action in
+            [patch(Kind::Booking, &id, version, body), put(Kind::Booking, &id, version, replaced)]
+        {
+            match (book.refused(action), expected) {
+                (Rejection::Conflict(_), None) => {}
+                (Rejection::Invalid(errors), Some(path)) => {
+                    assert_eq!(errors[0].path, path, "{context}");
+                }
+                (refused, _) => panic!("{context}: {refused:?}"),
+            }
+        }
+    }
 }
 
 #[test]
@@ -551,6 +621,8 @@ fn wrong_fields_are_named() {
         (5, 6, json!({"end_date": "9999-12-31"}), "/end_date"),
         (5, 6, json!({"end_date": 7}), "/end_date"),
         (5, 6, json!({"end_date": null}), "/end_date"),
+        (5, 6, json!({"end_date": "2028-01-07"}), "/end_date"),
+        (5, 6, json!({"quantity": null}), "/quantity"),
         (5, 6, json!({"quantity": 0}), "/quantity"),
         (5, 6, json!({"quantity": -1}), "/quantity"),
         (5, 6, json!({"quantity": 1.5}), "/quantity"),
@@ -566,12 +638,18 @@ fn wrong_fields_are_named() {
         let body = days(&room, start, end, changed.clone());
         assert_eq!(wrong_field(book.refused(create(Kind::Booking, body))), path, "{changed}");
     }
+    let mut unsaid = days(&room, 5, 6, json!({}));
+    unsaid.as_object_mut().unwrap().remove("quantity");
+    for action in [create(Kind::Booking, unsaid.clone()), put(Kind::Booking, &id, 1, unsaid)] {
+        assert_eq!(wrong_field(book.refused(action)), "/quantity");
+    }
     let other = json!({"bookable_id": id});
     let body = days(&room, 5, 6, other);
     let refused = book.refused(create(Kind::Booking, body));
     assert!(matches!(refused, Rejection::WrongIdType { expected_prefix: "bkb_", .. }));
     for (changed, path) in [
         (json!({"bookable_id": gone}), "/bookable_id"),
+        (json!({"quantity": null}), "/quantity"),
         (json!({"user_id": "bob"}), "/user_id"),
         (json!({"user_id": null}), "/user_id"),
         (json!({"start_date": "2027-01-01"}), "/start_date"),
@@ -754,10 +832,10 @@ fn step(book: &mut Book, reference: &mut Reference, room: &str, raw: [u8; 4]) ->
             let goes_on = matches!(status, Status::Held | Status::Confirmed | Status::InUse);
             let expected = if is_same {
                 Ok(())
-            } else if !goes_on || (status == Status::InUse && moved.start != target.start) {
-                Err("InvalidTransition")
             } else if moved.end < moved.start {
-                Err("Invalid")
+                Err("Invalid(")
+            } else if !goes_on || (status == Status::InUse && moved.start != target.start) {
+                Err("FixedByStatus")
             } else if !reference.fits(&moved, Some(place), now) {
                 Err("NoRoom")
             } else {

@@ -95,7 +95,8 @@ fn everything() -> World {
     book.edit(&open, json!({"notes": "b"})).unwrap();
     entitle(&mut book, &one);
     let room = book.make(Kind::Bookable, json!({"name": "Room", "capacity": 2}));
-    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04"});
+    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04",
+        "quantity": 1});
     let booking = book.make(Kind::Booking, days);
     book.edit(&booking, json!({"status": "confirmed"})).unwrap();
     book.world
@@ -353,7 +354,7 @@ fn sensible(kind: Kind, ids: &[String]) -> Map<String, Value> {
         Kind::Boost => json!({"feature": "calls", "kind": "enable", "duration": "permanent"}),
         Kind::Bookable => json!({"name": "n", "capacity": 3}),
         Kind::Booking => json!({"bookable_id": of("bkb_"), "start_date": "2027-01-01",
-            "end_date": "2027-01-03"}),
+            "end_date": "2027-01-03", "quantity": 1}),
     };
     body.as_object().cloned().unwrap_or_default()
 }

@@ -59,6 +59,17 @@ fn an_echo_of_a_read_only_field_must_be_what_was_read() {
     }
 }
 
+#[test]
+fn an_echoed_instant_may_be_spelled_in_another_way() {
+    let (mut book, all) = everything();
+    for (kind, id) in all {
+        let seen = book.world.entity(&id);
+        let local = seen["created_at"].as_str().unwrap().replace('Z', "+00:00");
+        let answer = book.ok(put(kind, &id, 1, with(seen, json!({"created_at": local}))));
+        assert_eq!(answer.how, How::Unchanged, "{kind}");
+    }
+}
+
 const SETTABLE: &[&str] = &[
     "code",
     "name",

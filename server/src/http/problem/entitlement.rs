@@ -61,7 +61,7 @@ pub(super) fn problem(rejection: Rejection) -> HttpProblem {
 
 /// A quota's answer, with what would help.
 fn denied(denial: Denial) -> HttpProblem {
-    let Denial { reason, scope, feature, requested, meter } = denial;
+    let Denial { reason, scope, feature, requested, quantity, meter } = denial;
     let detail = match reason {
         DenialReason::NotIncluded => format!(
             "nothing grants {feature} to {scope}; assign a package that includes it, or a boost"
@@ -75,7 +75,12 @@ fn denied(denial: Denial) -> HttpProblem {
                 (_, Some(at)) => format!("units come back at {at}"),
                 (_, None) => "give some back, or assign a package or a boost with more".to_owned(),
             };
-            format!("{requested} of {feature} are wanted and {left} are left; {help}")
+            let wanted = if requested == quantity {
+                format!("{requested} of {feature} are wanted")
+            } else {
+                format!("{requested} are wanted, {quantity} of {feature} among them,")
+            };
+            format!("{wanted} and {left} are left; {help}")
         }
     };
     HttpProblem::new(reason.code(), detail)

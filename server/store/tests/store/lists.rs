@@ -23,7 +23,7 @@ fn furnish(db: &mut Db) -> Book {
         book.make(Kind::Namespace, json!({"workspace_id": workspace, "name": "same"}));
         let room = book.make(Kind::Bookable, json!({"name": "same", "capacity": 9}));
         let days = json!({"bookable_id": room, "start_date": "2027-01-02",
-            "end_date": "2027-01-03", "user_id": format!("u{}", n % 2)});
+            "end_date": "2027-01-03", "quantity": 1, "user_id": format!("u{}", n % 2)});
         book.make(Kind::Booking, days);
         book.subscription(
             &workspace,

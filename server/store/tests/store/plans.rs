@@ -53,7 +53,8 @@ fn warm_up(db: &mut Db) -> Book {
     );
     run(&mut book, vec![create(Kind::Bookable, json!({"name": "Room", "capacity": 9}))]);
     let room = book.world.bookables.keys().next().cloned().unwrap();
-    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04"});
+    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04",
+        "quantity": 1});
     run(&mut book, vec![create(Kind::Booking, days)]);
     let booking = book.world.bookings.keys().next().cloned().unwrap();
     run(

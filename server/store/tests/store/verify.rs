@@ -45,7 +45,8 @@ fn furnish(db: &mut Db) -> Book {
     let invoice_id = invoice_id.record.id.to_string();
     run(&mut book, create(Kind::Bookable, json!({"name": "Room", "capacity": 3})));
     let room = book.world.bookables.keys().next().unwrap().clone();
-    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04"});
+    let days = json!({"bookable_id": room, "start_date": "2027-01-02", "end_date": "2027-01-04",
+        "quantity": 1});
     run(&mut book, create(Kind::Booking, days));
     let body = json!({"amount": 100, "provider_ref": "r"});
     run(&mut book, Action::RecordPayment(RecordPayment { invoice_id, body }));

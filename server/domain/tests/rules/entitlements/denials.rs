@@ -50,6 +50,50 @@ fn a_denial_leaves_its_line_and_nothing_else() {
     );
 }
 
+/// Of a batch nothing is recorded: its denial tells each pool as it stays, and all that was wanted.
+#[test]
+fn the_denial_of_a_batch_tells_what_stays_and_what_it_wanted_in_all() {
+    let mut quota = Quota::of_calls(10);
+    let (workspace, one) = quota.scopes();
+    quota.feature("calls.fast", json!({"parent_code": "calls"}));
+    quota.feature("own", json!({}));
+    quota.feature("week", json!({"reset": "rolling", "rolling_days": 7}));
+    quota.package("more", json!({}), json!({"week": 5}));
+    quota.assign(&workspace, "more");
+    quota.package("ours", json!({}), json!({"own": 3}));
+    quota.assign(&one, "ours");
+    let boost = quota.consumable(&workspace, 4, json!({}));
+    quota.take(&workspace, "calls", 8).unwrap();
+    quota.take(&workspace, "week", 1).unwrap();
+    quota.hold(&workspace, 1, HOUR_MS).unwrap();
+    let item =
+        |(feature, quantity): &(&str, i64)| json!({"feature": feature, "quantity": quantity});
+    for (items, requested, quantity, used, held, limit) in [
+        (vec![("calls", 2), ("calls", 1), ("calls", 3)], 6, 3, 8, 1, 14),
+        (vec![("calls", 6)], 6, 6, 8, 1, 14),
+        (vec![("calls", 4), ("calls.fast", 2)], 6, 2, 8, 1, 14),
+        (vec![("calls", 5), ("own", 2), ("week", 1), ("own", 2)], 4, 2, 0, 0, 3),
+        (vec![("own", 3), ("week", 2), ("calls", 1), ("week", 3)], 5, 3, 1, 0, 5),
+    ] {
+        let failed = items.len() - 1;
+        let refused = quota.try_use(&one, items.iter().map(item).collect(), true).unwrap_err();
+        let Rejection::Operation { failed_index, rejection } = &refused else {
+            panic!("the failing item is named: {refused:?}")
+        };
+        assert_eq!(*failed_index, failed, "{items:?}");
+        let denial = rejection.denial().unwrap();
+        let meter = &denial.meter;
+        assert_eq!((denial.requested, denial.quantity), (requested, quantity), "{items:?}");
+        assert_eq!((meter.used, meter.held, meter.limit), (used, held, Some(limit)), "{items:?}");
+        assert_eq!(meter.remaining, Some(limit - used - held), "{items:?}");
+        assert!(Some(requested) > meter.remaining, "{items:?}");
+        assert_eq!(quota.look(&one, items[failed].0).meter, denial.meter, "{items:?}");
+        let line = &denials(&quota).pop().unwrap().1.details;
+        assert_eq!((&line["requested"], &line["used"]), (&json!(requested), &json!(used)));
+        assert_eq!(quota.burnt(&boost), 0, "{items:?}");
+    }
+}
+
 #[test]
 fn a_denial_is_not_kept_as_an_answer() {
     let mut quota = Quota::of_calls(1);
@@ -98,6 +142,11 @@ fn wrong_usage_is_refused_by_field() {
         (json!({"feature": "sso", "quantity": 1}), vec!["/feature"]),
         (json!({"feature": "calls", "quantity": 1, "unit": 1}), vec!["/unit"]),
         (json!({"feature": "calls", "quantity": 1, "metadata": {"a": long}}), vec!["/metadata/a"]),
+        (
+            json!({"feature": "calls", "quantity": 1, "metadata": {"a/~": 1}}),
+            vec!["/metadata/a~1~0"],
+        ),
+        (json!({"feature": "calls", "quantity": 1, "a/b": 1}), vec!["/a~1b"]),
     ] {
         let context = body.to_string();
         assert_eq!(
@@ -105,8 +154,12 @@ fn wrong_usage_is_refused_by_field() {
             fields,
             "{context}"
         );
-        let batch = vec![of(json!(1)), body];
-        assert_eq!(wrong(quota.try_use(&workspace, batch, true)), fields, "{context}");
+        // An item that is wrong is told before one that there is no room for.
+        let fields: Vec<String> = fields.iter().map(|field| format!("/items/1{field}")).collect();
+        for before in [1, 11] {
+            let batch = vec![of(json!(before)), body.clone()];
+            assert_eq!(wrong(quota.try_use(&workspace, batch, true)), fields, "{context}");
+        }
     }
     assert!(quota.book.world.records.is_empty() && denials(&quota).is_empty());
     let metadata = json!({"feature": "calls", "quantity": 10, "metadata": {"job": "7"}});

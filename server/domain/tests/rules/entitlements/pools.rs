@@ -171,7 +171,7 @@ fn a_batch_is_admitted_as_a_whole_or_not_at_all() {
     let ifmatch_domain::Rejection::Operation { failed_index, rejection } = rejection else {
         panic!("the failing item is named: {rejection:?}")
     };
-    assert_eq!((failed_index, rejection.denial().unwrap().requested), (1, 1));
+    assert_eq!((failed_index, rejection.denial().unwrap().requested), (1, 4));
     assert_eq!(quota.calls(&workspace), (7, 0, Some(10), Some(3)));
     assert_eq!(quota.book.world.records.len(), 2);
 }
