@@ -15,10 +15,9 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The instant so many microseconds after 1970-01-01T00:00:00Z.
     ///
-    /// Returns `None` outside the years that RFC 3339 can write (−9999 to 9999).
+    /// Returns `None` before the first instant and after the last one.
     pub fn from_micros(micros: i64) -> Option<Self> {
-        jiff::Timestamp::from_microsecond(micros).ok()?;
-        Some(Self(micros))
+        (MIN_MICROS..=MAX_MICROS).contains(&micros).then_some(Self(micros))
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z.
@@ -69,7 +68,7 @@ const MAX_MICROS: i64 = 253_402_207_200_000_000;
 
 impl From<jiff::Timestamp> for Timestamp {
     fn from(instant: jiff::Timestamp) -> Self {
-        Self(instant.as_microsecond().min(MAX_MICROS))
+        Self(instant.as_microsecond().clamp(MIN_MICROS, MAX_MICROS))
     }
 }
 
@@ -100,11 +99,7 @@ impl FromStr for Timestamp {
         let fraction: i64 =
             format!("{fraction:0<6.6}").parse().map_err(|_| TimestampError::Malformed)?;
         let micros = whole.as_microsecond().saturating_add(fraction);
-        if (MIN_MICROS..=MAX_MICROS).contains(&micros) {
-            Ok(Self(micros))
-        } else {
-            Err(TimestampError::OutOfRange)
-        }
+        Self::from_micros(micros).ok_or(TimestampError::OutOfRange)
     }
 }
 
@@ -191,6 +186,9 @@ mod tests {
             assert_eq!(instant.to_string().parse::<Timestamp>().unwrap(), instant);
         }
         assert_eq!(Timestamp::from_micros(MAX_MICROS + 1), None, "{MAX_MICROS} is the last one");
+        assert_eq!(Timestamp::from_micros(MIN_MICROS - 1), None, "{MIN_MICROS} is the first one");
+        let latest = jiff::Timestamp::from_microsecond(MAX_MICROS);
+        assert!(latest.is_ok() && jiff::Timestamp::from_microsecond(MAX_MICROS + 1).is_err());
         for text in [
             "9999-12-31T23:59:59Z",
             "9999-12-30T22:00:00.000001Z",

@@ -195,7 +195,7 @@ fn scalar(ids: Vec<String>) -> impl Strategy<Value = Value> {
         json!(1_000_000_000_000i64),
         json!([{"feature": "calls", "grant": "limit", "limit": i64::MAX}]),
         json!([{"feature": "calls", "grant": "unlimited"}]),
-        json!("-009999-01-03T00:00:00Z"),
+        json!("0000-01-01T00:00:00Z"),
         json!("admin"),
         json!("9999-12-30T00:00:00Z"),
         json!("2027-01-31T00:00:00Z"),
