@@ -283,15 +283,15 @@ impl Lane {
     /// clock was read, begins anew with every lock that is known to be needed.
     ///
     /// Waiting for locks takes time, in which others arrive who want them as well. Those join, if they
-    /// may: they cost neither a wait nor a commit of their own.
-    fn load(&mut self, batch: &mut Vec<Job>, may_join: bool) -> Result<State, StoreError> {
+    /// may: they cost neither a wait nor a commit of their own. Once, so that it ends.
+    fn load(&mut self, batch: &mut Vec<Job>, mut may_join: bool) -> Result<State, StoreError> {
         self.habit.begin();
         let mut known: BTreeSet<Need> = BTreeSet::new();
         let mut state = State::default();
         let mut last_lock: Option<(u8, String)> = None;
         let mut is_late = false;
         loop {
-            if may_join && last_lock.is_some() && !is_late {
+            if last_lock.is_some() && !is_late && std::mem::take(&mut may_join) {
                 self.queue.join(batch);
             }
             let wanted = needs(batch.iter().map(|job| &job.command), &state);
