@@ -97,6 +97,14 @@ pub enum Outcome {
     Replayed(Answer),
 }
 
+impl Outcome {
+    /// Whether it is kept as the answer to a repeat of its request: not if it is one already, or if
+    /// nothing was asked for but what comes before a request's fields.
+    pub const fn is_kept(&self) -> bool {
+        !matches!(self, Self::Replayed(_) | Self::Admitted)
+    }
+}
+
 /// An object's state as JSON, shared by its event and its answer: as a value, as text, and each made
 /// of the other when somebody first asks for it.
 #[derive(Debug)]

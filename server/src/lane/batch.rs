@@ -422,7 +422,7 @@ fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, R
             let decided = decide(state, command, now);
             if let Ok(outcome) = &decided
                 && let Some(key) = &command.idempotency
-                && !matches!(outcome, Outcome::Replayed(_) | Outcome::Admitted)
+                && outcome.is_kept()
                 && !Mutant::IgnoreKeptAnswers.is_planted()
             {
                 state.remember(key, render::render(outcome).into_answer(&key.fingerprint));

@@ -314,7 +314,8 @@ fn any_bill(subscription_id: String, mode: u8) -> Action {
 }
 
 fn keys(id: String, kind: Kind, body: Value, mode: u8) -> Action {
-    match mode % 4 {
+    match mode % 5 {
+        4 => Action::Admit(Some((kind, id))),
         0 => Action::RevokeApiKey(RevokeApiKey { id }),
         1 => Action::RecordDenied(RecordDenied { object: Some((kind, id)), reason: None }),
         2 => Action::FinishBillingRun(FinishBillingRun {

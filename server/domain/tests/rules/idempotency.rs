@@ -2,9 +2,9 @@
 
 use crate::{
     book::Book,
-    commands::{command, create, key, patch},
+    commands::{command, create, delete, key, patch},
 };
-use ifmatch_domain::{Command, IdempotencyKey, Outcome, Rejection};
+use ifmatch_domain::{Action, Command, IdempotencyKey, Outcome, Rejection};
 use ifmatch_types::{ApiKeyId, Kind};
 use serde_json::json;
 
@@ -29,6 +29,32 @@ fn the_same_key_and_request_is_done_once_in_a_batch_and_across_batches() {
         assert_eq!(decided[2], Ok(Outcome::Replayed(kept)));
         assert_eq!((book.world.workspaces.len(), book.world.answers.len()), (1, 1));
     }
+}
+
+#[test]
+fn what_comes_before_the_fields_is_judged_alone_and_leaves_no_answer() {
+    let mut book = Book::default();
+    let id = book.workspace();
+    let gone = book.workspace();
+    book.run(delete(Kind::Workspace, &gone, 1)).unwrap();
+    let admit = |book: &mut Book, about: Option<&str>, print: &str| {
+        let action = Action::Admit(about.map(|id| (Kind::Workspace, id.to_owned())));
+        let command = command(book.fresh_seed(), action);
+        let command = Command { idempotency: Some(key("k", print)), ..command };
+        book.world.carry_out(&[command], book.now).remove(0)
+    };
+    assert_eq!(admit(&mut book, None, "wrong"), Ok(Outcome::Admitted));
+    assert_eq!(admit(&mut book, Some(&id), "wrong"), Ok(Outcome::Admitted));
+    assert!(book.world.answers.is_empty(), "the key may still be used for what is right");
+    let missing = admit(&mut book, Some("wsp_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f"), "wrong");
+    assert!(matches!(missing, Err(Rejection::NotFound { .. })), "{missing:?}");
+    let deleted = admit(&mut book, Some(&gone), "wrong");
+    assert!(matches!(deleted, Err(Rejection::Deleted(..))), "{deleted:?}");
+
+    let right = with_key(&mut book, "Acme", key("k", "right"));
+    book.world.carry_out(&[right], book.now).remove(0).unwrap();
+    assert!(matches!(admit(&mut book, None, "right"), Ok(Outcome::Replayed(_))));
+    assert_eq!(admit(&mut book, Some(&gone), "wrong"), Err(Rejection::IdempotencyKeyReused));
 }
 
 #[test]

@@ -537,7 +537,7 @@ impl World {
 pub fn decide_one(state: &mut State, command: &Command, now: Timestamp) -> Decided {
     let outcome = decide(state, command, now)?;
     if let Some(key) = &command.idempotency
-        && !matches!(outcome, Outcome::Replayed(_))
+        && outcome.is_kept()
     {
         state.remember(key, answer_of(key, &outcome));
     }
