@@ -6,12 +6,10 @@ use crate::harness::{
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
 
 both_databases![
     every_change_is_an_event_with_the_state_after_it,
@@ -27,6 +25,11 @@ postgres_only![a_reader_skips_nothing_while_several_servers_write];
 
 fn seq(event: &Value) -> i64 {
     event["seq"].as_i64().unwrap_or_else(|| panic!("an event has its place: {event}"))
+}
+
+/// The object that it is about.
+fn of(event: &Value) -> &str {
+    event["resource"]["id"].as_str().unwrap_or_else(|| panic!("an event has an object: {event}"))
 }
 
 /// All events after `after`, page by page.
@@ -103,22 +106,17 @@ async fn follow_while_writing(servers: &[&Server]) {
     for _ in 0..4 {
         objects.push(reader.make_workspace(json!({})).await);
     }
-    let done = Arc::new(AtomicBool::new(false));
+    let last = Arc::new(OnceLock::<String>::new());
     let following = {
-        let (api, done) = (reader.clone(), done.clone());
+        let (api, last) = (reader.clone(), last.clone());
         tokio::spawn(async move {
-            let (mut seen, mut after) = (Vec::new(), 0);
-            loop {
-                let finishing = done.load(Ordering::SeqCst);
+            let mut seen: Vec<Value> = Vec::new();
+            while seen.last().is_none_or(|event| last.get().is_none_or(|last| of(event) != last)) {
+                let after = seen.last().map_or(0, seq);
                 let page = api.get(&format!("/v1/events?after={after}&wait_ms=50")).await.ok(200);
-                let items = page["items"].as_array().unwrap().clone();
-                match items.last() {
-                    Some(last) => after = seq(last),
-                    None if finishing => return seen,
-                    None => {}
-                }
-                seen.extend(items);
+                seen.extend(page["items"].as_array().unwrap().clone());
             }
+            seen
         })
     };
     let apis: Vec<_> = servers.iter().map(|server| server.api()).collect();
@@ -133,14 +131,15 @@ async fn follow_while_writing(servers: &[&Server]) {
         }
     })
     .await;
-    done.store(true, Ordering::SeqCst);
-    let seen = following.await.unwrap();
+    let made = reader.make_workspace(json!({})).await;
+    last.set(id(&made).to_owned()).unwrap();
+    let seen = timeout(Duration::from_secs(30), following).await.expect("the last event comes");
+    let seen = seen.unwrap();
     assert!(seen.windows(2).all(|pair| seq(&pair[0]) < seq(&pair[1])), "commit order");
 
     let mut versions: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for event in &seen {
-        let object = event["resource"]["id"].as_str().unwrap().to_owned();
-        versions.entry(object).or_default().push(version(event));
+        versions.entry(of(event).to_owned()).or_default().push(version(event));
     }
     for object in &objects {
         let current = version(&reader.read("workspaces", object).await);

@@ -159,10 +159,11 @@ impl Db {
     /// The place up to which the event stream can be read without missing a late commit.
     ///
     /// Places are given out before the commit, so that a writer may commit a lower one after a
-    /// higher one was seen. On PostgreSQL the last place given out is read first, then every
-    /// transaction that was running is waited for: what is not committed by then never will be.
-    /// `known` is an earlier answer; it is answered again if nothing was given out since, or if a
-    /// writer did not end in time.
+    /// higher one was seen. On PostgreSQL the last place given out is read first, then everybody who
+    /// is writing events is waited for: what is not committed by then never will be. Nobody else
+    /// is: a transaction that writes no events here may take as long as it likes. `known` is an
+    /// earlier answer; it is answered again if nothing was given out since, or if a writer did not
+    /// end in time.
     ///
     /// # Errors
     ///
@@ -177,23 +178,32 @@ impl Db {
         if given_out <= known {
             return Ok(known);
         }
-        // An id of our own is above that of every writer that has been given a place by now: each
-        // had one before, because it locked or inserted the event's object in an earlier statement.
-        // A snapshot's xmax would not do, it is only above those that have ended.
-        let newest = self.number(Sql::new("SELECT pg_current_xact_id()::text::bigint"))?;
+        // Whoever inserts locks the table before its first place is given out, and until its
+        // commit can be seen.
+        let mut writers = self.events_writers()?;
         let deadline = Instant::now() + SETTLE_TIMEOUT;
-        loop {
-            let oldest = Sql::new("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint");
-            if self.number(oldest)? >= newest {
-                // Not the place given out: after a crash one that nobody committed is given out again.
-                let visible = Sql::new("SELECT coalesce(max(seq), 0) FROM events WHERE seq <= ");
-                return Ok(self.number(visible.bind(given_out))?.max(known));
-            }
+        while !writers.is_empty() {
             if Instant::now() >= deadline {
                 return Ok(known);
             }
             std::thread::sleep(Duration::from_millis(1));
+            let still = self.events_writers()?;
+            writers.retain(|writer| still.contains(writer));
         }
+        // Not the place given out: after a crash one that nobody committed is given out again.
+        let visible = Sql::new("SELECT coalesce(max(seq), 0) FROM events WHERE seq <= ");
+        Ok(self.number(visible.bind(given_out))?.max(known))
+    }
+
+    /// The transactions that write events at this moment, PostgreSQL only.
+    fn events_writers(&mut self) -> Result<Vec<String>, StoreError> {
+        let sql = Sql::new(
+            "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+             AND relation = 'events'::regclass AND mode = 'RowExclusiveLock' AND granted",
+        )
+        .returning::<Text>();
+        Ok(on_backend!(self, c => sql.load(c))?)
     }
 
     fn number(&mut self, sql: Sql) -> Result<i64, StoreError> {

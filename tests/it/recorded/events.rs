@@ -1,16 +1,17 @@
 //! The stream of events, followed while everything happens, and as it is in the end.
 
 use super::operation::Violations;
-use crate::harness::Api;
+use crate::harness::{Api, id};
+use serde_json::json;
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -49,47 +50,43 @@ pub fn check(followed: &[Event], whole: &[Event]) -> Violations {
     found
 }
 
+/// So long the last event may take to come: a writer that does not end delays those after it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Somebody who reads the stream from its beginning while it grows.
 pub struct Follower {
-    is_over: Arc<AtomicBool>,
+    last: Arc<OnceLock<String>>,
     following: JoinHandle<Vec<Event>>,
 }
 
 impl Follower {
     pub fn start(api: Api) -> Self {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let over = Arc::clone(&is_over);
-        let following = tokio::spawn(async move {
-            let mut seen: Vec<Event> = Vec::new();
-            loop {
-                let finishing = over.load(Ordering::SeqCst);
-                match page(&api, seen.last()).await {
-                    Some(page) if page.is_empty() && finishing => return seen,
-                    Some(page) => seen.extend(page),
-                    None => tokio::time::sleep(Duration::from_millis(10)).await,
-                }
-            }
-        });
-        Self { is_over, following }
+        let last = Arc::new(OnceLock::new());
+        let following = tokio::spawn(read(api, Arc::clone(&last)));
+        Self { last, following }
     }
 
-    /// Everything it saw, up to the end.
-    pub async fn stop(self) -> Vec<Event> {
-        self.is_over.store(true, Ordering::SeqCst);
-        self.following.await.expect("who reads the stream goes on")
+    /// What it saw up to an object that was made when everything else was over, and what is seen
+    /// from there by somebody who only begins now.
+    pub async fn stop(self, api: &Api) -> (Vec<Event>, Vec<Event>) {
+        let made = id(&api.make_workspace(json!({"name": "the last"})).await).to_owned();
+        self.last.set(made).expect("it is stopped once");
+        let both = async { (self.following.await, read(api.clone(), self.last).await) };
+        let (followed, whole) = timeout(PATIENCE, both).await.expect("the last event comes");
+        (followed.expect("who reads the stream goes on"), whole)
     }
 }
 
-/// The whole stream.
-pub async fn read(api: &Api) -> Vec<Event> {
-    let mut whole = Vec::new();
-    loop {
-        let page = page(api, whole.last()).await.expect("the server is there");
-        if page.is_empty() {
-            return whole;
+/// The stream from its beginning up to the first event of the last object.
+async fn read(api: Api, last: Arc<OnceLock<String>>) -> Vec<Event> {
+    let mut seen: Vec<Event> = Vec::new();
+    while seen.last().is_none_or(|event| last.get() != Some(&event.resource)) {
+        match page(&api, seen.last()).await {
+            Some(page) => seen.extend(page),
+            None => sleep(Duration::from_millis(10)).await,
         }
-        whole.extend(page);
     }
+    seen
 }
 
 /// What comes after an event; nothing at all if there is no answer.

@@ -39,8 +39,7 @@ pub async fn race(mut stage: Stage, disturbances: Disturbances) {
     let played =
         stage.play(OPERATIONS, disturbances, |client| use_objects(client, Arc::clone(&ids))).await;
     let api = stage.server().api();
-    let followed = follower.stop().await;
-    let whole = events::read(&api).await;
+    let (followed, whole) = follower.stop(&api).await;
     assert_none("the stream of events", events::check(&followed, &whole));
     let mut histories: BTreeMap<String, Vec<Recorded>> = BTreeMap::new();
     for (object, operation) in played {

@@ -86,6 +86,22 @@ fn the_lower_place_may_belong_to_the_writer_that_began_later() {
 }
 
 #[test]
+fn who_writes_no_events_here_is_not_waited_for() {
+    let (database, other) =
+        (Database::create(Backend::Postgres), Database::create(Backend::Postgres));
+    let (mut elsewhere, mut reading) = (other.lane(), database.lane());
+    let (mut writing, mut db) = (database.lane(), database.lane());
+    begin_with(&mut elsewhere, "other", 1);
+    reading.begin().unwrap();
+    texts(&mut reading, "SELECT resource_id AS found FROM events");
+    writing.begin().unwrap();
+    execute(&mut writing, "INSERT INTO sequences (series, last) VALUES ('A', 1)");
+    begin_with(&mut db, "one", 1);
+    db.commit().unwrap();
+    assert_eq!(database.connect(Use::Read).settled_seq(0).unwrap(), 1);
+}
+
+#[test]
 fn what_settles_while_somebody_waits_is_told_at_once() {
     let database = Database::create(Backend::Postgres);
     let (mut early, mut late) = (database.lane(), database.lane());
