@@ -144,7 +144,7 @@ pub fn refuse_fence(request: &HttpRequest) -> Result<(), HttpProblem> {
     let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or(""));
     match (text("x-lock"), text("x-lock-fence")) {
         (None, None) => Ok(()),
-        (Some(lock), Some(fence)) if is_lock(lock) && fence.parse::<u64>().is_ok() => {
+        (Some(lock), Some(fence)) if is_lock(lock) && is_fence(fence) => {
             Err(HttpProblem::new(Code::StaleFence, "nobody holds this lock with this fence"))
         }
         _ => Err(malformed(
@@ -154,12 +154,21 @@ pub fn refuse_fence(request: &HttpRequest) -> Result<(), HttpProblem> {
 }
 
 fn is_lock(text: &str) -> bool {
-    let mut parts = text.splitn(3, '/');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some("global"), Some(""), Some(key)) => !key.is_empty(),
-        (Some("function"), Some(function), Some(key)) => !function.is_empty() && !key.is_empty(),
+    match text.split('/').collect::<Vec<_>>()[..] {
+        ["global", "", key] => is_lock_name(key),
+        ["function", function, key] => is_lock_name(function) && is_lock_name(key),
         _ => false,
     }
+}
+
+/// A lock's key, or the function that it belongs to: `^[A-Za-z0-9\-_:.]{1,200}$`.
+fn is_lock_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte);
+    (1..=200).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+fn is_fence(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
 
 #[cfg(test)]
@@ -201,5 +210,33 @@ mod tests {
         assert_eq!(read_header("*", Some(4)), Err(Code::MalformedPrecondition));
         assert!(read_header("\"4\"", Some(4)).unwrap().precondition.matches(4));
         assert_eq!(read_header("*", None).unwrap().precondition, Precondition::Missing);
+    }
+
+    #[test]
+    fn a_fence_names_a_lock_and_a_number_and_is_never_ignored() {
+        let refused = |headers: &[(&str, &str)]| {
+            let request = headers.iter().fold(TestRequest::default(), |request, header| {
+                request.insert_header((header.0, header.1))
+            });
+            refuse_fence(&request.to_http_request()).map_err(|problem| problem.code())
+        };
+        assert!(refused(&[]).is_ok());
+        for lock in ["global//nightly-bill", "function/invoices/a:b.c_d"] {
+            let both = [("X-Lock", lock), ("X-Lock-Fence", "7")];
+            assert_eq!(refused(&both), Err(Code::StaleFence), "{lock}");
+            assert_eq!(refused(&both[..1]), Err(Code::MalformedPrecondition), "{lock}");
+        }
+        assert_eq!(refused(&[("X-Lock-Fence", "7")]), Err(Code::MalformedPrecondition));
+        let long = format!("global//{}", "k".repeat(201));
+        let wrong =
+            ["a", "global/f/a", "function//a", "global//a b", "global//a/b", "other//a", &long];
+        for lock in wrong {
+            let both = [("X-Lock", lock), ("X-Lock-Fence", "7")];
+            assert_eq!(refused(&both), Err(Code::MalformedPrecondition), "{lock}");
+        }
+        for fence in ["", "+7", "-7", "7.0", "x", "99999999999999999999"] {
+            let both = [("X-Lock", "global//a"), ("X-Lock-Fence", fence)];
+            assert_eq!(refused(&both), Err(Code::MalformedPrecondition), "{fence}");
+        }
     }
 }

@@ -24,6 +24,13 @@ pub struct Database {
 
 impl Database {
     pub fn create(backend: Backend) -> Self {
+        let database = Self::create_empty(backend);
+        assert_ne!(database.connect(Use::Read).migrate().unwrap(), Vec::<String>::new());
+        database
+    }
+
+    /// One that no migration has seen.
+    pub fn create_empty(backend: Backend) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let dir = tempfile::Builder::new().prefix("ifmatch-store-").tempdir().unwrap();
         let cluster = (backend == Backend::Postgres).then(|| {
@@ -36,9 +43,7 @@ impl Database {
             Some((cluster, name)) => cluster.url(name),
             None => format!("sqlite://{}", dir.path().join("test.db").display()),
         };
-        let database = Self { url, _dir: dir, cluster };
-        assert_ne!(database.connect(Use::Read).migrate().unwrap(), Vec::<String>::new());
-        database
+        Self { url, _dir: dir, cluster }
     }
 
     pub fn connect(&self, purpose: Use) -> Db {

@@ -36,6 +36,7 @@ mod model;
 mod plans;
 mod roundtrip;
 mod schema;
+mod upgrades;
 mod verify;
 
 /// So many holds are ended in one commit, as the store has it.

@@ -76,7 +76,7 @@ fn a_second_migration_finds_nothing_to_do(database: &Database) {
 both_databases!(every_column_is_as_the_page_says, a_second_migration_finds_nothing_to_do);
 
 /// Every index that has a name of ours, with what it is on.
-fn indexes(db: &mut Db) -> BTreeSet<String> {
+pub fn indexes(db: &mut Db) -> BTreeSet<String> {
     let sql = match db {
         Db::Sqlite(_) => {
             "SELECT sql AS found FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
@@ -97,7 +97,7 @@ fn indexes(db: &mut Db) -> BTreeSet<String> {
 }
 
 /// `table column,column`, of every primary key and unique constraint.
-fn keys(db: &mut Db) -> BTreeSet<String> {
+pub fn keys(db: &mut Db) -> BTreeSet<String> {
     let sql = match db {
         Db::Sqlite(_) => {
             "SELECT t.name || ' ' || (SELECT group_concat(name, ',') FROM \
@@ -119,7 +119,7 @@ fn keys(db: &mut Db) -> BTreeSet<String> {
 }
 
 /// `table.column → table.column` of every foreign key.
-fn references(db: &mut Db) -> BTreeSet<String> {
+pub fn references(db: &mut Db) -> BTreeSet<String> {
     let sql = match db {
         Db::Sqlite(_) => {
             "SELECT t.name || '.' || f.\"from\" || ' → ' || f.\"table\" || '.' || f.\"to\" \

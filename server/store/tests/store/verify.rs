@@ -15,7 +15,7 @@ use ifmatch_types::Kind;
 use serde_json::json;
 
 /// Something of everything, carried out on both the database and the book.
-fn furnish(db: &mut Db) -> Book {
+pub fn furnish(db: &mut Db) -> Book {
     let mut book = Book::default();
     let mut run = |book: &mut Book, action: Action| {
         let batch = [command(book.fresh_seed(), action)];
