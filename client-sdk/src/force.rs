@@ -2,19 +2,8 @@
 
 use crate::{Error, Resource, Update, Versioned, pace::Deadline};
 use futures::future::{BoxFuture, FutureExt};
-use ifmatch_types::{Difference, Version};
-use serde::Deserialize;
+use ifmatch_types::ForcePreview;
 use std::future::IntoFuture;
-
-/// What a forced write would overwrite; nothing was written.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct ForcePreview {
-    /// Each path it would change, with its values before and after.
-    pub would_overwrite: Vec<Difference>,
-    /// The version it would overwrite.
-    pub current_version: Version,
-}
 
 /// An edit that skips the version check: it is made when it is awaited.
 ///

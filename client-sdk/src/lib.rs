@@ -104,7 +104,7 @@ pub use delete::Delete;
 pub use diff::{ConflictDiff, DiffRow};
 pub use error::{Error, GaveUp, Unavailable};
 pub use events::Events;
-pub use force::{ForcePreview, Forced};
+pub use force::Forced;
 pub use held::{Held, HoldOutcome};
 pub use list::List;
 pub use metering::Metering;
@@ -128,12 +128,13 @@ pub use ifmatch_types::{
     BookableId, BookableStatus, Booking, BookingFields, BookingId, BookingStatus, Boost,
     BoostAnswer, BoostDuration, BoostId, BoostKind, By, CatalogStatus, ChangeKind, Code, Date,
     DateError, Deleted, Difference, Entitlement, EntitlementLogEntry, Event, Feature,
-    FeatureFields, FeatureId, FeatureType, FieldError, Grant, GrantKind, HistoryEntry, Hold,
-    HoldId, HoldStatus, IdError, Interval, Invoice, InvoiceFields, InvoiceId, InvoiceLine,
-    InvoiceLineFields, InvoiceStatus, Kind, Metadata, Meter, Namespace, NamespaceFields,
-    NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment, Package, PackageFields, PackageId,
-    Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId, PlanStatus, Problem,
-    RangeMode, RecordId, Recorded, Reset, ResourceRef, Retry, RetryAction, Reversed, Role, Source,
-    Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp,
-    TimestampError, UsageRecord, Verdict, Version, Workspace, WorkspaceFields, WorkspaceId,
+    FeatureFields, FeatureId, FeatureType, FieldError, ForcePreview, Grant, GrantKind,
+    HistoryEntry, Hold, HoldId, HoldStatus, IdError, Interval, Invoice, InvoiceFields, InvoiceId,
+    InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Metadata, Meter, Namespace,
+    NamespaceFields, NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment, Package,
+    PackageFields, PackageId, Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId,
+    PlanStatus, Problem, RangeMode, RecordId, Recorded, Reset, ResourceRef, Retry, RetryAction,
+    Reversed, Role, Source, Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus,
+    Timestamp, TimestampError, UsageRecord, Verdict, Version, Workspace, WorkspaceFields,
+    WorkspaceId,
 };

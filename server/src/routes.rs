@@ -35,6 +35,7 @@ macro_rules! collection {
             [
                 post(concat!("/v1/", $path), $handlers::create)
                     .agent()
+                    .tagged()
                     .idempotent()
                     .summary("Create")
                     .body::<$fields>()
@@ -87,6 +88,7 @@ macro_rules! collection {
                     .problems(KNOWN),
                 get(concat!("/v1/", $path, "/{id}/versions/{version}"), $handlers::version)
                     .viewer()
+                    .tagged()
                     .summary("As it was at a version")
                     .answers::<$entity>(200)
                     .problems(READS)
@@ -104,6 +106,7 @@ macro_rules! scope {
             [
                 post(concat!("/v1/", $path, "/{id}/packages"), entitlements::assign)
                     .agent()
+                    .tagged()
                     .idempotent()
                     .operation_id(concat!("assign_", $one, "_package"))
                     .summary("Assign a package")
@@ -167,6 +170,8 @@ macro_rules! scope {
                 .problems(&[Code::VersionPruned]),
                 post(concat!("/v1/", $path, "/{id}/boosts"), entitlements::grant_boost)
                     .agent()
+                    .tagged()
+                    .tagged()
                     .idempotent()
                     .summary("Give a boost")
                     .body::<NewBoost>()
@@ -319,7 +324,8 @@ pub fn endpoints() -> Vec<Endpoint> {
                 .open()
                 .operation_id("get_docs_file")
                 .summary("A file of the documentation page")
-                .answers_with(200, "application/octet-stream")
+                .answers_with(200, "text/javascript")
+                .answers_with(200, "text/css")
                 .problems(&[Code::NotFound]),
             get("/console", ops::console)
                 .open()
@@ -329,7 +335,8 @@ pub fn endpoints() -> Vec<Endpoint> {
                 .open()
                 .operation_id("get_console_file")
                 .summary("A file of the console")
-                .answers_with(200, "application/octet-stream")
+                .answers_with(200, "text/javascript")
+                .answers_with(200, "text/css")
                 .problems(&[Code::NotFound]),
         ],
     ));
@@ -455,29 +462,13 @@ pub fn endpoints() -> Vec<Endpoint> {
 
     all.extend(group(
         "Billing",
-        [
-            post("/v1/billing-runs", billing_runs::run)
-                .agent()
-                .idempotent()
-                .operation_id("run_billing")
-                .summary("Make the due invoices and advance periods")
-                .optional_body::<NewBillingRun>()
-                .answers::<BillingRun>(200),
-            post("/v1/transactions", transactions::transact)
-                .agent()
-                .idempotent()
-                .operation_id("transact")
-                .summary("Several operations, all or nothing")
-                .body::<NewTransaction>()
-                .answers::<TransactionResults>(200)
-                .problems(READS)
-                .problems(&[
-                    Code::ConflictVersionMismatch,
-                    Code::PreconditionRequired,
-                    Code::AlreadyExists,
-                    Code::InvalidStateTransition,
-                ]),
-        ],
+        [post("/v1/billing-runs", billing_runs::run)
+            .agent()
+            .idempotent()
+            .operation_id("run_billing")
+            .summary("Make the due invoices and advance periods")
+            .optional_body::<NewBillingRun>()
+            .answers::<BillingRun>(200)],
     ));
 
     all.extend(group(
@@ -529,7 +520,7 @@ pub fn endpoints() -> Vec<Endpoint> {
                 .idempotent()
                 .summary("Revoke a key")
                 .answers::<ApiKey>(200)
-                .problems(&[Code::NotFound]),
+                .problems(KNOWN),
         ],
     ));
 
@@ -574,6 +565,21 @@ pub fn endpoints() -> Vec<Endpoint> {
             if endpoint.is_post() { endpoint.body::<NewBooking>() } else { endpoint }
         }),
     );
+
+    let of_objects: Vec<Code> = all.iter().flat_map(Endpoint::object_problems).copied().collect();
+    all.extend(group(
+        "Billing",
+        [post("/v1/transactions", transactions::transact)
+            .agent()
+            .idempotent()
+            .operation_id("transact")
+            .summary("Several operations, all or nothing")
+            .body::<NewTransaction>()
+            .answers::<TransactionResults>(200)
+            .problems(READS)
+            .problems(&[Code::ConflictVersionMismatch, Code::PreconditionRequired])
+            .problems(&of_objects)],
+    ));
 
     all
 }

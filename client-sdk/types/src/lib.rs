@@ -48,7 +48,7 @@ pub use id::{
 };
 pub use kind::Kind;
 pub use list::Page;
-pub use merge::{Difference, MergeReport, Verdict};
+pub use merge::{Difference, ForcePreview, MergeReport, Verdict};
 pub use problem::{Code, Conflict, ConflictChange, FieldError, Problem, Retry, RetryAction};
 pub use time::{Timestamp, TimestampError};
 

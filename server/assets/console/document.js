@@ -148,7 +148,9 @@ export class ApiDocument {
     const operation = place.operations[method];
     const body = operation.requestBody?.content[OWN].schema;
     if (body === undefined) return [];
-    const answer = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content?.[OWN]?.schema;
+    const told = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content?.[OWN]?.schema;
+    // The object itself is the first choice; a dry run's answer is the other.
+    const answer = told?.anyOf?.[0] ?? told;
     const stored = answer?.$ref === undefined ? [] : this.fields(nameOf(answer));
     const rank = ({ name, isLarge }) => (isLarge ? stored.length : 0) + stored.findIndex((field) => field.name === name);
     return this.fields(nameOf(body))

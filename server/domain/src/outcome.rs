@@ -2,7 +2,7 @@
 
 use crate::StoredApiKey;
 use ifmatch_types::{
-    BillingRun, BoostAnswer, Deleted, Difference, HoldAnswer, Kind, Payment, Recorded, Reversed,
+    BillingRun, BoostAnswer, Deleted, ForcePreview, HoldAnswer, Kind, Payment, Recorded, Reversed,
     Version,
 };
 use serde::Serialize;
@@ -25,12 +25,7 @@ pub enum Outcome {
         forced: bool,
     },
     /// What a forced write would overwrite; nothing was written.
-    DryRun {
-        /// Each path it would change.
-        would_overwrite: Vec<Difference>,
-        /// The version it would overwrite.
-        current_version: Version,
-    },
+    DryRun(ForcePreview),
     /// A transaction's operations, in order.
     Transaction(Vec<Outcome>),
     /// A `check` held.

@@ -9,7 +9,7 @@ use crate::{
     resource::Scope,
 };
 use ifmatch_types::{
-    ChangeKind, Difference, HistoryEntry, Verdict, Version,
+    ChangeKind, Difference, ForcePreview, HistoryEntry, Verdict, Version,
     merge::{self, touches},
 };
 use serde_json::{Map, Value};
@@ -126,10 +126,10 @@ pub(crate) fn delete<R: Resource>(
     let everything = || merge::diff(&found.body, &Value::Object(Map::new()));
     if command.force.as_ref().is_some_and(|force| force.dry_run) {
         scope.state.rollback(&checkpoint);
-        return Ok(Outcome::DryRun {
+        return Ok(Outcome::DryRun(ForcePreview {
             would_overwrite: everything(),
             current_version: found.version(),
-        });
+        }));
     }
     let forced = command.force.as_ref().filter(|_| !matches);
     if let Some(force) = forced {
@@ -287,10 +287,10 @@ fn forced<R: Resource>(
     let next = Next::of(changed?, &found, scope);
     if force.dry_run {
         scope.state.rollback(&checkpoint);
-        return Ok(Outcome::DryRun {
+        return Ok(Outcome::DryRun(ForcePreview {
             would_overwrite: next.changes,
             current_version: found.version(),
-        });
+        }));
     }
     if next.changes.is_empty() {
         return Ok(Outcome::Object(found.unchanged()));

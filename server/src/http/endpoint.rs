@@ -73,6 +73,7 @@ pub(super) struct Docs {
     pub problems: Vec<Code>,
     pub schemas: Vec<(String, RefOr<Schema>)>,
     pub versioned: bool,
+    pub tagged: bool,
     pub paged: bool,
 }
 
@@ -221,6 +222,18 @@ impl Endpoint {
         self
     }
 
+    /// The refusals of its own, if it is what an operation of a transaction does, too: it makes,
+    /// changes or removes an object of a collection.
+    pub fn object_problems(&self) -> &[Code] {
+        let is_of_collection = self.info.path.split('/').count() <= 4;
+        let is_write = self.method != Method::GET;
+        if is_of_collection && is_write && (self.docs.versioned || self.docs.tagged) {
+            &self.docs.problems
+        } else {
+            &[]
+        }
+    }
+
     /// Needs a `T` as its body.
     pub fn body<T: ToSchema>(self) -> Self {
         self.with_body::<T>(BodyForm::Whole, true)
@@ -291,6 +304,13 @@ impl Endpoint {
     /// must name the version it was computed from and may be forced.
     pub fn versioned(mut self) -> Self {
         self.docs.versioned = true;
+        self.docs.tagged = self.method != Method::DELETE;
+        self
+    }
+
+    /// Has an `ETag` on its good answers: they show one version of an object.
+    pub fn tagged(mut self) -> Self {
+        self.docs.tagged = true;
         self
     }
 

@@ -7,7 +7,7 @@ pub use schemas::{collect, entity};
 
 use crate::http::endpoint::{Access, Endpoint, Idempotency};
 use actix_web::http::{Method, StatusCode};
-use ifmatch_types::{Code, Problem, Role};
+use ifmatch_types::{Code, ForcePreview, Problem, Role};
 use schemas::{Schemas, VERSION_CONFLICT};
 use serde_json::Value;
 use shared::{names_version, parameters_of};
@@ -16,11 +16,12 @@ use utoipa::{
     ToSchema,
     openapi::{
         Components, HttpMethod, Info, License, OpenApi, PathsBuilder, Ref, RefOr, Required,
-        Response, ResponseBuilder, Tag,
+        Response, ResponseBuilder, Schema, Tag,
         content::Content,
         extensions::Extensions,
         path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
         request_body::{RequestBody, RequestBodyBuilder},
+        schema::AnyOfBuilder,
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -152,19 +153,33 @@ fn request_body(endpoint: &Endpoint) -> Option<RequestBody> {
 
 fn answers(endpoint: &Endpoint) -> Vec<(u16, RefOr<Response>)> {
     let mut answers = Vec::new();
-    for answer in &endpoint.docs.answers {
-        let mut response = ResponseBuilder::new().description(reason(answer.status));
-        if let Some((content_type, schema)) = &answer.content {
-            response = response.content(*content_type, Content::new(schema.clone()));
+    let statuses: BTreeSet<u16> =
+        endpoint.docs.answers.iter().map(|answer| answer.status).collect();
+    for status in statuses {
+        let mut response = ResponseBuilder::new().description(reason(status));
+        for answer in endpoint.docs.answers.iter().filter(|answer| answer.status == status) {
+            if let Some((content_type, schema)) = &answer.content {
+                let schema = schema.clone().map(|schema| or_preview(endpoint, schema));
+                response = response.content(*content_type, Content::new(schema));
+            }
         }
-        response = with_headers(response, shared::headers_of(endpoint, answer.status));
-        answers.push((answer.status, response.into()));
+        response = with_headers(response, shared::headers_of(endpoint, status));
+        answers.push((status, response.into()));
     }
     if endpoint.docs.versioned && endpoint.method == Method::GET {
         let response = ResponseBuilder::new().description(reason(304));
         answers.push((304, with_headers(response, vec!["X-Request-Id", "ETag"]).into()));
     }
     answers
+}
+
+/// What is answered, or what a dry run of it is answered.
+fn or_preview(endpoint: &Endpoint, schema: RefOr<Schema>) -> RefOr<Schema> {
+    if !names_version(endpoint) {
+        return schema;
+    }
+    let preview = Ref::from_schema_name(ForcePreview::name());
+    AnyOfBuilder::new().item(schema).item(preview).into()
 }
 
 /// One response per status, naming the codes that have it.
@@ -181,7 +196,7 @@ fn refusals(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Vec<(u16,
     let response = |(status, codes): (u16, BTreeSet<&'static str>)| {
         let schema = match (codes.contains(conflict), codes.len()) {
             (true, 1) => Ref::from_schema_name(VERSION_CONFLICT).into(),
-            (true, _) => utoipa::openapi::schema::AnyOfBuilder::new()
+            (true, _) => AnyOfBuilder::new()
                 .item(Ref::from_schema_name(VERSION_CONFLICT))
                 .item(Ref::from_schema_name(Problem::name()))
                 .into(),
@@ -202,17 +217,17 @@ fn codes(endpoint: &Endpoint) -> Vec<Code> {
     let mut codes = docs.problems.clone();
     if let Access::Role(_) = endpoint.info.access {
         codes.extend([Code::Unauthenticated, Code::RateLimited, Code::TryAgain, Code::Internal]);
+        // Of a parameter that is unknown or wrong.
+        codes.push(Code::ValidationFailed);
     }
     if let Access::Role(Role::Agent | Role::Admin) = endpoint.info.access {
         codes.push(Code::Forbidden);
     }
+    if endpoint.method != Method::GET {
+        codes.push(Code::ForceForbidden);
+    }
     if docs.body.is_some() {
-        codes.extend([
-            Code::MalformedRequest,
-            Code::PayloadTooLarge,
-            Code::UnsupportedMediaType,
-            Code::ValidationFailed,
-        ]);
+        codes.extend([Code::MalformedRequest, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
     }
     if names_version(endpoint) {
         codes.extend([
@@ -221,7 +236,6 @@ fn codes(endpoint: &Endpoint) -> Vec<Code> {
             Code::ConflictVersionMismatch,
             Code::PreconditionRequired,
             Code::MalformedPrecondition,
-            Code::ForceForbidden,
             Code::ReasonRequired,
         ]);
     }

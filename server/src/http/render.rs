@@ -71,10 +71,7 @@ pub fn render(outcome: &Outcome) -> Reply {
             let reply = Reply::new(200, deleted);
             if *forced { reply.header("X-Forced", "true") } else { reply }
         }
-        Outcome::DryRun { would_overwrite, current_version } => Reply::new(
-            200,
-            &json!({ "would_overwrite": would_overwrite, "current_version": current_version }),
-        ),
+        Outcome::DryRun(preview) => Reply::new(200, preview),
         Outcome::Transaction(outcomes) => {
             let results: Vec<Value> = outcomes.iter().map(result).collect();
             Reply::new(200, &json!({ "results": results }))

@@ -1,6 +1,6 @@
 //! A plain HTTP client: nothing is retried, nothing is interpreted.
 
-use super::Answer;
+use super::{Answer, documented};
 use reqwest::Method;
 use serde_json::Value;
 use std::{fmt::Display, pin::Pin, time::Duration};
@@ -152,7 +152,11 @@ impl IntoFuture for Call {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async {
+            let request = self.0.try_clone().and_then(|request| request.build().ok());
             let answer = self.send().await.expect("the server answers");
+            if let Some(request) = request {
+                documented::check(request.method().as_str(), request.url().path(), &answer);
+            }
             let request_id = answer.header("X-Request-Id");
             assert!(request_id.is_some_and(|id| !id.is_empty()), "no X-Request-Id: {answer:?}");
             answer

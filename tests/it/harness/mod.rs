@@ -5,6 +5,7 @@ mod api;
 mod browser;
 mod cluster;
 mod database;
+mod documented;
 mod entitlements;
 mod fixtures;
 mod process;

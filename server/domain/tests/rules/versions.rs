@@ -8,7 +8,7 @@ use crate::{
 use ifmatch_domain::{
     Action, DeleteObject, How, NamedVersion, Outcome, Precondition, Rejection, decide,
 };
-use ifmatch_types::{ChangeKind, Conflict, Kind, Verdict, Version};
+use ifmatch_types::{ChangeKind, Conflict, ForcePreview, Kind, Verdict, Version};
 use serde_json::json;
 
 /// A workspace that bob renamed twice: it is at version 3.
@@ -229,9 +229,8 @@ fn a_dry_run_says_what_it_would_overwrite_and_writes_nothing() {
     let (mut book, id) = book();
     let before = book.world.clone();
     let action = forcing(patch(Kind::Workspace, &id, 1, json!({"name": "Mine"})), true);
-    let Outcome::DryRun { would_overwrite, current_version } = book.run(action).unwrap() else {
-        panic!("it is a dry run")
-    };
+    let Outcome::DryRun(preview) = book.run(action).unwrap() else { panic!("it is a dry run") };
+    let ForcePreview { would_overwrite, current_version } = preview;
     assert_eq!((would_overwrite.len(), current_version), (1, 3));
     assert_eq!(
         (&would_overwrite[0].from, &would_overwrite[0].to),
@@ -240,7 +239,10 @@ fn a_dry_run_says_what_it_would_overwrite_and_writes_nothing() {
     let precondition = Precondition::Missing;
     let force = Some(crate::commands::force(true));
     let action = Action::Delete(DeleteObject { kind: Kind::Workspace, id, precondition, force });
-    assert!(matches!(book.run(action), Ok(Outcome::DryRun { current_version: 3, .. })));
+    assert!(matches!(
+        book.run(action),
+        Ok(Outcome::DryRun(ForcePreview { current_version: 3, .. }))
+    ));
     assert_eq!(book.world, before);
 }
 
@@ -252,7 +254,7 @@ fn a_dry_run_of_finalization_burns_no_number() {
     let open = forcing(patch(Kind::Invoice, &id, 9, json!({"status": "open"})), true);
     let command = command(book.fresh_seed(), open);
     let mut state = book.world.load(std::slice::from_ref(&command), book.now);
-    assert!(matches!(decide(&mut state, &command, book.now), Ok(Outcome::DryRun { .. })));
+    assert!(matches!(decide(&mut state, &command, book.now), Ok(Outcome::DryRun(_))));
     assert!(!state.is_changed(), "a dry run changes nothing, not even the sequence");
 }
 

@@ -6,8 +6,8 @@ use actix_web::http::Method;
 use ifmatch_domain::set_once;
 use ifmatch_types::Workspace;
 use ifmatch_types::{
-    Assignment, Bookable, Booking, Boost, Code, Conflict, Feature, Invoice, Kind, Namespace,
-    Package, Plan, Problem, Subscription,
+    Assignment, Bookable, Booking, Boost, Code, Conflict, Feature, ForcePreview, Invoice, Kind,
+    Namespace, Package, Plan, Problem, Subscription,
 };
 use serde_json::{Map, Value, json};
 use std::{borrow::Cow, collections::BTreeMap};
@@ -52,6 +52,7 @@ impl Schemas {
         }
         collect::<Problem>(&mut found);
         collect::<Conflict>(&mut found);
+        collect::<ForcePreview>(&mut found);
 
         let named = found.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
         let mut schemas = Self(named);

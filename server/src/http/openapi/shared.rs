@@ -1,6 +1,6 @@
 //! Parameters and headers that many endpoints share, each written once.
 
-use crate::http::endpoint::{Endpoint, Idempotency, schema};
+use crate::http::endpoint::{Answer, Endpoint, Idempotency, schema};
 use actix_web::http::Method;
 use utoipa::openapi::{
     Header, HeaderBuilder, RefOr, Required, Schema,
@@ -175,10 +175,12 @@ pub fn header(description: &str) -> Header {
 /// Which headers an endpoint's good answers have.
 pub fn headers_of(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
     let mut names = vec!["X-Request-Id"];
-    if status == 201 || status == 202 {
+    // Who asks again for what is there is told where.
+    let makes = |answer: &Answer| answer.status == 201 || answer.status == 202;
+    if status < 300 && endpoint.docs.answers.iter().any(makes) {
         names.push("Location");
     }
-    if endpoint.docs.versioned && endpoint.method != Method::DELETE {
+    if endpoint.docs.tagged {
         names.push("ETag");
     }
     if names_version(endpoint) {
