@@ -5,6 +5,7 @@ use crate::{
     pace::Deadline,
     reply::Reply,
     request::{Request, Verb},
+    send::Sending,
     versioned::to_json,
 };
 use futures::future::{BoxFuture, FutureExt};
@@ -139,7 +140,12 @@ impl<O: 'static> IntoFuture for Call<O> {
                 Some(body) => self.request.body(&body?),
                 None => self.request,
             };
-            (self.read)(self.client.call(request, Deadline::after(self.deadline)).await)
+            let mut sending = Sending::new(request, Deadline::after(self.deadline));
+            let answer = match self.client.send(&mut sending).await {
+                Ok(reply) => Ok(reply),
+                Err(error) => Err(sending.settle(error)),
+            };
+            sending.read((self.read)(answer))
         }
         .boxed()
     }

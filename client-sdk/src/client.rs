@@ -1,8 +1,12 @@
 //! The client: where every call begins.
 
 use crate::{
-    Call, ClientBuilder, Collection, ConflictStore, open::OpenConflicts, pace::Bucket,
-    reply::Reply, request::Request, wire::Wire,
+    Call, ClientBuilder, Collection, ConflictStore,
+    open::OpenConflicts,
+    pace::Bucket,
+    reply::Reply,
+    request::{KeyMark, Request},
+    wire::Wire,
 };
 use ifmatch_types::{
     BillingRun, Bookable, Booking, Feature, Invoice, Namespace, Package, Plan, Subscription,
@@ -30,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) bucket: Bucket,
     pub(crate) settings: Settings,
     pub(crate) store: Arc<OpenConflicts>,
+    pub(crate) sender: KeyMark,
 }
 
 /// The defaults of a client's calls.
@@ -236,7 +241,13 @@ impl Client {
     /// The request in the name of whom this client acts for.
     pub(crate) fn signed(&self, mut request: Request) -> Request {
         request.on_behalf_of = self.on_behalf_of.as_deref().map(str::to_owned);
+        request.sender = Some(self.shared.sender);
         request
+    }
+
+    /// Whether a request was made for this client's API key, as far as is known.
+    pub(crate) fn is_sender_of(&self, request: &Request) -> bool {
+        request.sender.is_none_or(|sender| sender == self.shared.sender)
     }
 
     pub(crate) fn wire(&self) -> &dyn Wire {

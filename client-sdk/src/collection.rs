@@ -1,7 +1,7 @@
 //! One collection of the API: everything that can be done with its objects.
 
 use crate::{
-    Call, Client, Delete, Error, List, Resource, Update, Versioned,
+    Call, Client, Deletable, Delete, Error, List, Resource, Update, Versioned,
     pace::Deadline,
     reply::Reply,
     request::{Request, Verb},
@@ -59,7 +59,7 @@ impl<T: Resource> Collection<T> {
     /// One for which [`is_not_found`](Error::is_not_found) is true if there is none, or not any
     /// more.
     pub async fn get(&self, id: &T::Id) -> Result<Versioned<T>, Error> {
-        self.read(&[id.as_ref()]).await
+        self.get_until(id, Deadline::after(self.client.deadline())).await
     }
 
     /// The object with this id, if there is one.
@@ -175,6 +175,53 @@ impl<T: Resource> Collection<T> {
         Update::of_edited(self, base.borrow().clone(), edited.borrow().clone())
     }
 
+    /// Who changed what and when, also of an object that was deleted.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// for entry in billing.plans().history(&id).await?.items {
+    ///     println!("{} {} {:?}", entry.version, entry.by.actor, entry.kind);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn history(&self, id: &T::Id) -> List<HistoryEntry> {
+        List::new(&self.client, &self.path(&[id.as_ref(), "history"]))
+    }
+
+    /// The object as it was at this version.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let before = billing.plans().version(&id, 3).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if there never was such a version, or with the code `VERSION_PRUNED` if
+    /// its snapshot was thrown away.
+    pub async fn version(&self, id: &T::Id, version: Version) -> Result<Versioned<T>, Error> {
+        let version = version.to_string();
+        let deadline = Deadline::after(self.client.deadline());
+        self.read(&[id.as_ref(), "versions", &version], deadline).await
+    }
+
+    pub(crate) async fn get_until(
+        &self,
+        id: &T::Id,
+        deadline: Deadline,
+    ) -> Result<Versioned<T>, Error> {
+        self.read(&[id.as_ref()], deadline).await
+    }
+
+    async fn read(&self, below: &[&str], deadline: Deadline) -> Result<Versioned<T>, Error> {
+        self.client.call(Request::new(Verb::Get, &self.path(below)), deadline).await?.versioned()
+    }
+}
+
+impl<T: Deletable> Collection<T> {
     /// Deletes an object, if it is still as it was seen.
     ///
     /// ```
@@ -206,42 +253,5 @@ impl<T: Resource> Collection<T> {
     /// [`Error::Conflict`] if it is at another one; its `base` and `local` are `null`.
     pub fn delete_at(&self, id: &T::Id, version: Version) -> Delete {
         Delete::at(&self.client, T::KIND, id.as_ref(), version)
-    }
-
-    /// Who changed what and when, also of an object that was deleted.
-    ///
-    /// ```
-    /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
-    /// # -> Result<(), ifmatch::Error> {
-    /// for entry in billing.plans().history(&id).await?.items {
-    ///     println!("{} {} {:?}", entry.version, entry.by.actor, entry.kind);
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub fn history(&self, id: &T::Id) -> List<HistoryEntry> {
-        List::new(&self.client, &self.path(&[id.as_ref(), "history"]))
-    }
-
-    /// The object as it was at this version.
-    ///
-    /// ```
-    /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
-    /// # -> Result<(), ifmatch::Error> {
-    /// let before = billing.plans().version(&id, 3).await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] if there never was such a version, or with the code `VERSION_PRUNED` if
-    /// its snapshot was thrown away.
-    pub async fn version(&self, id: &T::Id, version: Version) -> Result<Versioned<T>, Error> {
-        let version = version.to_string();
-        self.read(&[id.as_ref(), "versions", &version]).await
-    }
-
-    async fn read(&self, below: &[&str]) -> Result<Versioned<T>, Error> {
-        let deadline = Deadline::after(self.client.deadline());
-        self.client.call(Request::new(Verb::Get, &self.path(below)), deadline).await?.versioned()
     }
 }

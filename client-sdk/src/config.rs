@@ -5,6 +5,7 @@ use crate::{
     client::{Settings, Shared},
     open::OpenConflicts,
     pace::Bucket,
+    request::KeyMark,
     wire::Http,
 };
 use reqwest::{Url, header::HeaderValue};
@@ -193,6 +194,7 @@ impl ClientBuilder {
             wire: Box::new(http),
             bucket: Bucket::new(self.send_budget),
             settings: self.settings,
+            sender: KeyMark::of(&self.key),
             store: Arc::new(OpenConflicts::load(self.storage, self.conflicts_max)?),
         };
         Ok(Client::new(shared, self.on_behalf_of))
@@ -208,6 +210,8 @@ fn base_url(text: &str) -> Result<Url, Error> {
         "the URL holds credentials; the API key belongs into `key`"
     } else if url.query().is_some() || url.fragment().is_some() {
         "the URL has a query or a fragment"
+    } else if url.path().trim_end_matches('/').ends_with("/v1") {
+        "the URL ends in /v1, which is added to it"
     } else {
         return Ok(url);
     };

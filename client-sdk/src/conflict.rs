@@ -63,6 +63,10 @@ pub struct Conflict<T> {
     pub groups_split: Vec<Vec<String>>,
     /// So many times the edit was sent and met a conflict.
     pub attempts: u32,
+    /// Whether the edit was computed from what it found, as an [`update`](crate::Collection::update)
+    /// is: if both sides made the same of the same, these are two edits and not one.
+    #[serde(default)]
+    pub is_relative: bool,
 }
 
 impl<T> Conflict<T> {
@@ -143,6 +147,7 @@ impl Conflict<Value> {
             overlap: Vec::new(),
             groups_split: Vec::new(),
             attempts: 1,
+            is_relative: false,
         };
         conflict.move_to(remote)?;
         Ok(conflict)
@@ -163,6 +168,11 @@ impl Conflict<Value> {
         conflict.overlap = report.merge.overlap;
         conflict.groups_split = report.merge.groups_split;
         Ok(conflict)
+    }
+
+    /// Whether there is nothing left to do: the object is as the edit says it shall be.
+    pub(crate) fn is_done(&self) -> bool {
+        self.verdict == Verdict::Identical && !self.is_relative
     }
 
     /// Replaces the remote side by a newer state, and judges again.
@@ -193,10 +203,11 @@ impl Conflict<Value> {
         Ok(())
     }
 
-    /// The same conflict about another edit of the same base.
+    /// The same conflict about another edit of the same base, which says what shall be.
     pub(crate) fn with_local(mut self, local: Value) -> Self {
         self.attempted = merge::diff(&self.base, &local);
         self.local = local;
+        self.is_relative = false;
         self.judge();
         self
     }
@@ -238,6 +249,7 @@ impl<T> Conflict<T> {
             overlap: self.overlap,
             groups_split: self.groups_split,
             attempts: self.attempts,
+            is_relative: self.is_relative,
         })
     }
 }
@@ -253,8 +265,9 @@ pub enum Decision<T> {
     /// Run the edit again, on the object as it is now. An open conflict has no closure any more:
     /// there the attempted values are written on top of the current object, theirs or not.
     Reapply,
-    /// Put the attempted paths on top of the current object, if nobody else changed them;
-    /// otherwise park.
+    /// Put the attempted paths on top of the current object, if nobody else changed them, and be
+    /// content if they are so already; otherwise park. Edits that were computed from what they
+    /// found ([`Conflict::is_relative`]) are never content with what somebody else wrote.
     Merge,
     /// Write this object in place of the current one.
     Send(T),

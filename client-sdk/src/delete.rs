@@ -2,7 +2,7 @@
 
 use crate::{
     Client, Error, Resource, Versioned,
-    edit::Edit,
+    edit::{Edit, with_edit},
     pace::Deadline,
     request::{Request, Verb},
     send::Sending,
@@ -101,7 +101,8 @@ impl Delete {
         }
         let request = self.client.signed(request);
         let mut sending = Sending::new(request, Deadline::after(self.deadline));
-        self.client.send_edit(&mut sending, &target).await?.decode()
+        let reply = self.client.send_edit(&mut sending, &target).await?;
+        sending.read(reply.decode()).map_err(|error| with_edit(error, &target))
     }
 }
 

@@ -2,19 +2,20 @@
 //! computed from.
 
 use crate::{
-    Conflict, Error, GaveUp,
+    Conflict, Error, GaveUp, WriteInfo,
     client::Client,
     error::is_stale,
     pace::Deadline,
     reply::{Reply, version_of},
     request::{Request, Verb},
     scope::path_of,
-    send::{SendError, Sending},
+    send::{SendError, Sending, is_contradiction},
     versioned::to_json,
 };
 use ifmatch_types::{
-    Assignment, Bookable, Booking, Boost, Difference, Feature, HistoryEntry, Invoice, Kind,
-    Namespace, Package, Page, Plan, Problem, Subscription, Version, Workspace, merge,
+    Assignment, Bookable, Booking, Boost, ChangeKind, Code, Deleted, Difference, Feature,
+    HistoryEntry, Invoice, Kind, Namespace, Package, Page, Plan, Problem, Subscription, Version,
+    Workspace, merge,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -140,15 +141,21 @@ impl Client {
             let status = match error {
                 SendError::Refused(problem) if is_stale(&problem) => {
                     match report_of(&problem) {
-                        Some(report) => {
-                            let conflict = Conflict::reported(edit, report)?;
-                            return Err(Error::Conflict(Box::new(conflict)));
-                        }
+                        Some(report) => return self.stale(sending, edit, report).await,
                         // A conflict that does not say with what is as good as a bare one.
                         None => problem.status,
                     }
                 }
-                SendError::Bare(status @ (409 | 412)) => status,
+                SendError::Refused(problem)
+                    if problem.code == Code::Deleted && !self.is_sender_of(&sending.request) =>
+                {
+                    problem.status
+                }
+                SendError::Bare(status, _) if is_contradiction(status) => {
+                    // Whoever says so may have delivered the edit before.
+                    sending.in_doubt = true;
+                    status
+                }
                 other => return Err(with_edit(sending.settle(other), edit)),
             };
             match self.classify(sending, edit, status).await {
@@ -169,6 +176,37 @@ impl Client {
 }
 
 impl Client {
+    /// The object has moved on from the edit's base, as the server says: by this very edit, if
+    /// it was sent with another API key, for which alone the server kept the answer.
+    async fn stale(
+        &self,
+        sending: &Sending,
+        edit: &Edit,
+        report: ifmatch_types::Conflict,
+    ) -> Result<Reply, Error> {
+        if !self.is_sender_of(&sending.request) {
+            let made = self.applied_after_all(sending, edit).await;
+            if let Some(made) = made.map_err(|error| with_edit(error, edit))? {
+                return Ok(made);
+            }
+        }
+        Err(Error::Conflict(Box::new(Conflict::reported(edit, report)?)))
+    }
+
+    /// What an earlier send without an answer made: to edit the object again would apply the edit
+    /// twice. The history knows who made the version after the base.
+    async fn applied_after_all(
+        &self,
+        sending: &Sending,
+        edit: &Edit,
+    ) -> Result<Option<Reply>, Error> {
+        if !sending.in_doubt {
+            return Ok(None);
+        }
+        let made = self.made_by(&sending.request, edit, sending.deadline).await;
+        made.map_err(|error| sending.lost(GaveUp::Refused, error.to_string(), None))
+    }
+
     /// What a 409 or 412 without the server's words means: looks, and tells.
     async fn classify(
         &self,
@@ -179,6 +217,12 @@ impl Client {
         let look = Request::new(Verb::Get, &edit.path(&[]));
         let now = match self.call(look, sending.deadline).await {
             Ok(now) => now,
+            Err(Error::Refused(problem)) if problem.code == Code::Deleted => {
+                match self.applied_after_all(sending, edit).await? {
+                    Some(made) => return Ok(Classified::Applied(made)),
+                    None => return Err(Error::Refused(problem)),
+                }
+            }
             Err(error) if sending.in_doubt => {
                 return Err(sending.lost(GaveUp::Refused, error.to_string(), None));
             }
@@ -195,18 +239,10 @@ impl Client {
         if version == edit.base_version {
             return Ok(Classified::StillAtBase);
         }
-        // An earlier send without an answer may be what moved the object: to edit it again would
-        // apply the edit twice. The history knows who made the version after the base.
-        if sending.in_doubt {
-            match self.made_by(&sending.request, edit, sending.deadline).await {
-                Ok(Some(made)) => return Ok(Classified::Applied(made)),
-                Ok(None) => {}
-                Err(error) => {
-                    return Err(sending.lost(GaveUp::Refused, error.to_string(), None));
-                }
-            }
-        }
-        Ok(Classified::Moved(now.body))
+        Ok(match self.applied_after_all(sending, edit).await? {
+            Some(made) => Classified::Applied(made),
+            None => Classified::Moved(now.body),
+        })
     }
 
     /// The object as this request made it, if it did.
@@ -228,6 +264,9 @@ impl Client {
                 if entry.request_id != request.request_id {
                     return Ok(None);
                 }
+                if entry.kind == ChangeKind::Deleted {
+                    return Ok(Some(tombstone(edit, entry)?));
+                }
                 let made = made.to_string();
                 let snapshot = Request::new(Verb::Get, &edit.path(&["versions", &made]));
                 let mut reply = self.call(snapshot, deadline).await?;
@@ -242,13 +281,25 @@ impl Client {
     }
 }
 
+/// What a deletion is answered, out of the history.
+fn tombstone(edit: &Edit, entry: &HistoryEntry) -> Result<Reply, Error> {
+    let deleted = Deleted {
+        id: edit.id.clone(),
+        deleted_at: entry.at,
+        deleted_by: entry.by.actor.clone(),
+        last_version: edit.base_version,
+    };
+    let info = WriteInfo { replayed: true, ..WriteInfo::default() };
+    Ok(Reply { body: to_json(&deleted)?, info })
+}
+
 /// The conflict part of a problem body.
 pub(crate) fn report_of(problem: &Problem) -> Option<ifmatch_types::Conflict> {
     serde_json::from_value(Value::Object(problem.extensions.clone())).ok()
 }
 
 /// An unknown outcome keeps the edit, so that a conflict found later can be told in full.
-fn with_edit(error: Error, edit: &Edit) -> Error {
+pub(crate) fn with_edit(error: Error, edit: &Edit) -> Error {
     match error {
         Error::OutcomeUnknown(unknown) => Error::OutcomeUnknown(Box::new(unknown.of_edit(edit))),
         other => other,

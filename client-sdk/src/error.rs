@@ -16,6 +16,11 @@ pub enum GaveUp {
     SendBudget,
     /// A later send was refused in a way that says nothing about the earlier one.
     Refused,
+    /// The write was answered, and the answer cannot be read: somebody in between may have spoken.
+    Unreadable,
+    /// It was sent with another API key: its answer is kept for that one only, and with this one it
+    /// might be done a second time.
+    OtherKey,
 }
 
 impl fmt::Display for GaveUp {
@@ -24,6 +29,8 @@ impl fmt::Display for GaveUp {
             Self::Deadline => "the deadline passed",
             Self::SendBudget => "the send budget is used up",
             Self::Refused => "a later send was refused",
+            Self::Unreadable => "the answer cannot be read",
+            Self::OtherKey => "it was sent with another API key",
         })
     }
 }
@@ -73,8 +80,12 @@ pub enum Error {
     /// The server refused, and nothing was applied.
     #[error("{} ({})", .0.detail, .0.code.as_str())]
     Refused(Box<Problem>),
-    /// The edit met a conflict and `Decision::Abort` gave it up; here it is.
-    #[error("the edit was given up at a conflict on {}", .0.resource_id)]
+    /// The object had moved on from the version that was named, and nobody made the edit again:
+    /// [`Decision::Abort`](crate::Decision::Abort), a deletion, or a decision that does not fit.
+    #[error(
+        "{} {} is at version {}, and this was computed from version {}",
+        .0.kind.name(), .0.resource_id, .0.remote_version, .0.base_version
+    )]
     Conflict(Box<Conflict<Value>>),
     /// The edit met a conflict that only a person can decide; it waits in the conflict store.
     #[error("the edit waits in the conflict store as {0}")]
@@ -113,12 +124,14 @@ pub enum Error {
     #[error("{}: {}", .0.why, .0.cause)]
     Unavailable(Box<Unavailable>),
     /// An answer that is not the server's: a status without a problem body.
-    #[error("an unexpected answer with status {status}")]
+    #[error("an unexpected answer with status {status}: {text}")]
     UnexpectedAnswer {
         /// The HTTP status.
         status: u16,
+        /// What it says, or where it sends to; its first words.
+        text: String,
     },
-    /// A 2xx answer that does not read as what was asked for.
+    /// A 2xx answer to a read that does not read as what was asked for.
     #[error("the answer cannot be read: {0}")]
     Decode(#[source] serde_json::Error),
     /// An object that cannot be written as JSON.
@@ -158,15 +171,13 @@ impl Error {
 
     /// Whether the write may have been applied although the call failed.
     ///
-    /// Also true of every 2xx answer that cannot be read.
-    ///
     /// ```
     /// # fn example(error: ifmatch::Error) {
     /// if error.maybe_applied() { println!("look before you do it again"); }
     /// # }
     /// ```
     pub fn maybe_applied(&self) -> bool {
-        matches!(self, Self::OutcomeUnknown(_) | Self::OutcomeExpired(_) | Self::Decode(_))
+        matches!(self, Self::OutcomeUnknown(_) | Self::OutcomeExpired(_))
     }
 
     /// Whether the same call may simply be made again later: nothing was applied or parked.
@@ -179,7 +190,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable(_) => true,
-            Self::Refused(problem) => problem.retry.action != RetryAction::None,
+            Self::Refused(problem) => problem.retry.action == RetryAction::Resend,
             _ => false,
         }
     }

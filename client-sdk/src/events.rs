@@ -13,6 +13,9 @@ use ifmatch_types::Event;
 use serde::Deserialize;
 use std::{future::IntoFuture, time::Duration};
 
+/// So long the server waits at most.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// How long the stream rests when the server answers "nothing" without having waited.
 const REST: Duration = Duration::from_millis(100);
 
@@ -76,7 +79,8 @@ impl Events {
         self
     }
 
-    /// How long the server may wait for a change if there is none; at most half a send timeout.
+    /// How long the server may wait for a change if there is none; at most a minute and half a send
+    /// timeout.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -85,7 +89,7 @@ impl Events {
     /// # Ok(()) }
     /// ```
     pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait.min(self.client.send_timeout() / 2);
+        self.wait = wait.min(self.client.send_timeout() / 2).min(WAIT_MAX);
         self
     }
 

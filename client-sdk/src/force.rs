@@ -1,6 +1,6 @@
 //! Writes that skip the version check, and the look at what they would overwrite.
 
-use crate::{Error, Resource, Update, Versioned, pace::Deadline};
+use crate::{Error, Resource, Update, Versioned};
 use futures::future::{BoxFuture, FutureExt};
 use ifmatch_types::ForcePreview;
 use std::future::IntoFuture;
@@ -55,7 +55,7 @@ impl<'a, T: Resource> Forced<'a, T> {
         let (collection, edit, deadline) = self.update.into_edit().await?;
         let client = collection.client();
         let request = client.signed(edit.dry_run(&self.reason));
-        client.call(request, Deadline::after(deadline)).await?.decode()
+        client.call(request, deadline).await?.decode()
     }
 }
 

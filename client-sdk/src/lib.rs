@@ -41,6 +41,10 @@
 //! that got lost is never followed by a new attempt, since the edit would be applied twice; if it
 //! stays lost, the call fails with [`Error::OutcomeUnknown`], which [`Client::resume`] settles.
 //!
+//! A refusal or a denial is what the server says to the last send. An earlier one that still waits in
+//! a frozen process or proxy could arrive after it, and be applied if there is room by then: a write
+//! that names a version cannot, a create or a request for units can, once.
+//!
 //! # Closures and forms
 //!
 //! [`update`](Collection::update) takes what shall *happen*: `quantity += 5` is run again on every
@@ -114,7 +118,7 @@ pub use pace::SendBudget;
 pub use parked::{ConflictStore, ConflictStream, Parked, Resolution};
 pub use policy::{Attempt, Policy};
 pub use resolution::with_conflict_resolution;
-pub use resource::Resource;
+pub use resource::{Deletable, Resource};
 pub use scope::Scope;
 pub use storage::{ConflictStorage, FileStore};
 pub use transaction::{Transaction, TransactionResults};

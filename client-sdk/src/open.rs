@@ -79,6 +79,20 @@ enum Write {
     Remove(ConflictId),
 }
 
+/// Carries a change out also if nobody waits for it any more: what is in the storage and what is
+/// in memory must not part.
+async fn to_its_end<O: Send + 'static>(
+    change: impl Future<Output = Result<O, Error>> + Send + 'static,
+) -> Result<O, Error> {
+    match tokio::spawn(change).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Error::Storage(io::Error::other(error))),
+        },
+    }
+}
+
 impl OpenConflicts {
     pub(crate) fn load(
         storage: Option<Arc<dyn ConflictStorage>>,
@@ -112,7 +126,15 @@ impl OpenConflicts {
     }
 
     /// Keeps a conflict for a decision.
-    pub(crate) async fn park(&self, conflict: Conflict<Value>) -> Result<ConflictId, Error> {
+    pub(crate) async fn park(
+        self: &Arc<Self>,
+        conflict: Conflict<Value>,
+    ) -> Result<ConflictId, Error> {
+        let store = Arc::clone(self);
+        to_its_end(async move { store.park_now(conflict).await }).await
+    }
+
+    async fn park_now(&self, conflict: Conflict<Value>) -> Result<ConflictId, Error> {
         let changing = self.changing.lock().await;
         let open = self.lock().len();
         if open >= self.open_max {
@@ -138,6 +160,15 @@ impl OpenConflicts {
 
     /// Opens a conflict again, because the object moved while it was resolved.
     pub(crate) async fn reopen(
+        self: &Arc<Self>,
+        seen: &Arc<OpenConflict>,
+        conflict: Conflict<Value>,
+    ) -> Result<(), Error> {
+        let (store, seen) = (Arc::clone(self), Arc::clone(seen));
+        to_its_end(async move { store.reopen_now(&seen, conflict).await }).await
+    }
+
+    async fn reopen_now(
         &self,
         seen: &OpenConflict,
         conflict: Conflict<Value>,
@@ -164,7 +195,12 @@ impl OpenConflicts {
     }
 
     /// Forgets a conflict that was resolved.
-    pub(crate) async fn close(&self, seen: &OpenConflict) -> Result<(), Error> {
+    pub(crate) async fn close(self: &Arc<Self>, seen: &Arc<OpenConflict>) -> Result<(), Error> {
+        let (store, seen) = (Arc::clone(self), Arc::clone(seen));
+        to_its_end(async move { store.close_now(&seen).await }).await
+    }
+
+    async fn close_now(&self, seen: &OpenConflict) -> Result<(), Error> {
         let changing = self.changing.lock().await;
         self.still(seen)?;
         self.write(Write::Remove(seen.id.clone())).await.map_err(Error::Storage)?;

@@ -96,11 +96,22 @@ impl fmt::Display for OutcomeUnknown {
 ///
 /// Usage, too, is answered by a value if it is denied: ask for it with [`usage`](Self::usage),
 /// [`batch`](Self::batch) or [`hold`](Self::hold).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settled {
     pub(crate) client: Client,
     answer: Result<Reply, Box<Problem>>,
     info: WriteInfo,
+}
+
+impl fmt::Debug for Settled {
+    /// Without the answer itself: it may be a new API key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let denied = self.answer.as_ref().err();
+        f.debug_struct("Settled")
+            .field("info", &self.info)
+            .field("denied", &denied)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Settled {
@@ -156,6 +167,10 @@ impl Client {
     ///
     /// If an earlier send was applied, this is its stored answer; if none was, it is applied now.
     ///
+    /// It takes a client with the API key that the request was sent with: the server keeps answers
+    /// by key. With another one only an edit or a deletion of a named version can be settled, by what
+    /// the object's history says.
+    ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
     /// # -> Result<(), ifmatch::Error> {
@@ -173,10 +188,15 @@ impl Client {
     ///
     /// [`Error::Conflict`] with the edit if it was not applied and the object has moved on since:
     /// then it is safe to make the edit again. [`Error::OutcomeUnknown`] if it still cannot be
-    /// told, [`Error::OutcomeExpired`] 24 hours after it was lost.
+    /// told or was sent with another API key, [`Error::OutcomeExpired`] 24 hours after it was lost.
     pub async fn resume(&self, unknown: OutcomeUnknown) -> Result<Settled, Error> {
         if unknown.is_expired() {
             return Err(Error::OutcomeExpired(Box::new(unknown)));
+        }
+        let names_version = unknown.edit.is_some() && !unknown.request.is_forced();
+        if !self.is_sender_of(&unknown.request) && !names_version {
+            let why = GaveUp::OtherKey;
+            return Err(Error::OutcomeUnknown(Box::new(OutcomeUnknown { why, ..unknown })));
         }
         tracing::info!(path = unknown.request.path(), "settling an unknown outcome");
         let mut sending = Sending::new(unknown.request, Deadline::after(self.deadline()));

@@ -236,7 +236,8 @@ impl Parked {
     /// # Errors
     ///
     /// [`Error::Unresolved`] if the object has moved again: the same conflict is open with the new
-    /// remote state. [`Error::Conflict`] if `Merge` was asked for where both changed the same.
+    /// remote state. [`Error::Conflict`] if `Merge` was asked for where both changed the same;
+    /// the conflict stays open.
     /// [`Error::AlreadyResolved`] if somebody else was faster. Whatever else the write failed
     /// with; the conflict stays open then.
     pub async fn resolve(&self, decision: Decision<Value>) -> Result<Resolution, Error> {
@@ -244,6 +245,8 @@ impl Parked {
         store.still(&self.open)?;
         let conflict = &self.open.conflict;
         tracing::info!(conflict = %self.open.id, decision = name(&decision), "resolving");
+        // Who decides on values is content if they are there already, whoever wrote them.
+        let is_done_if_so = !(conflict.is_relative && matches!(decision, Decision::Merge));
         let (local, force) = match decision {
             Decision::Park => return Ok(Resolution::StillOpen),
             Decision::TakeRemote => {
@@ -254,23 +257,25 @@ impl Parked {
                 store.close(&self.open).await?;
                 return Ok(Resolution::Abandoned(Box::new(conflict.clone())));
             }
-            Decision::Merge => match conflict.verdict {
-                Verdict::Clean | Verdict::Identical => (conflict.merged(), None),
-                _ => return Err(Error::Conflict(Box::new(conflict.clone()))),
-            },
+            Decision::Merge if conflict.verdict == Verdict::Clean || conflict.is_done() => {
+                (conflict.merged(), None)
+            }
+            Decision::Merge => return Err(Error::Conflict(Box::new(conflict.clone()))),
             Decision::Reapply => (conflict.merged(), None),
             Decision::Force { reason } => (conflict.merged(), Some(reason)),
-            Decision::Send(object) => return self.write(object, None, true).await,
+            Decision::Send(object) => return self.write(object, None, true, true).await,
         };
-        self.write(local, force, false).await
+        self.write(local, force, false, is_done_if_so).await
     }
 
-    /// Writes the object in place of the remote state; `new` if it is more than the parked edit.
+    /// Writes the object in place of the remote state; `new` if it is more than the parked edit,
+    /// `is_done_if_so` if nothing is left to do where somebody else wrote the same meanwhile.
     async fn write(
         &self,
         local: Value,
         force: Option<String>,
         new: bool,
+        is_done_if_so: bool,
     ) -> Result<Resolution, Error> {
         let (store, parked) = (self.client.store(), &self.open.conflict);
         let edit = Edit {
@@ -288,12 +293,17 @@ impl Parked {
         let mut sending = Sending::new(request, Deadline::after(self.client.deadline()));
         let moved = match self.client.send_edit(&mut sending, &edit).await {
             Ok(reply) => {
-                let written = reply.versioned()?;
-                return match store.close(&self.open).await {
+                let written = sending.read(reply.versioned())?;
+                match store.close(&self.open).await {
                     // Somebody closed it meanwhile, but the write is done all the same.
-                    Ok(()) | Err(Error::AlreadyResolved(_)) => Ok(Resolution::Written(written)),
-                    Err(error) => Err(error),
-                };
+                    Ok(()) | Err(Error::AlreadyResolved(_)) => {}
+                    // The write is done all the same; the conflict stays open until somebody
+                    // closes it, and no decision about it can overwrite anything.
+                    Err(error) => {
+                        tracing::error!(conflict = %self.open.id, %error, "resolved, but not closed");
+                    }
+                }
+                return Ok(Resolution::Written(written));
             }
             Err(Error::Conflict(moved)) => *moved,
             Err(error) => return Err(error),
@@ -303,7 +313,7 @@ impl Parked {
         again.move_to(moved.remote)?;
         again.conflict_id = moved.conflict_id;
         again.attempts = parked.attempts.saturating_add(1);
-        if again.verdict == Verdict::Identical {
+        if again.verdict == Verdict::Identical && is_done_if_so {
             store.close(&self.open).await?;
             let remote = again.remote;
             let kept = Versioned::with(remote, again.remote_version, WriteInfo::nothing());

@@ -1,8 +1,13 @@
 //! How a mutation deals with conflicts, and what one attempt at it is.
 
 use crate::{
-    Collection, Conflict, Decision, Error, Resource, Versioned, client::Client, edit::Edit,
-    pace::Deadline, request::fresh_key, send::Sending, versioned::to_json,
+    Collection, Conflict, Decision, Error, Resource, Versioned,
+    client::Client,
+    edit::{Edit, with_edit},
+    pace::Deadline,
+    request::fresh_key,
+    send::Sending,
+    versioned::to_json,
 };
 use futures::future::{BoxFuture, FutureExt};
 use ifmatch_types::Verdict;
@@ -95,7 +100,8 @@ impl<'a, T: Resource> Policy<'a, T> {
         self
     }
 
-    /// How long the whole call may take, waiting and callbacks included.
+    /// How long the whole call may take, waiting and callbacks included. A `send` of your own is
+    /// told what is left of it: [`Attempt::time_left`].
     ///
     /// ```
     /// # fn example(billing: ifmatch::Client) {
@@ -110,6 +116,9 @@ impl<'a, T: Resource> Policy<'a, T> {
     }
 
     /// The key of the first attempt; later ones append `.1`, `.2`, ….
+    ///
+    /// It names the sends in logs and in the server's store. It does not make a repetition of the
+    /// whole call harmless: that one reads the object again, and edits what it finds.
     ///
     /// ```
     /// # fn example(billing: ifmatch::Client) {
@@ -141,6 +150,11 @@ impl<'a, T: Resource> Policy<'a, T> {
     pub(crate) fn force(mut self, reason: String) -> Self {
         self.force = Some(reason);
         self
+    }
+
+    /// Whether the edit is computed from what it finds.
+    pub(crate) fn is_relative(&self) -> bool {
+        self.otherwise == Otherwise::Reapply
     }
 
     /// Whether there is nothing to decide: an absolute edit is as wanted, or goes on top.
@@ -186,6 +200,19 @@ pub struct Attempt<T> {
 }
 
 impl<T: Resource> Attempt<T> {
+    /// What is left of the call's deadline. A `send` of your own has to keep to it: it is not cut
+    /// off, since nobody would know then whether it was applied.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, attempt: ifmatch::Attempt<ifmatch::Plan>)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let run = billing.run_billing(ifmatch::Timestamp::now()).deadline(attempt.time_left());
+    /// # Ok(()) }
+    /// ```
+    pub fn time_left(&self) -> Duration {
+        self.deadline.cap(Duration::MAX).unwrap_or_default()
+    }
+
     pub(crate) fn edit(&self) -> Result<Edit, Error> {
         edit_of(&self.base, &self.edited)
     }
@@ -221,6 +248,7 @@ impl<T: Resource> Collection<T> {
         let request = edit.request(Some(attempt.idempotency_key), attempt.force.as_deref());
         let request = self.client().signed(request);
         let mut sending = Sending::new(request, attempt.deadline);
-        self.client().send_edit(&mut sending, &edit).await?.versioned()
+        let reply = self.client().send_edit(&mut sending, &edit).await?;
+        sending.read(reply.versioned()).map_err(|error| with_edit(error, &edit))
     }
 }

@@ -49,8 +49,13 @@ fn write_info(headers: &HeaderMap) -> WriteInfo {
     }
 }
 
+/// Paths as a header has them: with commas between them, and escaped where they are not plain.
 fn paths(list: &str) -> Vec<String> {
-    list.split(',').map(|path| path.trim().to_owned()).filter(|path| !path.is_empty()).collect()
+    list.split(',').map(|path| unescaped(path.trim())).filter(|path| !path.is_empty()).collect()
+}
+
+fn unescaped(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -64,12 +69,12 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-merged-from", HeaderValue::from_static("3"));
         headers.insert("x-changed", HeaderValue::from_static("false"));
-        headers.insert("x-overwrote", HeaderValue::from_static("/notes, /quantity"));
+        headers.insert("x-overwrote", HeaderValue::from_static("/notes, /a%2Cb%25"));
         headers.insert("x-forced", HeaderValue::from_static("true"));
         headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
         let info = write_info(&headers);
         assert_eq!(info.merged_from, Some(3));
-        assert_eq!(info.overwrote, ["/notes", "/quantity"]);
+        assert_eq!(info.overwrote, ["/notes", "/a,b%"]);
         assert!(!info.changed && info.forced && info.replayed);
     }
 }

@@ -29,11 +29,25 @@ pub(crate) struct Request {
     body: Option<String>,
     force_reason: Option<String>,
     pub(crate) on_behalf_of: Option<String>,
+    /// Whose API key it is sent with: the server keeps answers for that one only.
+    #[serde(default)]
+    pub(crate) sender: Option<KeyMark>,
     /// Present exactly on what may change something: whoever has one may not be sent twice
     /// without it.
     pub(crate) idempotency_key: Option<String>,
     /// The same for every send, so that the history tells whether one of them was applied.
     pub(crate) request_id: String,
+}
+
+/// By what two API keys are told apart: 32 bits (FNV-1a), out of which no key can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyMark(u32);
+
+impl KeyMark {
+    pub(crate) fn of(key: &str) -> Self {
+        let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        Self(key.bytes().fold(0x811c_9dc5, mix))
+    }
 }
 
 /// A key nobody has used: what makes a repeated send harmless. Keys of about the same time lie side
@@ -51,6 +65,7 @@ impl Request {
             body: None,
             force_reason: None,
             on_behalf_of: None,
+            sender: None,
             idempotency_key: None,
             request_id: fresh_key(),
         }
@@ -84,6 +99,11 @@ impl Request {
         self.idempotency_key.is_some()
     }
 
+    /// Whether it is done whatever the version is.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.force_reason.is_some()
+    }
+
     pub(crate) fn body_text(&self) -> Option<&str> {
         self.body.as_deref()
     }
@@ -103,6 +123,11 @@ impl Request {
     }
 
     pub(crate) fn url(&self, base: &Url) -> Result<Url, Error> {
+        // Dots alone would be taken for steps in the path, however they are escaped.
+        if let Some(dots) = self.segments.iter().find(|one| matches!(one.as_str(), "" | "." | ".."))
+        {
+            return Err(Error::Unsendable(format!("`{dots}` cannot be a part of a path")));
+        }
         let mut url = base.clone();
         url.path_segments_mut()
             .map_err(|()| Error::Setup(format!("{base} cannot have a path")))?
@@ -162,6 +187,16 @@ mod tests {
             request.url(&base).expect("a path").as_str(),
             "http://billing.test/prefix/v1/plans/..%2Fapi-keys%3Fx=1%23y?q=a%26b"
         );
+    }
+
+    #[test]
+    fn dots_are_no_ids() {
+        let base = Url::parse("http://billing.test").expect("a URL");
+        for id in ["", ".", ".."] {
+            let url = Request::new(Verb::Delete, &["plans", id]).url(&base);
+            assert!(matches!(url, Err(Error::Unsendable(_))), "{url:?}");
+        }
+        assert!(Request::new(Verb::Get, &["features", "..."]).url(&base).is_ok());
     }
 
     #[test]

@@ -63,7 +63,9 @@ where
     Sent: Future<Output = Result<Versioned<T>, Error>>,
 {
     let deadline = Deadline::after(policy.deadline);
-    let mut course = Course { policy, deadline, backoff: Backoff::new(), number: 0, met: None };
+    let is_relative = policy.is_relative();
+    let backoff = Backoff::new();
+    let mut course = Course { policy, deadline, backoff, number: 0, met: None, is_relative };
     let base = in_time(deadline, fetch()).await?;
     let mut step = Step::Reapply { base };
     loop {
@@ -120,6 +122,8 @@ struct Course<'a, T> {
     number: u32,
     /// The last conflict: from the first one on, the edit is parked rather than dropped.
     met: Option<Conflict<Value>>,
+    /// Whether the edit is computed from what it finds.
+    is_relative: bool,
 }
 
 impl<T: Resource> Course<'_, T> {
@@ -175,6 +179,7 @@ impl<T: Resource> Course<'_, T> {
             other => return Err(other),
         };
         conflict.attempts = self.number + 1;
+        conflict.is_relative = self.is_relative;
         tracing::info!(
             kind = T::KIND.name(), id = conflict.resource_id, attempt = self.number,
             base = conflict.base_version, remote = conflict.remote_version,
@@ -235,7 +240,7 @@ impl<T: Resource> Course<'_, T> {
         let step = match decision {
             Decision::TakeRemote => return Ok(ControlFlow::Break(remote)),
             Decision::Abort => return Err(Error::Conflict(Box::new(conflict))),
-            Decision::Merge if verdict == Verdict::Identical => {
+            Decision::Merge if conflict.is_done() => {
                 return Ok(ControlFlow::Break(remote));
             }
             Decision::Send(edited) => {
@@ -245,6 +250,7 @@ impl<T: Resource> Course<'_, T> {
                     return Err(self.park(met).await);
                 }
                 self.met = Some(met);
+                self.is_relative = false;
                 Step::Write { base: remote, edited, force: None }
             }
             _ if exhausted => return Err(self.park(conflict).await),

@@ -17,8 +17,8 @@ mod sealed {
 /// A kind of versioned object: what a [`Collection`](crate::Collection) holds.
 ///
 /// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`], [`Invoice`],
-/// [`Feature`], [`Package`] and [`Assignment`], and sealed: the server knows no others.
-/// [`Bookable`] and [`Booking`], and sealed: the server knows no others.
+/// [`Feature`], [`Package`], [`Assignment`], [`Bookable`] and [`Booking`], and sealed: the server
+/// knows no others.
 pub trait Resource:
     sealed::Sealed
     + Clone
@@ -42,6 +42,9 @@ pub trait Resource:
     /// The version it is at.
     fn version(&self) -> Version;
 }
+
+/// What can be deleted: everything but an [`Assignment`], which is cancelled.
+pub trait Deletable: Resource {}
 
 macro_rules! resources {
     ($($entity:ident, $fields:ident, $id:ident;)*) => {
@@ -77,3 +80,9 @@ resources! {
     Bookable, BookableFields, BookableId;
     Booking, BookingFields, BookingId;
 }
+
+macro_rules! deletable {
+    ($($entity:ident),*) => { $(impl Deletable for $entity {})* };
+}
+
+deletable!(Plan, Workspace, Namespace, Subscription, Invoice, Feature, Package, Bookable, Booking);

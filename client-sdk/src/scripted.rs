@@ -75,6 +75,7 @@ impl Wire for Scripted {
 fn client_with(budget: SendBudget, steps: Vec<Step>) -> (Client, Arc<Script>) {
     let script = Arc::new(Script { steps: Mutex::new(steps.into()), ..Script::default() });
     let shared = Shared {
+        sender: crate::request::KeyMark::of("scripted"),
         wire: Box::new(Scripted(script.clone(), Instant::now())),
         bucket: Bucket::new(budget),
         settings: Settings {

@@ -12,7 +12,7 @@ use crate::{
     wire::{Answer, WireError},
 };
 use ifmatch_types::{Code, Problem, RetryAction};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use std::time::Duration;
 
 /// A request on its way, with what is known so far.
@@ -30,8 +30,8 @@ pub(crate) struct Sending {
 pub(crate) enum SendError {
     /// The server's own refusal: nothing was applied.
     Refused(Box<Problem>),
-    /// A refusal without a problem body: somebody in between speaks.
-    Bare(u16),
+    /// A refusal without a problem body: somebody in between speaks. Its status and first words.
+    Bare(u16, String),
     /// No answer, and no more time or budget to ask again.
     Gone(Error),
 }
@@ -40,7 +40,7 @@ pub(crate) enum SendError {
 enum Told {
     Done(Reply),
     Refused(Box<Problem>),
-    Bare(u16),
+    Bare(u16, String),
     Again(Trouble),
 }
 
@@ -79,11 +79,7 @@ impl Sending {
     /// The error of a request that has no answer.
     pub(crate) fn lost(&self, why: GaveUp, cause: String, problem: Option<Box<Problem>>) -> Error {
         if self.in_doubt {
-            return Error::OutcomeUnknown(Box::new(OutcomeUnknown::new(
-                self.request.clone(),
-                why,
-                cause,
-            )));
+            return self.unknown(why, cause);
         }
         Error::Unavailable(Box::new(Unavailable { why, cause, problem }))
     }
@@ -94,7 +90,7 @@ impl Client {
     pub(crate) async fn send(&self, sending: &mut Sending) -> Result<Reply, SendError> {
         loop {
             let Some(limit) = sending.deadline.cap(self.send_timeout()) else {
-                let error = sending.lost(GaveUp::Deadline, "the deadline passed".into(), None);
+                let error = sending.lost(GaveUp::Deadline, "there was no time to ask".into(), None);
                 return Err(SendError::Gone(error));
             };
             sending.sends += 1;
@@ -106,7 +102,7 @@ impl Client {
                     return Err(SendError::Gone(error));
                 }
                 Told::Refused(problem) => return Err(SendError::Refused(problem)),
-                Told::Bare(status) => return Err(SendError::Bare(status)),
+                Told::Bare(status, text) => return Err(SendError::Bare(status, text)),
                 Told::Again(trouble) => trouble,
             };
             // A read that was or was not answered leaves nothing open.
@@ -154,12 +150,34 @@ impl Sending {
         match error {
             SendError::Refused(problem) => Error::Refused(problem),
             SendError::Gone(error) => error,
-            SendError::Bare(status) if self.in_doubt => {
-                self.lost(GaveUp::Refused, format!("a bare {status}"), None)
+            // Whoever says that it contradicts what is there may have delivered it before.
+            SendError::Bare(status, text)
+                if self.in_doubt || (self.request.is_mutation() && is_contradiction(status)) =>
+            {
+                self.unknown(GaveUp::Refused, format!("a bare {status}: {text}"))
             }
-            SendError::Bare(status) => Error::UnexpectedAnswer { status },
+            SendError::Bare(status, text) => Error::UnexpectedAnswer { status, text },
         }
     }
+
+    /// What was read of an answer. A write whose answer cannot be read may have been applied.
+    pub(crate) fn read<O>(&self, read: Result<O, Error>) -> Result<O, Error> {
+        match read {
+            Err(Error::Decode(error)) if self.request.is_mutation() => {
+                Err(self.unknown(GaveUp::Unreadable, error.to_string()))
+            }
+            read => read,
+        }
+    }
+
+    fn unknown(&self, why: GaveUp, cause: String) -> Error {
+        Error::OutcomeUnknown(Box::new(OutcomeUnknown::new(self.request.clone(), why, cause)))
+    }
+}
+
+/// Whether a status without words may mean a version, a key or an object that was there already.
+pub(crate) fn is_contradiction(status: u16) -> bool {
+    matches!(status, 409 | 410 | 412)
 }
 
 /// Whether a refusal with this code says that no earlier send was applied.
@@ -188,7 +206,7 @@ fn read(answer: Answer) -> Told {
             429 => trouble(false),
             // A proxy says 502, 503 or 504 also when the server did its part.
             408 | 500..=599 => trouble(true),
-            _ => Told::Bare(status),
+            _ => Told::Bare(status, first_words(&headers, &body)),
         };
     };
     match problem.retry.action {
@@ -199,6 +217,14 @@ fn read(answer: Answer) -> Told {
             maybe_applied: !matches!(problem.code, Code::TryAgain | Code::RateLimited),
             problem: Some(Box::new(problem)),
         }),
+    }
+}
+
+/// What a stranger's answer says, for a person: where it sends to, or the beginning of its body.
+fn first_words(headers: &HeaderMap, body: &[u8]) -> String {
+    match headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
+        Some(location) => format!("sent on to {location}"),
+        None => String::from_utf8_lossy(body).trim().chars().take(200).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Collection, Conflict, Decision, Error, Forced, Policy, Resource, Versioned, edit::Edit,
-    policy::edit_of, versioned::to_json, with_conflict_resolution,
+    pace::Deadline, policy::edit_of, versioned::to_json, with_conflict_resolution,
 };
 use futures::future::{BoxFuture, FutureExt};
 use ifmatch_types::merge;
@@ -147,6 +147,9 @@ impl<'a, T: Resource> Update<'a, T> {
 
     /// The key of the first attempt, ≤ 250 characters; a random one by default.
     ///
+    /// It names the sends in logs and in the server's store. It does not make a repetition of the
+    /// whole call harmless: that one reads the object again, and edits what it finds.
+    ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
     /// # -> Result<(), ifmatch::Error> {
@@ -179,25 +182,27 @@ impl<'a, T: Resource> Update<'a, T> {
     }
 
     /// The first attempt's edit, for a dry run.
-    pub(crate) async fn into_edit(mut self) -> Result<(Collection<T>, Edit, Duration), Error> {
+    pub(crate) async fn into_edit(mut self) -> Result<(Collection<T>, Edit, Deadline), Error> {
+        let deadline = Deadline::after(self.policy.deadline);
         let base = match self.base.take() {
             Some(base) => base,
-            None => self.collection.get(&self.id).await?,
+            None => self.collection.get_until(&self.id, deadline).await?,
         };
         let mut edited = base.clone().into_inner();
         (self.apply)(&mut edited)?;
-        Ok((self.collection, edit_of(&base, &edited)?, self.policy.deadline))
+        Ok((self.collection, edit_of(&base, &edited)?, deadline))
     }
 
     async fn run(self) -> Result<Versioned<T>, Error> {
         let Self { collection, id, mut base, apply, policy } = self;
         let (collection, id) = (&collection, &id);
+        let deadline = Deadline::after(policy.deadline);
         let fetch = move || {
             let known = base.take();
             async move {
                 match known {
                     Some(base) => Ok(base),
-                    None => collection.get(id).await,
+                    None => collection.get_until(id, deadline).await,
                 }
             }
         };

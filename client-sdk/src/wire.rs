@@ -8,6 +8,9 @@ use reqwest::{
 };
 use std::error::Error as StdError;
 
+/// No answer of the server is as large: a page has 200 objects, of 64 KiB and what was stored of them.
+const ANSWER_MAX: usize = 64 << 20;
+
 /// An answer of whoever answered: the server or a proxy before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
@@ -70,9 +73,15 @@ impl Http {
         if let Some(body) = request.body_text() {
             builder = builder.body(body.to_owned());
         }
-        let response = builder.send().await.map_err(broken)?;
+        let mut response = builder.send().await.map_err(broken)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.bytes().await.map_err(broken)?.to_vec();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > ANSWER_MAX {
+                return Err(WireError::Broken(format!("an answer of over {ANSWER_MAX} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
         Ok(Answer { status, headers, body })
     }
 }

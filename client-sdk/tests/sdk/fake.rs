@@ -24,6 +24,8 @@ pub enum Fault {
     Rival(Value),
     /// The write is applied, and its answer is lost in a proxy.
     LoseAnswer,
+    /// The write is applied, and something in between answers in its place.
+    Replace(ResponseTemplate),
     /// Something in between answers, and the write never arrives.
     Intercept(ResponseTemplate),
     /// Somebody else is faster, and something in between strips the conflict's body.
@@ -45,6 +47,8 @@ pub struct Seen {
 struct State {
     object: Value,
     versions: HashMap<i64, Value>,
+    /// Which requests made which versions.
+    made: Vec<(i64, String)>,
     answers: HashMap<String, Value>,
     faults: VecDeque<Fault>,
     seen: Vec<Seen>,
@@ -94,6 +98,11 @@ impl Fake {
     pub fn rival(&self, change: Value) -> &Self {
         self.state().change(&change);
         self
+    }
+
+    /// Who asks with another API key finds no answers.
+    pub fn forget_answers(&self) {
+        self.state().answers.clear();
     }
 
     pub fn object(&self) -> Value {
@@ -146,6 +155,10 @@ impl Respond for Door {
                 state.write(request, &seen);
                 ResponseTemplate::new(502).set_body_string("<html>Bad Gateway</html>")
             }
+            Some(Fault::Replace(answer)) => {
+                state.write(request, &seen);
+                answer
+            }
             Some(Fault::Intercept(answer)) => answer,
             Some(Fault::StripConflict(status, change)) => {
                 state.change(&change);
@@ -182,7 +195,12 @@ impl State {
     }
 
     fn change(&mut self, patch: &Value) {
+        self.change_by("rival", patch);
+    }
+
+    fn change_by(&mut self, request_id: &str, patch: &Value) {
         let version = self.version() + 1;
+        self.made.push((version, request_id.to_owned()));
         let (Value::Object(object), Value::Object(patch)) = (&mut self.object, patch) else {
             return;
         };
@@ -194,11 +212,32 @@ impl State {
     }
 
     fn read(&self, request: &Request) -> ResponseTemplate {
-        if self.deleted || !request.url.path().ends_with(ID) {
+        if request.url.path().ends_with("/history") {
+            return self.history();
+        }
+        let known = request.url.path().rsplit_once("/versions/");
+        if let Some(snapshot) = known.and_then(|(_, n)| self.versions.get(&n.parse().ok()?)) {
+            return ResponseTemplate::new(200).set_body_json(snapshot);
+        }
+        if self.deleted {
+            return problem(410, "DELETED", json!({}));
+        }
+        if !request.url.path().ends_with(ID) {
             return problem(404, "NOT_FOUND", json!({}));
         }
         // As a proxy would leave it: nobody may take the version from here.
         ResponseTemplate::new(200).insert_header("etag", "W/\"99\"").set_body_json(&self.object)
+    }
+
+    fn history(&self) -> ResponseTemplate {
+        let by = json!({"actor": "a", "on_behalf_of": null, "source": "api", "forced": false});
+        let entry = |(version, request_id): &(i64, String)| {
+            let is_last = *version > self.version();
+            json!({"version": version, "at": AT, "by": by, "changes": [],
+                "kind": if is_last { "deleted" } else { "updated" }, "request_id": request_id})
+        };
+        let items: Vec<Value> = self.made.iter().map(entry).collect();
+        ResponseTemplate::new(200).set_body_json(json!({"items": items, "next_cursor": null}))
     }
 
     fn write(&mut self, request: &Request, seen: &Seen) -> ResponseTemplate {
@@ -225,15 +264,17 @@ impl State {
             return self.conflict(named, &patch);
         }
         self.applied += 1;
+        let request_id = seen.headers.get("x-request-id").cloned().unwrap_or_default();
         let mut answer = ResponseTemplate::new(200);
         if forced {
             answer = answer.insert_header("x-forced", "true");
         }
         let body = if seen.method == "DELETE" {
             self.deleted = true;
+            self.made.push((self.version() + 1, request_id));
             json!({"id": ID, "deleted_at": AT, "deleted_by": "me", "last_version": named})
         } else {
-            self.change(&patch);
+            self.change_by(&request_id, &patch);
             self.object.clone()
         };
         self.answers.extend(seen.key.clone().map(|key| (key, body.clone())));

@@ -6,5 +6,6 @@ mod fake;
 mod meter;
 mod parking;
 mod sends;
+mod strangers;
 mod surface;
 mod usage;

@@ -304,6 +304,6 @@ async fn a_redirect_is_not_followed() {
     Mock::given(path("/v1/subscriptions/sub_1")).respond_with(elsewhere).mount(&server).await;
     let subs = client(&server).subscriptions();
     let error = subs.get(&ifmatch::SubscriptionId::from_unchecked("sub_1")).await;
-    assert!(matches!(error, Err(Error::UnexpectedAnswer { status: 307 })), "{error:?}");
+    assert!(matches!(error, Err(Error::UnexpectedAnswer { status: 307, .. })), "{error:?}");
     assert_eq!(server.received_requests().await.map(|requests| requests.len()), Some(1));
 }

@@ -138,7 +138,7 @@ fn object(answer: &ObjectAnswer) -> Reply {
         How::Forced => reply = reply.header("X-Forced", "true"),
     }
     if !answer.overwrote.is_empty() {
-        reply = reply.header("X-Overwrote", header_safe(&answer.overwrote.join(", ")));
+        reply = reply.header("X-Overwrote", path_list(&answer.overwrote));
     }
     reply
 }
@@ -161,16 +161,28 @@ fn result(outcome: &Outcome) -> Value {
     }
 }
 
-/// A text as a header value: what a header cannot carry is percent-encoded.
-fn header_safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            0x20..=0x7e => safe.push(char::from(byte)),
-            other => safe.push_str(&format!("%{other:02X}")),
+/// What a header or a list in it cannot carry.
+const ESCAPED: &percent_encoding::AsciiSet =
+    &percent_encoding::CONTROLS.add(b' ').add(b',').add(b'%');
+
+/// So many bytes of paths a header has: a proxy that finds it too long would refuse the answer of a
+/// write that is done. The history has all of them.
+const PATHS_MAX: usize = 2_000;
+
+/// Paths as a list in a header: the first of them, if they are very many.
+fn path_list(paths: &[String]) -> String {
+    let mut list = String::new();
+    for path in paths {
+        let path = percent_encoding::utf8_percent_encode(path, ESCAPED).to_string();
+        if !list.is_empty() {
+            if list.len() + path.len() > PATHS_MAX {
+                break;
+            }
+            list.push_str(", ");
         }
+        list.push_str(&path);
     }
-    safe
+    list
 }
 
 /// The path of an object.
