@@ -41,6 +41,7 @@ macro_rules! collection {
                     .body::<$fields>()
                     .answers::<$entity>(201)
                     .answers::<$entity>(200)
+                    .problems(&[Code::WrongIdType])
                     .problems($refusals),
                 listed(get(concat!("/v1/", $path), $handlers::list), Kind::$kind)
                     .viewer()
@@ -585,7 +586,8 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 /// Documents a collection's filters and sort keys.
-fn listed(mut endpoint: Endpoint, kind: Kind) -> Endpoint {
+fn listed(endpoint: Endpoint, kind: Kind) -> Endpoint {
+    let mut endpoint = endpoint.problems(&[Code::WrongIdType]);
     for (name, field_type) in filters(kind).iter().filter(|(name, _)| *name != SCOPE) {
         let schema = match field_type {
             FieldType::Text => schema::text(),

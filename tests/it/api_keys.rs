@@ -3,11 +3,13 @@
 use crate::harness::{ADMIN_KEY, Server, both_databases, eventually, id, postgres_only, unique};
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
+use std::time::Duration;
 
 both_databases![
     a_key_is_shown_once,
     a_key_does_what_its_role_says_under_its_own_name,
     a_revoked_key_stops_at_once,
+    who_waits_for_events_is_told_nothing_once_the_key_is_revoked,
     an_expired_key_stops,
     every_reason_for_a_401_gets_the_same_answer,
     wrong_keys_to_make_are_refused,
@@ -59,6 +61,19 @@ async fn a_revoked_key_stops_at_once(server: Server) {
     agent.post("/v1/workspaces", &json!({"name": "x"})).await.problem(401, "UNAUTHENTICATED");
     let missing = format!("/v1/api-keys/key_{}", "0".repeat(32));
     api.delete(&missing).await.problem(404, "NOT_FOUND");
+}
+
+async fn who_waits_for_events_is_told_nothing_once_the_key_is_revoked(server: Server) {
+    let api = server.api();
+    let (viewer, key) = api.make_named_key("viewer").await;
+    let last = api.get("/v1/events?last=1").await.ok(200)["next_cursor"].clone();
+    let path = format!("/v1/events?after={}&wait_ms=20000", last.as_str().unwrap());
+    let waiting = tokio::spawn(async move { viewer.get(&path).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    api.delete(&format!("/v1/api-keys/{}", id(&key))).await.ok(200);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    api.make_workspace(json!({})).await;
+    waiting.await.unwrap().problem(401, "UNAUTHENTICATED");
 }
 
 async fn an_expired_key_stops(server: Server) {
@@ -114,6 +129,7 @@ async fn wrong_keys_to_make_are_refused(server: Server) {
     for (body, field) in [
         (json!({"name": "x", "role": "owner"}), "/role"),
         (json!({"name": "", "role": "agent"}), "/name"),
+        (json!({"name": "two\nlines", "role": "agent"}), "/name"),
         (json!({"role": "agent"}), "/name"),
         (json!({"name": "x"}), "/role"),
         (json!({"name": "x", "role": "agent", "key": "mine"}), "/key"),

@@ -11,6 +11,7 @@ both_databases![
     a_page_boundary_survives_inserts,
     a_list_can_be_sorted_both_ways,
     a_list_can_be_filtered_by_fields,
+    a_filter_by_an_id_of_another_type_is_refused,
     deleted_objects_are_not_listed,
     a_replace_sets_what_it_leaves_out_to_its_default,
     a_replace_accepts_the_read_only_fields_it_was_given,
@@ -180,6 +181,17 @@ async fn a_list_can_be_filtered_by_fields(server: Server) {
     let code = plan["code"].as_str().unwrap();
     assert_eq!(api.list(&format!("/v1/plans?code={code}")).await, std::slice::from_ref(&plan));
     assert_eq!(api.list("/v1/plans?status=draft").await, [plan]);
+}
+
+async fn a_filter_by_an_id_of_another_type_is_refused(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    for list in ["subscriptions?plan_id", "bookings?bookable_id", "invoices?subscription_id"] {
+        let path = format!("/v1/{list}={}", id(&workspace));
+        api.get(&path).await.problem(400, "WRONG_ID_TYPE");
+    }
+    api.get(&format!("/v1/namespaces?workspace_id={}", id(&workspace))).await.ok(200);
+    api.get("/v1/bookings?user_id=anybody").await.ok(200);
 }
 
 async fn deleted_objects_are_not_listed(server: Server) {

@@ -9,6 +9,7 @@ both_databases![
     only_an_admin_may_force_and_the_attempt_is_on_record,
     a_force_without_the_role_is_told_before_everything_else,
     a_force_needs_a_reason,
+    a_contradiction_is_told_before_a_missing_reason,
     only_the_word_true_forces,
     a_force_without_a_version_is_recorded_as_blind,
     a_force_at_the_current_version_is_an_ordinary_update,
@@ -144,6 +145,16 @@ async fn a_force_needs_a_reason(server: Server) {
     assert_eq!(long.status, 422, "{}", long.text);
     assert_eq!(api.read("subscriptions", &subscription).await, subscription);
     reason(api.patch(&force(&path), &body), &"x".repeat(500)).await.ok(200);
+}
+
+async fn a_contradiction_is_told_before_a_missing_reason(server: Server) {
+    let api = server.api();
+    let (_, path) = moved_on(&api).await;
+    let body = json!({"notes": "forced", "version": 1});
+    let patch = api.patch(&force(&path), &body).if_match(2).await;
+    patch.problem(400, "MALFORMED_PRECONDITION");
+    let delete = api.delete(&format!("{path}?force=true&version=1")).if_match(2).await;
+    delete.problem(400, "MALFORMED_PRECONDITION");
 }
 
 async fn only_the_word_true_forces(server: Server) {

@@ -12,6 +12,7 @@ both_databases![
     an_unknown_base_is_still_a_conflict,
     a_merge_at_the_current_version_is_an_ordinary_update,
     a_merge_obeys_the_rules_of_the_current_state,
+    a_replacement_is_never_merged,
     without_the_parameter_nothing_is_merged,
     concurrent_disjoint_merges_all_get_through,
 ];
@@ -112,6 +113,16 @@ async fn a_merge_obeys_the_rules_of_the_current_state(server: Server) {
     let answer = api.patch(&merge(&path), &json!({"amount": 7, "version": 1})).await;
     assert_eq!(answer.status, 409, "{}", answer.text);
     assert_eq!(api.read("plans", &plan).await, active);
+}
+
+async fn a_replacement_is_never_merged(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    api.patch(&path, &json!({"email": "a@b.example"})).if_match(1).await.ok(200);
+    let replacement = json!({"name": "New", "version": 1});
+    api.put(&merge(&path), &replacement).await.invalid("?on_conflict");
+    api.put(&path, &replacement).await.conflict(409);
 }
 
 async fn without_the_parameter_nothing_is_merged(server: Server) {

@@ -8,6 +8,7 @@ both_databases![
     who_is_refused_twice_still_says_what_it_replaced,
     another_body_or_another_caller_replaces_nothing_unseen,
     paths_that_nobody_else_changed_are_not_listed,
+    paths_are_escaped_and_never_too_many_for_a_header,
     a_metric_counts_what_was_overwritten,
 ];
 
@@ -70,6 +71,25 @@ async fn paths_that_nobody_else_changed_are_not_listed(server: Server) {
     let path = refused(&server, &agent, &edit).await;
     let again = agent.patch(&path, &edit).if_match(2).await.is(200);
     assert_eq!(again.header("X-Overwrote"), Some("/notes"));
+}
+
+async fn paths_are_escaped_and_never_too_many_for_a_header(server: Server) {
+    let agent = server.api().make_key("agent").await;
+    let api = server.api();
+    let keys: Vec<String> = (0..50).map(|n| format!("a,b%é-{n:0>30}")).collect();
+    let all = |value: &str| keys.iter().map(|key| (key.clone(), json!(value))).collect::<Value>();
+    let subscription = api.make_subscription(json!({})).await;
+    let path = format!("/v1/subscriptions/{}", id(&subscription));
+    api.patch(&path, &json!({"metadata": all("theirs")})).if_match(1).await.ok(200);
+    let edit = json!({"metadata": all("mine")});
+    agent.patch(&path, &edit).if_match(1).await.conflict(412);
+    let again = agent.patch(&path, &edit).if_match(2).await.is(200);
+    let header = again.header("X-Overwrote").unwrap();
+    let first = format!("/metadata/a%2Cb%25%C3%A9-{:0>30}", 0);
+    assert_eq!(header.split(", ").next(), Some(first.as_str()));
+    assert!(header.len() < 2_100, "{}", header.len());
+    let history = api.history(&path).await;
+    assert_eq!(history[2]["overwrote"].as_array().unwrap().len(), 50, "the history has all");
 }
 
 async fn a_metric_counts_what_was_overwritten(server: Server) {

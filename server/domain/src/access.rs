@@ -45,6 +45,9 @@ impl CreateApiKey {
         let new: NewApiKey = edit::read(edit::object(&self.body)?)?;
         let mut errors = Errors::default();
         errors.text("/name", &new.name, 1, 100);
+        if new.name.contains(['\n', '\r', '\t']) {
+            errors.push("/name", "must be one line without tabs: lists and logs name it");
+        }
         if new.expires_at.is_some_and(|expires_at| expires_at <= scope.now) {
             errors.push("/expires_at", "must be in the future");
         }

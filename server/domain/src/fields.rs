@@ -68,6 +68,8 @@ impl Errors {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
         if value.is_empty() || value.len() > 100 || !value.chars().all(allowed) {
             self.push(path, "must have 1 to 100 characters out of A-Z a-z 0-9 . _ : -");
+        } else if matches!(value, "." | "..") {
+            self.push(path, "must not be a step in a path, such as ..");
         }
     }
 

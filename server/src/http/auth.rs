@@ -151,9 +151,12 @@ async fn look_up(app: &App, request: &ServiceRequest) -> Result<StoredApiKey, Ht
         Some(text) => app.keyring.look_up(text).await?,
         None => None,
     };
-    stored.ok_or_else(|| {
-        HttpProblem::new(Code::Unauthenticated, "send an accepted key: Authorization: Bearer KEY")
-    })
+    stored.ok_or_else(unaccepted)
+}
+
+/// The refusal of a request without a key that is accepted.
+pub fn unaccepted() -> HttpProblem {
+    HttpProblem::new(Code::Unauthenticated, "send an accepted key: Authorization: Bearer KEY")
 }
 
 fn on_behalf_of(request: &ServiceRequest) -> Result<Option<String>, HttpProblem> {

@@ -1,6 +1,8 @@
 //! The stream of all changes, in commit order and without gaps: as a list, and as it happens.
 
-use super::{objects::Answer, problem::HttpProblem, query::Params, request::Caller};
+use super::{
+    auth::unaccepted, objects::Answer, problem::HttpProblem, query::Params, request::Caller,
+};
 use crate::app::App;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use futures::stream;
@@ -34,7 +36,7 @@ struct Wanted {
 }
 
 /// `GET /v1/events`
-pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
+pub async fn list(app: web::Data<App>, request: HttpRequest, caller: Caller) -> Answer {
     let mut params = Params::of(&request)?;
     let limit = params.limit()?;
     let after: Option<i64> = params.parsed("after", "a whole number")?;
@@ -60,6 +62,10 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
         let left = deadline.saturating_duration_since(Instant::now());
         // A commit here, or a moment in which another process may have made one.
         let _ = timeout(left.min(POLL_INTERVAL), commits.changed()).await;
+        // A key that was revoked meanwhile is told nothing more.
+        if !app.keyring.accepts(&caller.actor.key_id) {
+            return Err(unaccepted());
+        }
     };
     // A full page ends where it ends; a shorter one has seen everything there is.
     let full = i64::try_from(events.len()).is_ok_and(|count| count == limit);

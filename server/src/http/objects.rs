@@ -12,7 +12,10 @@ use super::{
 use crate::{app::App, metrics};
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, HeaderMap},
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
     web,
 };
 use ifmatch_domain::{
@@ -88,6 +91,7 @@ pub async fn list(
     for field in filters(kind) {
         let of_scope = scope.filter(|_| field.0 == SCOPE).map(ScopeRef::to_string);
         if let Some(value) = of_scope.or_else(|| params.text(field.0)) {
+            check_reference(field.0, &value)?;
             query.filter(*field, &value).map_err(|expected| {
                 HttpProblem::invalid(format!("?{}", field.0), format!("must be {expected}"))
             })?;
@@ -145,11 +149,12 @@ async fn change(
     let mut body = mutation.body.object()?;
     let header = precondition::header(request)?;
     check_id(kind, id)?;
+    let named = header.and(take_version(&mut body)?)?;
     let mut params = Params::of(request)?;
-    let merging = read_on_conflict(&mut params)?;
+    // A merge applies what was asked for and leaves the rest; a replacement leaves nothing.
+    let merging = request.method() == Method::PATCH && read_on_conflict(&mut params)?;
     let force = read_force(&mut params, request, &mutation.caller)?;
     params.end()?;
-    let named = header.and(take_version(&mut body)?)?;
     let attempt = |body: &Map<String, Value>| {
         let caller = &mutation.caller;
         Attempt::of(caller.actor.key_id.as_str(), caller.on_behalf_of.as_deref(), id, body)
@@ -204,14 +209,9 @@ pub async fn delete(
     let header = precondition::header(&request)?;
     check_id(kind, &id)?;
     let mut params = Params::of(&request)?;
-    let force = read_force(&mut params, &request, &mutation.caller)?;
     let mut version: Option<Version> = params.parsed("version", "a whole number")?;
-    params.end()?;
     let mut body = body;
     let in_body = take_version(&mut body)?;
-    if let Some(name) = body.keys().next() {
-        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
-    }
     if let (Some(query), Some(body)) = (version, in_body)
         && query != body
     {
@@ -222,6 +222,11 @@ pub async fn delete(
     }
     version = version.or(in_body);
     let named = header.and(version)?;
+    let force = read_force(&mut params, &request, &mutation.caller)?;
+    params.end()?;
+    if let Some(name) = body.keys().next() {
+        return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
+    }
     let delete =
         DeleteObject { kind, id: id.into_inner(), precondition: named.precondition, force };
     match mutation.submit(&app, Action::Delete(delete)).await {
@@ -251,6 +256,17 @@ pub fn check_id_of(what: &str, prefix: &'static str, id: &str) -> Result<(), Htt
         Err(wrong_id_type(prefix))
     } else {
         Err(HttpProblem::not_found(format!("there is no {what} {id}")))
+    }
+}
+
+/// Refuses an id of another type where a filter names an object: `plan_id=wsp_…` finds nothing, for
+/// a reason that nobody sees.
+fn check_reference(name: &str, id: &str) -> Result<(), HttpProblem> {
+    match name.strip_suffix("_id").and_then(Kind::from_name) {
+        Some(kind) if is_some_id(id) && !is_well_formed(id, kind.id_prefix()) => {
+            Err(wrong_id_type(kind.id_prefix()))
+        }
+        _ => Ok(()),
     }
 }
 

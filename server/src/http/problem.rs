@@ -141,8 +141,8 @@ impl HttpProblem {
     /// Wrong fields.
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let told: Vec<String> =
-            errors.iter().map(|error| format!("{} {}", error.path, error.message)).collect();
-        let mut problem = Self::new(Code::ValidationFailed, told.join("; "));
+            errors.iter().map(|one| format!("{} {}", one.path, one.message)).collect();
+        let mut problem = Self::new(Code::ValidationFailed, told.join("; ").trim_start());
         problem.problem.errors = errors;
         problem
     }

@@ -1,6 +1,7 @@
 //! What every handler reads of a request: its caller, its name, its body.
 
 use super::{
+    auth::unaccepted,
     bookings,
     endpoint::{EndpointInfo, Idempotency},
     precondition,
@@ -178,7 +179,7 @@ impl FromRequest for Caller {
 
 fn caller(request: &HttpRequest) -> Result<Caller, HttpProblem> {
     let known = request.extensions().get::<Caller>().cloned();
-    known.ok_or_else(|| HttpProblem::new(Code::Unauthenticated, "send an accepted key"))
+    known.ok_or_else(unaccepted)
 }
 
 /// Collects a body of bounded size and a content type that the method reads.

@@ -186,6 +186,7 @@ async fn wrong_features_are_refused_naming_the_field(server: Server) {
     for (field, wrong) in [
         ("/code", json!({"code": ""})),
         ("/code", json!({"code": "two words"})),
+        ("/code", json!({"code": ".."})),
         ("/code", json!({"code": "x".repeat(101)})),
         ("/code", json!({"code": 7})),
         ("/type", json!({"type": "counter"})),

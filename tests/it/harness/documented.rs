@@ -171,7 +171,14 @@ fn read(mut document: Value) -> Document {
         }
     }
     document["x-shapes"] = Value::Array(shapes);
+    let names: Vec<String> =
+        members(&document["components"]["schemas"]).map(|(n, _)| n.clone()).collect();
     compiler.add_resource(PLACE, document).expect("the document can be read");
+    for name in names {
+        let compiled =
+            compiler.compile(&format!("{PLACE}#/components/schemas/{name}"), &mut schemas);
+        compiled.unwrap_or_else(|error| panic!("{name} is no schema: {error:#}"));
+    }
     let mut places = places.into_iter();
     for (operation, answers) in operations.iter_mut().zip(pending) {
         for (status, answer) in answers {

@@ -234,7 +234,7 @@ fn make_patch(schema: &mut Map<String, Value>) {
 }
 
 fn make_nullable(schema: &mut Value) {
-    let null = json!({"type": "null"});
+    let null_type = json!({"type": "null"});
     let Value::Object(object) = schema else { return };
     match object.get_mut("type") {
         Some(Value::Array(types)) if !types.contains(&json!("null")) => types.push(json!("null")),
@@ -245,12 +245,12 @@ fn make_nullable(schema: &mut Value) {
         _ => {}
     }
     if let Some(Value::Array(options)) = object.get_mut("oneOf")
-        && !options.contains(&null)
+        && !options.contains(&null_type)
     {
-        options.push(null.clone());
+        options.push(null_type.clone());
     }
     if object.contains_key("$ref") {
-        *schema = json!({"oneOf": [schema.clone(), null]});
+        *schema = json!({"oneOf": [schema, null_type]});
     }
 }
 
