@@ -9,6 +9,7 @@ both_databases![
     an_identical_edit_changes_nothing,
     an_overlap_is_still_a_conflict,
     a_split_group_is_still_a_conflict,
+    nobody_freezes_by_a_merge_what_they_have_not_seen,
     an_unknown_base_is_still_a_conflict,
     a_merge_at_the_current_version_is_an_ordinary_update,
     a_merge_obeys_the_rules_of_the_current_state,
@@ -87,6 +88,27 @@ async fn a_split_group_is_still_a_conflict(server: Server) {
     let conflict = api.patch(&merge(&path), &body).await.conflict(409);
     assert_eq!(conflict["merge"]["verdict"], "group_overlap");
     assert_eq!(api.read("plans", &plan).await["amount"], 1000);
+}
+
+async fn nobody_freezes_by_a_merge_what_they_have_not_seen(server: Server) {
+    let api = server.api();
+    let plan = api.make_plan(json!({"amount": 500})).await;
+    let path = format!("/v1/plans/{}", id(&plan));
+    for (change, at) in [(json!({"amount": 999_999}), 1), (json!({"interval": "year"}), 2)] {
+        api.patch(&path, &change).if_match(at).await.ok(200);
+        let activation = json!({"status": "active", "version": at});
+        let conflict = api.patch(&merge(&path), &activation).await.conflict(409);
+        assert_eq!(conflict["merge"]["verdict"], "group_overlap", "{change}");
+    }
+    let workspace = api.make_workspace(json!({})).await;
+    let line = |amount| json!([{"description": "d", "quantity": 1, "unit_amount": amount}]);
+    let invoice = json!({"workspace_id": workspace["id"], "currency": "USD", "lines": line(5)});
+    let invoice = api.post("/v1/invoices", &invoice).await.ok(201);
+    let path = format!("/v1/invoices/{}", id(&invoice));
+    api.patch(&path, &json!({"lines": line(900)})).if_match(1).await.ok(200);
+    let conflict = api.patch(&merge(&path), &json!({"status": "open", "version": 1})).await;
+    assert_eq!(conflict.conflict(409)["merge"]["verdict"], "group_overlap");
+    assert_eq!(api.read("invoices", &invoice).await["status"], "draft");
 }
 
 async fn an_unknown_base_is_still_a_conflict(server: Server) {

@@ -133,6 +133,18 @@ impl Kind {
             ],
         }
     }
+
+    /// What a change of `status` freezes, as JSON Pointers.
+    ///
+    /// It is not merged over changes of them: nobody activates a price, or finalizes lines, that
+    /// they have not seen. (The other way round the freeze itself refuses.)
+    pub const fn frozen_by_status(self) -> &'static [&'static str] {
+        match self {
+            Self::Plan => &["/amount", "/currency", "/interval", "/interval_count", "/trial_days"],
+            Self::Invoice => &["/workspace_id", "/subscription_id", "/lines", "/tax", "/currency"],
+            _ => &[],
+        }
+    }
 }
 
 impl fmt::Display for Kind {

@@ -206,16 +206,25 @@ pub fn judge(kind: Kind, attempted: &[Difference], changes: &[Difference]) -> Me
         .filter(|wanted| changes.iter().any(|change| touches(&wanted.path, &change.path)))
         .map(|wanted| wanted.path.clone())
         .collect();
-    let groups_split: Vec<Vec<String>> = kind
+    let wanted = |group: &[&str]| {
+        let is_in = |path: &str| group.iter().any(|member| touches(member, path));
+        wanted_elsewhere.iter().any(|wanted| is_in(&wanted.path))
+    };
+    let changed = |group: &[&str]| {
+        let is_in = |path: &str| group.iter().any(|member| touches(member, path));
+        changes.iter().any(|change| is_in(&change.path))
+    };
+    let owned = |group: &[&str]| group.iter().map(|member| (*member).to_owned()).collect();
+    let mut groups_split: Vec<Vec<String>> = kind
         .merge_groups()
         .iter()
-        .filter(|group| {
-            let in_group = |path: &str| group.iter().any(|member| touches(member, path));
-            wanted_elsewhere.iter().any(|wanted| in_group(&wanted.path))
-                && changes.iter().any(|change| in_group(&change.path))
-        })
-        .map(|group| group.iter().map(|member| (*member).to_owned()).collect())
+        .filter(|group| wanted(group) && changed(group))
+        .map(|group| owned(group))
         .collect();
+    let frozen = kind.frozen_by_status();
+    if wanted(&["/status"]) && changed(frozen) {
+        groups_split.push(owned(&[&["/status"], frozen].concat()));
+    }
     let verdict = if wanted_elsewhere.is_empty() {
         Verdict::Identical
     } else if !overlap.is_empty() {
