@@ -246,6 +246,12 @@ impl SubscriptionRecord {
         self.subscription.status = to;
         match (from, to) {
             (_, Status::Canceled) => self.end(scope.now),
+            // No billing run has ended the trial, but it is over.
+            (Status::Trialing, Status::Active | Status::PastDue)
+                if self.subscription.current_period_end <= scope.now =>
+            {
+                self.start_period(self.subscription.current_period_end, scope)?;
+            }
             (Status::Trialing, Status::Active | Status::PastDue) => self.leave_trial(scope)?,
             // Paused in its trial, it does not go back to it: what follows is paid for.
             (Status::Paused, Status::Active) if self.subscription.trial_end > Some(scope.now) => {

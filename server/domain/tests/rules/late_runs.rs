@@ -112,6 +112,18 @@ fn a_change_after_a_trial_that_no_run_has_ended_is_settled() {
 }
 
 #[test]
+fn a_trial_that_no_run_has_ended_is_not_ended_again() {
+    let (mut book, _, _) = book();
+    let trial = book.plan("trial", json!({"trial_days": 10}));
+    let workspace = book.workspace();
+    let id = book.subscription(&workspace, &trial, json!({"start_at": "2026-10-29T00:00:00Z"}));
+    book.edit(&id, json!({"status": "active"})).unwrap();
+    assert_eq!(book.field(&id, "trial_end"), json!(at("2026-11-08T00:00:00Z")));
+    book.bill(&id, "2026-12-01T00:00:00Z");
+    assert_eq!(amounts(&book, &id), [month("11", &[3000])]);
+}
+
+#[test]
 fn what_replaces_a_void_invoice_settles_the_same_changes() {
     let (mut book, id, [_, b]) = book();
     book.bill(&id, "2026-11-22T00:00:00Z");
