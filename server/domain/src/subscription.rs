@@ -209,14 +209,8 @@ impl SubscriptionRecord {
         if is_same_plan && earlier.is_some() {
             return Ok(());
         }
-        let at_start = match self.billed_quantity {
-            Some(billed) if within.current_period_start == subscription.current_period_start => {
-                billed
-            }
-            _ => subscription.quantity,
-        };
         // A change gives back what the one before it is charged for.
-        let billed = earlier.map_or(at_start, |change| change.quantity);
+        let billed = earlier.map_or(subscription.quantity, |change| change.quantity);
         self.plan_changes.push(PlanChange {
             at: scope.now,
             from: subscription.plan_id.clone(),
@@ -311,7 +305,9 @@ impl SubscriptionRecord {
             // Up to the next change all periods are of one length.
             let change = self.plan_changes.iter().find(|change| change.period_start >= end);
             let until = change.map_or(now, |change| change.period_start.min(now));
-            let start = self.boundaries_from(end, scope).last(until);
+            let boundaries = self.boundaries_from(end, scope);
+            let start = boundaries.last(until);
+            self.anchor_at = boundaries.anchor;
             self.start_period(start.ok_or_else(|| past_calendar("/current_period_end"))?, scope)?;
         }
         Ok(())

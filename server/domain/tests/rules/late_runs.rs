@@ -190,6 +190,53 @@ fn another_interval_keeps_the_day_of_the_anchor() {
     }
 }
 
+#[test]
+fn where_weeks_led_to_months_are_counted_from() {
+    for is_late in [false, true] {
+        let mut book = Book::at("2027-05-01T00:00:00Z");
+        let workspace = book.workspace();
+        let week = book.plan("week", json!({"interval": "week", "amount": 700}));
+        let month = book.plan("month", json!({}));
+        let other = book.plan("other", json!({"amount": 6200}));
+        let id = book.subscription(&workspace, &week, json!({}));
+        // The thirteenth week ends on 31 July.
+        for (day, plan) in [("2027-07-28", &month), ("2027-10-05", &other)] {
+            book.now = at(&format!("{day}T06:00:00Z"));
+            if !is_late {
+                bill_all(&mut book, &id, &format!("{day}T06:00:00Z"));
+            }
+            book.edit(&id, json!({"plan_id": plan})).unwrap();
+        }
+        bill_all(&mut book, &id, "2027-10-31T00:00:00Z");
+        let bills = book.bills(&id).split_off(13);
+        let bills: Vec<(&str, &str)> =
+            bills.iter().map(|(start, end, _)| (start.as_str(), end.as_str())).collect();
+        let expected = ["2027-07-31", "2027-08-31", "2027-09-30", "2027-10-31", "2027-11-30"];
+        let expected: Vec<_> = expected.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        assert_eq!(bills, expected, "late: {is_late}");
+        // 26 of the 31 days from 30 September on.
+        let november = amounts(&book, &id)[16].1.clone();
+        assert_eq!(november, [6200, -2516, 5200], "late: {is_late}");
+    }
+}
+
+#[test]
+fn what_changes_while_it_is_paused_is_in_force_when_it_goes_on() {
+    let (mut book, id, [_, b]) = book();
+    book.bill(&id, "2026-08-08T00:00:00Z");
+    for (day, changed) in [
+        ("2026-08-10", json!({"status": "paused"})),
+        ("2026-11-10", json!({"plan_id": b})),
+        ("2026-11-20", json!({"status": "active"})),
+    ] {
+        book.now = at(&format!("{day}T00:00:00Z"));
+        book.edit(&id, changed).unwrap();
+    }
+    book.bill(&id, "2026-12-08T00:00:00Z");
+    let expected = [month("08", &[1000]), month("11", &[3100, 0, 0]), month("12", &[3100])];
+    assert_eq!(amounts(&book, &id), expected);
+}
+
 /// An hour, and the plan and the quantity that are asked for then.
 type Edit = (i64, usize, i64);
 
