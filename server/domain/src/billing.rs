@@ -114,39 +114,35 @@ enum Due {
 /// Makes and finalizes the invoice of the running period.
 fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Result<(), Rejection> {
     let subscription = record.subscription.clone();
-    let changes = std::mem::take(&mut record.plan_changes);
-    // A change within this period is settled below, from the plan the period began with.
-    let plan_at_start = changes
-        .iter()
-        .find(|change| change.period_start >= subscription.current_period_start)
-        .map_or(&subscription.plan_id, |change| &change.from);
-    let terms = plan_terms(plan_at_start, scope);
+    let start = subscription.current_period_start;
+    let (plan_id, quantity) = record.terms_at(start);
+    let terms = plan_terms(plan_id, scope);
     let mut lines = vec![InvoiceLineFields {
-        description: format!("{} × {}", terms.code, subscription.quantity),
-        quantity: subscription.quantity,
+        description: format!("{} × {quantity}", terms.code),
+        quantity,
         unit_amount: terms.amount,
         amount: None,
     }];
-    // A period that was paused or on trial until it was over is never billed, nor a change in it.
-    let is_billed = |change: &&PlanChange| {
-        change.billed_quantity.is_some() || change.period_start == subscription.current_period_start
-    };
-    for change in changes.iter().filter(is_billed) {
-        lines.extend(settle_change(change, &changes, subscription.quantity, scope)?);
+    let is_due = |change: &PlanChange| change.settled_in.is_none() && change.period_start < start;
+    for change in record.plan_changes.iter().filter(|change| is_due(change)) {
+        lines.extend(settle_change(change, &record.plan_changes, quantity, scope)?);
+    }
+    for change in record.plan_changes.iter_mut().filter(|change| is_due(change)) {
+        change.settled_in = Some(start);
     }
     let id = scope.ids.fresh(ifmatch_types::InvoiceId::PREFIX);
     let mut invoice =
         invoice::draft(id, subscription.workspace_id.clone(), terms.currency.clone(), scope);
     invoice.subscription_id = Some(subscription.id.clone());
-    invoice.period_start = Some(subscription.current_period_start);
+    invoice.period_start = Some(start);
     invoice.period_end = Some(subscription.current_period_end);
     invoice.set_lines(lines, 0)?;
     invoice.finalize(scope)?;
     let _ = versioned::create_internally(invoice, scope);
     let key = subscription.id.as_str();
     let mut billed = scope.state.billed.get(key).cloned().unwrap_or_default();
-    billed.0.insert(subscription.current_period_start);
-    record.billed_quantity = Some(subscription.quantity);
+    billed.0.insert(start);
+    record.billed_quantity = Some(quantity);
     scope.state.billed.put(key.to_owned(), BilledPeriods(billed.0));
     Ok(())
 }
@@ -181,13 +177,9 @@ fn settle_change(
             amount: None,
         })
     };
-    // A change in the very period that this invoice bills is settled at what it bills.
-    let (given_back, charged) = match change.billed_quantity {
-        Some(billed) => (billed, change.quantity),
-        None => (quantity, quantity),
-    };
+    let given_back = change.billed_quantity.unwrap_or(quantity);
     let credit = line(&change.from, "Unused time on", -1, given_back);
-    let charge = line(&change.to, "Remaining time on", 1, charged);
+    let charge = line(&change.to, "Remaining time on", 1, change.quantity);
     match (credit, charge) {
         (Some(credit), Some(charge)) => Ok(vec![credit, charge]),
         _ => Err(Rejection::AmountOverflow { path: "/lines".to_owned() }),

@@ -18,52 +18,100 @@ impl Step {
     }
 
     /// `anchor + n` steps; `None` past the end of the calendar.
-    ///
-    /// Counted from the anchor and not from the boundary before: 31 January, 28 February, 31 March.
     pub(crate) fn boundary(self, anchor: Timestamp, n: i64) -> Option<Timestamp> {
-        let units = self.count.checked_mul(n)?;
+        self.shifted(anchor, self.count.checked_mul(n)?)
+    }
+
+    /// The first boundary after an instant; at the earliest `anchor + 1` step.
+    pub(crate) fn next_boundary(self, anchor: Timestamp, after: Timestamp) -> Option<Timestamp> {
+        let boundaries = self.boundaries(anchor, anchor);
+        boundaries.nth(boundaries.steps_until(after)?.checked_add(1)?)
+    }
+
+    /// The last boundary that is not after an instant; at the earliest the anchor.
+    pub(crate) fn last_boundary(self, anchor: Timestamp, until: Timestamp) -> Option<Timestamp> {
+        self.boundaries(anchor, anchor).last(until)
+    }
+
+    /// The boundaries of periods of this length, of which the first is given.
+    ///
+    /// Months and days are counted from the anchor, also if there were periods of another length
+    /// since: after 31 January and 28 February, two months end on 30 April. Only a boundary that
+    /// the anchor does not lead to is an anchor of its own.
+    pub(crate) fn boundaries(self, anchor: Timestamp, first: Timestamp) -> Boundaries {
+        let step = match self.interval {
+            Interval::Week => Self { interval: Interval::Day, count: self.count.saturating_mul(7) },
+            Interval::Year => {
+                Self { interval: Interval::Month, count: self.count.saturating_mul(12) }
+            }
+            Interval::Day | Interval::Month => self,
+        };
+        let offset = step.units_between(anchor, first);
+        match step.shifted(anchor, offset) {
+            Some(led_to) if led_to == first => Boundaries { step, anchor, offset },
+            _ => Boundaries { step, anchor: first, offset: 0 },
+        }
+    }
+
+    /// So many units of this interval after an instant: 28 February is a month after 31 January.
+    fn shifted(self, from: Timestamp, units: i64) -> Option<Timestamp> {
         let span = match self.interval {
             Interval::Day => Span::new().try_days(units),
             Interval::Week => Span::new().try_weeks(units),
             Interval::Month => Span::new().try_months(units),
             Interval::Year => Span::new().try_years(units),
         };
-        let moved = civil(anchor).checked_add(span.ok()?).ok()?;
+        let moved = civil(from).checked_add(span.ok()?).ok()?;
         Some(moved.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
     }
 
-    /// The first boundary after an instant; at the earliest `anchor + 1` step.
-    pub(crate) fn next_boundary(self, anchor: Timestamp, after: Timestamp) -> Option<Timestamp> {
-        self.boundary(anchor, self.steps_beyond(anchor, after)?)
+    /// Units of this interval from one instant's date, month or year to another's.
+    fn units_between(self, from: Timestamp, to: Timestamp) -> i64 {
+        let (first, last) = (civil(from), civil(to));
+        let years = i64::from(last.year()).saturating_sub(i64::from(first.year()));
+        let months = i64::from(last.month()).saturating_sub(i64::from(first.month()));
+        match self.interval {
+            Interval::Day => days_between(from, to),
+            Interval::Week => days_between(from, to) / 7,
+            Interval::Month => years.saturating_mul(12).saturating_add(months),
+            Interval::Year => years,
+        }
+    }
+}
+
+/// The boundaries of periods of one length, from one of them on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Boundaries {
+    step: Step,
+    /// The instant they are counted from.
+    pub(crate) anchor: Timestamp,
+    /// So many days or months lead from the anchor to the first of them.
+    offset: i64,
+}
+
+impl Boundaries {
+    /// The n-th after the first; `None` past the end of the calendar.
+    ///
+    /// Counted from the anchor and not from the boundary before: 31 January, 28 February, 31 March.
+    pub(crate) fn nth(self, n: i64) -> Option<Timestamp> {
+        let units = self.step.count.checked_mul(n)?.checked_add(self.offset)?;
+        self.step.shifted(self.anchor, units)
     }
 
-    /// The last boundary that is not after an instant; at the earliest the anchor.
-    pub(crate) fn last_boundary(self, anchor: Timestamp, until: Timestamp) -> Option<Timestamp> {
-        self.boundary(anchor, self.steps_beyond(anchor, until)?.saturating_sub(1))
+    /// The last one that is not after an instant; at the earliest the first.
+    pub(crate) fn last(self, until: Timestamp) -> Option<Timestamp> {
+        self.nth(self.steps_until(until)?)
     }
 
-    /// How many steps lead from the anchor to the first boundary after an instant; at least one.
-    fn steps_beyond(self, anchor: Timestamp, after: Timestamp) -> Option<i64> {
-        let mut n = self.steps_before(anchor, after).max(1);
-        while self.boundary(anchor, n)? <= after {
+    /// How many steps lead from the first to the last one that is not after an instant.
+    fn steps_until(self, until: Timestamp) -> Option<i64> {
+        // Surely not beyond it, and short of it by very few, however long ago the first one is.
+        let units = self.step.units_between(self.anchor, until).saturating_sub(self.offset);
+        let mut n = units.saturating_sub(1).max(0) / self.step.count.max(1);
+        while self.nth(n.checked_add(1)?)? <= until {
             n = n.checked_add(1)?;
         }
         Some(n)
-    }
-
-    /// A number of steps that surely does not end beyond the first boundary after `after`, and
-    /// falls short of it by very few, however long ago the anchor is.
-    fn steps_before(self, anchor: Timestamp, after: Timestamp) -> i64 {
-        let (from, to) = (civil(anchor), civil(after));
-        let years = i64::from(to.year()).saturating_sub(i64::from(from.year()));
-        let months = i64::from(to.month()).saturating_sub(i64::from(from.month()));
-        let units = match self.interval {
-            Interval::Day => days_between(anchor, after),
-            Interval::Week => days_between(anchor, after) / 7,
-            Interval::Month => years.saturating_mul(12).saturating_add(months).saturating_sub(1),
-            Interval::Year => years.saturating_sub(1),
-        };
-        units.max(0) / self.count.max(1)
     }
 }
 
@@ -149,6 +197,26 @@ mod tests {
             let next = step.next_boundary(at(anchor), at(after)).unwrap();
             assert!(next > at(after));
             assert_eq!(next, at(expected), "{interval:?} {count}");
+        }
+    }
+
+    #[test]
+    fn months_keep_the_day_of_the_anchor_after_periods_of_another_length() {
+        let day = |text: &str| at(&format!("{text}T10:00:00Z"));
+        for (interval, count, first, second, third) in [
+            (Interval::Month, 2, "2027-02-28", "2027-04-30", "2027-06-30"),
+            (Interval::Year, 1, "2027-02-28", "2028-02-29", "2029-02-28"),
+            (Interval::Week, 1, "2027-02-28", "2027-03-07", "2027-03-14"),
+            // The anchor does not lead to it.
+            (Interval::Month, 1, "2027-02-27", "2027-03-27", "2027-04-27"),
+        ] {
+            let step = Step { interval, count };
+            let boundaries = step.boundaries(day("2027-01-31"), day(first));
+            assert_eq!(boundaries.nth(0), Some(day(first)));
+            assert_eq!(boundaries.nth(1), Some(day(second)), "{interval:?} {count}");
+            assert_eq!(boundaries.last(day(third)), Some(day(third)), "{interval:?} {count}");
+            let before = Timestamp::from_micros(day(third).as_micros() - 1);
+            assert_eq!(boundaries.last(before.unwrap()), Some(day(second)));
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     fields::Errors,
     resource::usual_parts,
     state::Sequence,
+    versioned,
     workspace::{self, refuse_other_type},
 };
 use ifmatch_types::{
@@ -303,7 +304,8 @@ pub(crate) fn refused_transition(from: Status, to: Status) -> Rejection {
     }
 }
 
-/// A void invoice no longer stands for its period: the next billing run may make another.
+/// A void invoice no longer stands for its period: the next billing run may make another. What it
+/// settled is for the next invoice to settle, be it that other one or a later period's.
 fn free_period(invoice: &Invoice, scope: &mut Scope<'_>) {
     let (Some(subscription_id), Some(start)) = (&invoice.subscription_id, invoice.period_start)
     else {
@@ -315,6 +317,12 @@ fn free_period(invoice: &Invoice, scope: &mut Scope<'_>) {
     {
         billed.0.remove(&start);
         scope.state.billed.put(id.to_owned(), billed);
+    }
+    let row = scope.state.subscriptions.get(id);
+    let mut record = row.expect("the subscription of an invoice is kept").record.clone();
+    let settled_here = record.plan_changes.iter_mut().filter(|c| c.settled_in == Some(start));
+    if settled_here.map(|change| change.settled_in = None).count() > 0 {
+        versioned::keep_internally(record, scope);
     }
 }
 

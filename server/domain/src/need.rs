@@ -312,8 +312,10 @@ impl<'c> Wants<'_, 'c> {
         }
         let body = update.change.body();
         match update.kind {
-            // Another plan is compared with the one there is; another status may begin a period.
-            Kind::Subscription if body.contains_key("plan_id") || body.contains_key("status") => {
+            // Whatever belongs to a period depends on the plans by which periods are counted.
+            Kind::Subscription
+                if ["plan_id", "quantity", "status"].iter().any(|f| body.contains_key(*f)) =>
+            {
                 self.terms_of_subscription(&update.id);
             }
             Kind::Feature => {
@@ -378,9 +380,11 @@ impl<'c> Wants<'_, 'c> {
     }
 
     fn terms_of_subscription(&mut self, id: &str) {
-        let row = self.state.subscriptions.original(id);
-        if let Some(row) = row {
-            self.terms(&row.record.subscription.plan_id);
+        let Some(row) = self.state.subscriptions.original(id) else { return };
+        self.terms(&row.record.subscription.plan_id);
+        for change in &row.record.plan_changes {
+            self.terms(&change.from);
+            self.terms(&change.to);
         }
     }
 
@@ -407,12 +411,7 @@ impl<'c> Wants<'_, 'c> {
 
     fn bill(&mut self, subscription_id: &str) {
         self.object(Kind::Subscription, subscription_id);
-        let Some(row) = self.state.subscriptions.original(subscription_id) else { return };
-        self.terms(&row.record.subscription.plan_id);
-        for change in &row.record.plan_changes {
-            self.terms(&change.from);
-            self.terms(&change.to);
-        }
+        self.terms_of_subscription(subscription_id);
         if !self.state.billed.is_loaded(subscription_id) {
             self.wanted.push(Need::BilledPeriods(subscription_id.to_owned()));
         }

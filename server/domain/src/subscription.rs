@@ -2,7 +2,7 @@
 
 use crate::{
     PlanTerms, Rejection, Resource, Scope,
-    calendar::Step,
+    calendar::{Boundaries, Step},
     fields::Errors,
     resource::usual_parts,
     workspace::{self, refuse_other_type},
@@ -24,13 +24,16 @@ pub struct SubscriptionRecord {
     pub subscription: Subscription,
     /// The instant from which all its periods are counted.
     pub anchor_at: Timestamp,
-    /// Changes of plan that no invoice has settled yet, oldest first.
+    /// Changes of plan, oldest first, and what else tells on which terms a period began that is
+    /// not billed yet. Those that were settled are kept: their invoice may become void.
     pub plan_changes: Vec<PlanChange>,
     /// So many units were billed for the running period; `None`: it was not billed yet.
     pub billed_quantity: Option<i64>,
 }
 
-/// A change of plan within a period, to be settled by the next invoice.
+/// A change of plan within a period, to be settled by the invoice of the next one.
+///
+/// The first change of quantity in a period is kept, too, as a change from a plan to itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanChange {
     /// When.
@@ -39,14 +42,17 @@ pub struct PlanChange {
     pub from: PlanId,
     /// The plan after.
     pub to: PlanId,
-    /// So many units of the plan before were billed for the period; `None`: not billed yet.
+    /// So many units of the plan before the period costs; `None`: as many as there are later on.
     pub billed_quantity: Option<i64>,
-    /// So many units of the plan after.
+    /// So many units of the plan after the rest of the period costs.
     pub quantity: i64,
     /// The period it fell into.
     pub period_start: Timestamp,
     /// The end of that period.
     pub period_end: Timestamp,
+    /// The beginning of the period whose invoice settled it; `None`: none has, or it is void.
+    #[serde(default)]
+    pub settled_in: Option<Timestamp>,
 }
 
 impl Resource for SubscriptionRecord {
@@ -136,9 +142,11 @@ impl Resource for SubscriptionRecord {
         refuse_transition(before.status, status)?;
         let mut after = self.clone();
         if fields.plan_id != before.plan_id {
-            after.change_plan(&fields.plan_id, fields.quantity, scope)?;
+            refuse_other_currency(&before.plan_id, &fields.plan_id, scope)?;
         }
-        after.subscription.quantity = fields.quantity;
+        if (&fields.plan_id, fields.quantity) != (&before.plan_id, before.quantity) {
+            after.change_terms(fields.plan_id, fields.quantity, scope)?;
+        }
         after.subscription.notes = fields.notes;
         after.subscription.cancel_at_period_end = fields.cancel_at_period_end;
         after.subscription.metadata = fields.metadata;
@@ -161,40 +169,70 @@ impl Resource for SubscriptionRecord {
 }
 
 impl SubscriptionRecord {
-    fn change_plan(
+    /// Changes what it costs. A period costs what was in force when it began: what changed since
+    /// is settled by the next invoice, if it is the plan, and else counts from there on.
+    fn change_terms(
+        &mut self,
+        to: PlanId,
+        quantity: i64,
+        scope: &Scope<'_>,
+    ) -> Result<(), Rejection> {
+        let subscription = &self.subscription;
+        let (start, end) = (subscription.current_period_start, subscription.current_period_end);
+        // A trial costs nothing.
+        let is_free = subscription.trial_end == Some(end) && scope.now < end;
+        let is_free = is_free || subscription.status == Status::Canceled;
+        let begins = self.billed_quantity.is_none() && scope.now <= start;
+        if !is_free && !begins {
+            self.remember_change(&to, quantity, scope)?;
+        }
+        self.subscription.plan_id = to;
+        self.subscription.quantity = quantity;
+        if begins && !is_free {
+            // What has not begun yet begins on the new plan.
+            self.start_period(start, scope)?;
+        }
+        Ok(())
+    }
+
+    fn remember_change(
         &mut self,
         to: &PlanId,
         quantity: i64,
         scope: &Scope<'_>,
     ) -> Result<(), Rejection> {
-        let new = PlanTerms::from(&active_plan(to, scope)?);
-        let old = plan_terms(&self.subscription.plan_id, scope);
-        if old.currency != new.currency {
-            return Err(Rejection::CurrencyMismatch { from: old.currency, to: new.currency });
+        let within = self.period_at(scope.now, scope)?;
+        let subscription = &self.subscription;
+        let earlier =
+            self.plan_changes.last().filter(|c| c.period_start == within.current_period_start);
+        let is_same_plan = *to == subscription.plan_id;
+        if is_same_plan && earlier.is_some() {
+            return Ok(());
         }
-        let subscription = &mut self.subscription;
-        // A trial costs nothing. A pause does not undo what was billed for the period.
-        if subscription.status != Status::Trialing && subscription.status != Status::Canceled {
-            self.plan_changes.push(PlanChange {
-                at: scope.now,
-                from: subscription.plan_id.clone(),
-                to: to.clone(),
-                billed_quantity: self.billed_quantity,
-                quantity,
-                period_start: subscription.current_period_start,
-                period_end: subscription.current_period_end,
-            });
-            // The next change gives back what this one will be charged for.
-            self.billed_quantity = self.billed_quantity.and(Some(quantity));
-        }
-        if (old.interval, old.interval_count) != (new.interval, new.interval_count)
-            && subscription.status != Status::Trialing
-        {
-            // Periods of another length are counted from where the running one ends.
-            self.anchor_at = subscription.current_period_end;
-        }
-        subscription.plan_id = to.clone();
+        // A change gives back what the one before it is charged for.
+        let billed = earlier.map_or(subscription.quantity, |change| change.quantity);
+        self.plan_changes.push(PlanChange {
+            at: scope.now,
+            from: subscription.plan_id.clone(),
+            to: to.clone(),
+            billed_quantity: Some(billed),
+            quantity: if is_same_plan { billed } else { quantity },
+            period_start: within.current_period_start,
+            period_end: within.current_period_end,
+            settled_in: None,
+        });
         Ok(())
+    }
+
+    /// What it will be in the period that contains an instant, however late the billing runs are.
+    fn period_at(&self, now: Timestamp, scope: &Scope<'_>) -> Result<Subscription, Rejection> {
+        let mut ahead = self.clone();
+        // While it is paused, time stands still for it.
+        let is_paused = self.subscription.status == Status::Paused;
+        let now = if is_paused { self.subscription.current_period_start } else { now };
+        let last = self.plan_changes.last().map(|change| change.period_start);
+        ahead.skip_to(last.map_or(now, |last| last.max(now)), scope)?;
+        Ok(ahead.subscription)
     }
 
     fn change_status(&mut self, to: Status, scope: &Scope<'_>) -> Result<(), Rejection> {
@@ -202,6 +240,12 @@ impl SubscriptionRecord {
         self.subscription.status = to;
         match (from, to) {
             (_, Status::Canceled) => self.end(scope.now),
+            // No billing run has ended the trial, but it is over.
+            (Status::Trialing, Status::Active | Status::PastDue)
+                if self.subscription.current_period_end <= scope.now =>
+            {
+                self.start_period(self.subscription.current_period_end, scope)?;
+            }
             (Status::Trialing, Status::Active | Status::PastDue) => self.leave_trial(scope)?,
             // Paused in its trial, it does not go back to it: what follows is paid for.
             (Status::Paused, Status::Active) if self.subscription.trial_end > Some(scope.now) => {
@@ -211,9 +255,7 @@ impl SubscriptionRecord {
             (Status::Paused, Status::Active)
                 if self.subscription.current_period_end <= scope.now =>
             {
-                let start = self.step(scope).last_boundary(self.anchor_at, scope.now);
-                let start = start.ok_or_else(|| past_calendar("/current_period_end"))?;
-                self.start_period(start, scope)?;
+                self.skip_to(scope.now, scope)?;
             }
             _ => {}
         }
@@ -240,18 +282,60 @@ impl SubscriptionRecord {
         start: Timestamp,
         scope: &Scope<'_>,
     ) -> Result<(), Rejection> {
-        let step = self.step(scope);
-        self.billed_quantity = None;
+        let ended = self.subscription.current_period_start;
+        let was_billed = self.billed_quantity.take().is_some();
+        // Nobody pays for a change in a period that was never billed.
+        self.plan_changes.retain(|change| match change.period_start {
+            within if within >= start => true,
+            within if within == ended => was_billed && change.from != change.to,
+            within => within < ended && change.from != change.to,
+        });
+        let boundaries = self.boundaries_from(start, scope);
+        self.anchor_at = boundaries.anchor;
         self.subscription.current_period_start = start;
-        self.subscription.current_period_end = step
-            .next_boundary(self.anchor_at, start)
-            .ok_or_else(|| past_calendar("/current_period_end"))?;
+        self.subscription.current_period_end =
+            boundaries.nth(1).ok_or_else(|| past_calendar("/current_period_end"))?;
         Ok(())
     }
 
-    fn step(&self, scope: &Scope<'_>) -> Step {
-        Step::of(&plan_terms(&self.subscription.plan_id, scope))
+    /// Begins the period that contains an instant, if the running one ends before.
+    fn skip_to(&mut self, now: Timestamp, scope: &Scope<'_>) -> Result<(), Rejection> {
+        while self.subscription.current_period_end <= now {
+            let end = self.subscription.current_period_end;
+            // Up to the next change all periods are of one length.
+            let change = self.plan_changes.iter().find(|change| change.period_start >= end);
+            let until = change.map_or(now, |change| change.period_start.min(now));
+            let boundaries = self.boundaries_from(end, scope);
+            let start = boundaries.last(until);
+            self.anchor_at = boundaries.anchor;
+            self.start_period(start.ok_or_else(|| past_calendar("/current_period_end"))?, scope)?;
+        }
+        Ok(())
     }
+
+    /// The plan, and how many of it, that were in force when a period began.
+    pub(crate) fn terms_at(&self, period_start: Timestamp) -> (&PlanId, i64) {
+        let quantity = self.subscription.quantity;
+        match self.plan_changes.iter().find(|change| change.period_start >= period_start) {
+            Some(change) => (&change.from, change.billed_quantity.unwrap_or(quantity)),
+            None => (&self.subscription.plan_id, quantity),
+        }
+    }
+
+    /// The boundaries from one on at which another period begins.
+    fn boundaries_from(&self, start: Timestamp, scope: &Scope<'_>) -> Boundaries {
+        let (plan_id, _) = self.terms_at(start);
+        Step::of(&plan_terms(plan_id, scope)).boundaries(self.anchor_at, start)
+    }
+}
+
+fn refuse_other_currency(old: &PlanId, new: &PlanId, scope: &Scope<'_>) -> Result<(), Rejection> {
+    let to = active_plan(new, scope)?.currency;
+    let from = plan_terms(old, scope).currency;
+    if from == to {
+        return Ok(());
+    }
+    Err(Rejection::CurrencyMismatch { from, to })
 }
 
 fn refuse_transition(from: Status, to: Status) -> Result<(), Rejection> {

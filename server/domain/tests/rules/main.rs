@@ -19,6 +19,7 @@ mod fuzz;
 mod idempotency;
 mod invariants;
 mod invoices;
+mod late_runs;
 mod merging;
 mod overwrites;
 mod payments;

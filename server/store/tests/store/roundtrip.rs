@@ -125,8 +125,10 @@ fn subscription(full: bool) -> Row<SubscriptionRecord> {
         quantity: 7,
         period_start: instant(2),
         period_end: instant(3),
+        settled_in: None,
     };
-    let billed = PlanChange { billed_quantity: Some(3), ..change.clone() };
+    let billed =
+        PlanChange { billed_quantity: Some(3), settled_in: Some(instant(5)), ..change.clone() };
     let plan_changes = if full { vec![change, billed] } else { vec![] };
     let billed_quantity = full.then_some(9);
     let record =
