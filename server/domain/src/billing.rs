@@ -115,7 +115,14 @@ enum Due {
 fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Result<(), Rejection> {
     let subscription = record.subscription.clone();
     let start = subscription.current_period_start;
+    // While a period runs that nobody has paid for, its invoice is the next one after its changes.
+    let is_open = record.billed_quantity.is_none() && subscription.current_period_end > scope.now;
+    if is_open {
+        let within = record.plan_changes.iter_mut().filter(|change| change.period_start == start);
+        within.for_each(|change| change.cost(subscription.quantity));
+    }
     let (plan_id, quantity) = record.terms_at(start);
+    let quantity = if is_open { subscription.quantity } else { quantity };
     let terms = plan_terms(plan_id, scope);
     let mut lines = vec![InvoiceLineFields {
         description: format!("{} × {quantity}", terms.code),
@@ -123,7 +130,10 @@ fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Resul
         unit_amount: terms.amount,
         amount: None,
     }];
-    let is_due = |change: &PlanChange| change.settled_in.is_none() && change.period_start < start;
+    let is_due = |change: &PlanChange| {
+        let is_its_turn = change.period_start < start || (is_open && change.period_start == start);
+        is_its_turn && change.settled_in.is_none() && change.from != change.to
+    };
     for change in record.plan_changes.iter().filter(|change| is_due(change)) {
         lines.extend(settle_change(change, &record.plan_changes, quantity, scope)?);
     }

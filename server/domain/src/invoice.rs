@@ -321,7 +321,11 @@ fn free_period(invoice: &Invoice, scope: &mut Scope<'_>) {
     let row = scope.state.subscriptions.get(id);
     let mut record = row.expect("the subscription of an invoice is kept").record.clone();
     let settled_here = record.plan_changes.iter_mut().filter(|c| c.settled_in == Some(start));
-    if settled_here.map(|change| change.settled_in = None).count() > 0 {
+    let mut is_changed = settled_here.map(|change| change.settled_in = None).count() > 0;
+    if record.subscription.current_period_start == start {
+        is_changed |= record.billed_quantity.take().is_some();
+    }
+    if is_changed {
         versioned::keep_internally(record, scope);
     }
 }

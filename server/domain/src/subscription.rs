@@ -31,7 +31,8 @@ pub struct SubscriptionRecord {
     pub billed_quantity: Option<i64>,
 }
 
-/// A change of plan within a period, to be settled by the invoice of the next one.
+/// A change of plan within a period, to be settled by the next invoice: that of the next period, or
+/// that of its own, if it is made while the period runs.
 ///
 /// The first change of quantity in a period is kept, too, as a change from a plan to itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,14 @@ pub struct PlanChange {
     /// The beginning of the period whose invoice settled it; `None`: none has, or it is void.
     #[serde(default)]
     pub settled_in: Option<Timestamp>,
+}
+
+impl PlanChange {
+    /// The whole period costs so many units, before the change and after.
+    pub(crate) fn cost(&mut self, quantity: i64) {
+        self.billed_quantity = Some(quantity);
+        self.quantity = quantity;
+    }
 }
 
 impl Resource for SubscriptionRecord {

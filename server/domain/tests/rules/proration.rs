@@ -56,7 +56,7 @@ fn the_rest_of_the_old_plan_is_given_back_and_that_of_the_new_one_charged() {
 }
 
 #[test]
-fn a_change_before_the_period_is_billed_is_settled_by_the_next_invoice() {
+fn a_change_before_the_period_is_billed_is_settled_with_it() {
     let mut book = Book::at("2027-04-01T00:00:00Z");
     let workspace = book.workspace();
     let (a, b) = (book.plan("a", json!({})), book.plan("b", json!({"amount": 6000})));
@@ -64,12 +64,12 @@ fn a_change_before_the_period_is_billed_is_settled_by_the_next_invoice() {
     book.now = at("2027-04-16T00:00:00Z");
     book.edit(&id, json!({"plan_id": b})).unwrap();
     book.bill(&id, "2027-04-20T00:00:00Z");
-    assert_eq!(book.last_lines(&id), [line("a × 2", 6000)]);
-    book.bill(&id, "2027-05-01T00:00:00Z");
     assert_eq!(
         book.last_lines(&id),
-        [line("b × 2", 12_000), line("Unused time on a", -3000), line("Remaining time on b", 6000)]
+        [line("a × 2", 6000), line("Unused time on a", -3000), line("Remaining time on b", 6000),]
     );
+    book.bill(&id, "2027-05-01T00:00:00Z");
+    assert_eq!(book.last_lines(&id), [line("b × 2", 12_000)]);
 }
 
 #[test]
