@@ -152,7 +152,7 @@ fn end_base(of: &str, scope: &mut Scope<'_>) -> Result<(), Rejection> {
     let bases = living(of, scope).into_iter().filter(|record| record.assignment.is_base);
     for before in bases.collect::<Vec<_>>() {
         let over = before.ends_by(scope.now);
-        let ended = before.ended(over.unwrap_or(Status::Cancelled), scope);
+        let ended = before.ended(over.unwrap_or((Status::Cancelled, scope.now)), scope);
         change_internally(ended, before, scope);
     }
     Ok(())
@@ -187,26 +187,21 @@ impl AssignmentRecord {
             && self.ends_by(now).is_none()
     }
 
-    /// The status that its dates give it at an instant, whether or not anybody has stored it.
-    pub(crate) fn ends_by(&self, now: Timestamp) -> Option<Status> {
-        let assignment = &self.assignment;
-        let is_past = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
-        if !self.is_living() {
-            None
-        } else if is_past(assignment.cancel_at) {
-            Some(Status::Cancelled)
-        } else if is_past(assignment.expires_at) {
-            Some(Status::Expired)
-        } else {
-            None
-        }
+    /// The status that the first of its dates to pass gives it, and when, whether or not anybody has
+    /// stored it by an instant.
+    pub(crate) fn ends_by(&self, now: Timestamp) -> Option<(Status, Timestamp)> {
+        let Assignment { cancel_at, expires_at, .. } = self.assignment;
+        let ends = [(Status::Cancelled, cancel_at), (Status::Expired, expires_at)];
+        let ends = ends.into_iter().filter_map(|(status, end)| Some((status, end?)));
+        let first = ends.filter(|(_, end)| *end <= now).min_by_key(|(_, end)| *end);
+        first.filter(|_| self.is_living())
     }
 
     /// It, ended.
-    pub(crate) fn ended(&self, status: Status, scope: &mut Scope<'_>) -> Self {
+    pub(crate) fn ended(&self, (status, at): (Status, Timestamp), scope: &mut Scope<'_>) -> Self {
         let mut ended = self.clone();
         ended.assignment.status = status;
-        ended.assignment.ended_at = Some(scope.now);
+        ended.assignment.ended_at = Some(at);
         ended.log_change(scope);
         ended
     }
@@ -239,7 +234,7 @@ impl AssignmentRecord {
     }
 
     fn transition(&self, to: Status, scope: &Scope<'_>) -> Result<(), Rejection> {
-        let from = self.ends_by(scope.now).unwrap_or(self.assignment.status);
+        let from = self.ends_by(scope.now).map_or(self.assignment.status, |(status, _)| status);
         let allowed: &[Status] = match from {
             Status::Active => &[Status::Suspended, Status::Cancelled],
             Status::Suspended => &[Status::Active, Status::Cancelled],

@@ -39,9 +39,9 @@ impl ExpireEntitlements {
         for id in &holdings.assignments {
             let Some(row) = scope.state.assignments.find(id) else { continue };
             let before: AssignmentRecord = row.record.clone();
-            let Some(status) = before.ends_by(scope.now) else { continue };
+            let Some(end) = before.ends_by(scope.now) else { continue };
             on_nobodys_behalf(scope, |scope| {
-                let ended = before.ended(status, scope);
+                let ended = before.ended(end, scope);
                 change_internally(ended, before, scope);
             });
         }

@@ -176,6 +176,30 @@ fn cancel_at_keeps_access_until_then() {
     assert_eq!(limit(&quota), 10, "it was taken back");
 }
 
+/// Whenever somebody looks, by a sweep or by another base package.
+#[test]
+fn what_comes_first_ends_it_and_at_that_instant() {
+    let (early, late) = ("2027-01-10T00:00:00.000000Z", "2027-01-20T00:00:00.000000Z");
+    for (expires_at, cancel_at, status) in
+        [(early, late, "expired"), (late, early, "cancelled"), (early, early, "cancelled")]
+    {
+        for is_swept in [true, false] {
+            let mut quota = Quota::of_calls(10);
+            let (workspace, _) = quota.scopes();
+            let body = json!({"package": "base", "expires_at": expires_at});
+            let id = object_id(quota.try_assign(&workspace, body));
+            quota.book.edit(&id, json!({"cancel_at": cancel_at})).unwrap();
+            quota.until("2027-01-21T00:00:00Z");
+            match is_swept {
+                true => quota.sweep(&workspace),
+                false => drop(quota.assign(&workspace, "base")),
+            }
+            let expected = json!({"status": status, "ended_at": early});
+            assert_eq!(quota.book.fields(&id, &["status", "ended_at"]), expected);
+        }
+    }
+}
+
 #[test]
 fn another_base_package_replaces_the_active_or_suspended_one_in_the_same_commit() {
     for before in ["active", "suspended"] {
