@@ -61,7 +61,7 @@ pub struct RolledOff {
     pub until: Timestamp,
     /// So many units.
     pub quantity: i64,
-    /// The oldest record that still counts.
+    /// The oldest record that still counts; not one that was reversed completely.
     pub oldest: Option<Timestamp>,
 }
 

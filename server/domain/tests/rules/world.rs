@@ -265,6 +265,7 @@ impl World {
             }
             Need::RolledOff(id, from, until) => {
                 let of = self.records.values().filter(|stored| stored.counter_id == id);
+                let of = of.filter(|stored| stored.record.reversed < stored.record.quantity);
                 let of: Vec<_> = of.map(|stored| &stored.record).collect();
                 let left = of.iter().filter(|r| Some(r.at) > from && r.at <= until);
                 let quantity = left.map(|r| r.quantity - r.reversed).sum();

@@ -324,14 +324,17 @@ impl Db {
         // every record of the window for it.
         let sql = Sql::new(
             "SELECT (SELECT coalesce(CAST(sum(quantity - reversed) AS bigint), 0) \
-             FROM usage_records WHERE is_rolling AND counter_id = ",
+             FROM usage_records WHERE is_rolling AND reversed < quantity AND counter_id = ",
         )
         .bind(counter_id)
         .text(" AND at > ")
         .bind(from.map_or(i64::MIN, Timestamp::as_micros))
         .text(" AND at <= ")
         .bind(until.as_micros())
-        .text("), (SELECT at FROM usage_records WHERE is_rolling AND counter_id = ")
+        .text(
+            "), (SELECT at FROM usage_records WHERE is_rolling AND reversed < quantity \
+             AND counter_id = ",
+        )
         .bind(counter_id)
         .text(" AND at > ")
         .bind(until.as_micros())

@@ -394,7 +394,8 @@ fn holdings_are_what_may_still_count_and_the_anchor_of_all_there_was(database: &
     assert_eq!(load(&mut db).holdings[SCOPE], expected);
 }
 
-/// Records at 0 to 4, of which the one at 2 was reversed in part; from is not in, until is.
+/// Records at 0 to 4, of which the one at 2 was reversed in part and that at 3 completely; from is
+/// not in, until is.
 fn what_left_a_rolling_window_is_summed_up(database: &Database) {
     let mut db = database.lane();
     save(&mut db, |state| {
@@ -406,7 +407,11 @@ fn what_left_a_rolling_window_is_summed_up(database: &Database) {
                 row.record.id = RecordId::from_unchecked(format!("usg_{n}_{full}"));
                 row.record.at = instant(n);
                 row.record.quantity = 10_i64.pow(u32::try_from(n).unwrap());
-                row.record.reversed = if n == 2 { 70 } else { 0 };
+                row.record.reversed = match n {
+                    2 => 70,
+                    3 => row.record.quantity,
+                    _ => 0,
+                };
                 // Rows of another counter, and of one that does not roll, are none of it.
                 row.is_rolling = full;
                 state.records.put(row.record.id.to_string(), row);
@@ -417,9 +422,9 @@ fn what_left_a_rolling_window_is_summed_up(database: &Database) {
     for (from, until, quantity, oldest) in [
         (None, -1, 0, Some(0)),
         (None, 0, 1, Some(1)),
-        (None, 2, 41, Some(3)),
-        (Some(0), 2, 40, Some(3)),
-        (Some(2), 3, 1_000, Some(4)),
+        (None, 2, 41, Some(4)),
+        (Some(0), 2, 40, Some(4)),
+        (Some(2), 3, 0, Some(4)),
         (Some(3), 9, 10_000, None),
         (Some(9), 9, 0, None),
     ] {

@@ -175,6 +175,28 @@ fn a_rolling_window_moves_on_all_the_time() {
     assert_eq!(quota.look(&workspace, "calls").meter.resets_at, None);
 }
 
+/// The first instant at which units really come back.
+#[test]
+fn what_was_reversed_completely_brings_nothing_back() {
+    let mut quota = since("2027-03-01T00:00:00Z", json!({"reset": "rolling", "rolling_days": 2}));
+    let (workspace, _) = quota.scopes();
+    let first = quota.take(&workspace, "calls", 10).unwrap();
+    quota.reverse(&first, 9).unwrap();
+    let resets_at = |quota: &Quota| quota.look(&workspace, "calls").meter.resets_at;
+    assert_eq!(resets_at(&quota), Some(at("2027-03-03T00:00:00Z")), "one is left of it");
+    quota.reverse(&first, 1).unwrap();
+    assert_eq!(resets_at(&quota), None);
+    quota.until("2027-03-01T06:00:00Z");
+    let second = quota.take(&workspace, "calls", 10).unwrap();
+    assert_eq!(second.meter.resets_at, Some(at("2027-03-03T06:00:00Z")));
+    assert_eq!(resets_at(&quota), Some(at("2027-03-03T06:00:00Z")));
+    let denied = quota.take(&workspace, "calls", 1).unwrap_err();
+    let meter = &denied.denial().unwrap().meter;
+    assert_eq!(meter.resets_at, Some(at("2027-03-03T06:00:00Z")));
+    quota.until("2027-03-03T06:00:00Z");
+    assert_eq!((resets_at(&quota), quota.calls(&workspace).0), (None, 0));
+}
+
 #[test]
 fn cycle_bound_boosts_last_until_the_running_month_ends() {
     let mut quota = since("2027-01-31T00:00:00Z", json!({}));
