@@ -92,11 +92,9 @@ impl Document {
             }
             Some(_) => {}
         }
-        if let Some(code) = answer.body["code"].as_str().filter(|_| status >= 400) {
-            if !said.description.contains(&format!("`{code}`")) {
-                found.push(format!("no {code}"));
-            }
-        }
+        let code = answer.body["code"].as_str().filter(|_| status >= 400);
+        let untold = code.filter(|code| !said.description.contains(&format!("`{code}`")));
+        found.extend(untold.map(|code| format!("no {code}")));
         found
     }
 

@@ -377,7 +377,7 @@ proptest! {
                 .collect();
             open.sort();
             if let Some((period_start, invoice)) = open.iter().nth_back(back).filter(|_| is_void) {
-                lost += i64::from(json!(period_start) != book.field(id, "current_period_start"));
+                lost += usize::from(json!(period_start) != book.field(id, "current_period_start"));
                 book.edit(invoice, json!({"status": "void"})).unwrap();
                 on_time(book, id);
             }
@@ -387,7 +387,7 @@ proptest! {
         let (found, expected) = (lines(&disturbed, &id), lines(&undisturbed, &id));
         let changes = |lines: &[(String, i64)]| lines.iter().filter(is_change).cloned().collect::<Vec<_>>();
         prop_assert_eq!(changes(&found), changes(&expected));
-        prop_assert_eq!(found.len() as i64 + lost, expected.len() as i64);
+        prop_assert_eq!(found.len() + lost, expected.len());
         assert_holds(&disturbed.world);
     }
 }
