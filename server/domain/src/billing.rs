@@ -115,27 +115,25 @@ enum Due {
 fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Result<(), Rejection> {
     let subscription = record.subscription.clone();
     let start = subscription.current_period_start;
-    // While a period runs that nobody has paid for, its invoice is the next one after its changes.
-    let is_open = record.billed_quantity.is_none() && subscription.current_period_end > scope.now;
-    if is_open {
-        let within = record.plan_changes.iter_mut().filter(|change| change.period_start == start);
-        within.for_each(|change| change.cost(subscription.quantity));
-    }
-    let (plan_id, quantity) = record.terms_at(start);
-    let quantity = if is_open { subscription.quantity } else { quantity };
-    let terms = plan_terms(plan_id, scope);
+    let quantity = subscription.quantity;
+    let within = record.plan_changes.iter_mut().filter(|change| change.period_start == start);
+    within.for_each(|change| change.cost(quantity));
+    let terms = plan_terms(record.plan_at(start), scope);
     let mut lines = vec![InvoiceLineFields {
         description: format!("{} × {quantity}", terms.code),
         quantity,
         unit_amount: terms.amount,
         amount: None,
     }];
+    // While the period runs, this is the next invoice after the changes in it.
+    let is_running = subscription.current_period_end > scope.now;
     let is_due = |change: &PlanChange| {
-        let is_its_turn = change.period_start < start || (is_open && change.period_start == start);
-        is_its_turn && change.settled_in.is_none() && change.from != change.to
+        let is_its_turn =
+            change.period_start < start || (is_running && change.period_start == start);
+        is_its_turn && change.settled_in.is_none()
     };
     for change in record.plan_changes.iter().filter(|change| is_due(change)) {
-        lines.extend(settle_change(change, &record.plan_changes, quantity, scope)?);
+        lines.extend(settle_change(change, &record.plan_changes, scope)?);
     }
     for change in record.plan_changes.iter_mut().filter(|change| is_due(change)) {
         change.settled_in = Some(start);
@@ -164,7 +162,6 @@ fn make_invoice(record: &mut SubscriptionRecord, scope: &mut Scope<'_>) -> Resul
 fn settle_change(
     change: &PlanChange,
     all: &[PlanChange],
-    quantity: i64,
     scope: &Scope<'_>,
 ) -> Result<Vec<InvoiceLineFields>, Rejection> {
     let days = days_between(change.period_start, change.period_end);
@@ -187,7 +184,7 @@ fn settle_change(
             amount: None,
         })
     };
-    let given_back = change.billed_quantity.unwrap_or(quantity);
+    let given_back = change.billed_quantity.unwrap_or(change.quantity);
     let credit = line(&change.from, "Unused time on", -1, given_back);
     let charge = line(&change.to, "Remaining time on", 1, change.quantity);
     match (credit, charge) {

@@ -312,10 +312,8 @@ impl<'c> Wants<'_, 'c> {
         }
         let body = update.change.body();
         match update.kind {
-            // Whatever belongs to a period depends on the plans by which periods are counted.
-            Kind::Subscription
-                if ["plan_id", "quantity", "status"].iter().any(|f| body.contains_key(*f)) =>
-            {
+            // Periods are counted by plans: by another one, from a change on; by all, after a pause.
+            Kind::Subscription if body.contains_key("plan_id") || body.contains_key("status") => {
                 self.terms_of_subscription(&update.id);
             }
             Kind::Feature => {

@@ -24,8 +24,8 @@ pub struct SubscriptionRecord {
     pub subscription: Subscription,
     /// The instant from which all its periods are counted.
     pub anchor_at: Timestamp,
-    /// Changes of plan, oldest first, and what else tells on which terms a period began that is
-    /// not billed yet. Those that were settled are kept: their invoice may become void.
+    /// Changes of plan, oldest first. Those that were settled are kept: their invoice may become
+    /// void.
     pub plan_changes: Vec<PlanChange>,
     /// So many units were billed for the running period; `None`: it was not billed yet.
     pub billed_quantity: Option<i64>,
@@ -34,7 +34,7 @@ pub struct SubscriptionRecord {
 /// A change of plan within a period, to be settled by the next invoice: that of the next period, or
 /// that of its own, if it is made while the period runs.
 ///
-/// The first change of quantity in a period is kept, too, as a change from a plan to itself.
+/// How many there are is not prorated: a period costs as many as there are when it is billed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanChange {
     /// When.
@@ -43,9 +43,9 @@ pub struct PlanChange {
     pub from: PlanId,
     /// The plan after.
     pub to: PlanId,
-    /// So many units of the plan before the period costs; `None`: as many as there are later on.
+    /// So many units of the plan before were billed for the period; `None`: not billed yet.
     pub billed_quantity: Option<i64>,
-    /// So many units of the plan after the rest of the period costs.
+    /// So many units of the plan after.
     pub quantity: i64,
     /// The period it fell into.
     pub period_start: Timestamp,
@@ -152,10 +152,9 @@ impl Resource for SubscriptionRecord {
         let mut after = self.clone();
         if fields.plan_id != before.plan_id {
             refuse_other_currency(&before.plan_id, &fields.plan_id, scope)?;
+            after.change_plan(fields.plan_id, fields.quantity, scope)?;
         }
-        if (&fields.plan_id, fields.quantity) != (&before.plan_id, before.quantity) {
-            after.change_terms(fields.plan_id, fields.quantity, scope)?;
-        }
+        after.subscription.quantity = fields.quantity;
         after.subscription.notes = fields.notes;
         after.subscription.cancel_at_period_end = fields.cancel_at_period_end;
         after.subscription.metadata = fields.metadata;
@@ -178,9 +177,9 @@ impl Resource for SubscriptionRecord {
 }
 
 impl SubscriptionRecord {
-    /// Changes what it costs. A period costs what was in force when it began: what changed since
-    /// is settled by the next invoice, if it is the plan, and else counts from there on.
-    fn change_terms(
+    /// Changes the plan. A period that is over costs what the plan did that was in force when it
+    /// began, and the change is settled by the next invoice.
+    fn change_plan(
         &mut self,
         to: PlanId,
         quantity: i64,
@@ -196,7 +195,6 @@ impl SubscriptionRecord {
             self.remember_change(&to, quantity, scope)?;
         }
         self.subscription.plan_id = to;
-        self.subscription.quantity = quantity;
         if begins && !is_free {
             // What has not begun yet begins on the new plan.
             self.start_period(start, scope)?;
@@ -212,20 +210,19 @@ impl SubscriptionRecord {
     ) -> Result<(), Rejection> {
         let within = self.period_at(scope.now, scope)?;
         let subscription = &self.subscription;
-        let earlier =
-            self.plan_changes.last().filter(|c| c.period_start == within.current_period_start);
-        let is_same_plan = *to == subscription.plan_id;
-        if is_same_plan && earlier.is_some() {
-            return Ok(());
-        }
+        let is_within = |start: Timestamp| start == within.current_period_start;
         // A change gives back what the one before it is charged for.
-        let billed = earlier.map_or(subscription.quantity, |change| change.quantity);
+        let earlier = self.plan_changes.last().filter(|change| is_within(change.period_start));
+        let billed = match earlier {
+            Some(change) => Some(change.quantity),
+            None => self.billed_quantity.filter(|_| is_within(subscription.current_period_start)),
+        };
         self.plan_changes.push(PlanChange {
             at: scope.now,
             from: subscription.plan_id.clone(),
             to: to.clone(),
-            billed_quantity: Some(billed),
-            quantity: if is_same_plan { billed } else { quantity },
+            billed_quantity: billed,
+            quantity,
             period_start: within.current_period_start,
             period_end: within.current_period_end,
             settled_in: None,
@@ -295,9 +292,8 @@ impl SubscriptionRecord {
         let was_billed = self.billed_quantity.take().is_some();
         // Nobody pays for a change in a period that was never billed.
         self.plan_changes.retain(|change| match change.period_start {
-            within if within >= start => true,
-            within if within == ended => was_billed && change.from != change.to,
-            within => within < ended && change.from != change.to,
+            within if within == ended && within < start => was_billed,
+            within => within < ended || within >= start,
         });
         let boundaries = self.boundaries_from(start, scope);
         self.anchor_at = boundaries.anchor;
@@ -322,19 +318,15 @@ impl SubscriptionRecord {
         Ok(())
     }
 
-    /// The plan, and how many of it, that were in force when a period began.
-    pub(crate) fn terms_at(&self, period_start: Timestamp) -> (&PlanId, i64) {
-        let quantity = self.subscription.quantity;
-        match self.plan_changes.iter().find(|change| change.period_start >= period_start) {
-            Some(change) => (&change.from, change.billed_quantity.unwrap_or(quantity)),
-            None => (&self.subscription.plan_id, quantity),
-        }
+    /// The plan that was in force when a period began.
+    pub(crate) fn plan_at(&self, period_start: Timestamp) -> &PlanId {
+        let later = self.plan_changes.iter().find(|change| change.period_start >= period_start);
+        later.map_or(&self.subscription.plan_id, |change| &change.from)
     }
 
     /// The boundaries from one on at which another period begins.
     fn boundaries_from(&self, start: Timestamp, scope: &Scope<'_>) -> Boundaries {
-        let (plan_id, _) = self.terms_at(start);
-        Step::of(&plan_terms(plan_id, scope)).boundaries(self.anchor_at, start)
+        Step::of(&plan_terms(self.plan_at(start), scope)).boundaries(self.anchor_at, start)
     }
 }
 

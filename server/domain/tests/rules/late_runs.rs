@@ -57,30 +57,48 @@ fn periods_that_were_over_before_the_change_cost_what_they_did() {
 }
 
 #[test]
-fn each_period_costs_what_was_in_force_when_it_began() {
+fn each_period_costs_what_the_plan_did_when_it_began() {
     let (mut book, id, [a, b]) = book();
     for (day, changed) in [
-        ("2026-08-20", json!({"quantity": 2})),
-        ("2026-08-21", json!({"quantity": 3})),
-        // 15 of September's 30 days; what is given back is what September costs.
-        ("2026-09-23", json!({"quantity": 4, "plan_id": b})),
-        ("2026-09-24", json!({"quantity": 5})),
+        // 15 of September's 30 days.
+        ("2026-09-23", json!({"plan_id": b})),
         ("2026-11-08", json!({"plan_id": a})),
+        ("2026-11-09", json!({"quantity": 5})),
     ] {
         book.now = at(&format!("{day}T00:00:00Z"));
         book.edit(&id, changed).unwrap();
     }
     assert_eq!(book.field(&id, "current_period_end"), json!(at("2026-09-08T00:00:00Z")));
     book.bill(&id, "2026-12-09T00:00:00Z");
+    // How many there are is not remembered: whatever is billed is billed for as many as there are.
     let expected = [
-        month("08", &[1000]),
-        month("09", &[3000]),
-        month("10", &[15_500, -1500, 6200]),
+        month("08", &[5000]),
+        month("09", &[5000]),
+        month("10", &[15_500, -2500, 7750]),
         month("11", &[15_500, -15_500, 5000]),
         month("12", &[5000]),
     ];
     assert_eq!(amounts(&book, &id), expected);
     assert_holds(&book.world);
+}
+
+#[test]
+fn a_change_gives_back_what_was_billed() {
+    let (mut book, id, [a, b]) = book();
+    book.bill(&id, "2026-11-23T00:00:00Z");
+    for (day, changed) in [
+        ("2026-11-23", json!({"quantity": 3})),
+        ("2026-11-23", json!({"plan_id": b, "quantity": 4})),
+        ("2026-11-24", json!({"quantity": 5})),
+        ("2026-11-24", json!({"plan_id": a})),
+    ] {
+        book.now = at(&format!("{day}T00:00:00Z"));
+        book.edit(&id, changed).unwrap();
+    }
+    book.bill(&id, "2026-12-09T00:00:00Z");
+    // 15 and 14 of 30 days: one of a, four of b, five of a.
+    let december = month("12", &[5000, -500, 6200, -5787, 2333]);
+    assert_eq!(amounts(&book, &id)[4], december);
 }
 
 #[test]
@@ -326,7 +344,7 @@ proptest! {
 
     #[test]
     fn a_run_when_all_is_over_makes_the_invoices_of_runs_on_time(
-        edits in edits(),
+        edits in edits().prop_map(of_one),
         trial_days in select(vec![0i64, 0, 10]),
         start in select(vec!["2027-01-31T00:00:00Z", "2027-05-08T12:00:00Z"]),
     ) {
