@@ -44,13 +44,14 @@ struct Documented {
     /// Names the codes of refusals.
     description: String,
     headers: BTreeSet<String>,
-    /// Schemas by content type.
-    contents: BTreeMap<String, SchemaIndex>,
+    /// Which of the shapes there is, by content type.
+    contents: BTreeMap<String, usize>,
 }
 
 struct Document {
     operations: Vec<Operation>,
     schemas: Schemas,
+    shapes: Vec<SchemaIndex>,
 }
 
 /// Compares an answer with the document.
@@ -86,8 +87,8 @@ impl Document {
         let content_type = content_type.split(';').next().unwrap_or_default();
         match said.contents.get(content_type) {
             None => found.push(format!("no {content_type}")),
-            Some(schema) if content_type.ends_with("json") => {
-                let result = self.schemas.validate(&answer.body, *schema);
+            Some(shape) if content_type.ends_with("json") => {
+                let result = self.schemas.validate(&answer.body, self.shapes[*shape]);
                 found.extend(result.err().map(|error| format!("{error:#}")));
             }
             Some(_) => {}
@@ -131,69 +132,68 @@ fn read(mut document: Value) -> Document {
     for (name, schema) in schemas {
         forbid_more(schema, parts.contains(&format!("#/components/schemas/{name}")));
     }
-    let mut compiler = Compiler::new();
-    compiler.enable_format_assertions();
-    let mut schemas = Schemas::new();
-    // Each schema of an answer once: there are many routes, and few things to answer.
-    let paths = document["paths"].as_object().expect("it has paths").clone();
+    let mut shapes = Shapes::default();
     let mut operations = Vec::new();
-    let mut pending = Vec::new();
-    for (path, methods) in &paths {
-        for (method, operation) in methods.as_object().expect("methods") {
-            let Some(answers) = operation["responses"].as_object() else { continue };
-            let segments = path.split('/').map(str::to_owned).collect();
-            operations.push(Operation {
-                method: method.clone(),
-                segments,
-                answers: BTreeMap::new(),
+    for (path, methods) in members(&document["paths"]) {
+        for (method, operation) in members(methods) {
+            let answers = members(&operation["responses"]);
+            let answers = answers.map(|(status, answer)| {
+                (status.parse().expect("a status"), documented(answer, &mut shapes))
             });
-            pending.push(answers);
+            let answers = answers.collect();
+            let segments = path.split('/').map(str::to_owned).collect();
+            operations.push(Operation { method: method.clone(), segments, answers });
         }
     }
-    let mut shapes: Vec<Value> = Vec::new();
-    let mut place_of = |schema: &Value| {
+    let (schemas, shapes) = compile(document, shapes);
+    Document { operations, schemas, shapes }
+}
+
+/// The schemas of answers, each once: there are many routes, and few things to answer.
+#[derive(Default)]
+struct Shapes(Vec<Value>);
+
+impl Shapes {
+    fn place_of(&mut self, schema: &Value) -> usize {
         let mut schema = schema.clone();
         forbid_more(&mut schema, false);
-        let known = shapes.iter().position(|shape| *shape == schema);
+        let known = self.0.iter().position(|shape| *shape == schema);
         known.unwrap_or_else(|| {
-            shapes.push(schema);
-            shapes.len() - 1
+            self.0.push(schema);
+            self.0.len() - 1
         })
-    };
-    let mut places = Vec::new();
-    for answers in &pending {
-        for answer in answers.values() {
-            for (_, content) in members(&answer["content"]) {
-                places.push(place_of(content.get("schema").unwrap_or(&Value::Bool(true))));
-            }
-        }
     }
-    document["x-shapes"] = Value::Array(shapes);
-    let names: Vec<String> =
-        members(&document["components"]["schemas"]).map(|(n, _)| n.clone()).collect();
+}
+
+fn documented(answer: &Value, shapes: &mut Shapes) -> Documented {
+    let anything = Value::Bool(true);
+    let contents = members(&answer["content"]).map(|(content_type, content)| {
+        (content_type.clone(), shapes.place_of(content.get("schema").unwrap_or(&anything)))
+    });
+    Documented {
+        contents: contents.collect(),
+        description: answer["description"].as_str().unwrap_or_default().to_owned(),
+        headers: members(&answer["headers"]).map(|(name, _)| name.to_lowercase()).collect(),
+    }
+}
+
+/// Compiles all schemas: those of the answers, and every other that the document has.
+fn compile(mut document: Value, shapes: Shapes) -> (Schemas, Vec<SchemaIndex>) {
+    let count = shapes.0.len();
+    let named = members(&document["components"]["schemas"]);
+    let named = named.map(|(name, _)| format!("components/schemas/{name}")).collect::<Vec<_>>();
+    document["x-shapes"] = Value::Array(shapes.0);
+    let mut compiler = Compiler::new();
+    compiler.enable_format_assertions();
     compiler.add_resource(PLACE, document).expect("the document can be read");
-    for name in names {
-        let compiled =
-            compiler.compile(&format!("{PLACE}#/components/schemas/{name}"), &mut schemas);
-        compiled.unwrap_or_else(|error| panic!("{name} is no schema: {error:#}"));
-    }
-    let mut places = places.into_iter();
-    for (operation, answers) in operations.iter_mut().zip(pending) {
-        for (status, answer) in answers {
-            let headers =
-                members(&answer["headers"]).map(|(name, _)| name.to_lowercase()).collect();
-            let contents = members(&answer["content"]).map(|(content_type, _)| {
-                let place = places.next().expect("as many as before");
-                let shape = compiler.compile(&format!("{PLACE}#/x-shapes/{place}"), &mut schemas);
-                (content_type.clone(), shape.expect("a schema"))
-            });
-            let contents = contents.collect();
-            let description = answer["description"].as_str().unwrap_or_default().to_owned();
-            let status = status.parse().expect("a status");
-            operation.answers.insert(status, Documented { description, headers, contents });
-        }
-    }
-    Document { operations, schemas }
+    let mut schemas = Schemas::new();
+    let mut compiled = |place: String| {
+        let compiled = compiler.compile(&format!("{PLACE}#/{place}"), &mut schemas);
+        compiled.unwrap_or_else(|error| panic!("{place} is no schema: {error:#}"))
+    };
+    named.into_iter().map(&mut compiled).for_each(drop);
+    let shapes = (0..count).map(|n| compiled(format!("x-shapes/{n}"))).collect();
+    (schemas, shapes)
 }
 
 fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
