@@ -168,7 +168,8 @@ fn answers(endpoint: &Endpoint) -> Vec<(u16, RefOr<Response>)> {
     }
     if endpoint.docs.versioned && endpoint.method == Method::GET {
         let response = ResponseBuilder::new().description(reason(304));
-        answers.push((304, with_headers(response, vec!["X-Request-Id", "ETag"]).into()));
+        let names = [&shared::common_headers(endpoint)[..], &["ETag"]].concat();
+        answers.push((304, with_headers(response, names).into()));
     }
     answers
 }
@@ -206,7 +207,7 @@ fn refusals(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Vec<(u16,
         let response = ResponseBuilder::new()
             .description(format!("{}: {}", reason(status), names.join(", ")))
             .content("application/problem+json", Content::new(Some(schema)));
-        (status, with_headers(response, shared::problem_headers(status)).into())
+        (status, with_headers(response, shared::problem_headers(endpoint, status)).into())
     };
     by_status.into_iter().map(response).collect()
 }

@@ -1,6 +1,6 @@
 //! Parameters and headers that many endpoints share, each written once.
 
-use crate::http::endpoint::{Answer, Endpoint, Idempotency, schema};
+use crate::http::endpoint::{Access, Answer, Endpoint, Idempotency, schema};
 use actix_web::http::Method;
 use utoipa::openapi::{
     Header, HeaderBuilder, RefOr, Required, Schema,
@@ -161,9 +161,12 @@ pub const HEADERS: [(&str, &str); 12] = [
     ("Retry-After", "Seconds to wait before sending the same request again."),
     (
         "RateLimit",
-        "What is left of the rate limit: `\"default\";r=<requests>;t=<seconds until full>`.",
+        "What is left of the rate limit, if there is one: `\"default\";r=<requests>;t=<seconds until full>`.",
     ),
-    ("RateLimit-Policy", "The rate limit: `\"default\";q=<requests>;w=<seconds>`."),
+    (
+        "RateLimit-Policy",
+        "The rate limit, if there is one: `\"default\";q=<requests>;w=<seconds>`.",
+    ),
     ("Allow", "The methods this path has."),
 ];
 
@@ -174,7 +177,7 @@ pub fn header(description: &str) -> Header {
 
 /// Which headers an endpoint's good answers have.
 pub fn headers_of(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
-    let mut names = vec!["X-Request-Id"];
+    let mut names = common_headers(endpoint);
     // Who asks again for what is there is told where.
     let makes = |answer: &Answer| answer.status == 201 || answer.status == 202;
     if status < 300 && endpoint.docs.answers.iter().any(makes) {
@@ -199,10 +202,18 @@ pub fn headers_of(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
 }
 
 /// Which headers a refusal with this status has.
-pub fn problem_headers(status: u16) -> Vec<&'static str> {
-    match status {
-        429 => vec!["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
-        503 => vec!["X-Request-Id", "Retry-After"],
-        _ => vec!["X-Request-Id"],
+pub fn problem_headers(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
+    let mut names = common_headers(endpoint);
+    if status == 429 || status == 503 {
+        names.push("Retry-After");
+    }
+    names
+}
+
+/// Which headers all answers of an endpoint have. Requests with a key are counted.
+pub fn common_headers(endpoint: &Endpoint) -> Vec<&'static str> {
+    match endpoint.info.access {
+        Access::Open => vec!["X-Request-Id"],
+        Access::Role(_) => vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"],
     }
 }
