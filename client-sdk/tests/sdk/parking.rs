@@ -6,7 +6,8 @@ use ifmatch::{
     Subscription,
 };
 use serde_json::{Value, json};
-use std::{fs, io, time::Duration};
+use std::{fs, io, sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 /// Parks `quantity 5 → 10` while somebody else writes 100.
 async fn park(fake: &Fake, billing: &Client) -> ConflictId {
@@ -228,4 +229,51 @@ fn an_id_from_elsewhere_cannot_leave_the_directory() {
     for evil in ["open_../../etc/passwd", "../open_1", "open_a/b", ""] {
         assert!(evil.parse::<ConflictId>().is_err(), "{evil}");
     }
+}
+
+/// A storage that says when it begins to save, takes its time for it, and removes nothing.
+struct Sluggish(Arc<Notify>);
+
+impl ConflictStorage for Sluggish {
+    fn load(&self) -> io::Result<Vec<OpenConflict>> {
+        Ok(Vec::new())
+    }
+
+    fn save(&self, _: &OpenConflict) -> io::Result<()> {
+        self.0.notify_one();
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(())
+    }
+
+    fn remove(&self, _: &ConflictId) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+}
+
+#[tokio::test]
+async fn what_is_being_parked_is_listed_also_if_nobody_waits_for_it() {
+    let fake = Fake::start().await;
+    let saving = Arc::new(Notify::new());
+    let storage = Sluggish(saving.clone());
+    let billing = fake.builder().conflict_storage(storage).build().expect("a client");
+    let mut open = billing.conflicts().subscribe();
+    tokio::select! {
+        biased;
+        () = saving.notified() => {}
+        error = parking(&fake, &billing) => unreachable!("it is still being saved: {error}"),
+    }
+    let listed = tokio::time::timeout(Duration::from_secs(20), open.next()).await;
+    assert!(listed.expect("it is listed").is_some());
+}
+
+#[tokio::test]
+async fn a_resolution_that_was_written_is_told_also_if_it_cannot_be_filed() {
+    let fake = Fake::start().await;
+    let storage = Sluggish(Arc::default());
+    let billing = fake.builder().conflict_storage(storage).build().expect("a client");
+    let id = park(&fake, &billing).await;
+    let parked = billing.conflicts().get(&id).expect("parked");
+    let resolved = parked.resolve(Decision::Reapply).await.expect("written");
+    assert!(matches!(resolved, Resolution::Written(_)), "{resolved:?}");
+    assert_eq!((fake.applied(), fake.field("quantity")), (1, json!(10)));
 }
