@@ -86,6 +86,7 @@ async fn main() -> Result<ExitCode> {
     let last = match bookable.range_mode {
         RangeMode::InclusiveDays => to,
         RangeMode::Nights => to.plus_days(-1).ok_or("no day that early")?,
+        RangeMode::Unknown(mode) => return Err(format!("it is booked by {mode}").into()),
     };
     let free_before = scarcest(&billing, &bookable.id, from, last).await?;
     let attempts = i64::from(args.attempts);

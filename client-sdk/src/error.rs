@@ -78,7 +78,7 @@ pub enum Error {
     #[error("the request cannot be sent: {0}")]
     Unsendable(String),
     /// The server refused, and nothing was applied.
-    #[error("{} ({})", .0.detail, .0.code.as_str())]
+    #[error("{} ({})", .0.detail, .0.code.name())]
     Refused(Box<Problem>),
     /// The object had moved on from the version that was named, and nobody made the edit again:
     /// [`Decision::Abort`](crate::Decision::Abort), a deletion, or a decision that does not fit.

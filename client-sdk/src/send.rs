@@ -209,15 +209,21 @@ fn read(answer: Answer) -> Told {
             _ => Told::Bare(status, first_words(&headers, &body)),
         };
     };
-    match problem.retry.action {
-        RetryAction::Reapply | RetryAction::None => Told::Refused(Box::new(problem)),
-        RetryAction::Resend => Told::Again(Trouble {
-            cause: problem.detail.clone(),
-            wait: asked.max(Duration::from_millis(problem.retry.after_ms)),
-            maybe_applied: !matches!(problem.code, Code::TryAgain | Code::RateLimited),
-            problem: Some(Box::new(problem)),
-        }),
+    let resend = match problem.retry.action {
+        RetryAction::Resend => true,
+        RetryAction::Reapply | RetryAction::None => false,
+        // Only the status tells whether the request itself was refused.
+        RetryAction::Unknown(_) => matches!(status, 408 | 429 | 500..=599),
+    };
+    if !resend {
+        return Told::Refused(Box::new(problem));
     }
+    Told::Again(Trouble {
+        cause: problem.detail.clone(),
+        wait: asked.max(Duration::from_millis(problem.retry.after_ms)),
+        maybe_applied: !matches!(problem.code, Code::TryAgain | Code::RateLimited),
+        problem: Some(Box::new(problem)),
+    })
 }
 
 /// What a stranger's answer says, for a person: where it sends to, or the beginning of its body.

@@ -167,7 +167,7 @@ pub fn queue_depth(lane: usize, commands: usize) {
 /// A stale write was refused; `paths` are those it and the changes since are at odds over, or
 /// the attempted ones if they are at odds over none. Each field counts once.
 pub fn conflict<'a>(kind: Kind, verdict: Verdict, paths: impl IntoIterator<Item = &'a str>) {
-    let verdict = verdict_name(verdict);
+    let verdict = verdict.name();
     for field in fields_of(kind, paths) {
         counter!(CONFLICTS, "type" => kind.name(), "field" => field, "verdict" => verdict)
             .increment(1);
@@ -222,16 +222,6 @@ pub fn booking_occupancy(reserved: i64, capacity: i64) {
     let parts = reserved.saturating_mul(10_000).checked_div(capacity).unwrap_or_default();
     let parts = u32::try_from(parts).unwrap_or_default();
     histogram!(BOOKING_OCCUPANCY).record(f64::from(parts) / 10_000.0);
-}
-
-fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Clean => "clean",
-        Verdict::Identical => "identical",
-        Verdict::Overlap => "overlap",
-        Verdict::GroupOverlap => "group_overlap",
-        Verdict::UnknownBase => "unknown_base",
-    }
 }
 
 static FIELDS: LazyLock<BTreeMap<Kind, BTreeSet<String>>> = LazyLock::new(|| {

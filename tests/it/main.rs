@@ -42,3 +42,4 @@ mod sdk_faults;
 mod subscriptions;
 mod surface;
 mod transactions;
+mod vocabulary;

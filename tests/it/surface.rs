@@ -120,7 +120,7 @@ async fn every_route_asks_for_a_key_and_for_the_role_it_needs(server: Server) {
 }
 
 /// A fresh object of a collection, and a valid edit of it.
-async fn make(api: &Api, collection: &str) -> (Value, Value) {
+pub async fn make(api: &Api, collection: &str) -> (Value, Value) {
     match collection {
         "plans" => (api.make_plan(json!({})).await, json!({"name": "edited"})),
         "workspaces" => (api.make_workspace(json!({})).await, json!({"name": "edited"})),

@@ -3,6 +3,7 @@
 mod assignments;
 mod conflicts;
 mod fake;
+mod future;
 mod meter;
 mod parking;
 mod sends;

@@ -5,9 +5,8 @@
 
 use crate::{
     ApiKeyId, InvoiceId, NamespaceId, PaymentId, PlanId, SubscriptionId, Timestamp, Version,
-    WorkspaceId,
+    WorkspaceId, known,
 };
-
 use std::collections::BTreeMap;
 
 /// A caller's own keys and values: up to 50 keys of ≤ 40 characters, values of ≤ 500.
@@ -87,11 +86,13 @@ impl Role {
     /// Whether this role may do what `needed` may.
     pub fn allows(self, needed: Self) -> bool {
         let rank = |role| match role {
-            Self::Viewer => 0,
-            Self::Agent => 1,
-            Self::Admin => 2,
+            Self::Viewer => Some(0),
+            Self::Agent => Some(1),
+            Self::Admin => Some(2),
+            Self::Unknown(_) => None,
         };
-        rank(self) >= rank(needed)
+        // Nothing is known of an unknown role, so it allows nothing.
+        matches!((rank(self), rank(needed)), (Some(own), Some(needed)) if own >= needed)
     }
 }
 
@@ -183,6 +184,7 @@ wire! {
         /// The price of one unit for one period, in the currency's minor unit; ≥ 0.
         pub amount: i64,
         /// The unit of its billing period.
+        #[serde(deserialize_with = "known::read")]
         pub interval: Interval,
         /// So many intervals make a period; 1–36, default 1.
         #[serde(default = "one")]
@@ -191,7 +193,7 @@ wire! {
         #[serde(default)]
         pub trial_days: i64,
         /// Left out: `draft` at creation, unchanged in a replace.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<PlanStatus>,
         /// The caller's own keys and values.
         #[serde(default)]
@@ -321,7 +323,7 @@ wire! {
         #[serde(default = "one")]
         pub quantity: i64,
         /// Left out: `trialing` or `active` at creation, by the plan; unchanged in a replace.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<SubscriptionStatus>,
         /// What people wrote about it; ≤ 10,000 characters.
         #[serde(default)]
@@ -441,7 +443,7 @@ wire! {
         #[serde(default)]
         pub notes: String,
         /// Left out: `draft` at creation, unchanged in a replace.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<InvoiceStatus>,
         /// The caller's own keys and values.
         #[serde(default)]
@@ -526,6 +528,7 @@ wire! {
         /// What it is recorded as in every change it makes, 1–100 characters.
         pub name: String,
         /// What it may do.
+        #[serde(deserialize_with = "known::read")]
         pub role: Role,
         /// When it stops working; in the future.
         #[serde(default)]

@@ -1,6 +1,6 @@
 //! Bookables and bookings: so many of something, on so many days.
 
-use crate::{BookableId, BookingId, Date, Metadata, Timestamp, Version};
+use crate::{BookableId, BookingId, Date, Metadata, Timestamp, Version, known};
 use std::collections::BTreeMap;
 
 names! {
@@ -133,7 +133,7 @@ wire! {
         /// So many of it can be booked on one day; 0–1 000 000.
         pub capacity: i64,
         /// How the dates of its bookings are read.
-        #[serde(default = "inclusive_days")]
+        #[serde(default = "inclusive_days", deserialize_with = "known::read")]
         pub range_mode: RangeMode,
         /// A booking has so many days or nights at least; ≥ 1.
         #[serde(default = "one")]
@@ -148,7 +148,7 @@ wire! {
         #[serde(default = "ten_years")]
         pub horizon_days: i64,
         /// Left out: `active` at creation, unchanged in a replace.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<BookableStatus>,
         /// The caller's own keys and values.
         #[serde(default)]
@@ -211,7 +211,7 @@ wire! {
         #[serde(default)]
         pub notes: String,
         /// Left out: `held` at creation, unchanged in a replace.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<BookingStatus>,
         /// The caller's own keys and values.
         #[serde(default)]
@@ -239,7 +239,7 @@ wire! {
         #[serde(default)]
         pub confirm: bool,
         /// `held` (the default) or `confirmed`.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<BookingStatus>,
         /// The caller's own keys and values.
         #[serde(default)]

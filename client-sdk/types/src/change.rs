@@ -4,32 +4,31 @@ use crate::{Difference, Kind, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Through which door a change came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// The HTTP API.
-    Api,
-    /// The command line, on the machine of the database.
-    Cli,
-    /// One of the server's own background workers.
-    Worker,
-}
-
-impl Source {
-    /// The name on the wire: `api`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::Cli => "cli",
-            Self::Worker => "worker",
-        }
+names! {
+    /// Through which door a change came in.
+    Source {
+        /// The HTTP API.
+        Api = "api",
+        /// The command line, on the machine of the database.
+        Cli = "cli",
+        /// One of the server's own background workers.
+        Worker = "worker",
     }
 
-    /// The source with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Api, Self::Cli, Self::Worker].into_iter().find(|source| source.name() == name)
+    /// What a change was.
+    ChangeKind {
+        /// The object came into being.
+        Created = "created",
+        /// A write computed from the current version.
+        Updated = "updated",
+        /// An admin's write that skipped the version check, over a version it had not seen.
+        Forced = "forced",
+        /// A write computed from an older version, put on top of the current one by the server.
+        Merged = "merged",
+        /// The object was deleted.
+        Deleted = "deleted",
+        /// A counter passed 80, 90 or 100 % of its limit; only in the stream of events.
+        ThresholdReached = "threshold_reached",
     }
 }
 
@@ -46,54 +45,6 @@ pub struct By {
     /// Whether the version check was skipped by an admin.
     #[serde(default)]
     pub forced: bool,
-}
-
-/// What a change was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum ChangeKind {
-    /// The object came into being.
-    Created,
-    /// A write computed from the current version.
-    Updated,
-    /// An admin's write that skipped the version check, over a version it had not seen.
-    Forced,
-    /// A write computed from an older version, put on top of the current one by the server.
-    Merged,
-    /// The object was deleted.
-    Deleted,
-    /// A counter passed 80, 90 or 100 % of its limit; only in the stream of events.
-    ThresholdReached,
-}
-
-impl ChangeKind {
-    /// Every kind there is.
-    pub const ALL: [Self; 6] = [
-        Self::Created,
-        Self::Updated,
-        Self::Forced,
-        Self::Merged,
-        Self::Deleted,
-        Self::ThresholdReached,
-    ];
-
-    /// The name on the wire: `updated`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Forced => "forced",
-            Self::Merged => "merged",
-            Self::Deleted => "deleted",
-            Self::ThresholdReached => "threshold_reached",
-        }
-    }
-
-    /// The kind with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
 }
 
 /// One line of an object's history.
@@ -126,9 +77,17 @@ pub struct HistoryEntry {
 pub struct ResourceRef {
     /// Its kind.
     #[serde(rename = "type")]
-    pub kind: Kind,
+    #[cfg_attr(feature = "openapi", schema(value_type = Kind))]
+    pub resource_type: String,
     /// Its id.
     pub id: String,
+}
+
+impl ResourceRef {
+    /// Its kind, if this version of the crate knows it.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::from_name(&self.resource_type)
+    }
 }
 
 /// One change in the stream of all changes, in commit order.

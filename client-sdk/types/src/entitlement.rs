@@ -1,8 +1,10 @@
 //! Features, packages, assignments, boosts, and what was used of them.
 
 use crate::{
-    AssignmentId, BoostId, By, FeatureId, HoldId, Metadata, PackageId, RecordId, Timestamp, Version,
+    AssignmentId, BoostId, By, FeatureId, HoldId, Metadata, PackageId, RecordId, Timestamp,
+    Version, known,
 };
+use serde::{Deserialize, Deserializer};
 
 names! {
     /// What a feature is measured by.
@@ -157,10 +159,10 @@ wire! {
         #[serde(default)]
         pub name: String,
         /// What it is measured by.
-        #[serde(rename = "type")]
+        #[serde(rename = "type", deserialize_with = "known::read")]
         pub feature_type: FeatureType,
         /// When its counter begins anew; default `none`.
-        #[serde(default = "never")]
+        #[serde(default = "never", deserialize_with = "known::read")]
         pub reset: Reset,
         /// Required with `rolling`, and only there; 1–366.
         #[serde(default)]
@@ -172,7 +174,7 @@ wire! {
         #[serde(default)]
         pub releasable: bool,
         /// Left out: `active` at creation, unchanged in a replace.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<CatalogStatus>,
     }
 
@@ -182,6 +184,7 @@ wire! {
         /// The feature's code.
         pub feature: String,
         /// What is given of it.
+        #[serde(deserialize_with = "known::read")]
         pub grant: GrantKind,
         /// So many units, ≥ 0: with `limit`, and only there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,6 +206,7 @@ wire! {
         /// Whether a scope may have it more than once; what it grants then adds up.
         pub is_stackable: bool,
         /// What it grants, one entry per feature. A change counts at once for everybody who has it.
+        #[serde(deserialize_with = "shown_grants")]
         pub grants: Vec<Grant>,
         /// Whether it can be newly assigned.
         pub status: CatalogStatus,
@@ -233,7 +237,7 @@ wire! {
         #[serde(default)]
         pub grants: Vec<Grant>,
         /// Left out: `active` at creation, unchanged in a replace.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<CatalogStatus>,
     }
 
@@ -276,7 +280,7 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct AssignmentFields {
         /// `active`, `suspended` or `cancelled`.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<AssignmentStatus>,
         /// Cancel it then, in the future; `null` takes that back.
         #[serde(default)]
@@ -336,11 +340,13 @@ wire! {
         /// The feature's code.
         pub feature: String,
         /// What it gives.
+        #[serde(deserialize_with = "known::read")]
         pub kind: BoostKind,
         /// With `add_limit`, and only there: so many units, ≥ 1.
         #[serde(default)]
         pub amount: Option<i64>,
         /// How long it lasts.
+        #[serde(deserialize_with = "known::read")]
         pub duration: BoostDuration,
         /// Required with `fixed`, allowed with `consumable`; in the future.
         #[serde(default)]
@@ -553,6 +559,21 @@ wire! {
         /// What it was about, by the names of the API.
         pub details: serde_json::Value,
     }
+}
+
+/// Reads the grants of an answer. A newer server may show more there than a request may say.
+fn shown_grants<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Grant>, D::Error> {
+    #[derive(Deserialize)]
+    struct Shown {
+        feature: String,
+        grant: GrantKind,
+        #[serde(default)]
+        limit: Option<i64>,
+    }
+
+    let shown = Vec::<Shown>::deserialize(deserializer)?;
+    let grant = |Shown { feature, grant, limit }| Grant { feature, grant, limit };
+    Ok(shown.into_iter().map(grant).collect())
 }
 
 impl Hold {

@@ -15,11 +15,13 @@ pub mod date;
 pub mod entitlement;
 pub mod id;
 pub mod kind;
+pub mod known;
 pub mod list;
 pub mod merge;
 pub mod pointer;
 pub mod problem;
 pub mod time;
+mod unknown;
 
 pub use billing::{
     ApiKey, BillingRun, Deleted, Interval, Invoice, InvoiceFields, InvoiceLine, InvoiceLineFields,

@@ -32,21 +32,20 @@ pub struct ForcePreview {
     pub current_version: Version,
 }
 
-/// How a write that was computed from an old version relates to what happened since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It touches other paths than the changes since: it can be applied on top.
-    Clean,
-    /// Everything it asked for is already so.
-    Identical,
-    /// Both changed the same path, to different values.
-    Overlap,
-    /// Both changed one merge group, at different paths.
-    GroupOverlap,
-    /// The version it names never existed, or its snapshot was pruned.
-    UnknownBase,
+names! {
+    /// How a write that was computed from an old version relates to what happened since.
+    Verdict {
+        /// It touches other paths than the changes since: it can be applied on top.
+        Clean = "clean",
+        /// Everything it asked for is already so.
+        Identical = "identical",
+        /// Both changed the same path, to different values.
+        Overlap = "overlap",
+        /// Both changed one merge group, at different paths.
+        GroupOverlap = "group_overlap",
+        /// The version it names never existed, or its snapshot was pruned.
+        UnknownBase = "unknown_base",
+    }
 }
 
 /// The verdict on a stale write, with its grounds.

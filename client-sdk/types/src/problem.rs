@@ -4,146 +4,118 @@ use crate::{By, MergeReport, Timestamp, Version, change::ResourceRef};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:tt,)*) => {
-        /// What went wrong, for a machine. Dispatch on this, never on the status alone.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-        #[non_exhaustive]
-        pub enum Code {
-            $($(#[$doc])* #[serde(rename = $text)] $name,)*
-            /// A code that this version of the crate does not know.
-            #[serde(other)]
-            Unknown,
-        }
+names! {
+    /// What went wrong, for a machine. Dispatch on this, never on the status alone.
+    Code {
+        /// The write was computed from a version that is not the current one.
+        ConflictVersionMismatch = "CONFLICT_VERSION_MISMATCH",
+        /// The write names no version.
+        PreconditionRequired = "PRECONDITION_REQUIRED",
+        /// The version is named in a way that cannot be read, or twice and differently.
+        MalformedPrecondition = "MALFORMED_PRECONDITION",
+        /// No such object, or no such path.
+        NotFound = "NOT_FOUND",
+        /// The object was deleted.
+        Deleted = "DELETED",
+        /// A unique key is taken by an object with other content.
+        AlreadyExists = "ALREADY_EXISTS",
+        /// The object's status does not allow this.
+        InvalidStateTransition = "INVALID_STATE_TRANSITION",
+        /// The request cannot be read.
+        MalformedRequest = "MALFORMED_REQUEST",
+        /// Fields are wrong; `errors` names each.
+        ValidationFailed = "VALIDATION_FAILED",
+        /// The caller may not force.
+        ForceForbidden = "FORCE_FORBIDDEN",
+        /// A forced write needs `X-Force-Reason`.
+        ReasonRequired = "REASON_REQUIRED",
+        /// Too many requests.
+        RateLimited = "RATE_LIMITED",
+        /// Busy or away; nothing was written.
+        TryAgain = "TRY_AGAIN",
+        /// Something unforeseen; the log knows it by the request id.
+        Internal = "INTERNAL",
+        /// No key, or one that is not accepted.
+        Unauthenticated = "UNAUTHENTICATED",
+        /// The key's role is too small.
+        Forbidden = "FORBIDDEN",
+        /// A well-formed id of another type.
+        WrongIdType = "WRONG_ID_TYPE",
+        /// The method does not exist on this path.
+        MethodNotAllowed = "METHOD_NOT_ALLOWED",
+        /// The body is too large.
+        PayloadTooLarge = "PAYLOAD_TOO_LARGE",
+        /// The content type is not one this path reads.
+        UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE",
+        /// The snapshot of that version was pruned.
+        VersionPruned = "VERSION_PRUNED",
+        /// The Idempotency-Key was used for another request.
+        IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED",
+        /// This request needs an Idempotency-Key.
+        IdempotencyKeyRequired = "IDEMPOTENCY_KEY_REQUIRED",
+        /// A number left the range of 64 bits.
+        AmountOverflow = "AMOUNT_OVERFLOW",
+        /// The price of a plan that was active once cannot change.
+        PlanPriceFrozen = "PLAN_PRICE_FROZEN",
+        /// The plan is not a draft, or has subscriptions.
+        PlanInUse = "PLAN_IN_USE",
+        /// Subscriptions need an active plan.
+        PlanInactive = "PLAN_INACTIVE",
+        /// The plans' currencies differ.
+        CurrencyMismatch = "CURRENCY_MISMATCH",
+        /// The workspace still has namespaces, subscriptions or invoices.
+        WorkspaceInUse = "WORKSPACE_IN_USE",
+        /// The subscription had an invoice.
+        SubscriptionInUse = "SUBSCRIPTION_IN_USE",
+        /// These fields of a finalized invoice cannot change.
+        InvoiceImmutable = "INVOICE_IMMUTABLE",
+        /// The invoice has settled payments.
+        InvoiceHasPayments = "INVOICE_HAS_PAYMENTS",
+        /// The payment is more than is due.
+        ExceedsAmountDue = "EXCEEDS_AMOUNT_DUE",
+        /// There is no room left for so many units.
+        EntitlementLimitExceeded = "ENTITLEMENT_LIMIT_EXCEEDED",
+        /// Nothing grants the feature.
+        FeatureNotIncluded = "FEATURE_NOT_INCLUDED",
+        /// Something grants the feature, or draws from it.
+        FeatureInUse = "FEATURE_IN_USE",
+        /// The package was assigned to somebody.
+        PackageInUse = "PACKAGE_IN_USE",
+        /// The package is archived.
+        PackageInactive = "PACKAGE_INACTIVE",
+        /// The hold was settled, released, or expired.
+        HoldNotActive = "HOLD_NOT_ACTIVE",
+        /// More units than are left of the record.
+        ReversalExceedsRecord = "REVERSAL_EXCEEDS_RECORD",
+        /// The external service id belongs to an assignment with other content.
+        DuplicateExternalService = "DUPLICATE_EXTERNAL_SERVICE",
+        /// The add-on id belongs to a boost with other content.
+        DuplicateAddon = "DUPLICATE_ADDON",
+        /// The scope has another base package.
+        BasePackageConflict = "BASE_PACKAGE_CONFLICT",
+        /// The lock that the write is fenced by is not held by that grant any more.
+        StaleFence = "STALE_FENCE",
+        /// A day of the range has no room; `usage` says how full each is.
+        AvailabilityConflict = "AVAILABILITY_CONFLICT",
+        /// The hold expired, and its days are taken.
+        HoldExpired = "HOLD_EXPIRED",
+        /// The capacity would be below what is reserved on some day.
+        CapacityBelowReserved = "CAPACITY_BELOW_RESERVED",
+        /// The bookable is archived and takes no new bookings.
+        BookableUnavailable = "BOOKABLE_UNAVAILABLE",
+        /// The bookable had a booking.
+        BookableInUse = "BOOKABLE_IN_USE",
+    }
 
-        impl Code {
-            /// Every code there is.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The code on the wire: `CONFLICT_VERSION_MISMATCH`.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                    Self::Unknown => "UNKNOWN",
-                }
-            }
-        }
-    };
-}
-
-codes! {
-    /// The write was computed from a version that is not the current one.
-    ConflictVersionMismatch = "CONFLICT_VERSION_MISMATCH",
-    /// The write names no version.
-    PreconditionRequired = "PRECONDITION_REQUIRED",
-    /// The version is named in a way nobody can read, or twice and differently.
-    MalformedPrecondition = "MALFORMED_PRECONDITION",
-    /// No such object, or no such path.
-    NotFound = "NOT_FOUND",
-    /// The object was deleted.
-    Deleted = "DELETED",
-    /// A unique key is taken by an object with other content.
-    AlreadyExists = "ALREADY_EXISTS",
-    /// The object's status does not allow this.
-    InvalidStateTransition = "INVALID_STATE_TRANSITION",
-    /// The request cannot be read.
-    MalformedRequest = "MALFORMED_REQUEST",
-    /// Fields are wrong; `errors` names each.
-    ValidationFailed = "VALIDATION_FAILED",
-    /// The caller may not force.
-    ForceForbidden = "FORCE_FORBIDDEN",
-    /// A forced write needs `X-Force-Reason`.
-    ReasonRequired = "REASON_REQUIRED",
-    /// Too many requests.
-    RateLimited = "RATE_LIMITED",
-    /// Busy or away; nothing was written.
-    TryAgain = "TRY_AGAIN",
-    /// Something unforeseen; the log knows it by the request id.
-    Internal = "INTERNAL",
-    /// No key, or one that is not accepted.
-    Unauthenticated = "UNAUTHENTICATED",
-    /// The key's role is too small.
-    Forbidden = "FORBIDDEN",
-    /// A well-formed id of another type.
-    WrongIdType = "WRONG_ID_TYPE",
-    /// The method does not exist on this path.
-    MethodNotAllowed = "METHOD_NOT_ALLOWED",
-    /// The body is too large.
-    PayloadTooLarge = "PAYLOAD_TOO_LARGE",
-    /// The content type is not one this path reads.
-    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE",
-    /// The snapshot of that version was pruned.
-    VersionPruned = "VERSION_PRUNED",
-    /// The Idempotency-Key was used for another request.
-    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED",
-    /// This request needs an Idempotency-Key.
-    IdempotencyKeyRequired = "IDEMPOTENCY_KEY_REQUIRED",
-    /// A number left the range of 64 bits.
-    AmountOverflow = "AMOUNT_OVERFLOW",
-    /// The price of a plan that was active once cannot change.
-    PlanPriceFrozen = "PLAN_PRICE_FROZEN",
-    /// The plan is not a draft, or has subscriptions.
-    PlanInUse = "PLAN_IN_USE",
-    /// Subscriptions need an active plan.
-    PlanInactive = "PLAN_INACTIVE",
-    /// The plans' currencies differ.
-    CurrencyMismatch = "CURRENCY_MISMATCH",
-    /// The workspace still has namespaces, subscriptions or invoices.
-    WorkspaceInUse = "WORKSPACE_IN_USE",
-    /// The subscription had an invoice.
-    SubscriptionInUse = "SUBSCRIPTION_IN_USE",
-    /// These fields of a finalized invoice cannot change.
-    InvoiceImmutable = "INVOICE_IMMUTABLE",
-    /// The invoice has settled payments.
-    InvoiceHasPayments = "INVOICE_HAS_PAYMENTS",
-    /// The payment is more than is due.
-    ExceedsAmountDue = "EXCEEDS_AMOUNT_DUE",
-    /// There is no room left for so many units.
-    EntitlementLimitExceeded = "ENTITLEMENT_LIMIT_EXCEEDED",
-    /// Nothing grants the feature.
-    FeatureNotIncluded = "FEATURE_NOT_INCLUDED",
-    /// Something grants the feature, or draws from it.
-    FeatureInUse = "FEATURE_IN_USE",
-    /// The package was assigned to somebody.
-    PackageInUse = "PACKAGE_IN_USE",
-    /// The package is archived.
-    PackageInactive = "PACKAGE_INACTIVE",
-    /// The hold was settled, released, or expired.
-    HoldNotActive = "HOLD_NOT_ACTIVE",
-    /// More units than are left of the record.
-    ReversalExceedsRecord = "REVERSAL_EXCEEDS_RECORD",
-    /// The external service id belongs to an assignment with other content.
-    DuplicateExternalService = "DUPLICATE_EXTERNAL_SERVICE",
-    /// The add-on id belongs to a boost with other content.
-    DuplicateAddon = "DUPLICATE_ADDON",
-    /// The scope has another base package.
-    BasePackageConflict = "BASE_PACKAGE_CONFLICT",
-    /// The lock that the write is fenced by is not held by that grant any more.
-    StaleFence = "STALE_FENCE",
-    /// A day of the range has no room; `usage` says how full each is.
-    AvailabilityConflict = "AVAILABILITY_CONFLICT",
-    /// The hold expired, and its days are taken.
-    HoldExpired = "HOLD_EXPIRED",
-    /// The capacity would be below what is reserved on some day.
-    CapacityBelowReserved = "CAPACITY_BELOW_RESERVED",
-    /// The bookable is archived and takes no new bookings.
-    BookableUnavailable = "BOOKABLE_UNAVAILABLE",
-    /// The bookable had a booking.
-    BookableInUse = "BOOKABLE_IN_USE",
-}
-
-/// What a machine should do about a problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RetryAction {
-    /// Fetch the current version, apply the edit to it, send that.
-    Reapply,
-    /// Send the same bytes again.
-    Resend,
-    /// Nothing: it will not work this way.
-    None,
+    /// What a machine should do about a problem.
+    RetryAction {
+        /// Fetch the current version, apply the edit to it, send that.
+        Reapply = "reapply",
+        /// Send the same bytes again.
+        Resend = "resend",
+        /// Nothing: it will not work this way.
+        None = "none",
+    }
 }
 
 /// Whether and when to try again.

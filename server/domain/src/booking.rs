@@ -309,7 +309,7 @@ impl BookingRecord {
                 booking.confirmed_at = Some(now);
                 booking.ended_at = None;
             }
-            Status::InUse => {}
+            Status::InUse | Status::Unknown(_) => {}
             Status::Completed | Status::NoShow | Status::Expired => booking.ended_at = Some(now),
             Status::Cancelled => {
                 booking.cancelled_at = Some(now);
@@ -323,7 +323,7 @@ impl BookingRecord {
     fn still_taken(&self, today: Date) -> Date {
         let start = self.booking.start_date;
         match self.booking.status {
-            Status::Held | Status::Confirmed | Status::InUse => self.until_day,
+            Status::Held | Status::Confirmed | Status::InUse | Status::Unknown(_) => self.until_day,
             Status::Expired | Status::Cancelled => start,
             Status::Completed | Status::NoShow => {
                 let by_nights = self.until_day == self.booking.end_date;
@@ -411,7 +411,7 @@ fn followers(status: Status) -> &'static [Status] {
         Status::Confirmed => &[Status::InUse, Status::NoShow, Status::Cancelled],
         Status::InUse => &[Status::Completed],
         Status::Expired => &[Status::Confirmed],
-        Status::Completed | Status::Cancelled | Status::NoShow => &[],
+        Status::Completed | Status::Cancelled | Status::NoShow | Status::Unknown(_) => &[],
     }
 }
 
@@ -441,13 +441,16 @@ fn read_range(
     let (until, unit) = match bookable.range_mode {
         RangeMode::InclusiveDays => (end.plus_days(1), "days"),
         RangeMode::Nights => (Some(end), "nights"),
+        RangeMode::Unknown(mode) => {
+            return Err(Rejection::invalid("/bookable_id", format!("is booked by {mode}")));
+        }
     };
     let until = until.ok_or_else(|| Rejection::invalid("/end_date", "ends the calendar"))?;
     let length = start.days_until(until);
     let (min, max) = (bookable.min_days, bookable.max_days);
     if length < 1 {
         let message = match bookable.range_mode {
-            RangeMode::InclusiveDays => "must not be before start_date",
+            RangeMode::InclusiveDays | RangeMode::Unknown(_) => "must not be before start_date",
             RangeMode::Nights => "must be after start_date: it is the day of leaving",
         };
         errors.push("/end_date", message);

@@ -44,7 +44,7 @@ impl Step {
             Interval::Year => {
                 Self { interval: Interval::Month, count: self.count.saturating_mul(12) }
             }
-            Interval::Day | Interval::Month => self,
+            Interval::Day | Interval::Month | Interval::Unknown(_) => self,
         };
         let offset = step.units_between(anchor, first);
         match step.shifted(anchor, offset) {
@@ -60,6 +60,7 @@ impl Step {
             Interval::Week => Span::new().try_weeks(units),
             Interval::Month => Span::new().try_months(units),
             Interval::Year => Span::new().try_years(units),
+            Interval::Unknown(_) => return None,
         };
         let moved = civil(from).checked_add(span.ok()?).ok()?;
         Some(moved.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
@@ -75,6 +76,7 @@ impl Step {
             Interval::Week => days_between(from, to) / 7,
             Interval::Month => years.saturating_mul(12).saturating_add(months),
             Interval::Year => years,
+            Interval::Unknown(_) => 0,
         }
     }
 }

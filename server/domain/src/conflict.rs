@@ -29,7 +29,7 @@ pub(crate) fn explain<R: Resource>(
     };
     Conflict {
         conflict_id: scope.ids.fresh("cfl_"),
-        resource: ResourceRef { kind: R::KIND, id: id.to_owned() },
+        resource: ResourceRef { resource_type: R::KIND.name().to_owned(), id: id.to_owned() },
         expected_version: named,
         current_version: found.version(),
         current: found.body.clone(),

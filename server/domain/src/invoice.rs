@@ -291,7 +291,7 @@ fn followers(status: Status) -> &'static [Status] {
         Status::Draft => &[Status::Open],
         Status::Open => &[Status::Void, Status::Uncollectible],
         Status::Uncollectible => &[Status::Void],
-        Status::Paid | Status::Void => &[],
+        Status::Paid | Status::Void | Status::Unknown(_) => &[],
     }
 }
 

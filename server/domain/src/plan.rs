@@ -87,7 +87,9 @@ impl Resource for Plan {
         // Only plans that were active once can have subscriptions, and none becomes a draft again.
         match self.status {
             PlanStatus::Draft => Ok(()),
-            PlanStatus::Active | PlanStatus::Archived => Err(Rejection::PlanInUse),
+            PlanStatus::Active | PlanStatus::Archived | PlanStatus::Unknown(_) => {
+                Err(Rejection::PlanInUse)
+            }
         }
     }
 
@@ -119,6 +121,7 @@ fn refuse_transition(plan: &Plan, to: PlanStatus) -> Result<(), Rejection> {
         PlanStatus::Draft => &[PlanStatus::Active],
         PlanStatus::Active => &[PlanStatus::Archived],
         PlanStatus::Archived => &[PlanStatus::Active],
+        PlanStatus::Unknown(_) => &[],
     };
     if to == plan.status || allowed.contains(&to) {
         return Ok(());

@@ -240,6 +240,7 @@ impl Guarded for StoredPayment {
         match self.0.status {
             PaymentStatus::Settled => 1,
             PaymentStatus::Reversed => 2,
+            PaymentStatus::Unknown(_) => 0,
         }
     }
 }

@@ -345,7 +345,7 @@ fn refuse_transition(from: Status, to: Status) -> Result<(), Rejection> {
         Status::Active => &[Status::PastDue, Status::Paused, Status::Canceled],
         Status::PastDue => &[Status::Active, Status::Paused, Status::Canceled],
         Status::Paused => &[Status::Active, Status::Canceled],
-        Status::Canceled => &[],
+        Status::Canceled | Status::Unknown(_) => &[],
     };
     if to == from || allowed.contains(&to) {
         return Ok(());

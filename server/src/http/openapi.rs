@@ -187,13 +187,13 @@ fn or_preview(endpoint: &Endpoint, schema: RefOr<Schema>) -> RefOr<Schema> {
 fn refusals(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Vec<(u16, RefOr<Response>)> {
     let mut by_status: BTreeMap<u16, BTreeSet<&'static str>> = BTreeMap::new();
     for code in codes(endpoint) {
-        by_status.entry(status_of(code).as_u16()).or_default().insert(code.as_str());
+        by_status.entry(status_of(code).as_u16()).or_default().insert(code.name());
         if code == Code::ConflictVersionMismatch {
             // The same conflict, if the version was named in `If-Match`.
-            by_status.entry(412).or_default().insert(code.as_str());
+            by_status.entry(412).or_default().insert(code.name());
         }
     }
-    let conflict = Code::ConflictVersionMismatch.as_str();
+    let conflict = Code::ConflictVersionMismatch.name();
     let response = |(status, codes): (u16, BTreeSet<&'static str>)| {
         let schema = match (codes.contains(conflict), codes.len()) {
             (true, 1) => Ref::from_schema_name(VERSION_CONFLICT).into(),

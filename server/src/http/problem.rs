@@ -88,8 +88,7 @@ fn row(code: Code) -> (u16, &'static str, &'static str) {
         }
         Code::BookableUnavailable => (409, "bookable-unavailable", "It cannot be booked"),
         Code::BookableInUse => (409, "bookable-in-use", "The bookable is in use"),
-        // What the table does not know is a mistake of ours.
-        _ => (500, "internal", "Internal error"),
+        Code::Internal | Code::Unknown(_) => (500, "internal", "Internal error"),
     }
 }
 
@@ -225,7 +224,7 @@ impl HttpProblem {
 
 impl fmt::Display for HttpProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.problem.code.as_str(), self.problem.detail)
+        write!(f, "{}: {}", self.problem.code.name(), self.problem.detail)
     }
 }
 
@@ -310,7 +309,7 @@ impl From<Rejection> for HttpProblem {
                 );
                 let detail = format!(
                     "{} {} is at version {}; the request was computed from {named}",
-                    resource.kind, resource.id, conflict.current_version
+                    resource.resource_type, resource.id, conflict.current_version
                 );
                 let mut problem = Self::new(Code::ConflictVersionMismatch, detail);
                 if let Ok(Value::Object(members)) = serde_json::to_value(&*conflict) {

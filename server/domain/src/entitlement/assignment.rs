@@ -238,7 +238,7 @@ impl AssignmentRecord {
         let allowed: &[Status] = match from {
             Status::Active => &[Status::Suspended, Status::Cancelled],
             Status::Suspended => &[Status::Active, Status::Cancelled],
-            Status::Cancelled | Status::Expired => &[],
+            Status::Cancelled | Status::Expired | Status::Unknown(_) => &[],
         };
         if to == Status::Active && from != Status::Active {
             self.refuse_other_base(scope)?;

@@ -32,6 +32,7 @@ pub struct PoolGrant {
     /// The code of the pool.
     pub pool: String,
     /// What is given.
+    #[serde(deserialize_with = "ifmatch_types::known::read")]
     pub grant: GrantKind,
     /// With `limit`: so many units.
     pub limit: Option<i64>,

@@ -136,6 +136,7 @@ pub(crate) fn limit_of(of: &str, pool: &str, now: Timestamp, state: &State) -> L
         match record.boost.kind {
             BoostKind::Unlimited => return Limit::Unlimited,
             BoostKind::Enable => granted = true,
+            BoostKind::Unknown(_) => {}
             BoostKind::AddLimit if record.is_consumable() => consumables.push(record),
             BoostKind::AddLimit => {
                 base = base.saturating_add(record.boost.amount.unwrap_or_default());

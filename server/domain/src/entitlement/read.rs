@@ -36,6 +36,7 @@ pub fn entitlement(
             is_granted
         }
         FeatureType::Limit | FeatureType::Unlimited => is_granted && charged.has_room(1),
+        FeatureType::Unknown(_) => false,
     };
     Some(Entitlement { feature: terms.code, allowed, meter, as_of: now })
 }

@@ -737,6 +737,7 @@ impl Simple {
                 Status::Held | Status::Confirmed | Status::InUse => true,
                 Status::Completed | Status::NoShow => self.last.is_some_and(|last| day <= last),
                 Status::Expired | Status::Cancelled => false,
+                Status::Unknown(name) => panic!("no rule enters {name}"),
             };
         if counts { self.quantity } else { 0 }
     }

@@ -124,6 +124,7 @@ fn assert_invoices(world: &World) {
             InvoiceStatus::Draft | InvoiceStatus::Void => {
                 assert_eq!(invoice.amount_paid, 0, "{id}");
             }
+            InvoiceStatus::Unknown(name) => panic!("{id} is {name}"),
         }
         assert!(row.deleted.is_none() || is_draft, "only drafts are deleted: {id}");
     }
@@ -229,6 +230,7 @@ fn assert_bookings(world: &World) {
             BookingStatus::Completed | BookingStatus::NoShow => {
                 assert!(booking.ended_at.is_some(), "{id} is over");
             }
+            BookingStatus::Unknown(name) => panic!("{id} is {name}"),
         }
         assert!(booking.status != BookingStatus::Held || booking.hold_expires_at.is_some(), "{id}");
         for day in booking.start_date.days_before(record.taken_until) {

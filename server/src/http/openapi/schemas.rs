@@ -6,7 +6,7 @@ use actix_web::http::Method;
 use ifmatch_domain::set_once;
 use ifmatch_types::Workspace;
 use ifmatch_types::{
-    Assignment, Bookable, Booking, Boost, Code, Conflict, Feature, ForcePreview, Invoice, Kind,
+    Assignment, Bookable, Booking, Boost, Conflict, Feature, ForcePreview, Invoice, Kind,
     Namespace, Package, Plan, Problem, Subscription,
 };
 use serde_json::{Map, Value, json};
@@ -61,7 +61,6 @@ impl Schemas {
         schemas.mark_merge_groups();
         schemas.mark_set_once();
         schemas.mark_ids();
-        schemas.hide_unknown_code();
         schemas.0.insert(VERSION_CONFLICT.to_owned(), version_conflict());
         for endpoint in endpoints {
             schemas.derive_body(endpoint);
@@ -151,16 +150,6 @@ impl Schemas {
                 let pattern = format!("^{}[0-9a-f]{{32}}$", kind.id_prefix());
                 id.insert("pattern".to_owned(), json!(pattern));
             }
-        }
-    }
-
-    /// `Code::Unknown` is what a client makes of a code it does not know; the server has none.
-    fn hide_unknown_code(&mut self) {
-        let codes = self.0.get_mut(&*Code::name()).and_then(|schema| schema.get_mut("enum"));
-        if let Some(Value::Array(codes)) = codes {
-            codes.retain(|code| {
-                !code.as_str().is_some_and(|code| code.eq_ignore_ascii_case("unknown"))
-            });
         }
     }
 

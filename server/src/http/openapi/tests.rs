@@ -339,6 +339,6 @@ fn enumerations_have_the_names_of_the_wire() {
     let document = document_of_table();
     let values = |name: &str| at(&document, &format!("/components/schemas/{name}/enum")).clone();
     assert_eq!(values("PlanStatus"), json!(["draft", "active", "archived"]));
-    let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
     assert_eq!(values("Code"), json!(codes));
 }

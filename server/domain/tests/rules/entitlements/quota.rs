@@ -257,7 +257,7 @@ pub fn denied<T: std::fmt::Debug>(decided: Result<T, Rejection>) -> &'static str
     let rejection = decided.unwrap_err();
     let denial =
         rejection.denial().unwrap_or_else(|| panic!("a denial was expected: {rejection:?}"));
-    denial.reason.code().as_str()
+    denial.reason.code().name()
 }
 
 /// The fields that are said to be wrong.

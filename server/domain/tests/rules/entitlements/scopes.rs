@@ -122,7 +122,7 @@ fn what_nobody_grants_is_not_included_anywhere() {
     for scope in [&workspace, &one] {
         let rejection = quota.take(scope, "calls", 1).unwrap_err();
         let denial = rejection.denial().unwrap();
-        assert_eq!(denial.reason.code().as_str(), NOT_INCLUDED);
+        assert_eq!(denial.reason.code().name(), NOT_INCLUDED);
         assert_eq!(denial.scope, scope.to_string());
         assert!(!quota.look(scope, "calls").allowed);
         assert_eq!(denied(quota.hold(scope, 1, 1)), NOT_INCLUDED);
