@@ -221,19 +221,23 @@ impl Client {
         ConflictStore::new(self)
     }
 
-    /// Bills everything that is due at this instant; however many runs race, once.
+    /// Bills everything that is due at this instant. No period is billed twice, even if runs race.
+    ///
+    /// A busy database may cut a run short. The run then keeps what it made and says how many
+    /// subscriptions are still due.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
     /// let run = billing.run_billing(ifmatch::Timestamp::now()).await?;
     /// println!("{} invoices made", run.made);
+    /// if run.remaining > 0 { println!("{} are still due: run again", run.remaining); }
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) if no answer came; the run is safe
-    /// to repeat.
+    /// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) if no answer came: part of the run
+    /// may be done. It is safe to repeat.
     pub fn run_billing(&self, as_of: Timestamp) -> Call<BillingRun> {
         Call::post(self, &["billing-runs"], &serde_json::json!({ "as_of": as_of }), Reply::decode)
     }

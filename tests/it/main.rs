@@ -13,6 +13,7 @@ mod harness;
 
 mod api_keys;
 mod billing;
+mod billing_busy;
 mod bookings;
 mod collections;
 mod commands;

@@ -483,15 +483,20 @@ wire! {
 
     /// What a billing run did.
     pub struct BillingRun {
-        /// Everything due at this instant was billed.
+        /// The run was for everything due at this instant.
         pub as_of: Timestamp,
-        /// So many invoices were made.
+        /// How many invoices it made.
         pub made: i64,
-        /// So many due subscriptions needed no invoice: paused, ended at the boundary, or already
+        /// How many due subscriptions needed no invoice: paused, ended at the boundary, or already
         /// billed by another run.
         pub skipped: i64,
-        /// So many due subscriptions could not be billed; the log says why.
+        /// How many due subscriptions could not be billed; the log says why.
         pub failed: i64,
+        /// How many subscriptions are still due because the database was busy. Another run bills
+        /// them.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required))]
+        pub remaining: i64,
     }
 
     /// A deleted object's tombstone.

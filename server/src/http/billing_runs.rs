@@ -1,24 +1,19 @@
-//! The billing run: one command per due subscription, each a commit of its own.
-//!
-//! A run that is raced, killed or repeated makes nothing twice: what is due is decided on the locked
-//! subscription, and a second invoice for a period is refused by the database.
+//! `POST /v1/billing-runs`: the request and its answer; the run itself is in `run`.
+
+mod run;
 
 use super::{
     objects::Answer, problem::HttpProblem, query::Params, render::render, request::Mutation,
 };
-use crate::{app::App, lane::Refusal};
+use crate::app::App;
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures::{StreamExt, stream};
-use ifmatch_domain::{Action, BillSubscription, FinishBillingRun, Outcome, Rejection};
-use ifmatch_types::{BillingRun, Code, Timestamp, TimestampError, pointer};
+use ifmatch_domain::{Action, FinishBillingRun, Outcome, Rejection};
+use ifmatch_types::{BillingRun, Timestamp, TimestampError, pointer};
+use run::Run;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Due subscriptions are looked up so many at a time,
-const PAGE: i64 = 500;
-/// and so many are billed at the same time: they share commits.
-const CONCURRENT: usize = 64;
-/// A run may look ahead ten years, in microseconds: the numbers it gives out cannot be taken back.
+/// How far ahead a run may look, in microseconds: invoice numbers cannot be taken back.
 const AHEAD_MAX_US: i64 = 10 * 366 * 86_400 * 1_000_000;
 
 /// What is to be billed.
@@ -52,10 +47,31 @@ pub async fn run(app: web::Data<App>, request: HttpRequest, mutation: Mutation) 
     if let Some(replayed) = replay(&app, &mutation).await? {
         return Ok(replayed);
     }
-    let run = bill_everything(&app, &mutation, as_of).await?;
-    let finish = Action::FinishBillingRun(FinishBillingRun { run });
-    let outcome = mutation.submit(&app, finish).await?;
-    Ok(render(&outcome).into_response())
+    let run = Run::new(&app, &mutation, as_of).carry_out().await?;
+    Ok(render(&keep(&app, &mutation, run).await).into_response())
+}
+
+/// Keeps the answer for repeats with the same key.
+///
+/// The run is done, so it is answered even if the answer cannot be kept: a repeat is then a run of
+/// its own, which bills what is left.
+async fn keep(app: &App, mutation: &Mutation, run: BillingRun) -> Outcome {
+    if mutation.idempotency.is_none() {
+        return Outcome::BillingRun(run);
+    }
+    let finish = Action::FinishBillingRun(FinishBillingRun { run: run.clone() });
+    match app.lanes.submit(mutation.command(finish)).await {
+        Ok(outcome) => {
+            if matches!(outcome, Outcome::Replayed(_)) {
+                crate::metrics::replayed();
+            }
+            outcome
+        }
+        Err(refusal) => {
+            tracing::warn!(?refusal, "the answer of a billing run is not kept for repeats");
+            Outcome::BillingRun(run)
+        }
+    }
 }
 
 /// The answer of an earlier run with the same key, so that a repeat does not bill anew.
@@ -70,75 +86,5 @@ async fn replay(app: &App, mutation: &Mutation) -> Result<Option<HttpResponse>, 
             Ok(Some(render(&Outcome::Replayed(answer)).into_response()))
         }
         Some(_) => Err(Rejection::IdempotencyKeyReused.into()),
-    }
-}
-
-async fn bill_everything(
-    app: &web::Data<App>,
-    mutation: &Mutation,
-    as_of: Timestamp,
-) -> Result<BillingRun, HttpProblem> {
-    let mut run = BillingRun { as_of, made: 0, skipped: 0, failed: 0 };
-    let mut after = String::new();
-    loop {
-        let from = after.clone();
-        let due = app.reads.run(move |db| db.due_subscriptions(as_of, &from, PAGE)).await?;
-        let Some(last) = due.last() else { return Ok(run) };
-        after.clone_from(last);
-        let billed = stream::iter(due)
-            .map(|id| bill_one(app, mutation, id, as_of))
-            .buffer_unordered(CONCURRENT)
-            .collect::<Vec<_>>()
-            .await;
-        for outcome in billed {
-            let Billed { made, skipped, failed } = outcome?;
-            run.made = run.made.saturating_add(made);
-            run.skipped = run.skipped.saturating_add(skipped);
-            run.failed = run.failed.saturating_add(failed);
-        }
-    }
-}
-
-/// What became of one due subscription.
-struct Billed {
-    made: i64,
-    skipped: i64,
-    failed: i64,
-}
-
-async fn bill_one(
-    app: &App,
-    mutation: &Mutation,
-    id: String,
-    as_of: Timestamp,
-) -> Result<Billed, HttpProblem> {
-    let mut billed = Billed { made: 0, skipped: 0, failed: 0 };
-    loop {
-        let bill = BillSubscription { subscription_id: id.clone(), as_of };
-        let mut command = mutation.command(Action::BillSubscription(bill));
-        // The key belongs to the run as a whole.
-        command.idempotency = None;
-        match app.lanes.submit(command).await {
-            Ok(Outcome::Billed { made, more, .. }) => {
-                billed.made = billed.made.saturating_add(made);
-                if !more {
-                    billed.skipped = i64::from(billed.made == 0);
-                    return Ok(billed);
-                }
-            }
-            Ok(_) => return Err(HttpProblem::new(Code::Internal, "a bill was answered oddly")),
-            Err(Refusal::Rejected(Rejection::Deleted(..) | Rejection::NotFound { .. })) => {
-                billed.skipped = i64::from(billed.made == 0);
-                return Ok(billed);
-            }
-            Err(Refusal::Rejected(rejection)) => {
-                let problem = HttpProblem::from(rejection);
-                tracing::warn!(subscription_id = id, %problem, "a subscription could not be billed");
-                billed.failed = 1;
-                return Ok(billed);
-            }
-            // What was billed stays; the run can be sent again for the rest.
-            Err(refusal) => return Err(refusal.into()),
-        }
     }
 }

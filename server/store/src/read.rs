@@ -8,7 +8,10 @@ use crate::{
     schema::{AnswerRow, ApiKeyRow, PaymentRow, StoredRow},
     sql::Sql,
 };
-use diesel::{RunQueryDsl, sql_types::Text};
+use diesel::{
+    RunQueryDsl,
+    sql_types::{BigInt, Text},
+};
 use ifmatch_domain::{
     Answer, AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, Row,
     StoredApiKey, SubscriptionRecord,
@@ -178,23 +181,36 @@ impl Db {
         after: &str,
         limit: i64,
     ) -> Result<Vec<String>, StoreError> {
-        let sql = Sql::new("SELECT s.id FROM subscriptions AS s WHERE s.id > ")
-            .bind(after)
-            .text(
-                " AND s.status <> 'canceled' AND s.deleted_at IS NULL AND s.current_period_start <= ",
-            )
-            .bind(as_of.as_micros())
-            .text(" AND (s.current_period_end <= ")
-            .bind(as_of.as_micros())
-            .text(
-                " OR (s.status IN ('active', 'past_due') AND NOT EXISTS (SELECT 1 FROM invoices AS i \
-                 WHERE i.subscription_id = s.id AND i.period_start = s.current_period_start \
-                 AND i.status <> 'void' AND i.deleted_at IS NULL))) ORDER BY s.id LIMIT ",
-            )
-            .bind(limit)
-            .returning::<Text>();
+        let sql = due("SELECT s.id", as_of, after).text(" ORDER BY s.id LIMIT ").bind(limit);
+        let sql = sql.returning::<Text>();
         Ok(on_backend!(self, c => sql.load(c))?)
     }
+
+    /// How many subscriptions have something due at an instant.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn count_due_subscriptions(&mut self, as_of: Timestamp) -> Result<i64, StoreError> {
+        let sql = due("SELECT count(*)", as_of, "").returning::<BigInt>();
+        Ok(on_backend!(self, c => sql.get_result(c))?)
+    }
+}
+
+/// A query over the subscriptions with something due at an instant, after an id.
+fn due(select: &'static str, as_of: Timestamp, after: &str) -> Sql {
+    Sql::new(select)
+        .text(" FROM subscriptions AS s WHERE s.id > ")
+        .bind(after)
+        .text(" AND s.status <> 'canceled' AND s.deleted_at IS NULL AND s.current_period_start <= ")
+        .bind(as_of.as_micros())
+        .text(" AND (s.current_period_end <= ")
+        .bind(as_of.as_micros())
+        .text(
+            " OR (s.status IN ('active', 'past_due') AND NOT EXISTS (SELECT 1 FROM invoices AS i \
+             WHERE i.subscription_id = s.id AND i.period_start = s.current_period_start \
+             AND i.status <> 'void' AND i.deleted_at IS NULL)))",
+        )
 }
 
 fn found<R: Stored>(row: &Row<R>) -> (String, Found) {

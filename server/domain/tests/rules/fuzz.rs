@@ -319,7 +319,13 @@ fn keys(id: String, kind: Kind, body: Value, mode: u8) -> Action {
         0 => Action::RevokeApiKey(RevokeApiKey { id }),
         1 => Action::RecordDenied(RecordDenied { object: Some((kind, id)), reason: None }),
         2 => Action::FinishBillingRun(FinishBillingRun {
-            run: BillingRun { as_of: Book::default().now, made: 1, skipped: 0, failed: 0 },
+            run: BillingRun {
+                as_of: Book::default().now,
+                made: 1,
+                skipped: 0,
+                failed: 0,
+                remaining: 0,
+            },
         }),
         _ => Action::CreateApiKey(CreateApiKey {
             body,
