@@ -1,4 +1,4 @@
-//! What scopes have: packages are assigned, suspended and cancelled, boosts are granted.
+//! Packages of scopes are assigned, suspended and cancelled; boosts are granted.
 
 use crate::fake::{KEY, problem};
 use crate::meter::{AT, RESETS_AT, workspace};
@@ -136,7 +136,7 @@ async fn a_cancellation_is_planned_and_taken_back() {
     assignments.cancel_at(&id(), at).await.expect("planned");
     let kept = assignments.update(&id(), |a| a.cancel_at = None).await.expect("taken back");
     assert_eq!((kept.version(), kept.cancel_at), (3, None));
-    // Whoever asks for what is so already, writes nothing.
+    // An edit to the current values writes nothing.
     let active = assignments.reactivate(&id()).await.expect("active");
     assert!(!active.changed());
 }

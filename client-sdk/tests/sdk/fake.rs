@@ -18,17 +18,17 @@ pub fn id() -> SubscriptionId {
     SubscriptionId::from_unchecked(ID)
 }
 
-/// What befalls the next write.
+/// A fault of the next write.
 pub enum Fault {
-    /// Somebody else changes the object just before.
+    /// Another client changes the object just before.
     Rival(Value),
     /// The write is applied, and its answer is lost in a proxy.
     LoseAnswer,
-    /// The write is applied, and something in between answers in its place.
+    /// The write is applied, and a proxy answers in its place.
     Replace(ResponseTemplate),
-    /// Something in between answers, and the write never arrives.
+    /// A proxy answers, and the write never arrives.
     Intercept(ResponseTemplate),
-    /// Somebody else is faster, and something in between strips the conflict's body.
+    /// Another client is faster, and a proxy strips the conflict's body.
     StripConflict(u16, Value),
 }
 
@@ -94,13 +94,13 @@ impl Fake {
         self
     }
 
-    /// Somebody else changes the object right now.
+    /// Another client changes the object now.
     pub fn rival(&self, change: Value) -> &Self {
         self.state().change(&change);
         self
     }
 
-    /// Who asks with another API key finds no answers.
+    /// Forgets kept answers, as for another API key.
     pub fn forget_answers(&self) {
         self.state().answers.clear();
     }
@@ -125,7 +125,7 @@ impl Fake {
         self.seen().into_iter().filter(|seen| seen.method == "PATCH").collect()
     }
 
-    /// So many writes of the client took effect.
+    /// How many writes of the client took effect.
     pub fn applied(&self) -> usize {
         self.state().applied
     }
@@ -225,7 +225,7 @@ impl State {
         if !request.url.path().ends_with(ID) {
             return problem(404, "NOT_FOUND", json!({}));
         }
-        // As a proxy would leave it: nobody may take the version from here.
+        // A tag as a proxy would leave it: the client must not take the version from it.
         ResponseTemplate::new(200).insert_header("etag", "W/\"99\"").set_body_json(&self.object)
     }
 
@@ -321,7 +321,7 @@ impl State {
     }
 }
 
-/// A refusal in the server's own words.
+/// A problem body.
 pub fn problem(status: u16, code: &str, extensions: Value) -> ResponseTemplate {
     let action = match code {
         "CONFLICT_VERSION_MISMATCH" => "reapply",

@@ -26,11 +26,11 @@ struct Counter {
     limit: i64,
     used: i64,
     held: i64,
-    /// What is set aside, by the number of the hold.
+    /// Units set aside, by the number of the hold.
     holds: HashMap<String, i64>,
     answers: HashMap<String, Value>,
     records: i64,
-    /// So many answers are lost after what they answer was done.
+    /// How many answers are lost after their effect.
     lose: usize,
     seen: Vec<Seen>,
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::{fs, io, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
-/// Parks `quantity 5 → 10` while somebody else writes 100.
+/// Parks `quantity 5 → 10` while another client writes 100.
 async fn park(fake: &Fake, billing: &Client) -> ConflictId {
     match parking(fake, billing).await {
         Error::Unresolved(id) => id,

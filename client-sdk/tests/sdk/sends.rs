@@ -27,7 +27,7 @@ async fn a_lost_answer_is_asked_for_again_and_never_reapplied() {
     assert!(sent.len() == 2 && sent.first() == sent.last());
 }
 
-/// A proxy that delivers PATCHes and then breaks the connection, so many times.
+/// A proxy that delivers PATCHes and then breaks the connection, a number of times.
 async fn breaking_proxy(to: String, breaks: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -1,4 +1,4 @@
-//! Answers that are not the server's: what they leave open is found out, never done twice.
+//! Answers of proxies: the outcome they leave open is found out, never done twice.
 
 use crate::fake::{Fake, Fault, ID, id};
 use ifmatch::{Decision, Error, GaveUp, OutcomeUnknown, Subscription, Versioned};

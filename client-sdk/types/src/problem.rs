@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 names! {
-    /// What went wrong, for a machine. Dispatch on this, never on the status alone.
+    /// The code of a problem. Dispatch on this, never on the status alone.
     Code {
         /// The write was computed from a version that is not the current one.
         ConflictVersionMismatch = "CONFLICT_VERSION_MISMATCH",
@@ -31,11 +31,11 @@ names! {
         ReasonRequired = "REASON_REQUIRED",
         /// Too many requests.
         RateLimited = "RATE_LIMITED",
-        /// Busy or away; nothing was written.
+        /// The server or its database is busy or away. Nothing was written.
         TryAgain = "TRY_AGAIN",
-        /// Something unforeseen; the log knows it by the request id.
+        /// Something unforeseen. The log has it under the request id.
         Internal = "INTERNAL",
-        /// No key, or one that is not accepted.
+        /// The API key is missing or not accepted.
         Unauthenticated = "UNAUTHENTICATED",
         /// The key's role is too small.
         Forbidden = "FORBIDDEN",
@@ -73,13 +73,13 @@ names! {
         InvoiceHasPayments = "INVOICE_HAS_PAYMENTS",
         /// The payment is more than is due.
         ExceedsAmountDue = "EXCEEDS_AMOUNT_DUE",
-        /// There is no room left for so many units.
+        /// Too few units are left.
         EntitlementLimitExceeded = "ENTITLEMENT_LIMIT_EXCEEDED",
         /// Nothing grants the feature.
         FeatureNotIncluded = "FEATURE_NOT_INCLUDED",
         /// Something grants the feature, or draws from it.
         FeatureInUse = "FEATURE_IN_USE",
-        /// The package was assigned to somebody.
+        /// The package was assigned before.
         PackageInUse = "PACKAGE_IN_USE",
         /// The package is archived.
         PackageInactive = "PACKAGE_INACTIVE",
@@ -93,13 +93,13 @@ names! {
         DuplicateAddon = "DUPLICATE_ADDON",
         /// The scope has another base package.
         BasePackageConflict = "BASE_PACKAGE_CONFLICT",
-        /// The lock that the write is fenced by is not held by that grant any more.
+        /// The fence is stale: the lock has a newer holder or none.
         StaleFence = "STALE_FENCE",
-        /// A day of the range has no room; `usage` says how full each is.
+        /// A day of the range is full. `usage` has the usage of each day.
         AvailabilityConflict = "AVAILABILITY_CONFLICT",
-        /// The hold expired, and its days are taken.
+        /// The hold expired and its days are taken.
         HoldExpired = "HOLD_EXPIRED",
-        /// The capacity would be below what is reserved on some day.
+        /// The new capacity is below the reserved quantity of some day.
         CapacityBelowReserved = "CAPACITY_BELOW_RESERVED",
         /// The bookable is archived and takes no new bookings.
         BookableUnavailable = "BOOKABLE_UNAVAILABLE",
@@ -107,13 +107,13 @@ names! {
         BookableInUse = "BOOKABLE_IN_USE",
     }
 
-    /// What a machine should do about a problem.
+    /// What a program should do about a problem.
     RetryAction {
         /// Fetch the current version, apply the edit to it, send that.
         Reapply = "reapply",
         /// Send the same bytes again.
         Resend = "resend",
-        /// Nothing: it will not work this way.
+        /// Do not retry: the same request fails again.
         None = "none",
     }
 }
@@ -122,7 +122,7 @@ names! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Retry {
-    /// What to do.
+    /// The next step.
     pub action: RetryAction,
     /// How long to wait first, in milliseconds.
     pub after_ms: u64,
@@ -134,7 +134,7 @@ pub struct Retry {
 pub struct FieldError {
     /// Where, as a JSON Pointer into the body.
     pub path: String,
-    /// What is wrong with it.
+    /// The message.
     pub message: String,
 }
 
@@ -149,18 +149,18 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// This occurrence, for a person.
+    /// A description of this occurrence, for people.
     pub detail: String,
-    /// This problem, for a machine.
+    /// The code, for programs.
     pub code: Code,
-    /// The request, as the log knows it.
+    /// The request's id, as in the log.
     pub request_id: String,
-    /// What to do next.
+    /// Whether and when to retry.
     pub retry: Retry,
     /// Wrong fields, with `VALIDATION_FAILED`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// What else the code brings, by the names of the API's documentation.
+    /// Further members of the code, by their names in the API's documentation.
     #[serde(flatten)]
     pub extensions: Map<String, Value>,
 }
@@ -169,7 +169,7 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Conflict {
-    /// This conflict, `cfl_…`, for logs and support.
+    /// The id of this conflict for logs and support, `cfl_…`.
     pub conflict_id: String,
     /// The object.
     pub resource: ResourceRef,
@@ -187,7 +187,7 @@ pub struct Conflict {
     pub merge: MergeReport,
 }
 
-/// One path that somebody changed since the version a stale write was computed from.
+/// One path that changed since the version that a stale write was computed from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConflictChange {
@@ -201,6 +201,6 @@ pub struct ConflictChange {
     pub version: Version,
     /// When that change was committed.
     pub at: Timestamp,
-    /// Who made that change.
+    /// The author of that change.
     pub by: By,
 }

@@ -13,7 +13,7 @@ use std::{fmt, str::FromStr};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The instant so many microseconds after 1970-01-01T00:00:00Z.
+    /// The instant this many microseconds after 1970-01-01T00:00:00Z.
     ///
     /// Returns `None` before the first instant and after the last one.
     pub fn from_micros(micros: i64) -> Option<Self> {
@@ -30,7 +30,7 @@ impl Timestamp {
         jiff::Timestamp::from_microsecond(self.0).expect("only representable instants are built")
     }
 
-    /// What the computer's clock says now.
+    /// The time of the computer's clock.
     pub fn now() -> Self {
         Self::from(jiff::Timestamp::now())
     }
