@@ -6,6 +6,7 @@ use crate::{
     lane::Lanes,
     metrics::Metrics,
     reads::Reads,
+    tail::Tail,
 };
 use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::Semaphore;
@@ -16,6 +17,8 @@ pub struct App {
     pub lanes: Lanes,
     /// The way to every read.
     pub reads: Arc<Reads>,
+    /// The reader of new events.
+    pub tail: Tail,
     /// The API keys that are accepted.
     pub keyring: Keyring,
     /// The rate limit.
@@ -28,6 +31,6 @@ pub struct App {
     pub openapi: String,
     /// Whether the process is about to stop.
     pub stopping: AtomicBool,
-    /// How many event streams may be open.
+    /// Places for event streams.
     pub streams: Arc<Semaphore>,
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So often the keys are read again.
+/// How often the keys are read again.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// All API keys, by digest.
 pub struct Keyring {
@@ -25,8 +25,16 @@ pub struct Keyring {
 #[derive(Default)]
 struct Keys {
     by_digest: HashMap<String, StoredApiKey>,
+    digests: HashMap<ApiKeyId, String>,
     /// Changes of this process's own: a reading that began before one must not undo it.
     own: Vec<(Instant, StoredApiKey)>,
+}
+
+impl Keys {
+    fn insert(&mut self, stored: StoredApiKey) {
+        self.digests.insert(stored.key.id.clone(), stored.digest.clone());
+        self.by_digest.insert(stored.digest.clone(), stored);
+    }
 }
 
 impl Keyring {
@@ -52,8 +60,10 @@ impl Keyring {
         let mut keys = self.write();
         keys.own.retain(|(changed_at, _)| *changed_at >= began_at);
         let own = keys.own.iter().map(|(_, stored)| stored.clone());
-        let known = read.into_iter().chain(own);
-        keys.by_digest = known.map(|stored| (stored.digest.clone(), stored)).collect();
+        let known: Vec<_> = read.into_iter().chain(own).collect();
+        keys.by_digest.clear();
+        keys.digests.clear();
+        known.into_iter().for_each(|stored| keys.insert(stored));
         Ok(())
     }
 
@@ -80,9 +90,12 @@ impl Keyring {
         Ok(stored.filter(is_valid))
     }
 
-    /// Whether a key that was accepted once still is.
-    pub fn accepts(&self, id: &ApiKeyId) -> bool {
-        self.read().by_digest.values().any(|stored| stored.key.id == *id && is_valid(stored))
+    /// Whether a key that was accepted has been revoked or has expired since. A key that is not
+    /// known here yet has not: another process made it a moment ago.
+    pub fn has_ended(&self, id: &ApiKeyId) -> bool {
+        let keys = self.read();
+        let stored = keys.digests.get(id).and_then(|digest| keys.by_digest.get(digest));
+        stored.is_some_and(|stored| !is_valid(stored))
     }
 
     /// Whether there is no key at all.
@@ -99,7 +112,7 @@ impl Keyring {
     pub fn put(&self, stored: StoredApiKey) {
         let mut keys = self.write();
         keys.own.push((Instant::now(), stored.clone()));
-        keys.by_digest.insert(stored.digest.clone(), stored);
+        keys.insert(stored);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Keys> {

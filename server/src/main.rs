@@ -14,6 +14,7 @@ mod mutants;
 mod reads;
 mod routes;
 mod serve;
+mod tail;
 mod tls;
 mod workers;
 

@@ -55,6 +55,8 @@ metrics_table! {
         "Batches that had to be run again, by reason";
     QUEUE_DEPTH: Gauge, Count, "ifmatch_lane_queue_commands",
         "Commands waiting in a lane's queue now, by lane";
+    EVENT_FOLLOWERS: Gauge, Count, "ifmatch_event_followers",
+        "Event streams and waiting reads of events that are open now";
     CONFLICTS: Counter, Count, "ifmatch_conflicts_total",
         "Fields of refused stale writes, by type, field and verdict";
     MERGES: Counter, Count, "ifmatch_merges_total",
@@ -162,6 +164,11 @@ pub fn batch_rerun(reason: &'static str) {
 pub fn queue_depth(lane: usize, commands: usize) {
     let commands = u32::try_from(commands).unwrap_or(u32::MAX);
     gauge!(QUEUE_DEPTH, "lane" => lane.to_string()).set(commands);
+}
+
+/// This many event streams and waiting reads of events are open now.
+pub fn event_followers(followers: usize) {
+    gauge!(EVENT_FOLLOWERS).set(u32::try_from(followers).unwrap_or(u32::MAX));
 }
 
 /// A stale write was refused; `paths` are those it and the changes since are at odds over, or

@@ -17,7 +17,9 @@ use crate::{
     lane::{Lanes, Refusal},
     metrics::Metrics,
     reads::Reads,
-    routes, tls, workers,
+    routes,
+    tail::Tail,
+    tls, workers,
 };
 use actix_web::{App as ActixApp, HttpServer, middleware::from_fn, web};
 use ifmatch_domain::{Action, Outcome};
@@ -38,7 +40,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// So many event streams may be open.
+/// Maximum event streams that are open at once.
 const STREAMS_MAX: usize = 256;
 /// Recorded times are put into their buckets this often.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -65,6 +67,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
         let openapi = openapi::document(&routes::endpoints(), problem::status_of);
         let app = web::Data::new(App {
             lanes,
+            tail: Tail::new(Arc::clone(&reads)),
             reads,
             keyring,
             limiter: Limiter::new(config.requests_per_s()),
@@ -144,6 +147,8 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
             .wrap(from_fn(frame))
     })
     .workers(config.http_threads())
+    // A client that has closed its side is gone: its handler is dropped, also while it waits.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
     .disable_signals();
     let refused = |cause| CommandError::Io { what: format!("listen: {}", config.listen), cause };
@@ -169,6 +174,8 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
 
     let keeping = app.clone();
     actix_web::rt::spawn(async move { keep_up(&keeping).await });
+    let following = app.clone();
+    actix_web::rt::spawn(async move { following.tail.run(following.lanes.commits()).await });
     let working = app.clone();
     let drain = Duration::from_millis(config.drain_ms);
     actix_web::rt::spawn(async move { workers::run(&working).await });

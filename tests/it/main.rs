@@ -24,6 +24,7 @@ mod documents;
 mod entitlements;
 mod events;
 mod examples;
+mod followers;
 mod force;
 mod history;
 mod idempotency;

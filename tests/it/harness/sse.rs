@@ -16,6 +16,11 @@ impl EventStream {
         Self { response, unread: String::new() }
     }
 
+    /// The rest of it, as it comes.
+    pub fn into_response(self) -> reqwest::Response {
+        self.response
+    }
+
     /// The next event: its id and its data. Comments and other fields are skipped.
     pub async fn next(&mut self) -> (i64, Value) {
         loop {

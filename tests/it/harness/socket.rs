@@ -1,0 +1,49 @@
+//! A connection whose end the test decides: one request after the other, nothing pooled.
+
+use super::{ADMIN_KEY, Server};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// An HTTP/1.1 connection to a server. Dropping it hangs up.
+pub struct Socket {
+    stream: TcpStream,
+    host: String,
+}
+
+impl Socket {
+    pub async fn connect(server: &Server) -> Self {
+        let host = server.url().strip_prefix("http://").expect("it listens without TLS").to_owned();
+        Self { stream: TcpStream::connect(&host).await.expect("the server listens"), host }
+    }
+
+    /// A connection on which a request was sent.
+    pub async fn with(server: &Server, method: &str, path: &str) -> Self {
+        let mut socket = Self::connect(server).await;
+        socket.send(method, path).await;
+        socket
+    }
+
+    /// Sends a request without a body.
+    pub async fn send(&mut self, method: &str, path: &str) {
+        let host = &self.host;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n"
+        );
+        self.stream.write_all(request.as_bytes()).await.expect("the server reads");
+    }
+
+    /// The head of the next answer, and nothing of what follows it.
+    pub async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let read = timeout(Duration::from_secs(30), self.stream.read_u8()).await;
+            let byte = read.expect("an answer comes").expect("the connection is open");
+            head.push(byte);
+        }
+        String::from_utf8(head).expect("a head is text")
+    }
+}
