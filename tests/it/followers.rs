@@ -4,10 +4,10 @@ use crate::harness::{
     Api, EventStream, Server, Socket, both_databases, eventually, id, postgres_only, together,
     version,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -57,20 +57,23 @@ async fn write(api: Api, written: Arc<AtomicUsize>) {
     }
 }
 
+/// The name of the object that is made when everything else is written.
+const LAST: &str = "the last";
+
 /// The places that a stream shows, up to the event about the last object.
-async fn follow_stream(mut stream: EventStream, last: Arc<OnceLock<String>>) -> Vec<i64> {
+async fn follow_stream(mut stream: EventStream) -> Vec<i64> {
     let mut seen = Vec::new();
     loop {
         let (place, event) = stream.next().await;
         seen.push(place);
-        if last.get().is_some_and(|last| event["resource"]["id"] == last.as_str()) {
+        if event["state"]["name"] == LAST {
             return seen;
         }
     }
 }
 
 /// The places that waiting reads show, one after the other.
-async fn follow_polls(api: Api, query: &str, last: Arc<OnceLock<String>>) -> Vec<i64> {
+async fn follow_polls(api: Api, query: &str) -> Vec<i64> {
     let (mut seen, mut cursor) = (Vec::new(), "0".to_owned());
     loop {
         let path = format!("/v1/events?after={cursor}&wait_ms=2000&{query}");
@@ -78,8 +81,7 @@ async fn follow_polls(api: Api, query: &str, last: Arc<OnceLock<String>>) -> Vec
         cursor = page["next_cursor"].as_str().expect("a page has a cursor").to_owned();
         let items = page["items"].as_array().expect("a page has items");
         seen.extend(items.iter().map(|event| event["seq"].as_i64().expect("an event has a place")));
-        let is_last = |event: &Value| last.get().is_some_and(|l| event["resource"]["id"] == *l);
-        if items.iter().any(is_last) {
+        if items.iter().any(|event| event["state"]["name"] == LAST) {
             return seen;
         }
     }
@@ -105,8 +107,7 @@ async fn follow_a_storm(servers: &[&Server]) {
     let open = async |query: &str| {
         EventStream::new(api.get(&format!("/v1/events/stream?{query}")).open().await)
     };
-    let last = Arc::new(OnceLock::<String>::new());
-    let early = tokio::spawn(follow_stream(open("after=0").await, last.clone()));
+    let early = tokio::spawn(follow_stream(open("after=0").await));
     let never = open("type=invoice").await;
     // Opened before, not read until everything is written.
     let slow = open("after=0").await;
@@ -123,18 +124,17 @@ async fn follow_a_storm(servers: &[&Server]) {
         (written.load(Ordering::Relaxed) > WRITERS * ROUNDS * PER_TRANSACTION / 4).then_some(())
     })
     .await;
-    let late = tokio::spawn(follow_stream(open("after=0").await, last.clone()));
+    let late = tokio::spawn(follow_stream(open("after=0").await));
     let filter = "type=workspace.created";
-    let filtered = tokio::spawn(follow_stream(open(filter).await, last.clone()));
-    let (poller, is_last) = (api.clone(), last.clone());
-    let polls = tokio::spawn(async move { follow_polls(poller, "limit=7", is_last).await });
-    let (poller, is_last) = (api.clone(), last.clone());
-    let filtered_polls = tokio::spawn(async move { follow_polls(poller, filter, is_last).await });
+    let filtered = tokio::spawn(follow_stream(open(filter).await));
+    let poller = api.clone();
+    let polls = tokio::spawn(async move { follow_polls(poller, "limit=7").await });
+    let poller = api.clone();
+    let filtered_polls = tokio::spawn(async move { follow_polls(poller, filter).await });
     writing.await.expect("the writers write");
 
-    let made = api.make_workspace(json!({})).await;
-    last.set(id(&made).to_owned()).expect("it is set once");
-    let slow = tokio::spawn(follow_stream(slow, last.clone()));
+    api.make_workspace(json!({"name": LAST})).await;
+    let slow = tokio::spawn(follow_stream(slow));
     let all = all_places(&api, "").await;
     let created = all_places(&api, filter).await;
     assert!(all.len() > WRITERS * ROUNDS * PER_TRANSACTION, "{} events", all.len());
@@ -192,6 +192,7 @@ async fn a_stream_frees_its_place_when_its_client_hangs_up(server: Server) {
     for _ in 0..STREAMS_MAX {
         let mut stream = Socket::with(&server, "GET", "/v1/events/stream?last=0").await;
         assert!(stream.head().await.starts_with("HTTP/1.1 200 "));
+        stream.up_to(": connected\n\n\r\n").await;
         open.push(stream);
     }
     api.get("/v1/events/stream").await.problem(503, "TRY_AGAIN");
@@ -201,6 +202,7 @@ async fn a_stream_frees_its_place_when_its_client_hangs_up(server: Server) {
         (api.get("/v1/events/stream?last=0").open().await.status() == 200).then_some(())
     })
     .await;
+    assert!(hung_up_at.elapsed() < AT_ONCE, "it took {:?}", hung_up_at.elapsed());
     eventually("all are free", async || (followers(&server).await == 0).then_some(())).await;
     assert!(hung_up_at.elapsed() < AT_ONCE, "it took {:?}", hung_up_at.elapsed());
 }
@@ -227,9 +229,9 @@ async fn a_head_of_the_stream_ends_and_takes_no_place(server: Server) {
         assert_eq!(names(&socket.head().await), names(&head_of_get));
         open.push(socket);
     }
-    assert_eq!(followers(&server).await, 1);
     let mut more = Socket::with(&server, "GET", path).await;
     assert!(more.head().await.starts_with("HTTP/1.1 200 "), "there are places");
+    assert_eq!(followers(&server).await, 2);
     let socket = open.first_mut().expect("there are some");
     socket.send("GET", "/v1/events?last=0").await;
     assert!(socket.head().await.starts_with("HTTP/1.1 200 "), "the connection goes on");

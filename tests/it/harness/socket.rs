@@ -38,12 +38,16 @@ impl Socket {
 
     /// The head of the next answer, and nothing of what follows it.
     pub async fn head(&mut self) -> String {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let read = timeout(Duration::from_secs(30), self.stream.read_u8()).await;
-            let byte = read.expect("an answer comes").expect("the connection is open");
-            head.push(byte);
+        self.up_to("\r\n\r\n").await
+    }
+
+    /// Everything up to this text. Hanging up on unread bytes is a reset, not an orderly end.
+    pub async fn up_to(&mut self, end: &str) -> String {
+        let mut read = Vec::new();
+        while !read.ends_with(end.as_bytes()) {
+            let byte = timeout(Duration::from_secs(30), self.stream.read_u8()).await;
+            read.push(byte.expect("an answer comes").expect("the connection is open"));
         }
-        String::from_utf8(head).expect("a head is text")
+        String::from_utf8(read).expect("it is text")
     }
 }
