@@ -33,16 +33,14 @@ pub async fn availability(
         let message = format!("must make 1 to {DAYS_MAX} days, makes {days}");
         return Err(HttpProblem::invalid("?to", message));
     }
-    match app.reads.find(Kind::Bookable, &id).await? {
-        None => return Err(Rejection::not_found(Kind::Bookable, &id).into()),
-        Some(Found::Deleted(deleted)) => {
-            return Err(Rejection::Deleted(Kind::Bookable, deleted).into());
-        }
-        Some(Found::Living { .. }) => {}
+    let key = id.clone();
+    if let Some(available) = app.reads.run(move |db| db.availability(&key, from, to)).await? {
+        return Ok(HttpResponse::Ok().json(available));
     }
-    let id = id.into_inner();
-    let available = app.reads.run(move |db| db.availability(&id, from, to)).await?;
-    Ok(HttpResponse::Ok().json(available))
+    match app.reads.find(Kind::Bookable, &id).await? {
+        Some(Found::Deleted(deleted)) => Err(Rejection::Deleted(Kind::Bookable, deleted).into()),
+        _ => Err(Rejection::not_found(Kind::Bookable, &id).into()),
+    }
 }
 
 fn date(params: &mut Params, name: &str) -> Result<Date, HttpProblem> {

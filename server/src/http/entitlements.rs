@@ -97,25 +97,32 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, place: Place) -> An
     let limit = params.limit()?;
     let after: String = params.cursor()?.unwrap_or_default();
     params.end()?;
-    let scope = place.living_scope(&app).await?;
-    let asked = limit.saturating_add(1);
-    let all = app.reads.run(move |db| db.entitlements(&scope, &after, asked)).await?;
-    Ok(page(all, limit, |last| cursor(&last.feature)))
+    let scope = place.scope()?;
+    let (asked, of) = (limit.saturating_add(1), scope.clone());
+    match app.reads.run(move |db| db.entitlements(&of, &after, asked)).await? {
+        Some(all) => Ok(page(all, limit, |last| cursor(&last.feature))),
+        None => {
+            place.living_scope(&app).await?;
+            Err(Rejection::not_found(scope.kind, &scope.id).into())
+        }
+    }
 }
 
 /// `GET /v1/{scope}/entitlements/{feature}`
 pub async fn get(app: web::Data<App>, request: HttpRequest, place: Place) -> Answer {
     Params::of(&request)?.end()?;
-    let scope = place.living_scope(&app).await?;
-    let code = place.member;
-    let unknown = HttpProblem::not_found(format!("there is no feature {code}"));
-    // PostgreSQL cannot even look for it.
-    if code.contains('\0') {
-        return Err(unknown);
-    }
-    match app.reads.run(move |db| db.entitlement(&scope, &code)).await? {
+    let (scope, code) = (place.scope()?, place.member.clone());
+    // PostgreSQL cannot even look for a NUL.
+    let found = match code.contains('\0') {
+        true => None,
+        false => app.reads.run(move |db| db.entitlement(&scope, &code)).await?,
+    };
+    match found {
         Some(entitlement) => Ok(HttpResponse::Ok().json(entitlement)),
-        None => Err(unknown),
+        None => {
+            place.living_scope(&app).await?;
+            Err(HttpProblem::not_found(format!("there is no feature {}", place.member)))
+        }
     }
 }
 

@@ -1,28 +1,31 @@
 //! Reads about bookings beside the lane: what is free, and which holds are over.
 
-use crate::{
-    Db, StoreError,
-    bulk::{Lock, select_by},
-    on_backend,
-    schema::BookableRow,
-    sql::Sql,
-};
+use crate::{Db, StoreError, migrate::CLOCK, on_backend, sql::Sql};
 use diesel::{
     RunQueryDsl,
-    sql_types::{BigInt, Text},
+    sql_types::{BigInt, Nullable, Text},
 };
 use ifmatch_types::{Availability, AvailableDay, Date, Timestamp};
 use std::collections::HashMap;
 
-/// What a day's living bookings take of it, without holds that are over.
+/// The capacity of a bookable and what its living bookings take of each day, without holds that are
+/// over by the clock. Days of which nothing was ever taken have no row.
 ///
-/// One statement, and so one moment: a hold that ends between two would count twice or never.
-const RESERVED: &str = "SELECT d.day, d.reserved - CAST(coalesce((SELECT sum(b.quantity) \
+/// It is one statement and so one moment: a hold that ended between two would count twice or never,
+/// and a change of the capacity would not fit the days.
+const TAKEN: &str = ") SELECT clock.number, k.capacity, d.day, \
+     d.reserved - CAST(coalesce((SELECT sum(b.quantity) \
      FROM bookings AS b WHERE b.bookable_id = d.bookable_id AND b.status = 'held' \
-     AND b.start_date <= d.day AND b.taken_until > d.day AND b.hold_expires_at <= ";
+     AND b.start_date <= d.day AND b.taken_until > d.day \
+     AND b.hold_expires_at <= clock.number), 0) AS bigint) \
+     FROM clock CROSS JOIN bookables AS k LEFT JOIN booking_days AS d \
+     ON d.bookable_id = k.id AND d.day >= ";
+
+type TakenColumns = (BigInt, BigInt, Nullable<Text>, Nullable<BigInt>);
+type Taken = (i64, i64, Option<String>, Option<i64>);
 
 impl Db {
-    /// What is free of a bookable on these days, both included.
+    /// What is free of a living bookable on these days, both included; `None` if there is none.
     ///
     /// # Errors
     ///
@@ -32,29 +35,35 @@ impl Db {
         bookable_id: &str,
         from: Date,
         to: Date,
-    ) -> Result<Availability, StoreError> {
-        let as_of = self.clock()?;
-        let key = vec![bookable_id.to_owned()];
-        let bookables = select_by::<BookableRow>(self, "id", key, Lock::None)?;
-        let capacity = bookables.first().map_or(0, |row| row.capacity);
-        let sql = Sql::new(RESERVED)
-            .bind(as_of.as_micros())
-            .text("), 0) AS bigint) FROM booking_days AS d WHERE d.bookable_id = ")
-            .bind(bookable_id)
-            .text(" AND d.day >= ")
+    ) -> Result<Option<Availability>, StoreError> {
+        let clock = match self {
+            Self::Sqlite(_) => {
+                Sql::new("SELECT ").bind(Timestamp::now().as_micros()).text(" AS number")
+            }
+            Self::Postgres(_) => Sql::new(CLOCK),
+        };
+        let sql = Sql::new("WITH clock AS MATERIALIZED (")
+            .query(clock)
+            .text(TAKEN)
             .bind(from.to_string())
             .text(" AND d.day <= ")
             .bind(to.to_string())
-            .returning::<(Text, BigInt)>();
-        let rows: Vec<(String, i64)> = on_backend!(self, c => sql.load(c))?;
-        let reserved: HashMap<String, i64> = rows.into_iter().collect();
+            .text(" WHERE k.deleted_at IS NULL AND k.id = ")
+            .bind(bookable_id)
+            .returning::<TakenColumns>();
+        let rows: Vec<Taken> = on_backend!(self, c => sql.load(c))?;
+        let Some(&(clock, capacity, ..)) = rows.first() else { return Ok(None) };
+        let strange = || StoreError::Unforeseen(format!("the database's clock says {clock}"));
+        let as_of = Timestamp::from_micros(clock).ok_or_else(strange)?;
+        let days = rows.into_iter().filter_map(|(_, _, day, reserved)| Some((day?, reserved?)));
+        let reserved: HashMap<String, i64> = days.collect();
         let available = |date: Date| {
             let reserved = reserved.get(&date.to_string()).copied().unwrap_or_default();
             let available = capacity.saturating_sub(reserved).max(0);
             AvailableDay { date, capacity, reserved, available }
         };
         let days = from.days_before(to).chain([to]).map(available).collect();
-        Ok(Availability { days, as_of })
+        Ok(Some(Availability { days, as_of }))
     }
 
     /// Bookables with holds that are over now; so many at most.

@@ -189,6 +189,46 @@ impl Db {
         Ok(())
     }
 
+    /// Runs a read of several statements on one snapshot: it never sees half of a commit.
+    ///
+    /// On PostgreSQL this costs two round trips, for its beginning and its end.
+    ///
+    /// # Errors
+    ///
+    /// What the read fails with. [`StoreError::Gone`] if the connection is of no more use.
+    pub fn in_one_snapshot<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute("BEGIN DEFERRED")?,
+            Self::Postgres(connection) => {
+                connection.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            }
+        }
+        let outcome = read(self);
+        let ended = if outcome.is_ok() { self.commit() } else { self.rollback() };
+        match (outcome, ended) {
+            (Ok(found), Ok(())) => Ok(found),
+            (Err(error), Ok(())) => Err(error),
+            (Err(error), Err(_)) if error.is_gone() => Err(error),
+            (_, Err(error)) => Err(StoreError::Gone(error.to_string())),
+        }
+    }
+
+    /// On SQLite, a statement that finds the file locked fails at once from now on, with
+    /// [`StoreError::Raced`]. On PostgreSQL, a read waits for no lock.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn never_wait(&mut self) -> Result<(), StoreError> {
+        if let Self::Sqlite(connection) = self {
+            connection.batch_execute("PRAGMA busy_timeout = 0")?;
+        }
+        Ok(())
+    }
+
     /// Asks the database for a sign of life.
     ///
     /// # Errors

@@ -8,13 +8,13 @@ use crate::{
 };
 use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::{BURNT_OUT_KEPT_US, Need, ScopeRef, State, entitlement, entitlement_needs};
-use ifmatch_types::{Entitlement, EntitlementLogEntry, Hold, Timestamp, UsageRecord};
+use ifmatch_types::{Entitlement, EntitlementLogEntry, Hold, Kind, Timestamp, UsageRecord};
 use std::collections::BTreeSet;
 
 impl Db {
-    /// What a living scope may use of a feature; `None` if there is no such feature.
+    /// What a scope may use of a feature; `None` if there is no such scope or feature, or no more.
     ///
-    /// Never cached: computed from what is committed, by the rules that admit usage.
+    /// Never cached: computed from one snapshot of what is committed, by the rules that admit usage.
     ///
     /// # Errors
     ///
@@ -24,11 +24,13 @@ impl Db {
         scope: &ScopeRef,
         code: &str,
     ) -> Result<Option<Entitlement>, StoreError> {
-        let (state, now) = self.look(scope, std::slice::from_ref(&code.to_owned()))?;
-        Ok(entitlement(scope, code, now, &state))
+        let codes = [code.to_owned()];
+        let (state, now) = self.in_one_snapshot(|db| db.look(scope, &codes))?;
+        Ok(is_living(scope, &state).then(|| entitlement(scope, code, now, &state)).flatten())
     }
 
-    /// What a living scope may use of each feature after a code, in the order of the codes.
+    /// What a scope may use of each feature after a code, in the order of the codes; `None` if there
+    /// is no such scope, or no more.
     ///
     /// # Errors
     ///
@@ -38,18 +40,23 @@ impl Db {
         scope: &ScopeRef,
         after: &str,
         limit: i64,
-    ) -> Result<Vec<Entitlement>, StoreError> {
+    ) -> Result<Option<Vec<Entitlement>>, StoreError> {
         let sql = Sql::new("SELECT code FROM features WHERE deleted_at IS NULL AND code > ")
             .bind(after)
             .text(" ORDER BY code LIMIT ")
             .bind(limit)
             .returning::<Text>();
-        let codes: Vec<String> = on_backend!(self, c => sql.load(c))?;
-        let (state, now) = self.look(scope, &codes)?;
-        Ok(codes.iter().filter_map(|code| entitlement(scope, code, now, &state)).collect())
+        let (codes, state, now) = self.in_one_snapshot(|db| {
+            let codes: Vec<String> = on_backend!(db, c => sql.load(c))?;
+            let (state, now) = db.look(scope, &codes)?;
+            Ok((codes, state, now))
+        })?;
+        let told = codes.iter().filter_map(|code| entitlement(scope, code, now, &state));
+        Ok(is_living(scope, &state).then(|| told.collect()))
     }
 
-    /// Loads what a decision about these features would, and locks nothing.
+    /// Loads what a decision about these features would, and locks nothing. It takes several
+    /// statements: holdings and counters of different moments would admit what no commit did.
     fn look(
         &mut self,
         scope: &ScopeRef,
@@ -59,13 +66,12 @@ impl Db {
         loop {
             let mut wanted = Vec::new();
             entitlement_needs(scope, codes.iter().map(String::as_str), &state, &mut wanted);
-            let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
+            // No lock is waited for, so nothing has to come after another turn's locks.
+            let wanted: BTreeSet<Need> = wanted.into_iter().collect();
             if wanted.is_empty() {
                 let now = state.clock.unwrap_or_else(Timestamp::now);
                 return Ok((state, now));
             }
-            let turn = wanted.iter().map(Need::turn).min();
-            wanted.retain(|need| Some(need.turn()) == turn);
             self.peek(wanted, &mut state)?;
         }
     }
@@ -178,5 +184,12 @@ impl Db {
         .bind(limit)
         .returning::<Text>();
         Ok(on_backend!(self, c => sql.load(c))?)
+    }
+}
+
+fn is_living(scope: &ScopeRef, state: &State) -> bool {
+    match scope.kind {
+        Kind::Namespace => state.namespaces.get(&scope.id).is_some_and(|row| row.deleted.is_none()),
+        _ => state.workspaces.get(&scope.id).is_some_and(|row| row.deleted.is_none()),
     }
 }

@@ -106,13 +106,17 @@ const CHECKS: [(&str, &str); 14] = [
 impl Db {
     /// Every invariant that does not hold, with the row for which it does not.
     ///
-    /// Best run while nothing is written: on a busy PostgreSQL it compares states of different
-    /// moments.
+    /// It reads one snapshot, so that writes may go on meanwhile. As long as it runs, the database
+    /// keeps what that snapshot sees: PostgreSQL vacuums nothing newer, SQLite's log grows.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn verify(&mut self) -> Result<Vec<Broken>, StoreError> {
+        self.in_one_snapshot(Self::broken)
+    }
+
+    fn broken(&mut self) -> Result<Vec<Broken>, StoreError> {
         let mut broken = Vec::new();
         for (invariant, sql) in CHECKS {
             let query = Sql::new(sql).returning::<Text>();

@@ -36,6 +36,7 @@ mod model;
 mod plans;
 mod roundtrip;
 mod schema;
+mod snapshots;
 mod upgrades;
 mod verify;
 
