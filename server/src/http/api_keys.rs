@@ -54,7 +54,7 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
     let limit = params.limit()?;
     let after: String = params.cursor()?.unwrap_or_default();
     params.end()?;
-    // There are few keys, and the keyring reads all of them every second anyway.
+    // There are few keys: a page of them is cut out in memory.
     let keys = app.reads.run(ifmatch_store::Db::api_keys).await?;
     let keys = keys.into_iter().map(|stored| stored.key);
     let beyond: Vec<ApiKey> = keys.filter(|key| key.id.as_str() > after.as_str()).collect();

@@ -30,6 +30,6 @@ pub use list::{Field, FieldType, ListQuery, SortKey, filters, sorts};
 pub use log::{AuditQuery, EventsQuery};
 pub use migrate::sqlite_version;
 pub use prune::PRUNED_AT_ONCE;
-pub use read::Found;
+pub use read::{ApiKeyTally, Found};
 pub use save::Evidence;
 pub use verify::Broken;

@@ -8,7 +8,10 @@ use crate::{
     schema::{AnswerRow, ApiKeyRow, PaymentRow, StoredRow},
     sql::Sql,
 };
-use diesel::{RunQueryDsl, sql_types::Text};
+use diesel::{
+    RunQueryDsl,
+    sql_types::{BigInt, Text},
+};
 use ifmatch_domain::{
     Answer, AssignmentRecord, BookingRecord, BoostRecord, FeatureRecord, PackageRecord, Row,
     StoredApiKey, SubscriptionRecord,
@@ -29,6 +32,18 @@ pub enum Found {
     },
     /// A deleted one.
     Deleted(Deleted),
+}
+
+/// How many API keys there are, and how many of them are revoked.
+///
+/// A key is never removed, and revoked once for ever. So if one set of keys was read after another
+/// and both have the same tally, they are the same set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApiKeyTally {
+    /// The number of keys, revoked ones included.
+    pub keys: i64,
+    /// The number of revoked keys.
+    pub revoked: i64,
 }
 
 /// Runs generic code for a kind that is known at run time.
@@ -142,6 +157,18 @@ impl Db {
     pub fn api_keys(&mut self) -> Result<Vec<StoredApiKey>, StoreError> {
         let sql = ApiKeyRow::select().text(" ORDER BY id");
         ApiKeyRow::query(self, sql)?.into_iter().map(api_key_from).collect()
+    }
+
+    /// Counts the API keys, without reading them.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn api_key_tally(&mut self) -> Result<ApiKeyTally, StoreError> {
+        let sql = Sql::new("SELECT count(*), count(revoked_at) FROM api_keys")
+            .returning::<(BigInt, BigInt)>();
+        let (keys, revoked) = on_backend!(self, c => sql.get_result::<(i64, i64)>(c))?;
+        Ok(ApiKeyTally { keys, revoked })
     }
 
     /// The API key with this digest, revoked or not.
