@@ -29,6 +29,7 @@ use ifmatch_types::{
     pointer,
 };
 use serde_json::{Map, Value};
+use std::cell::LazyCell;
 
 /// The way to answer.
 pub type Answer = Result<HttpResponse, HttpProblem>;
@@ -155,11 +156,12 @@ async fn change(
     let merging = request.method() == Method::PATCH && read_on_conflict(&mut params)?;
     let force = read_force(&mut params, request, &mutation.caller)?;
     params.end()?;
-    let attempt = |body: &Map<String, Value>| {
+    // A digest of the whole body: made once, and only if it is needed.
+    let attempt = LazyCell::new(|| {
         let caller = &mutation.caller;
-        Attempt::of(caller.actor.key_id.as_str(), caller.on_behalf_of.as_deref(), id, body)
-    };
-    let refused_at = app.refusals.recall(|| attempt(&body));
+        Attempt::of(caller.actor.key_id.as_str(), caller.on_behalf_of.as_deref(), id, &body)
+    });
+    let refused_at = app.refusals.recall(|| *attempt);
     let mode = match (force, merging) {
         (Some(_), true) => {
             return Err(HttpProblem::invalid("?on_conflict", "cannot be combined with force"));
@@ -178,7 +180,7 @@ async fn change(
     };
     let outcome = mutation.submit(app, Action::Update(update)).await;
     if refused_at.is_some() && outcome.is_ok() {
-        app.refusals.forget(&attempt(&body));
+        app.refusals.forget(&attempt);
     }
     match outcome {
         Ok(outcome) => {
@@ -188,7 +190,7 @@ async fn change(
         Err(problem) => {
             if problem.code() == Code::ConflictVersionMismatch {
                 if let Some(version) = named.precondition.named() {
-                    app.refusals.remember(attempt(&body), version);
+                    app.refusals.remember(*attempt, version);
                 }
                 count_conflict(kind, &problem);
             }
