@@ -6,6 +6,7 @@ use crate::{
     lane::Lanes,
     metrics::Metrics,
     reads::Reads,
+    workers::health::Workers,
 };
 use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::Semaphore;
@@ -22,6 +23,8 @@ pub struct App {
     pub limiter: Limiter,
     /// Writes that were refused a moment ago.
     pub refusals: Refusals,
+    /// Whether the background work succeeds.
+    pub workers: Workers,
     /// What is counted.
     pub metrics: Metrics,
     /// The OpenAPI document, as JSON text.

@@ -71,6 +71,10 @@ metrics_table! {
         "Requests turned away by the rate limit";
     RECONNECTS: Counter, Count, "ifmatch_database_reconnects_total",
         "Connections to the database that had to be made again";
+    WORKER_FAILURES: Counter, Count, "ifmatch_worker_failures_total",
+        "Failures of background work, by worker";
+    WORKER_LAST_SUCCESS: Gauge, Seconds, "ifmatch_worker_last_success_age_seconds",
+        "Time since a worker's last round without a failure, or since the start, by worker";
     BOOKING_CONFLICTS: Counter, Count, "ifmatch_booking_conflicts_total",
         "Bookings that found no room, by phase";
     BOOKING_OCCUPANCY: Histogram, Count, "ifmatch_booking_occupancy_ratio",
@@ -212,6 +216,17 @@ pub fn reconnected() {
     counter!(RECONNECTS).increment(1);
 }
 
+/// Background work failed; `failures` may be none, so that the metric is there from the start.
+pub fn worker_failed(worker: &'static str, failures: usize) {
+    let failures = u64::try_from(failures).unwrap_or(u64::MAX);
+    counter!(WORKER_FAILURES, "worker" => worker).increment(failures);
+}
+
+/// A worker's last round without a failure was this long ago.
+pub fn worker_last_success(worker: &'static str, age: Duration) {
+    gauge!(WORKER_LAST_SUCCESS, "worker" => worker).set(age);
+}
+
 /// A booking found no room.
 pub fn booking_conflict(phase: &'static str) {
     counter!(BOOKING_CONFLICTS, "phase" => phase).increment(1);
@@ -284,6 +299,8 @@ mod tests {
             usage_decided("recorded", 3);
             rate_limited();
             reconnected();
+            worker_failed("bookings", 2);
+            worker_last_success("bookings", Duration::from_secs(3));
             booking_conflict("create");
             booking_occupancy(3, 4);
         });

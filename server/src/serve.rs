@@ -17,7 +17,8 @@ use crate::{
     lane::{Lanes, Refusal},
     metrics::Metrics,
     reads::Reads,
-    routes, tls, workers,
+    routes, tls,
+    workers::{self, health::Workers},
 };
 use actix_web::{App as ActixApp, HttpServer, middleware::from_fn, web};
 use ifmatch_domain::{Action, Outcome};
@@ -69,6 +70,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
             keyring,
             limiter: Limiter::new(config.requests_per_s()),
             refusals: Refusals::default(),
+            workers: Workers::start(),
             metrics,
             openapi: openapi.to_string(),
             stopping: AtomicBool::new(false),
@@ -191,9 +193,8 @@ async fn keep_up(app: &App) {
     loop {
         tokio::select! {
             _ = refresh.tick() => {
-                if let Err(error) = app.keyring.refresh().await {
-                    tracing::warn!(%error, "the API keys could not be read again");
-                }
+                let failed = app.keyring.refresh().await.err().map(|error| error.to_string());
+                app.workers.keyring.record(failed.as_slice());
             }
             _ = upkeep.tick() => app.metrics.upkeep(),
         }

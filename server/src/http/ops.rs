@@ -45,6 +45,7 @@ pub async fn readyz(app: web::Data<App>) -> Answer {
 /// `GET /metrics`
 pub async fn metrics(app: web::Data<App>) -> HttpResponse {
     app.lanes.measure();
+    app.workers.measure();
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4"))
         .body(app.metrics.render())
