@@ -1,16 +1,10 @@
-//! What all handlers share.
+//! What handlers and workers share.
 
-use crate::{
-    http::{limit::Limiter, refused::Refusals},
-    keyring::Keyring,
-    lane::Lanes,
-    metrics::Metrics,
-    reads::Reads,
-};
+use crate::{keyring::Keyring, lane::Lanes, metrics::Metrics, reads::Reads};
 use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::Semaphore;
 
-/// What all handlers share.
+/// What handlers and workers share.
 pub struct App {
     /// The way to every write.
     pub lanes: Lanes,
@@ -18,14 +12,8 @@ pub struct App {
     pub reads: Arc<Reads>,
     /// The API keys that are accepted.
     pub keyring: Keyring,
-    /// The rate limit.
-    pub limiter: Limiter,
-    /// Writes that were refused a moment ago.
-    pub refusals: Refusals,
-    /// What is counted.
+    /// The metrics of this process.
     pub metrics: Metrics,
-    /// The OpenAPI document, as JSON text.
-    pub openapi: String,
     /// Whether the process is about to stop.
     pub stopping: AtomicBool,
     /// How many event streams may be open.

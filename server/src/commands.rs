@@ -1,8 +1,8 @@
 //! The subcommands beside `serve`: each does its work and stops.
 
 use crate::{
-    config::{Config, KeysAction},
-    http::{openapi, problem},
+    config::{Config, KeysTask},
+    http::{core::problem, systems},
     key,
     lane::{LaneConfig, Lanes, Refusal},
     log::RequestId,
@@ -56,6 +56,7 @@ pub fn lane_config(config: &Config) -> LaneConfig {
         lanes: config.lanes(),
         queue: config.queue,
         batch_max: config.batch_max,
+        seams: systems::seams(),
     }
 }
 
@@ -99,23 +100,23 @@ pub fn open(config: &Config) -> Result<Db, CommandError> {
 
 /// `openapi`
 pub fn openapi() -> Result<ExitCode, CommandError> {
-    let document = openapi::document(&routes::endpoints(), problem::status_of);
+    let document = routes::document();
     say(format_args!("{document:#}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// `keys create|list|revoke`
-pub fn keys(config: &Config, action: KeysAction) -> Result<ExitCode, CommandError> {
+pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError> {
     let mut db = open(config)?;
     db.migrate()?;
     match action {
-        KeysAction::Create { name, role, expires_in } => {
+        KeysTask::Create { name, role, expires_in } => {
             let (secret, id) = create_key(config, &name, role, expires_in)?;
             eprintln!("made {id} ({}); this is the only time the key is shown:", role.name());
             // Whoever does not get it never will.
             write_line(secret.expose_secret())?;
         }
-        KeysAction::List => {
+        KeysTask::List => {
             for stored in db.api_keys()? {
                 let key = stored.key;
                 let state = match (key.revoked_at, key.expires_at) {
@@ -127,7 +128,7 @@ pub fn keys(config: &Config, action: KeysAction) -> Result<ExitCode, CommandErro
                 say(format_args!("{}  {:6}  {}  {state}", key.id, key.role.name(), key.name))?;
             }
         }
-        KeysAction::Revoke { id } => {
+        KeysTask::Revoke { id } => {
             submit(config, Action::RevokeApiKey(RevokeApiKey { id: id.clone() }))?;
             say(format_args!("revoked {id}"))?;
         }

@@ -7,8 +7,8 @@ mod batch;
 mod habit;
 mod queue;
 
-use crate::metrics;
-use ifmatch_domain::{Action, Command, CreateObject, Operation, Outcome, Rejection};
+use crate::{log, metrics};
+use ifmatch_domain::{Action, Answer, Command, CreateObject, Operation, Outcome, Rejection};
 use ifmatch_store::DatabaseUrl;
 use queue::Queue;
 use std::{
@@ -18,6 +18,7 @@ use std::{
     time::Instant,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Span;
 
 /// Why a command has no outcome.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub enum Refusal {
 struct Job {
     command: Command,
     subject: Subject,
+    /// The request's span: what is logged for this command carries its request id.
+    span: Span,
     answer: oneshot::Sender<Result<Outcome, Refusal>>,
     queued_at: Instant,
 }
@@ -57,6 +60,15 @@ impl Subject {
     }
 }
 
+/// What is done with the outcome of a command, told to the lane by those who know the systems.
+#[derive(Clone, Copy, Debug)]
+pub struct Seams {
+    /// Makes the answer that is kept for repeats, from an outcome and the request's fingerprint.
+    pub kept: fn(&Outcome, &str) -> Answer,
+    /// Counts and logs an outcome: the one observer of all commands of this process.
+    pub observe: fn(&Result<Outcome, Refusal>),
+}
+
 /// How lanes are set up.
 #[derive(Clone, Debug)]
 pub struct LaneConfig {
@@ -66,14 +78,17 @@ pub struct LaneConfig {
     pub lanes: usize,
     /// How many commands may wait in each.
     pub queue: usize,
-    /// How many commands share a commit at most.
+    /// Maximum commands that share a commit.
     pub batch_max: usize,
+    /// What is done with outcomes.
+    pub seams: Seams,
 }
 
 /// All lanes of this process.
 pub struct Lanes {
     queues: Vec<mpsc::Sender<Job>>,
     commits: watch::Receiver<u64>,
+    observe: fn(&Result<Outcome, Refusal>),
 }
 
 impl Lanes {
@@ -91,7 +106,7 @@ impl Lanes {
             threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
             queues.push(sender);
         }
-        Ok((Self { queues, commits }, threads))
+        Ok((Self { queues, commits, observe: config.seams.observe }, threads))
     }
 
     /// Decides a command and makes its effect durable.
@@ -100,13 +115,25 @@ impl Lanes {
     ///
     /// Why it has no effect; after [`Refusal::Internal`] only the log may know.
     pub async fn submit(&self, command: Command) -> Result<Outcome, Refusal> {
+        let outcome = self.decide(command).await;
+        (self.observe)(&outcome);
+        outcome
+    }
+
+    async fn decide(&self, command: Command) -> Result<Outcome, Refusal> {
         let (answer, outcome) = oneshot::channel();
         let subject = Subject::of(&command);
-        let job = Job { command, subject, answer, queued_at: Instant::now() };
-        self.queue_of(subject)
-            .and_then(|queue| queue.try_send(job).ok())
-            .ok_or(Refusal::TryAgain)?;
-        outcome.await.unwrap_or(Err(Refusal::Internal))
+        let span = log::span_of(&command.meta);
+        let job = Job { command, subject, span, answer, queued_at: Instant::now() };
+        let queued = self.queue_of(subject).is_some_and(|queue| queue.try_send(job).is_ok());
+        if !queued {
+            tracing::debug!("a lane's queue is full");
+            return Err(Refusal::TryAgain);
+        }
+        outcome.await.unwrap_or_else(|_| {
+            tracing::error!("the lane dropped a command");
+            Err(Refusal::Internal)
+        })
     }
 
     fn queue_of(&self, subject: Subject) -> Option<&mpsc::Sender<Job>> {

@@ -6,6 +6,7 @@ mod config;
 mod http;
 mod key;
 mod keyring;
+mod kinds;
 mod lane;
 mod log;
 mod metrics;
@@ -17,7 +18,7 @@ mod serve;
 mod tls;
 mod workers;
 
-use config::{Action, Config};
+use config::{Config, Task};
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
@@ -48,13 +49,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(action: Action, config: &Config) -> Result<ExitCode, commands::CommandError> {
+fn run(action: Task, config: &Config) -> Result<ExitCode, commands::CommandError> {
     match action {
-        Action::Serve => serve::serve(config).map(|()| ExitCode::SUCCESS),
-        Action::Migrate => commands::migrate(config),
-        Action::Keys(keys) => commands::keys(config, keys),
-        Action::Openapi => commands::openapi(),
-        Action::Doctor => commands::doctor(config),
-        Action::Verify => commands::verify(config),
+        Task::Serve => serve::serve(config).map(|()| ExitCode::SUCCESS),
+        Task::Migrate => commands::migrate(config),
+        Task::Keys(keys) => commands::keys(config, keys),
+        Task::Openapi => commands::openapi(),
+        Task::Doctor => commands::doctor(config),
+        Task::Verify => commands::verify(config),
     }
 }

@@ -4,7 +4,7 @@
 //! Labels are bounded: they come from the route table, from enumerations and from the fields of
 //! the entities, never from what a caller wrote.
 
-use crate::http::openapi::entity;
+use crate::kinds::entity;
 use ifmatch_types::{Kind, Verdict};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,

@@ -4,12 +4,13 @@ use crate::{
     app::App,
     commands::{self, CommandError},
     config::Config,
-    http::{
+    http::core::{
         auth::gate,
         endpoint,
         frame::{frame, no_such_path, wrong_method},
         limit::Limiter,
-        openapi, problem,
+        openapi::DocumentText,
+        problem,
         refused::Refusals,
     },
     key, keyring,
@@ -62,15 +63,11 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
         Metrics::install().map_err(|error| CommandError::Refused(format!("metrics: {error}")))?;
     let outcome = actix_web::rt::System::new().block_on(async {
         let keyring = Keyring::open(Arc::clone(&reads)).await?;
-        let openapi = openapi::document(&routes::endpoints(), problem::status_of);
         let app = web::Data::new(App {
             lanes,
             reads,
             keyring,
-            limiter: Limiter::new(config.requests_per_s()),
-            refusals: Refusals::default(),
             metrics,
-            openapi: openapi.to_string(),
             stopping: AtomicBool::new(false),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         });
@@ -136,9 +133,15 @@ async fn add_key(app: &App, id: ApiKeyId, digest: String) -> Result<(), CommandE
 
 async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError> {
     let shared = app.clone();
+    let limiter = web::Data::new(Limiter::new(config.requests_per_s()));
+    let refusals = web::Data::new(Refusals::default());
+    let document = web::Data::new(DocumentText(routes::document().to_string()));
     let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(shared.clone())
+            .app_data(limiter.clone())
+            .app_data(refusals.clone())
+            .app_data(document.clone())
             .configure(|config| endpoint::mount(routes::endpoints(), config, gate, wrong_method))
             .default_service(web::to(no_such_path))
             .wrap(from_fn(frame))

@@ -1,7 +1,7 @@
 //! One lane's thread: batches, their retries, and what becomes of a batch that keeps failing.
 
-use super::{Job, LaneConfig, Refusal, habit::Habit, queue::Queue};
-use crate::{http::render, metrics};
+use super::{Job, LaneConfig, Refusal, Seams, habit::Habit, queue::Queue};
+use crate::metrics;
 use ifmatch_domain::{Mutant, Need, Outcome, State, decide, needs};
 use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
 use ifmatch_types::Timestamp;
@@ -35,6 +35,7 @@ pub(super) struct Lane {
     url: DatabaseUrl,
     queue: Queue,
     committed: Arc<watch::Sender<u64>>,
+    seams: Seams,
     db: Option<Db>,
     /// Whether the last commit began the next transaction; nothing was done in it yet.
     has_begun: bool,
@@ -97,6 +98,7 @@ impl Lane {
             url: config.url.clone(),
             queue,
             committed,
+            seams: config.seams,
             db: None,
             has_begun: false,
             was_connected: false,
@@ -240,6 +242,7 @@ impl Lane {
             db.begin()?;
         }
         let mut state = self.load(batch, matches!(run, Run::Together))?;
+        let seams = self.seams;
         let db = self.connection()?;
         if let Run::InDoubt(doubt) = run {
             // The rows are locked now, so that the earlier commit is over, one way or the other.
@@ -252,7 +255,8 @@ impl Lane {
             }
         }
         let now = state.clock.unwrap_or_else(Timestamp::now);
-        let decided: Decided = batch.iter().map(|job| decide_one(&mut state, job, now)).collect();
+        let decided: Decided =
+            batch.iter().map(|job| decide_one(&mut state, job, now, seams)).collect();
         if !state.is_changed() {
             self.end_unchanged();
             return Ok(Ended::Decided(decided));
@@ -415,8 +419,14 @@ impl std::fmt::Display for Failure {
 }
 
 /// Decides one command; if it panics, only it is answered with a failure.
-fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, Refusal> {
+fn decide_one(
+    state: &mut State,
+    job: &Job,
+    now: Timestamp,
+    seams: Seams,
+) -> Result<Outcome, Refusal> {
     let command = &job.command;
+    let _entered = job.span.enter();
     let decided = catch_unwind(AssertUnwindSafe(|| {
         state.attempt(|state| {
             let decided = decide(state, command, now);
@@ -425,7 +435,7 @@ fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, R
                 && outcome.is_kept()
                 && !Mutant::IgnoreKeptAnswers.is_planted()
             {
-                state.remember(key, render::render(outcome).into_answer(&key.fingerprint));
+                state.remember(key, (seams.kept)(outcome, &key.fingerprint));
             }
             // A rejection was taken back already, but for the line that a denial leaves in the log.
             Ok::<_, Infallible>(decided)
@@ -435,8 +445,7 @@ fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, R
         Ok(Ok(decided)) => decided.map_err(Refusal::Rejected),
         Ok(Err(never)) => match never {},
         Err(_) => {
-            let request_id = &command.meta.request_id;
-            tracing::error!(request_id, "a rule panicked; its command had no effect");
+            tracing::error!("a rule panicked; its command had no effect");
             Err(Refusal::Internal)
         }
     }
@@ -454,17 +463,16 @@ fn answer(batch: Vec<Job>, mut decided: Decided) {
 
 fn answer_all(batch: Vec<Job>, failure: &Failure) {
     for job in batch {
-        let request_id = &job.command.meta.request_id;
-        let refusal = match failure {
+        let refusal = job.span.in_scope(|| match failure {
             Failure::Store(error) if error.is_gone() || error.is_transient() => {
-                tracing::warn!(%failure, request_id, "nothing was written");
+                tracing::warn!(%failure, "nothing was written");
                 Refusal::TryAgain
             }
-            _ => {
-                tracing::error!(%failure, request_id, "a command failed for a technical reason");
+            Failure::Store(_) | Failure::Unknown => {
+                tracing::error!(%failure, "a command failed for a technical reason");
                 Refusal::Internal
             }
-        };
+        });
         let _ = job.answer.send(Err(refusal));
     }
 }

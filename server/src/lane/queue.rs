@@ -81,11 +81,12 @@ mod tests {
     use ifmatch_types::{ApiKeyId, Source};
     use std::time::Instant;
     use tokio::sync::oneshot;
+    use tracing::Span;
     use uuid::Uuid;
 
-    type Answer = oneshot::Receiver<Result<Outcome, Refusal>>;
+    type Pending = oneshot::Receiver<Result<Outcome, Refusal>>;
 
-    fn job(about: &str) -> (Job, Answer) {
+    fn job(about: &str) -> (Job, Pending) {
         let command = Command {
             meta: Meta {
                 actor: Actor { key_id: ApiKeyId::from_unchecked("key_1"), name: "test".to_owned() },
@@ -99,7 +100,13 @@ mod tests {
         };
         let (answer, outcome) = oneshot::channel();
         (
-            Job { subject: Subject::of(&command), command, answer, queued_at: Instant::now() },
+            Job {
+                subject: Subject::of(&command),
+                command,
+                span: Span::none(),
+                answer,
+                queued_at: Instant::now(),
+            },
             outcome,
         )
     }
@@ -109,7 +116,7 @@ mod tests {
     }
 
     /// A queue, and a way to let something arrive.
-    fn queue(batch_max: usize) -> (Queue, impl FnMut(&[&str]) -> Vec<Answer>) {
+    fn queue(batch_max: usize) -> (Queue, impl FnMut(&[&str]) -> Vec<Pending>) {
         let (sender, arriving) = mpsc::channel(100);
         let arrive = move |names: &[&str]| {
             let send = |name: &&str| {

@@ -1,0 +1,61 @@
+//! The texts of the billing rejections.
+
+use crate::http::core::problem::HttpProblem;
+use ifmatch_domain::Rejection;
+use ifmatch_types::Code;
+
+/// The problem of a billing rejection; another one is given back.
+///
+/// # Errors
+///
+/// The rejection, if it is none of billing's.
+pub fn problem(rejection: Rejection) -> Result<HttpProblem, Rejection> {
+    Ok(match rejection {
+        Rejection::PlanPriceFrozen { fields } => HttpProblem::new(
+            Code::PlanPriceFrozen,
+            "the price of a plan that was active once cannot change; make another plan",
+        )
+        .with("fields", fields),
+        Rejection::PlanInUse => HttpProblem::new(
+            Code::PlanInUse,
+            "only a draft without subscriptions can be deleted; archive the plan instead",
+        ),
+        Rejection::PlanInactive { plan_id, status } => HttpProblem::new(
+            Code::PlanInactive,
+            format!("plan {plan_id} is {status}; subscriptions need an active one"),
+        )
+        .with("plan_id", plan_id)
+        .with("plan_status", status),
+        Rejection::CurrencyMismatch { from, to } => HttpProblem::new(
+            Code::CurrencyMismatch,
+            format!("the subscription is in {from}, the new plan in {to}"),
+        )
+        .with("from", from)
+        .with("to", to),
+        Rejection::WorkspaceInUse => HttpProblem::new(
+            Code::WorkspaceInUse,
+            "the workspace still has namespaces, subscriptions or invoices; delete those first",
+        ),
+        Rejection::SubscriptionInUse => HttpProblem::new(
+            Code::SubscriptionInUse,
+            "the subscription had an invoice; cancel it instead",
+        ),
+        Rejection::InvoiceImmutable { fields } => HttpProblem::new(
+            Code::InvoiceImmutable,
+            "a finalized invoice keeps what it says and is not deleted; void it and make another",
+        )
+        .with("fields", fields),
+        Rejection::InvoiceHasPayments { amount_paid } => HttpProblem::new(
+            Code::InvoiceHasPayments,
+            format!("payments of {amount_paid} are settled; reverse them first"),
+        )
+        .with("amount_paid", amount_paid),
+        Rejection::ExceedsAmountDue { amount_due, amount } => HttpProblem::new(
+            Code::ExceedsAmountDue,
+            format!("{amount} is more than the {amount_due} that is due"),
+        )
+        .with("amount_due", amount_due)
+        .with("amount", amount),
+        of_another => return Err(of_another),
+    })
+}
