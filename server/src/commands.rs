@@ -61,7 +61,7 @@ pub fn lane_config(config: &Config) -> LaneConfig {
 }
 
 /// Writes a line to stdout. A reader that has seen enough and closed its end, such as `head`, is no
-/// failure: the rest is told to nobody.
+/// failure: the rest is dropped.
 fn say(line: impl std::fmt::Display) -> Result<(), CommandError> {
     match write_line(line) {
         Err(CommandError::Io { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -60,7 +60,7 @@ impl Subject {
     }
 }
 
-/// What is done with the outcome of a command, told to the lane by those who know the systems.
+/// What the lane does with outcomes but does not know itself, since it knows no system.
 #[derive(Clone, Copy, Debug)]
 pub struct Seams {
     /// Makes the answer that is kept for repeats, from an outcome and the request's fingerprint.

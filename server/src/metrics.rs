@@ -4,18 +4,15 @@
 //! Labels are bounded: they come from the route table, from enumerations and from the fields of
 //! the entities, never from what a caller wrote.
 
-use crate::kinds::entity;
+mod fields;
+
+use fields::fields_of;
 use ifmatch_types::{Kind, Verdict};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-    time::Duration,
-};
-use utoipa::openapi::{RefOr, Schema};
+use std::time::Duration;
 
 enum Shape {
     Counter,
@@ -106,7 +103,7 @@ impl Metrics {
     }
 
     /// Puts recorded times into their buckets. To be called every few seconds: what was recorded
-    /// since is kept one by one, and nobody may be asking for [`render`](Self::render).
+    /// since is kept one by one, and [`render`](Self::render) may never be called.
     pub fn upkeep(&self) {
         self.0.run_upkeep();
     }
@@ -158,7 +155,7 @@ pub fn batch_rerun(reason: &'static str) {
     counter!(RERUNS, "reason" => reason).increment(1);
 }
 
-/// So many commands wait in the queue of this lane.
+/// The number of commands that wait in the queue of this lane.
 pub fn queue_depth(lane: usize, commands: usize) {
     let commands = u32::try_from(commands).unwrap_or(u32::MAX);
     gauge!(QUEUE_DEPTH, "lane" => lane.to_string()).set(commands);
@@ -184,7 +181,7 @@ pub fn forced(kind: Kind) {
     counter!(FORCED, "type" => kind.name()).increment(1);
 }
 
-/// A repeat of a refused write replaced what somebody else had put at these paths.
+/// A repeat of a refused write replaced another caller's values at these paths.
 pub fn overwrote<'a>(kind: Kind, paths: impl IntoIterator<Item = &'a str>) {
     for field in fields_of(kind, paths) {
         counter!(OVERWRITES, "type" => kind.name(), "path" => field).increment(1);
@@ -196,7 +193,7 @@ pub fn replayed() {
     counter!(REPLAYS).increment(1);
 }
 
-/// So many usages were decided: `recorded`, `held`, `denied_limit` or `denied_not_included`.
+/// Usages were decided, with this outcome: `recorded`, `held`, `denied_limit` or `denied_not_included`.
 pub fn usage_decided(outcome: &'static str, usages: usize) {
     let usages = u64::try_from(usages).unwrap_or(u64::MAX);
     counter!(USAGE_DECISIONS, "outcome" => outcome).increment(usages);
@@ -232,27 +229,6 @@ fn verdict_name(verdict: Verdict) -> &'static str {
         Verdict::GroupOverlap => "group_overlap",
         Verdict::UnknownBase => "unknown_base",
     }
-}
-
-static FIELDS: LazyLock<BTreeMap<Kind, BTreeSet<String>>> = LazyLock::new(|| {
-    let fields = |kind| match entity(kind).1 {
-        RefOr::T(Schema::Object(object)) => {
-            object.properties.into_keys().map(|name| format!("/{name}")).collect()
-        }
-        _ => BTreeSet::new(),
-    };
-    Kind::ALL.into_iter().map(|kind| (kind, fields(kind))).collect()
-});
-
-/// The top-level fields that these JSON Pointers lead into, `/other` for what is no field.
-fn fields_of<'a>(kind: Kind, paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'static str> {
-    let known = FIELDS.get(&kind);
-    let field = |path: &str| {
-        let end = path.match_indices('/').nth(1).map_or(path.len(), |(at, _)| at);
-        let top = path.get(..end).unwrap_or_default();
-        known.and_then(|fields| fields.get(top)).map_or("/other", String::as_str)
-    };
-    paths.into_iter().map(field).collect()
 }
 
 #[cfg(test)]
@@ -300,16 +276,6 @@ mod tests {
         assert!(text.contains(
             r#"_duration_seconds_bucket{route="/v1/plans/{id}",method="GET",le="0.0025"} 1"#
         ));
-    }
-
-    #[test]
-    fn a_label_is_a_field_of_the_entity_or_other() {
-        let paths = ["/metadata/secret-key", "/metadata/another", "/status", "/made~1up", "", "x"];
-        let fields: Vec<_> = fields_of(Kind::Subscription, paths).into_iter().collect();
-        assert_eq!(fields, ["/metadata", "/other", "/status"]);
-        for kind in Kind::ALL {
-            assert!(!fields_of(kind, ["/version"]).contains("/other"), "{kind} has no fields");
-        }
     }
 
     #[test]

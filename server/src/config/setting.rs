@@ -97,7 +97,7 @@ settings! {
         /// How many writes share one commit at most
         batch_max: usize = "512", "IFMATCH_BATCH_MAX", Open,
             |text| between(text, 1, 10_000), "a whole number from 1 to 10000";
-        /// So long requests are still taken after a signal to stop, while `/readyz` is 503 already
+        /// How long requests are still taken after a signal to stop, while `/readyz` is 503 already
         drain_ms: u64 = "200", "IFMATCH_DRAIN_MS", Open,
             |text| between(text, 0, 600_000), "a whole number of milliseconds from 0 to 600000";
         /// How long a call to the panel may take, in milliseconds

@@ -1,4 +1,5 @@
 use super::*;
+use crate::log::LogFormat;
 use ifmatch_types::Role;
 use secrecy::ExposeSecret;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What an object was, and who made it so.
+//! The history of an object, and its old versions.
 
 use super::{
     objects::{check_id, deleted_problem},

@@ -162,7 +162,7 @@ impl<C: Clock + Clone> Limiter<C> {
 }
 
 impl<C: Clock> Active<C> {
-    /// Forgets full buckets, which say nothing: memory is bounded by who called of late.
+    /// Drops full buckets, which hold no information: memory is bounded by the recent callers.
     fn sweep_now_and_then(&self) {
         let check = self.checks.fetch_add(1, Ordering::Relaxed);
         if check % CHECKS_PER_SWEEP == CHECKS_PER_SWEEP - 1 {

@@ -2,7 +2,6 @@
 
 use super::{
     caller::Caller,
-    objects::wrong_id_type,
     problem::{HttpProblem, HttpResult},
     query::{Params, cursor, page},
 };
@@ -72,7 +71,7 @@ pub async fn list_kind(
 fn check_reference(name: &str, id: &str) -> Result<(), HttpProblem> {
     match name.strip_suffix("_id").and_then(Kind::from_name) {
         Some(kind) if is_some_id(id) && !is_well_formed(id, kind.id_prefix()) => {
-            Err(wrong_id_type(kind.id_prefix()))
+            Err(HttpProblem::wrong_id_type(kind.id_prefix()))
         }
         Some(_) | None => Ok(()),
     }

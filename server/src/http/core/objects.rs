@@ -16,7 +16,7 @@ use actix_web::{
 use ifmatch_domain::{Action, CreateObject, Rejection};
 use ifmatch_store::Found;
 use ifmatch_types::{
-    Code, Deleted, Kind, Version,
+    Deleted, Kind, Version,
     id::{is_some_id, is_well_formed},
 };
 use serde_json::{Map, Value};
@@ -96,19 +96,10 @@ pub fn check_id_of(what: &str, prefix: &'static str, id: &str) -> Result<(), Htt
     if is_well_formed(id, prefix) {
         Ok(())
     } else if is_some_id(id) {
-        Err(wrong_id_type(prefix))
+        Err(HttpProblem::wrong_id_type(prefix))
     } else {
         Err(HttpProblem::not_found(format!("there is no {what} {id}")))
     }
-}
-
-/// The refusal of a well-formed id of another type than the path or the field needs.
-pub fn wrong_id_type(expected_prefix: &'static str) -> HttpProblem {
-    HttpProblem::new(
-        Code::WrongIdType,
-        format!("this needs an id that begins with {expected_prefix}"),
-    )
-    .with("expected_prefix", expected_prefix)
 }
 
 /// Takes the version out of a body: it is the precondition and not a field.

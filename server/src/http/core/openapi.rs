@@ -1,15 +1,19 @@
 //! The OpenAPI 3.1 document, made of the route table: what is served is what is documented.
 
+mod path;
+mod refusals;
 mod schemas;
 mod shared;
 
-use super::endpoint::{Access, BodyForm, Endpoint, Idempotency, schema};
+use super::endpoint::{Access, BodyForm, Endpoint};
 use actix_web::http::{Method, StatusCode};
-use ifmatch_types::{Code, ForcePreview, Problem, Role};
-use schemas::{Schemas, VERSION_CONFLICT};
+use ifmatch_types::{Code, ForcePreview};
+use path::{operation_id, path_parameters, template};
+use refusals::refusals;
+use schemas::Schemas;
 use serde_json::Value;
 use shared::{names_version, parameters_of};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use utoipa::{
     ToSchema,
     openapi::{
@@ -17,7 +21,7 @@ use utoipa::{
         Response, ResponseBuilder, Schema, Tag,
         content::Content,
         extensions::Extensions,
-        path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
+        path::{Operation, OperationBuilder},
         request_body::{RequestBody, RequestBodyBuilder},
         schema::AnyOfBuilder,
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
@@ -120,34 +124,6 @@ fn operation(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Operatio
     .build()
 }
 
-/// Parameters in the pattern that the row says nothing about.
-fn path_parameters(endpoint: &Endpoint) -> Vec<Parameter> {
-    let explained = |name: &str| {
-        let mut own = endpoint.docs.parameters.iter();
-        own.any(|one| one.name == name && one.parameter_in == ParameterIn::Path)
-    };
-    let path = template(endpoint.info.path);
-    let mut before = "";
-    let mut parameters = Vec::new();
-    for segment in path.split('/') {
-        if let Some(name) = parameter_name(segment) {
-            if !explained(name) {
-                let which = format!("Which {}.", singular(before).replace(['-', '_'], " "));
-                let parameter = ParameterBuilder::new()
-                    .name(name)
-                    .parameter_in(ParameterIn::Path)
-                    .required(Required::True)
-                    .description(Some(which))
-                    .schema(Some(schema::text()));
-                parameters.push(parameter.build());
-            }
-        } else {
-            before = segment;
-        }
-    }
-    parameters
-}
-
 fn request_body(endpoint: &Endpoint) -> Option<RequestBody> {
     let body = endpoint.docs.body.as_ref()?;
     let schema = Ref::from_schema_name(Schemas::body_name(endpoint)?);
@@ -194,73 +170,6 @@ fn or_preview(endpoint: &Endpoint, schema: RefOr<Schema>) -> RefOr<Schema> {
     AnyOfBuilder::new().item(schema).item(preview).into()
 }
 
-/// One response per status, naming the codes that have it.
-fn refusals(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Vec<(u16, RefOr<Response>)> {
-    let mut by_status: BTreeMap<u16, BTreeSet<&'static str>> = BTreeMap::new();
-    for code in codes(endpoint) {
-        by_status.entry(status_of(code).as_u16()).or_default().insert(code.as_str());
-        if code == Code::ConflictVersionMismatch {
-            // The same conflict, if the version was named in `If-Match`.
-            by_status.entry(412).or_default().insert(code.as_str());
-        }
-    }
-    let conflict = Code::ConflictVersionMismatch.as_str();
-    let response = |(status, codes): (u16, BTreeSet<&'static str>)| {
-        let schema = match (codes.contains(conflict), codes.len()) {
-            (true, 1) => Ref::from_schema_name(VERSION_CONFLICT).into(),
-            (true, _) => AnyOfBuilder::new()
-                .item(Ref::from_schema_name(VERSION_CONFLICT))
-                .item(Ref::from_schema_name(Problem::name()))
-                .into(),
-            (false, _) => RefOr::Ref(Ref::from_schema_name(Problem::name())),
-        };
-        let names: Vec<_> = codes.into_iter().map(|code| format!("`{code}`")).collect();
-        let response = ResponseBuilder::new()
-            .description(format!("{}: {}", reason(status), names.join(", ")))
-            .content("application/problem+json", Content::new(Some(schema)));
-        (status, with_headers(response, shared::problem_headers(endpoint, status)).into())
-    };
-    by_status.into_iter().map(response).collect()
-}
-
-/// Every code an endpoint may answer: its own and those that follow from the rest of its row.
-fn codes(endpoint: &Endpoint) -> Vec<Code> {
-    let docs = &endpoint.docs;
-    let mut codes = docs.problems.clone();
-    if let Access::Role(_) = endpoint.info.access {
-        codes.extend([Code::Unauthenticated, Code::RateLimited, Code::TryAgain, Code::Internal]);
-        // Of a parameter that is unknown or wrong.
-        codes.push(Code::ValidationFailed);
-    }
-    if let Access::Role(Role::Agent | Role::Admin) = endpoint.info.access {
-        codes.push(Code::Forbidden);
-    }
-    if endpoint.method != Method::GET {
-        codes.push(Code::ForceForbidden);
-    }
-    if docs.body.is_some() {
-        codes.extend([Code::MalformedRequest, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
-    }
-    if names_version(endpoint) {
-        codes.extend([
-            Code::NotFound,
-            Code::Deleted,
-            Code::ConflictVersionMismatch,
-            Code::PreconditionRequired,
-            Code::MalformedPrecondition,
-            Code::ReasonRequired,
-        ]);
-    }
-    match endpoint.info.idempotency {
-        Idempotency::None => {}
-        Idempotency::Optional => codes.push(Code::IdempotencyKeyReused),
-        Idempotency::Required => {
-            codes.extend([Code::IdempotencyKeyReused, Code::IdempotencyKeyRequired]);
-        }
-    }
-    codes
-}
-
 fn with_headers(response: ResponseBuilder, names: Vec<&'static str>) -> ResponseBuilder {
     names.into_iter().fold(response, |response, name| {
         response.header_ref(name, Ref::new(format!("#/components/headers/{name}")))
@@ -279,70 +188,6 @@ fn http_method(method: &Method) -> HttpMethod {
         Method::DELETE => HttpMethod::Delete,
         // The table's builders make no others.
         _ => HttpMethod::Get,
-    }
-}
-
-/// The path as OpenAPI writes it: parameters without their regular expressions.
-fn template(pattern: &str) -> String {
-    let segment = |segment: &str| match parameter_name(segment) {
-        Some(name) => format!("{{{name}}}"),
-        None => segment.to_owned(),
-    };
-    pattern.split('/').map(segment).collect::<Vec<_>>().join("/")
-}
-
-/// The name in `{name}` or `{name:regex}`.
-fn parameter_name(segment: &str) -> Option<&str> {
-    let inner = segment.strip_prefix('{')?.strip_suffix('}')?;
-    inner.split(':').next()
-}
-
-/// `list_plans`, `get_plan`, `create_invoice_payment`, `reverse_invoice_payment`.
-fn operation_id(endpoint: &Endpoint) -> String {
-    if let Some(id) = endpoint.docs.operation_id {
-        return id.to_owned();
-    }
-    let path = endpoint.info.path.strip_prefix("/v1").unwrap_or(endpoint.info.path);
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let is_parameter = |segment: &str| parameter_name(segment).is_some();
-    // A literal before a parameter is a collection of which one is meant.
-    let mut nouns: Vec<String> = Vec::new();
-    for (place, segment) in segments.iter().enumerate() {
-        if !is_parameter(segment) {
-            let one = segments.get(place + 1).is_some_and(|next| is_parameter(next));
-            nouns.push(if one { singular(segment) } else { (*segment).to_owned() });
-        }
-    }
-    let last = nouns.pop().unwrap_or_default();
-    let ends_in_literal = segments.last().is_some_and(|segment| !is_parameter(segment));
-    let verb = match endpoint.method {
-        Method::POST if ends_in_literal && singular(&last) != last => {
-            nouns.push(singular(&last));
-            "create".to_owned()
-        }
-        // A literal that is no collection is what is done: `…/reverse`.
-        Method::POST if !nouns.is_empty() => last,
-        ref method => {
-            nouns.push(last);
-            match *method {
-                Method::POST => "create",
-                Method::PUT => "replace",
-                Method::PATCH => "update",
-                Method::DELETE => "delete",
-                _ if endpoint.docs.paged => "list",
-                _ => "get",
-            }
-            .to_owned()
-        }
-    };
-    let words: Vec<String> = std::iter::once(verb).chain(nouns).collect();
-    words.join("_").replace(['-', '.'], "_")
-}
-
-fn singular(plural: &str) -> String {
-    match plural.strip_suffix("ies") {
-        Some(stem) => format!("{stem}y"),
-        None => plural.strip_suffix('s').unwrap_or(plural).to_owned(),
     }
 }
 

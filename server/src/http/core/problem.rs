@@ -78,6 +78,12 @@ impl HttpProblem {
         Self::new(Code::NotFound, detail)
     }
 
+    /// A well-formed id of another type than the path or the field needs.
+    pub fn wrong_id_type(expected_prefix: &'static str) -> Self {
+        let detail = format!("this needs an id that begins with {expected_prefix}");
+        Self::new(Code::WrongIdType, detail).with("expected_prefix", expected_prefix)
+    }
+
     /// Adds a member that belongs to the code.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.problem.extensions.insert(name.to_owned(), value.into());

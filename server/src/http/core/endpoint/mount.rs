@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 ///   should say; the header is added here.
 /// - Every endpoint stands behind `gate`, which decides whether a request may pass. It runs before
 ///   the handler's extractors and finds the [`EndpointInfo`] in the request's extensions, where it
-///   stays for whoever wraps the application.
+///   stays for the middleware that wraps the application.
 pub fn mount<G, F, B, W, R>(
     endpoints: Vec<Endpoint>,
     config: &mut web::ServiceConfig,
@@ -88,7 +88,7 @@ struct Collection {
     members: Option<Scope>,
 }
 
-/// The endpoint's route: for its method only, and telling whoever asks which endpoint it is.
+/// The endpoint's route: for its method only. It puts the [`EndpointInfo`] into the request.
 fn guarded(endpoint: Endpoint) -> Route {
     let Endpoint { method, info, route, .. } = endpoint;
     let announce = move |context: &GuardContext<'_>| {

@@ -3,8 +3,11 @@
 use crate::http::core::endpoint::{Access, Endpoint, Idempotency, Success, schema};
 use actix_web::http::Method;
 use utoipa::openapi::{
-    Header, HeaderBuilder, RefOr, Required, Schema,
-    path::{Parameter, ParameterBuilder, ParameterIn},
+    HeaderBuilder, RefOr, Required, Schema,
+    path::{
+        Parameter, ParameterBuilder,
+        ParameterIn::{self, Header, Query},
+    },
 };
 
 /// A parameter and its name among the components.
@@ -15,90 +18,73 @@ pub struct SharedParameter {
 
 /// All shared parameters.
 pub fn parameters() -> Vec<SharedParameter> {
-    use ParameterIn::{Header, Query};
-    let shared = |name, place, wire_name: &str, description: &str, schema: RefOr<Schema>| {
-        let parameter = ParameterBuilder::new()
-            .name(wire_name)
-            .parameter_in(place)
-            .required(Required::False)
-            .description(Some(description))
-            .schema(Some(schema))
-            .build();
-        SharedParameter { name, parameter }
-    };
-    let text = schema::text;
+    [of_lists(), of_versions(), of_force(), of_writes()].into_iter().flatten().collect()
+}
+
+fn shared(
+    name: &'static str,
+    parameter_in: ParameterIn,
+    wire_name: &str,
+    description: &str,
+    schema: RefOr<Schema>,
+) -> SharedParameter {
+    let parameter = ParameterBuilder::new()
+        .name(wire_name)
+        .parameter_in(parameter_in)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build();
+    SharedParameter { name, parameter }
+}
+
+fn of_lists() -> Vec<SharedParameter> {
+    let limit = "So many items at most; default 50.";
+    let cursor = "The `next_cursor` of the page before.";
+    vec![
+        shared("Limit", Query, "limit", limit, schema::integer(1, 200)),
+        shared("Cursor", Query, "cursor", cursor, schema::text()),
+    ]
+}
+
+fn of_versions() -> Vec<SharedParameter> {
+    let if_none_match = "Answer 304 if the object is at this version: `\"7\"`.";
+    let if_match = "The version this was computed from, quoted: `\"7\"`. Needed unless the body or \
+        the query names it.";
+    let version = "The version this was computed from, unless `If-Match` says it.";
+    let on_conflict = "`merge`: if the version is stale and no change since touches the same \
+        fields, apply this one on top.";
+    vec![
+        shared("IfNoneMatch", Header, "If-None-Match", if_none_match, schema::text()),
+        shared("IfMatch", Header, "If-Match", if_match, schema::text()),
+        shared("Version", Query, "version", version, schema::at_least(1)),
+        shared("OnConflict", Query, "on_conflict", on_conflict, schema::one_of(&["merge"])),
+    ]
+}
+
+fn of_force() -> Vec<SharedParameter> {
+    let force = "`true` skips the version check, for admins; needs `X-Force-Reason`.";
+    let reason = "Why a write is forced, 1–500 characters; goes to the audit log.";
+    let dry_run = "With `force=true`: answer what would be overwritten and write nothing.";
+    vec![
+        shared("Force", Query, "force", force, schema::one_of(&["true"])),
+        shared("ForceReason", Header, "X-Force-Reason", reason, schema::text()),
+        shared("DryRun", Query, "dry_run", dry_run, schema::one_of(&["true"])),
+    ]
+}
+
+fn of_writes() -> Vec<SharedParameter> {
     let key = "Makes repeats of this request have one effect: they get the first one's answer.";
-    let mut all = vec![
-        shared(
-            "Limit",
-            Query,
-            "limit",
-            "So many items at most; default 50.",
-            schema::integer(1, 200),
-        ),
-        shared("Cursor", Query, "cursor", "The `next_cursor` of the page before.", text()),
-        shared(
-            "IfNoneMatch",
-            Header,
-            "If-None-Match",
-            "Answer 304 if the object is at this version: `\"7\"`.",
-            text(),
-        ),
-        shared(
-            "IfMatch",
-            Header,
-            "If-Match",
-            "The version this was computed from, quoted: `\"7\"`. Needed unless the body or the query names it.",
-            text(),
-        ),
-        shared(
-            "Version",
-            Query,
-            "version",
-            "The version this was computed from, unless `If-Match` says it.",
-            schema::at_least(1),
-        ),
-        shared(
-            "Force",
-            Query,
-            "force",
-            "`true` skips the version check, for admins; needs `X-Force-Reason`.",
-            schema::one_of(&["true"]),
-        ),
-        shared(
-            "ForceReason",
-            Header,
-            "X-Force-Reason",
-            "Why a write is forced, 1–500 characters; goes to the audit log.",
-            text(),
-        ),
-        shared(
-            "DryRun",
-            Query,
-            "dry_run",
-            "With `force=true`: answer what would be overwritten and write nothing.",
-            schema::one_of(&["true"]),
-        ),
-        shared(
-            "OnConflict",
-            Query,
-            "on_conflict",
-            "`merge`: if the version is stale and no change since touches the same fields, apply this one on top.",
-            schema::one_of(&["merge"]),
-        ),
-        shared("IdempotencyKey", Header, "Idempotency-Key", key, text()),
-        shared(
-            "OnBehalfOf",
-            Header,
-            "X-On-Behalf-Of",
-            "Whom the caller acts for, ≤ 200 characters; recorded beside the key's name.",
-            text(),
-        ),
-    ];
-    let mut required = shared("RequiredIdempotencyKey", Header, "Idempotency-Key", key, text());
+    let on_behalf_of =
+        "Whom the caller acts for, ≤ 200 characters; recorded beside the key's name.";
+    let mut required =
+        shared("RequiredIdempotencyKey", Header, "Idempotency-Key", key, schema::text());
     required.parameter.required = Required::True;
-    all.push(required);
-    all
+    vec![
+        shared("IdempotencyKey", Header, "Idempotency-Key", key, schema::text()),
+        shared("OnBehalfOf", Header, "X-On-Behalf-Of", on_behalf_of, schema::text()),
+        required,
+    ]
 }
 
 /// Which shared parameters an endpoint takes.
@@ -171,14 +157,14 @@ pub const HEADERS: [(&str, &str); 12] = [
 ];
 
 /// A response header as the document describes it.
-pub fn header(description: &str) -> Header {
+pub fn header(description: &str) -> utoipa::openapi::Header {
     HeaderBuilder::new().schema(Some(schema::text())).description(Some(description)).build()
 }
 
 /// Which headers an endpoint's good answers have.
 pub fn headers_of(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
     let mut names = common_headers(endpoint);
-    // Who asks again for what is there is told where.
+    // A repeated create is told where the object is.
     let makes = |success: &Success| success.status == 201 || success.status == 202;
     if status < 300 && endpoint.docs.successes.iter().any(makes) {
         names.push("Location");

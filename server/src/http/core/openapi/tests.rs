@@ -1,4 +1,4 @@
-use super::*;
+use super::{path::parameter_name, *};
 use crate::{
     http::core::endpoint::{delete, get, group, patch, post, put, schema},
     kinds::entity,

@@ -1,7 +1,6 @@
 //! The texts of the core's rejections: those that every collection and command shares.
 
 use super::HttpProblem;
-use crate::http::core::objects::wrong_id_type;
 use ifmatch_domain::Rejection;
 use ifmatch_types::{Code, Conflict, Deleted, Kind};
 use serde_json::{Value, json};
@@ -22,7 +21,7 @@ pub fn problem(rejection: Rejection) -> Result<HttpProblem, Rejection> {
         }
         Rejection::Deleted(kind, deleted) => gone(kind, deleted),
         Rejection::WrongIdType { path, expected_prefix } => {
-            wrong_id_type(expected_prefix).with("path", path)
+            HttpProblem::wrong_id_type(expected_prefix).with("path", path)
         }
         Rejection::Invalid(errors) => HttpProblem::fields(errors),
         Rejection::PreconditionRequired => HttpProblem::new(
