@@ -1,6 +1,7 @@
 //! A database of its own for every scenario.
 
 use super::{Cluster, unique};
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
@@ -56,6 +57,19 @@ impl Database {
     /// The cluster that it is in; SQLite has none.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_deref()
+    }
+
+    /// Runs SQL behind the server's back.
+    pub fn execute(&self, sql: &str) {
+        match &self.cluster {
+            Some(cluster) => cluster.execute(&self.name, sql),
+            None => {
+                let file = self.url.strip_prefix("sqlite://").expect("it is a SQLite file");
+                let mut db = SqliteConnection::establish(file).expect("the file can be opened");
+                db.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+                db.batch_execute(sql).expect("the SQL is right");
+            }
+        }
     }
 
     /// Every byte that is stored, as far as a reader of the disk or of a dump would see it.

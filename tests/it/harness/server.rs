@@ -82,7 +82,9 @@ impl Server {
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = process::command(&self.database);
         let own = |name| !self.settings.omit.contains(&name);
-        command.args(["--log-format", "json"]);
+        if own("--log-format") {
+            command.args(["--log-format", "json"]);
+        }
         if own("--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
