@@ -36,10 +36,12 @@ pub enum Workload {
     HotRolling,
     /// Bookings of one day of one bookable.
     HotDay,
+    /// New subscriptions to one plan, each in some workspace; on PostgreSQL through two servers.
+    SignUps,
 }
 
 impl Workload {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Update,
         Self::Read,
         Self::HotMerge,
@@ -48,6 +50,7 @@ impl Workload {
         Self::HotCounter,
         Self::HotRolling,
         Self::HotDay,
+        Self::SignUps,
     ];
 
     /// For options and JSON.
@@ -61,6 +64,7 @@ impl Workload {
             Self::HotCounter => "hot-counter",
             Self::HotRolling => "hot-rolling",
             Self::HotDay => "hot-day",
+            Self::SignUps => "sign-ups",
         }
     }
 
@@ -75,12 +79,18 @@ impl Workload {
             Self::HotCounter => "one counter, check and record",
             Self::HotRolling => "one counter of the last 30 days, check and record",
             Self::HotDay => "one day, book",
+            Self::SignUps => "one plan, new subscriptions through two servers",
         }
     }
 
     /// Whether it records usage.
     pub fn is_usage(self) -> bool {
         matches!(self, Self::HotCounter | Self::HotRolling)
+    }
+
+    /// Server processes that its clients share, where the database allows more than one.
+    pub fn servers(self) -> usize {
+        if self == Self::SignUps { 2 } else { 1 }
     }
 
     /// Queries, each of which answers one more for every write of this workload.
@@ -99,6 +109,7 @@ impl Workload {
             Self::HotDay => {
                 &["SELECT count(*) FROM bookings", "SELECT sum(reserved) FROM booking_days"]
             }
+            Self::SignUps => &["SELECT count(*) FROM subscriptions"],
         }
     }
 
@@ -113,9 +124,9 @@ impl Workload {
     }
 }
 
-/// A server, and what is known of its objects.
+/// Servers of one database, and what is known of its objects.
 pub struct Target {
-    pub address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     seeded: Arc<Seeded>,
     versions: Vec<AtomicI64>,
     /// Writes that were acknowledged and changed something, since this was last looked at.
@@ -123,9 +134,15 @@ pub struct Target {
 }
 
 impl Target {
-    pub fn new(address: SocketAddr, seeded: Arc<Seeded>) -> Self {
+    pub fn new(addresses: Vec<SocketAddr>, seeded: Arc<Seeded>) -> Self {
         let versions = seeded.subscriptions.iter().map(|_| AtomicI64::new(1)).collect();
-        Self { address, seeded, versions, written: AtomicU64::new(0) }
+        Self { addresses, seeded, versions, written: AtomicU64::new(0) }
+    }
+
+    /// The server that a client talks to.
+    pub fn address(&self, client: usize) -> Result<SocketAddr, Failure> {
+        let place = client % self.addresses.len().max(1);
+        Ok(*self.addresses.get(place).ok_or("a server")?)
     }
 
     /// The id of a workload's one object.
@@ -198,7 +215,7 @@ impl Client {
         clients: usize,
         window: Window,
     ) -> Result<Self, Failure> {
-        let connection = Connection::open(target.address, KEY).await?;
+        let connection = Connection::open(target.address(number)?, KEY).await?;
         let random = u64::try_from(number)?.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         Ok(Self { target, number, clients, window, connection, random, tally: Tally::default() })
     }
@@ -216,6 +233,7 @@ impl Client {
                 Workload::HotCounter | Workload::HotRolling | Workload::HotDay => {
                     self.post_until_over(workload).await?;
                 }
+                Workload::SignUps => self.sign_up().await?,
             }
         }
         Ok(self.tally)
@@ -328,15 +346,36 @@ impl Client {
         Ok(())
     }
 
-    /// A random object of this client's share.
-    fn own_place(&mut self) -> Result<usize, Failure> {
+    /// A new subscription to the one plan, in any workspace.
+    async fn sign_up(&mut self) -> Result<(), Failure> {
+        let target = Arc::clone(&self.target);
+        let draw = self.draw()?;
+        let body = target.seeded.sign_up(draw).ok_or("a workspace")?;
+        let started = Instant::now();
+        let answer = self.connection.post("/v1/subscriptions", &body).await?;
+        if answer.status != 201 {
+            return Err(format!("a sign-up: {}", answer.text()).into());
+        }
+        target.written.fetch_add(1, Ordering::Relaxed);
+        self.tally.record(&self.window, started);
+        Ok(())
+    }
+
+    /// A random number.
+    fn draw(&mut self) -> Result<usize, Failure> {
         // xorshift64
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
+        Ok(usize::try_from(self.random >> 16)?)
+    }
+
+    /// A random object of this client's share.
+    fn own_place(&mut self) -> Result<usize, Failure> {
+        let draw = self.draw()?;
         let objects = self.target.seeded.subscriptions.len().saturating_sub(HOT);
         let share = (objects / self.clients).max(1);
-        let place = usize::try_from(self.random >> 16)? % share;
+        let place = draw % share;
         Ok(place * self.clients + self.number + HOT)
     }
 }

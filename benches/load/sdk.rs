@@ -13,7 +13,7 @@ use std::{
 
 /// A client that never gives up: every edit is to be counted.
 pub fn client(target: &Target) -> Result<ifmatch::Client, Failure> {
-    let builder = ifmatch::Client::builder(format!("http://{}", target.address)).key(KEY);
+    let builder = ifmatch::Client::builder(format!("http://{}", target.address(0)?)).key(KEY);
     let builder = builder.attempts_max(u32::MAX).deadline(Duration::from_secs(120));
     Ok(builder.build()?)
 }

@@ -29,7 +29,11 @@ const NOTES: &str =
 pub struct Seeded {
     /// The ids of the subscriptions.
     pub subscriptions: Vec<String>,
-    /// Who uses features; each is called like its workload.
+    /// The one plan that all of them are on.
+    plan: String,
+    /// The workspaces that have them.
+    workspaces: Arc<Vec<String>>,
+    /// The workspace that uses features; each feature is called like its workload.
     pub workspace: String,
     /// What is booked; empty if nothing is.
     pub bookable: String,
@@ -61,6 +65,13 @@ impl Seeded {
         Ok(self.today.checked_add(i64::try_from(clients)?.days())?)
     }
 
+    /// The body of a new subscription, in one of the workspaces.
+    pub fn sign_up(&self, draw: usize) -> Option<String> {
+        let workspace = self.workspaces.get(draw % self.workspaces.len().max(1))?;
+        let body = json!({"workspace_id": workspace, "plan_id": self.plan, "notes": NOTES});
+        Some(body.to_string())
+    }
+
     /// What a workload posts, if that is what it does.
     pub fn post(&self, workload: Workload, clients: usize) -> Option<Post> {
         let (path, body, is_keyed) = match workload {
@@ -87,12 +98,9 @@ pub async fn seed(
     cells: &[(Workload, usize)],
 ) -> Result<Seeded, Failure> {
     let mut connection = Connection::open(address, KEY).await?;
-    let (subscriptions, workspace) = seed_subscriptions(address, &mut connection, rows).await?;
+    let mut seeded = seed_subscriptions(address, &mut connection, rows).await?;
     // The first one may have been idle for longer than a server keeps a connection.
     let mut connection = Connection::open(address, KEY).await?;
-    let bookable = String::new();
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let mut seeded = Seeded { subscriptions, workspace, bookable, today };
     if cells.iter().any(|(workload, _)| workload.is_usage()) {
         grant(&mut connection, &seeded.workspace).await?;
     }
@@ -143,12 +151,12 @@ fn created(answer: &Answer<'_>) -> Result<String, Failure> {
     Ok(made.get("id").and_then(Value::as_str).ok_or("an id")?.to_owned())
 }
 
-/// Makes so many subscriptions; their ids, and a workspace.
+/// Makes subscriptions, with their plan and workspaces.
 async fn seed_subscriptions(
     address: SocketAddr,
     connection: &mut Connection,
     rows: usize,
-) -> Result<(Vec<String>, String), Failure> {
+) -> Result<Seeded, Failure> {
     let plan = json!({"code": "bench", "name": "Bench", "currency": "USD", "amount": 1000,
         "interval": "month", "status": "active"});
     let plan = make(connection, &[create("plan", &plan)]).await?;
@@ -174,7 +182,9 @@ async fn seed_subscriptions(
     for part in parts {
         ids.extend(part.await??);
     }
-    Ok((ids, first))
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let bookable = String::new();
+    Ok(Seeded { subscriptions: ids, plan, workspaces, workspace: first, bookable, today })
 }
 
 async fn make_subscriptions(

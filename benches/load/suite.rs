@@ -92,6 +92,13 @@ struct Ground {
     state_width: usize,
 }
 
+impl Ground {
+    /// The servers that a workload's clients share. SQLite is for one process.
+    fn servers(&self, workload: Workload) -> usize {
+        if self.place.is_postgres() { workload.servers() } else { 1 }
+    }
+}
+
 const SEEDED: &str = "seeded";
 const SEEDED_FOR_PGBENCH: &str = "seeded_for_pgbench";
 const MEASURED: &str = "measured";
@@ -148,7 +155,12 @@ impl Suite {
         let cells = self.wanted(system);
         if system.is_server() {
             ground.place.copy(SEEDED, MEASURED)?;
-            self.run_server(ground, system, &cells, 0)?;
+            // All cells that one number of servers is for, then those of the next.
+            for servers in 1..=2 {
+                let of_these = |cell: &&(Workload, usize)| ground.servers(cell.0) == servers;
+                let cells: Vec<_> = cells.iter().filter(of_these).copied().collect();
+                self.run_servers(ground, system, (servers, &cells), 0)?;
+            }
         } else {
             ground.place.copy(SEEDED_FOR_PGBENCH, MEASURED)?;
             for (workload, clients) in cells {
@@ -170,32 +182,37 @@ impl Suite {
                 ground.place.fill(MEASURED, cell.0, records)?;
                 eprintln!("{}, {records} records", ground.place.backend());
                 let cells = vec![cell; self.options.runs];
-                self.run_server(ground, System::Ifmatch, &cells, records)?;
+                self.run_servers(ground, System::Ifmatch, (1, &cells), records)?;
             }
             ground.place.remove(MEASURED)?;
         }
         Ok(())
     }
 
-    /// Some cells of one server, then the check of what it left.
-    fn run_server(
+    /// Some cells of a number of servers, then the check of what they left.
+    fn run_servers(
         &mut self,
         ground: &Ground,
         system: System,
-        cells: &[(Workload, usize)],
+        (servers, cells): (usize, &[(Workload, usize)]),
         records: u64,
     ) -> Result<(), Failure> {
+        if cells.is_empty() {
+            return Ok(());
+        }
         let place = &ground.place;
         let url = place.url(MEASURED);
         let mut expected = BTreeMap::new();
         for sql in cells.iter().flat_map(|(workload, _)| workload.traces()) {
             expected.insert(*sql, place.number(MEASURED, sql)?);
         }
-        let server = match system {
-            System::Ifmatch => Server::ifmatch(&self.server, &url, place.dir())?,
-            _ => Server::baseline(&url)?,
+        let start = |_| match system {
+            System::Ifmatch => Server::ifmatch(&self.server, &url, place.dir()),
+            _ => Server::baseline(&url),
         };
-        let target = Arc::new(Target::new(server.address, Arc::clone(&ground.seeded)));
+        let servers: Vec<Server> = (0..servers).map(start).collect::<Result<_, _>>()?;
+        let addresses = servers.iter().map(|server| server.address).collect();
+        let target = Arc::new(Target::new(addresses, Arc::clone(&ground.seeded)));
         let mut acknowledged = 0u64;
         for (workload, clients) in cells {
             let measured = measure(&target, *workload, *clients, self.options.seconds)?;
@@ -206,7 +223,7 @@ impl Suite {
                 expected.entry(sql).and_modify(|number| *number = number.saturating_add(written));
             }
         }
-        server.stop()?;
+        servers.into_iter().try_for_each(Server::stop)?;
         for (sql, expected) in expected {
             let found = place.number(MEASURED, sql)?;
             if found != expected {

@@ -66,9 +66,9 @@ impl Reads {
     /// Technical ones only; see [`StoreError`].
     pub async fn settled_seq(&self) -> Result<i64, StoreError> {
         let (answer, settled) = oneshot::channel();
-        let busy = |_| StoreError::Raced("too many readers of events are waiting".to_owned());
+        let busy = |_| StoreError::Raced("too many readers of events are waiting".into());
         self.settler.try_send(answer).map_err(busy)?;
-        settled.await.unwrap_or_else(|_| Err(StoreError::Gone("the settler ended".to_owned())))
+        settled.await.unwrap_or_else(|_| Err(StoreError::Gone("the settler ended".into())))
     }
 
     /// Looks up one object.
@@ -81,9 +81,9 @@ impl Reads {
             return self.locally(|db| db.find(kind, vec![id.to_owned()]).map(first));
         };
         let (answer, found) = oneshot::channel();
-        let busy = |_| StoreError::Raced("too many reads are waiting".to_owned());
+        let busy = |_| StoreError::Raced("too many reads are waiting".into());
         lookups.try_send((kind, id.to_owned(), answer)).map_err(busy)?;
-        found.await.unwrap_or_else(|_| Err(StoreError::Gone("the reader ended".to_owned())))
+        found.await.unwrap_or_else(|_| Err(StoreError::Gone("the reader ended".into())))
     }
 
     /// Runs any read on a connection of the pool, off the worker threads.
@@ -96,7 +96,7 @@ impl Reads {
         read: impl Fn(&mut Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reads = std::sync::Arc::clone(self);
-        let ended = |_| StoreError::Unforeseen("the server is stopping".to_owned());
+        let ended = |_| StoreError::Unforeseen("the server is stopping".into());
         let _permit = self.permits.acquire().await.map_err(ended)?;
         let running = tokio::task::spawn_blocking(move || {
             let mut db = reads.checkout()?;
@@ -111,7 +111,7 @@ impl Reads {
             }
             outcome
         });
-        running.await.map_err(|_| StoreError::Unforeseen("a read panicked".to_owned()))?
+        running.await.map_err(|_| StoreError::Unforeseen("a read panicked".into()))?
     }
 
     fn checkout(&self) -> Result<Db, StoreError> {
@@ -204,7 +204,7 @@ fn look_up(connection: &mut Connection, kind: Kind, lookups: Vec<Lookup>) {
         Err(error) if error.is_gone() => {
             let text = error.to_string();
             for (_, _, answer) in lookups {
-                let _ = answer.send(Err(StoreError::Gone(text.clone())));
+                let _ = answer.send(Err(StoreError::Gone(text.clone().into())));
             }
         }
         // A row that cannot be read fails its own reader and nobody else.
@@ -234,7 +234,7 @@ fn settle_all(mut connection: Connection, mut queue: mpsc::Receiver<Settling>) {
         for answer in waiting {
             let _ = answer.send(match &settled {
                 Ok(settled) => Ok(*settled),
-                Err(error) => Err(StoreError::Gone(error.to_string())),
+                Err(error) => Err(StoreError::Gone(error.to_string().into())),
             });
         }
     }

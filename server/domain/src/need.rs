@@ -15,8 +15,12 @@ const REFUSAL_REACH: Version = 50;
 /// Something a command must see. Objects and sequences are locked until the commit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {
-    /// A versioned object, locked.
+    /// A versioned object that the command may change; locked against everybody.
     Object(Kind, String),
+    /// A versioned object that the command only refers to; locked against changes. A command that
+    /// may also change it asks for [`Object`](Self::Object), or a batch would have to make its lock
+    /// stronger, which two batches cannot do to one row at a time.
+    Reference(Kind, String),
     /// Which plan has this code.
     PlanCode(String),
     /// The terms of a plan somebody subscribed to; frozen, so not locked.
@@ -116,7 +120,7 @@ impl Need {
     /// Which object it locks, as a place in the order in which everybody locks.
     pub fn lock(&self) -> Option<(u8, &str)> {
         match self {
-            Self::Object(kind, id) => Some((lock_place(*kind), id)),
+            Self::Object(kind, id) | Self::Reference(kind, id) => Some((lock_place(*kind), id)),
             Self::ApiKey(id) => Some((u8::MAX, id)),
             _ => None,
         }
@@ -179,7 +183,7 @@ fn needs_of<'a>(command: &'a Command, state: &State, wants: &mut Wants<'_, 'a>) 
                     Operation::Update(update) => wants.update(update),
                     Operation::Delete(delete) => wants.delete(delete),
                     Operation::Check { kind, id, version } => {
-                        wants.object(*kind, id);
+                        wants.reference(*kind, id);
                         wants.history(*kind, id, *version);
                     }
                 }
@@ -215,7 +219,7 @@ fn needs_of<'a>(command: &'a Command, state: &State, wants: &mut Wants<'_, 'a>) 
             wants.object(Kind::Bookable, &expire.bookable_id);
             wants.due_bookings(&expire.bookable_id);
         }
-        Action::Admit(Some((kind, id))) => wants.object(*kind, id),
+        Action::Admit(Some((kind, id))) => wants.reference(*kind, id),
         Action::Admit(None)
         | Action::FinishBillingRun(_)
         | Action::CreateApiKey(_)
@@ -247,8 +251,18 @@ impl<'c> Wants<'_, 'c> {
                 Some(None) => {}
             }
         }
-        if !self.state.is_object_loaded(kind, id) {
+        if !self.state.is_object_locked(kind, id) {
             self.wanted.push(Need::Object(kind, id.to_owned()));
+        }
+    }
+
+    /// An object that a command refers to and does not change.
+    fn reference(&mut self, kind: Kind, id: &str) {
+        if kind == Kind::Booking {
+            return self.object(kind, id);
+        }
+        if !self.state.is_object_loaded(kind, id) {
+            self.wanted.push(Need::Reference(kind, id.to_owned()));
         }
     }
 
@@ -258,12 +272,15 @@ impl<'c> Wants<'_, 'c> {
             ("workspace_id", Kind::Workspace),
             ("plan_id", Kind::Plan),
             ("subscription_id", Kind::Subscription),
-            ("bookable_id", Kind::Bookable),
         ];
         for (field, kind) in fields {
             if let Some(id) = body.get(field).and_then(Value::as_str) {
-                self.object(kind, id);
+                self.reference(kind, id);
             }
+        }
+        // The lock of a bookable is also the lock of its days, which a booking changes.
+        if let Some(id) = body.get("bookable_id").and_then(Value::as_str) {
+            self.object(Kind::Bookable, id);
         }
     }
 
@@ -288,7 +305,7 @@ impl<'c> Wants<'_, 'c> {
         if !self.state.plan_codes.is_loaded(code) {
             self.wanted.push(Need::PlanCode(code.to_owned()));
         } else if let Some(holder) = self.state.plan_codes.get(code) {
-            self.object(Kind::Plan, &holder.id.clone());
+            self.reference(Kind::Plan, &holder.id.clone());
         }
     }
 
@@ -397,7 +414,7 @@ impl<'c> Wants<'_, 'c> {
         // looked at again.
         let Some(row) = self.state.invoices.original(id) else { return };
         if let Some(subscription_id) = &row.record.subscription_id {
-            self.object(Kind::Subscription, subscription_id.as_str());
+            self.reference(Kind::Subscription, subscription_id.as_str());
         }
     }
 
@@ -534,7 +551,7 @@ impl<'c> Wants<'_, 'c> {
             self.object(scope.kind, &scope.id);
         }
         let are_locked =
-            chain.iter().all(|scope| self.state.is_object_loaded(scope.kind, &scope.id));
+            chain.iter().all(|scope| self.state.is_object_locked(scope.kind, &scope.id));
         are_locked.then_some(chain)
     }
 
@@ -623,7 +640,7 @@ impl<'c> Wants<'_, 'c> {
         if !self.state.package_codes.is_loaded(code) {
             self.wanted.push(Need::PackageCode(code.to_owned()));
         } else if let Some(holder) = self.state.package_codes.original(code) {
-            self.object(Kind::Package, &holder.id.clone());
+            self.reference(Kind::Package, &holder.id.clone());
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
     Rows, Share, StoredApiKey, StoredHold, StoredRecord, SubscriptionRecord, Table,
     command::IdempotencyKey, decide::dispatch_kind, edit, table::Guarded,
 };
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use ifmatch_types::{
     AuditRecord, Bookable, Date, HistoryEntry, Interval, Invoice, Kind, Namespace, Payment,
     PaymentStatus, Plan, PlanId, Timestamp, Version, Workspace,
@@ -86,6 +86,8 @@ pub struct State {
     pub due_counters: HashMap<String, BTreeSet<String>>,
     /// What objects belong to, by a field that is set once.
     pub owners: HashMap<(Kind, String), Option<String>>,
+    /// Objects that were locked as references only: this batch may not change them.
+    pub references: HashSet<(Kind, String)>,
     /// The instant that judges deadlines, if a command of this batch asked for it.
     pub clock: Option<Timestamp>,
     /// Bookables by id.
@@ -475,6 +477,13 @@ impl State {
     /// Whether the object, or its absence, was loaded.
     pub(crate) fn is_object_loaded(&self, kind: Kind, id: &str) -> bool {
         dispatch_kind!(kind, R => R::rows(self).is_loaded(id))
+    }
+
+    /// Whether the object, or its absence, was loaded and may be changed.
+    pub(crate) fn is_object_locked(&self, kind: Kind, id: &str) -> bool {
+        let is_reference =
+            || !self.references.is_empty() && self.references.contains(&(kind, id.to_owned()));
+        self.is_object_loaded(kind, id) && !is_reference()
     }
 
     /// The version at which the object was loaded.

@@ -159,7 +159,7 @@ impl Lane {
     /// Carries out one command of a batch that failed, so that a poisonous one hurts only itself.
     fn carry_out_alone(&mut self, job: Job, deadline: Instant) {
         if Instant::now() >= deadline {
-            let late = StoreError::Raced("the batch took too long".to_owned());
+            let late = StoreError::Raced("the batch took too long".into());
             return answer_all(vec![job], &Failure::Store(late));
         }
         let mut batch = vec![job];
@@ -222,7 +222,7 @@ impl Lane {
 
     fn turn_away_the_queue(&mut self) {
         while let Some(job) = self.queue.take() {
-            let gone = StoreError::Gone("in doubt about a commit".to_owned());
+            let gone = StoreError::Gone("in doubt about a commit".into());
             answer_all(vec![job], &Failure::Store(gone));
         }
     }
@@ -304,7 +304,8 @@ impl Lane {
                 wanted.retain(|need| Some(need.turn()) == turn);
                 known.extend(wanted.iter().filter(|need| need.locks()).cloned());
                 let taken = last_lock.as_ref().map(|(place, id)| (*place, id.as_str()));
-                let is_early = |lock| Some(lock) < taken;
+                // Also the last one itself: it was locked as a reference, and is to be changed.
+                let is_early = |lock| Some(lock) <= taken;
                 if is_late || wanted.iter().filter_map(Need::lock).any(is_early) {
                     let db = self.connection()?;
                     db.rollback()?;
@@ -356,7 +357,7 @@ impl Lane {
             }
             self.was_connected = true;
         }
-        self.db.as_mut().ok_or_else(|| StoreError::Gone("no connection".to_owned()))
+        self.db.as_mut().ok_or_else(|| StoreError::Gone("no connection".into()))
     }
 
     /// Leaves the failed transaction; a connection that cannot even do that is thrown away.

@@ -4,10 +4,12 @@
 //! a 64-bit integer. A test compares this page with both databases column by column.
 
 use crate::{
-    db::Db,
-    error::StoreError,
+    core::{
+        db::Db,
+        error::StoreError,
+        sql::{Cell, Sql},
+    },
     on_backend,
-    sql::{Cell, Sql},
 };
 use std::sync::OnceLock;
 
@@ -41,6 +43,8 @@ impl<T: Native + sql_types::SqlType> Native for Nullable<T> {
 pub(crate) trait StoredRow: Sized {
     /// The table's name.
     const TABLE: &'static str;
+    /// The SQL types of all columns, in order.
+    type Columns;
     /// The names of all columns, in order; the first is the key.
     const COLUMNS: &'static [&'static str];
 
@@ -60,7 +64,7 @@ pub(crate) trait StoredRow: Sized {
 }
 
 /// Names, quoted, separated by commas.
-fn quoted(names: &[&str]) -> String {
+pub(crate) fn quoted(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     quoted.join(", ")
 }
@@ -84,6 +88,7 @@ macro_rules! tables {
             }
 
             impl StoredRow for $row {
+                type Columns = ($($type,)*);
                 const TABLE: &'static str = stringify!($table);
                 const COLUMNS: &'static [&'static str] = &[$(stringify!($column),)*];
 
@@ -97,7 +102,7 @@ macro_rules! tables {
                 }
 
                 fn query(db: &mut Db, sql: Sql) -> Result<Vec<Self>, StoreError> {
-                    let query = sql.returning::<($($type,)*)>();
+                    let query = sql.returning::<Self::Columns>();
                     Ok(on_backend!(db, connection => query.load::<Self>(connection))?)
                 }
             }

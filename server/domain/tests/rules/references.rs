@@ -2,10 +2,10 @@
 
 use crate::{
     book::{Book, with},
-    commands::{create, delete},
+    commands::{command, create, delete, patch},
     invariants::assert_holds,
 };
-use ifmatch_domain::Rejection;
+use ifmatch_domain::{Action, Need, Rejection, State, needs};
 use ifmatch_types::Kind;
 use serde_json::json;
 
@@ -103,4 +103,58 @@ fn an_invoice_is_in_the_workspaces_currency_unless_it_says_otherwise() {
             (other, _) => panic!("{other:?}"),
         }
     }
+}
+
+/// What is asked for in the first round of a batch.
+fn wanted(batch: &[Action], state: &State) -> Vec<Need> {
+    let commands: Vec<_> =
+        (1..).zip(batch).map(|(seed, action)| command(seed, action.clone())).collect();
+    let mut wanted = needs(&commands, state);
+    wanted.sort();
+    wanted.dedup();
+    wanted
+}
+
+#[test]
+fn what_a_command_only_refers_to_is_shared_and_what_it_may_change_is_not() {
+    let mut book = Book::default();
+    let (workspace, plan) = (book.workspace(), book.plan("p", json!({})));
+    let id = book.subscription(&workspace, &plan, json!({}));
+    let shared = |kind: Kind, id: &str| Need::Reference(kind, id.to_owned());
+    let alone = |kind: Kind, id: &str| Need::Object(kind, id.to_owned());
+    let (of_workspace, of_plan) = (json!({"workspace_id": workspace}), json!({"plan_id": plan}));
+    let sign_up = create(Kind::Subscription, with(of_workspace.clone(), of_plan.clone()));
+    let of_invoice = with(of_workspace.clone(), json!({"subscription_id": id}));
+    let of_bookable = json!({"bookable_id": "bkb_1"});
+    let state = State::default();
+    for (action, expected) in [
+        (&sign_up, vec![shared(Kind::Plan, &plan), shared(Kind::Workspace, &workspace)]),
+        (&create(Kind::Namespace, of_workspace), vec![shared(Kind::Workspace, &workspace)]),
+        (
+            &create(Kind::Invoice, of_invoice),
+            vec![shared(Kind::Workspace, &workspace), shared(Kind::Subscription, &id)],
+        ),
+        (
+            &patch(Kind::Subscription, &id, 1, of_plan),
+            vec![alone(Kind::Subscription, &id), shared(Kind::Plan, &plan)],
+        ),
+        // The days that a booking changes have their bookable's lock.
+        (&create(Kind::Booking, of_bookable), vec![alone(Kind::Bookable, "bkb_1")]),
+    ] {
+        let found = wanted(std::slice::from_ref(action), &state);
+        let locks: Vec<Need> = found.into_iter().filter(Need::locks).collect();
+        assert_eq!(locks, expected, "{action:?}");
+    }
+    // A batch that does both asks for both at once, and the stronger one counts.
+    let batch = [sign_up.clone(), delete(Kind::Plan, &plan, 1)];
+    let both = wanted(&batch, &state);
+    assert!(both.contains(&shared(Kind::Plan, &plan)) && both.contains(&alone(Kind::Plan, &plan)));
+    // What was shared already is asked for again to be changed, and the other way round it is not.
+    let mut state = State::default();
+    state.plans.load(plan.clone(), book.world.plans.get(&plan).cloned());
+    assert!(!wanted(&[sign_up], &state).contains(&shared(Kind::Plan, &plan)));
+    let change = [delete(Kind::Plan, &plan, 1)];
+    assert!(!wanted(&change, &state).contains(&alone(Kind::Plan, &plan)));
+    state.references.insert((Kind::Plan, plan.clone()));
+    assert!(wanted(&change, &state).contains(&alone(Kind::Plan, &plan)));
 }

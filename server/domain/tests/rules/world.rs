@@ -110,7 +110,14 @@ impl World {
 
     fn load_one(&self, need: Need, now: Timestamp, state: &mut State) {
         match need {
-            Need::Object(kind, id) => self.load_object(kind, id, state),
+            Need::Object(kind, id) => {
+                state.references.remove(&(kind, id.clone()));
+                self.load_object(kind, id, state);
+            }
+            Need::Reference(kind, id) => {
+                state.references.insert((kind, id.clone()));
+                self.load_object(kind, id, state);
+            }
             Need::PlanCode(code) => {
                 let holder = self
                     .plans

@@ -25,17 +25,21 @@ mod random_usage;
 mod world;
 
 mod answers;
+mod corrupt;
 mod database;
 mod entitlements;
+mod errors;
 mod guards;
 mod lane;
 mod lists;
 mod loads;
+mod locks;
 mod log;
 mod model;
 mod plans;
 mod roundtrip;
 mod schema;
+mod statements;
 mod upgrades;
 mod verify;
 

@@ -1,0 +1,9 @@
+//! API keys.
+
+mod load;
+mod reads;
+mod rows;
+mod save;
+
+pub(crate) use load::Wanted;
+pub(crate) use save::SAVES;

@@ -1,0 +1,263 @@
+//! What decisions about entitlements must see. The scope's own row is locked; nothing here is.
+
+use super::time::{self, TimeNeeds};
+use crate::{
+    core::{
+        db::Db,
+        error::StoreError,
+        load::System,
+        lookup::{Lookups, Place},
+        record::{Record, records},
+        select::{Each, Lock, load_all, select_by, select_where},
+        sql::{Cell, Column, Sql},
+        table::{keys, load_rows, put_holders, put_rows},
+    },
+    schema::{AssignmentRow, BoostRow, CounterRow, FeatureRow, PackageRow, StoredRow},
+};
+use diesel::{
+    RunQueryDsl,
+    sql_types::{BigInt, Nullable, Text},
+};
+use ifmatch_domain::{
+    AssignmentRecord, BoostRecord, FeatureRecord, FeatureTerms, Holdings, Need, PackageRecord, Row,
+    State,
+};
+use ifmatch_types::Timestamp;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::take,
+};
+
+/// Needs by what they ask for, each sorted.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    feature_codes: BTreeSet<String>,
+    holdings: BTreeSet<String>,
+    counters: BTreeSet<String>,
+    package_codes: BTreeSet<String>,
+    external_services: BTreeSet<String>,
+    addons: BTreeSet<String>,
+    records: BTreeSet<String>,
+    holds: BTreeSet<String>,
+    time: TimeNeeds,
+    asked: Option<Asked>,
+}
+
+/// Where the answers are that every recording of usage needs.
+struct Asked {
+    features: Place,
+    assignments: Place,
+    boosts: Place,
+    packages: Place,
+    counters: Place,
+}
+
+const LIVING: &str = "deleted_at IS NULL AND ";
+const LIVING_ASSIGNMENT: &str = "status IN ('active', 'suspended') AND ";
+const LIVING_BOOST: &str = "NOT is_over AND ";
+
+impl System for Wanted {
+    fn add(&mut self, need: Need) -> Option<Need> {
+        let (ids, id) = match need {
+            Need::FeatureCode(code) => (&mut self.feature_codes, code),
+            Need::Holdings(scope) => (&mut self.holdings, scope),
+            Need::Counter(id) => (&mut self.counters, id),
+            Need::PackageCode(code) => (&mut self.package_codes, code),
+            Need::ExternalService(id) => (&mut self.external_services, id),
+            Need::Addon(key) => (&mut self.addons, key),
+            Need::Record(id) => (&mut self.records, id),
+            Need::Hold(id) => (&mut self.holds, id),
+            other => return self.time.add(other),
+        };
+        ids.insert(id);
+        None
+    }
+
+    fn ask(&mut self, lookups: &mut Lookups, _state: &mut State) {
+        let scopes = || keys(&self.holdings);
+        let asked = Asked {
+            features: lookups.rows::<FeatureRow>(LIVING, "code", keys(&self.feature_codes)),
+            assignments: lookups.rows::<AssignmentRow>(LIVING_ASSIGNMENT, "scope", scopes()),
+            boosts: lookups.rows::<BoostRow>(LIVING_BOOST, "scope", scopes()),
+            packages: lookups.add(packages_of(lookups.is_sqlite(), scopes())),
+            counters: lookups.rows::<CounterRow>("", "id", keys(&self.counters)),
+        };
+        self.asked = Some(asked);
+    }
+
+    fn put(
+        &mut self,
+        db: &mut Db,
+        lookups: &mut Lookups,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        let Some(asked) = self.asked.take() else { return Ok(()) };
+        put_features(lookups.take(asked.features, db)?, take(&mut self.feature_codes), state)?;
+        let assignments = records(lookups.take(asked.assignments, db)?)?;
+        let boosts = records(lookups.take(asked.boosts, db)?)?;
+        let packages = match db.is_sqlite() {
+            true => packages_in(&assignments, db)?,
+            false => lookups.take(asked.packages, db)?,
+        };
+        let found = Found { assignments, boosts, packages: records(packages)? };
+        put_holdings(db, take(&mut self.holdings), found, state)?;
+        let counters = lookups.take(asked.counters, db)?;
+        let wanted = take(&mut self.counters);
+        put_rows(counters, wanted, |counter| counter.id.as_str(), &mut state.counters)
+    }
+
+    fn load(&mut self, db: &mut Db, state: &mut State) -> Result<(), StoreError> {
+        load_package_codes(db, take(&mut self.package_codes), state)?;
+        load_external_services(db, take(&mut self.external_services), state)?;
+        load_addons(db, take(&mut self.addons), state)?;
+        time::load(db, take(&mut self.time), state)?;
+        let records = take(&mut self.records);
+        load_rows(db, records, Lock::None, |of| of.record.id.as_str(), &mut state.records)?;
+        let holds = take(&mut self.holds);
+        load_rows(db, holds, Lock::None, |of| of.hold.id.as_str(), &mut state.holds)
+    }
+}
+
+/// The packages that scopes have, one by one: see [`Each`]. On SQLite they are looked up when the
+/// assignments are known.
+fn packages_of(is_sqlite: bool, scopes: Vec<String>) -> Vec<Sql> {
+    if is_sqlite || scopes.is_empty() {
+        return Vec::new();
+    }
+    let head = "SELECT p.* FROM assignments AS a CROSS JOIN LATERAL (SELECT ";
+    let sql = Sql::new(format!("{head}{} FROM packages", PackageRow::column_list()))
+        .text(format!(
+            " WHERE id = a.package_id LIMIT 1) AS p WHERE a.{LIVING_ASSIGNMENT}a.scope = ANY("
+        ))
+        .array(Column::Text(scopes))
+        .text(")");
+    vec![sql]
+}
+
+/// The packages of assignments.
+fn packages_in(
+    assignments: &[Row<AssignmentRecord>],
+    db: &mut Db,
+) -> Result<Vec<PackageRow>, StoreError> {
+    let ids: BTreeSet<String> =
+        assignments.iter().map(|row| row.record.package_id.to_string()).collect();
+    select_by(db, "id", keys(&ids), Lock::None)
+}
+
+fn put_features(
+    rows: Vec<FeatureRow>,
+    codes: BTreeSet<String>,
+    state: &mut State,
+) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    for row in records::<Row<FeatureRecord>>(rows)? {
+        let feature = &row.record.feature;
+        let id = feature.id.to_string();
+        found.push((feature.code.clone(), id.clone()));
+        state.feature_terms.insert(id, FeatureTerms::from(&row.record));
+    }
+    put_holders(found, codes, &mut state.feature_codes);
+    Ok(())
+}
+
+/// What some scopes have that may still count, with what the packages grant.
+struct Found {
+    assignments: Vec<Row<AssignmentRecord>>,
+    boosts: Vec<Row<BoostRecord>>,
+    packages: Vec<Row<PackageRecord>>,
+}
+
+fn put_holdings(
+    db: &mut Db,
+    scopes: BTreeSet<String>,
+    found: Found,
+    state: &mut State,
+) -> Result<(), StoreError> {
+    let mut of_scopes: BTreeMap<String, Holdings> =
+        scopes.into_iter().map(|scope| (scope, Holdings::default())).collect();
+    for row in found.assignments {
+        let assignment = &row.record.assignment;
+        let holdings = of_scopes.entry(assignment.scope.clone()).or_default();
+        holdings.anchor = Some(assignment.anchor_at);
+        holdings.assignments.push(assignment.id.to_string());
+        state.assignments.load(assignment.id.to_string(), Some(row));
+    }
+    for row in found.boosts {
+        let boost = &row.record.boost;
+        let holdings = of_scopes.entry(boost.scope.clone()).or_default();
+        holdings.anchor = Some(row.record.anchor_at);
+        holdings.boosts.push(boost.id.to_string());
+        state.boosts.load(boost.id.to_string(), Some(row));
+    }
+    for row in found.packages {
+        let id = row.record.package.id.to_string();
+        state.package_grants.insert(id, row.record.grants);
+    }
+    put_earlier_anchors(db, &mut of_scopes)?;
+    state.holdings.extend(of_scopes);
+    Ok(())
+}
+
+/// Where the months begin of scopes that have nothing now: all that a scope ever had has one anchor.
+const ANCHORS: Each<'_> = Each {
+    texts: &[
+        "SELECT CAST(",
+        " AS text) AS scope, min(anchor_at) FROM (SELECT anchor_at FROM assignments WHERE scope = ",
+        " UNION ALL SELECT anchor_at FROM boosts WHERE scope = ",
+    ],
+    tail: ") AS had",
+};
+
+fn put_earlier_anchors(
+    db: &mut Db,
+    of_scopes: &mut BTreeMap<String, Holdings>,
+) -> Result<(), StoreError> {
+    let bare = of_scopes.iter().filter(|(_, holdings)| holdings.anchor.is_none());
+    let bare: Vec<Vec<Cell>> = bare.map(|(scope, _)| vec![Cell::Text(scope.clone()); 3]).collect();
+    let anchors: Vec<(String, Option<i64>)> =
+        load_all!(db, ANCHORS.of(db.is_sqlite(), bare), (Text, Nullable<BigInt>));
+    for (scope, anchor) in anchors {
+        of_scopes.entry(scope).or_default().anchor = anchor.and_then(Timestamp::from_micros);
+    }
+    Ok(())
+}
+
+fn load_package_codes(
+    db: &mut Db,
+    codes: BTreeSet<String>,
+    state: &mut State,
+) -> Result<(), StoreError> {
+    let rows: Vec<PackageRow> = select_where(db, LIVING, "code", keys(&codes))?;
+    let found = rows.into_iter().map(|row| (row.code, row.id));
+    put_holders(found, codes, &mut state.package_codes);
+    Ok(())
+}
+
+fn load_external_services(
+    db: &mut Db,
+    ids: BTreeSet<String>,
+    state: &mut State,
+) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    let column = "external_service_id";
+    for row in select_by::<AssignmentRow>(db, column, keys(&ids), Lock::None)? {
+        found.extend(row.external_service_id.clone().map(|external| (external, row.id.clone())));
+        state.assignments.load(row.id.clone(), Some(Record::from_row(row)?));
+    }
+    put_holders(found, ids, &mut state.external_services);
+    Ok(())
+}
+
+fn load_addons(
+    db: &mut Db,
+    addon_keys: BTreeSet<String>,
+    state: &mut State,
+) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    for row in select_by::<BoostRow>(db, "addon_key", keys(&addon_keys), Lock::None)? {
+        found.extend(row.addon_key.clone().map(|key| (key, row.id.clone())));
+        state.boosts.load(row.id.clone(), Some(Record::from_row(row)?));
+    }
+    put_holders(found, addon_keys, &mut state.addons);
+    Ok(())
+}

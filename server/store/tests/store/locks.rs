@@ -1,0 +1,157 @@
+//! References share rows, changes have them alone, and neither waits for ever.
+
+use crate::{
+    book::Book,
+    database::{Backend, Database},
+    errors::until_waiting,
+    lane::save,
+};
+use ifmatch_domain::{Need, State};
+use ifmatch_store::{Db, Use};
+use ifmatch_types::Kind;
+use serde_json::json;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+};
+
+/// A database with some plans and workspaces, and their ids.
+fn furnished() -> (Database, Vec<String>, Vec<String>) {
+    let database = Database::create(Backend::Postgres);
+    let mut book = Book::default();
+    for code in ["a", "b", "c"] {
+        book.plan(code, json!({}));
+        book.workspace();
+    }
+    save(&mut database.lane(), |state| {
+        let world = &book.world;
+        world.workspaces.iter().for_each(|(id, row)| state.workspaces.put(id.clone(), row.clone()));
+        world.plans.iter().for_each(|(id, row)| state.plans.put(id.clone(), row.clone()));
+    })
+    .unwrap();
+    let ids = |ids: BTreeSet<&String>| ids.into_iter().cloned().collect::<Vec<String>>();
+    let plans = ids(book.world.plans.keys().collect());
+    let workspaces = ids(book.world.workspaces.keys().collect());
+    (database, plans, workspaces)
+}
+
+fn begin(database: &Database, needs: Vec<Need>) -> Db {
+    let mut db = database.lane();
+    db.begin().unwrap();
+    db.load(needs, &mut State::default()).unwrap();
+    db
+}
+
+/// Takes locks in a thread of its own, notes its name when it has them, and commits.
+fn in_the_background(
+    database: &Database,
+    name: &'static str,
+    needs: Vec<Need>,
+    order: &Arc<Mutex<Vec<&'static str>>>,
+) -> JoinHandle<()> {
+    let mut db = database.lane();
+    let order = Arc::clone(order);
+    thread::spawn(move || {
+        db.begin().unwrap();
+        db.load(needs, &mut State::default()).unwrap();
+        order.lock().unwrap().push(name);
+        db.commit().unwrap();
+    })
+}
+
+#[test]
+fn references_share_a_row_and_a_change_waits_for_them() {
+    let (database, plans, workspaces) = furnished();
+    for (kind, id) in [(Kind::Plan, &plans[0]), (Kind::Workspace, &workspaces[0])] {
+        let refer = || vec![Need::Reference(kind, id.clone())];
+        let mut one = begin(&database, refer());
+        let mut two = begin(&database, refer());
+        let order = Arc::default();
+        let change =
+            in_the_background(&database, "change", vec![Need::Object(kind, id.clone())], &order);
+        until_waiting(&mut database.connect(Use::Read), 1);
+        assert_eq!(order.lock().unwrap().len(), 0);
+        one.commit().unwrap();
+        two.commit().unwrap();
+        change.join().unwrap();
+    }
+}
+
+#[test]
+fn a_reference_waits_for_a_change() {
+    let (database, plans, _) = furnished();
+    let mut change = begin(&database, vec![Need::Object(Kind::Plan, plans[0].clone())]);
+    let order = Arc::default();
+    let refer = vec![Need::Reference(Kind::Plan, plans[0].clone())];
+    let refer = in_the_background(&database, "reference", refer, &order);
+    until_waiting(&mut database.connect(Use::Read), 1);
+    change.commit().unwrap();
+    refer.join().unwrap();
+}
+
+#[test]
+fn a_change_that_waits_goes_before_references_that_come_later() {
+    let (database, plans, _) = furnished();
+    let mut watcher = database.connect(Use::Read);
+    let refer = || vec![Need::Reference(Kind::Plan, plans[0].clone())];
+    let mut first = begin(&database, refer());
+    let order = Arc::default();
+    let change = vec![Need::Object(Kind::Plan, plans[0].clone())];
+    let change = in_the_background(&database, "change", change, &order);
+    until_waiting(&mut watcher, 1);
+    let later = in_the_background(&database, "later", refer(), &order);
+    until_waiting(&mut watcher, 2);
+    first.commit().unwrap();
+    change.join().unwrap();
+    later.join().unwrap();
+    assert_eq!(*order.lock().unwrap(), ["change", "later"]);
+}
+
+#[test]
+fn a_row_that_is_referred_to_and_changed_is_locked_once_to_be_changed() {
+    let (database, plans, workspaces) = furnished();
+    let mut db = database.lane();
+    db.begin().unwrap();
+    let mut state = State::default();
+    let needs = [(Kind::Plan, &plans), (Kind::Workspace, &workspaces)].into_iter().flat_map(
+        |(kind, ids)| {
+            [
+                Need::Reference(kind, ids[0].clone()),
+                Need::Object(kind, ids[0].clone()),
+                Need::Reference(kind, ids[1].clone()),
+                Need::Object(kind, ids[2].clone()),
+            ]
+        },
+    );
+    db.load(needs, &mut state).unwrap();
+    let shared = [(Kind::Plan, plans[1].clone()), (Kind::Workspace, workspaces[1].clone())];
+    assert_eq!(state.references, shared.into_iter().collect());
+    assert!(plans.iter().all(|id| state.plans.get(id).is_some()));
+    assert!(workspaces.iter().all(|id| state.workspaces.get(id).is_some()));
+    // Others can still share what is only referred to, and nothing else.
+    let order = Arc::default();
+    for (name, kind, id) in
+        [("plan", Kind::Plan, &plans[1]), ("workspace", Kind::Workspace, &workspaces[1])]
+    {
+        let refer = vec![Need::Reference(kind, id.clone())];
+        in_the_background(&database, name, refer, &order).join().unwrap();
+    }
+    let refer = vec![Need::Reference(Kind::Plan, plans[0].clone())];
+    let waits = in_the_background(&database, "waits", refer, &order);
+    until_waiting(&mut database.connect(Use::Read), 1);
+    assert_eq!(*order.lock().unwrap(), ["plan", "workspace"]);
+    db.commit().unwrap();
+    waits.join().unwrap();
+}
+
+#[test]
+fn a_look_locks_nothing() {
+    let (database, plans, _) = furnished();
+    let mut change = begin(&database, vec![Need::Object(Kind::Plan, plans[0].clone())]);
+    let mut state = State::default();
+    let look = [Need::Reference(Kind::Plan, plans[0].clone())];
+    database.lane().peek(look, &mut state).unwrap();
+    assert!(state.plans.get(&plans[0]).is_some());
+    change.rollback().unwrap();
+}
