@@ -15,7 +15,7 @@ pub mod schema;
 mod systems;
 
 pub use crate::core::{
-    db::{DatabaseUrl, Db, UrlError, Use},
+    db::{Db, Use},
     error::{Cause, StoreError},
     evidence::Evidence,
     journal::{AuditQuery, EventsQuery},
@@ -23,5 +23,6 @@ pub use crate::core::{
     migrate::sqlite_version,
     prune::PRUNED_AT_ONCE,
     read::Found,
+    url::{DatabaseUrl, UrlError},
     verify::Broken,
 };

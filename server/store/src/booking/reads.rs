@@ -1,4 +1,4 @@
-//! Reads about bookings beside the lane: what is free, and which holds are over.
+//! Reads about bookings beside the lane: free days, and expired holds.
 
 use crate::{
     StoreError,
@@ -17,7 +17,7 @@ use diesel::{
 use ifmatch_types::{Availability, AvailableDay, Date, Timestamp};
 use std::collections::HashMap;
 
-/// What a day's living bookings take of it, without holds that are over.
+/// What a day's living bookings take of it, without expired holds.
 ///
 /// One statement, and so one moment: a hold that ends between two would count twice or never.
 const RESERVED: &str = "SELECT d.day, d.reserved - CAST(coalesce((SELECT sum(b.quantity) \
@@ -60,7 +60,7 @@ impl Db {
         Ok(Availability { days, as_of })
     }
 
-    /// Bookables with holds that are over now; so many at most.
+    /// Bookables with expired holds, up to a limit.
     ///
     /// # Errors
     ///

@@ -48,7 +48,7 @@ impl StoreError {
         matches!(self, Self::Raced(_) | Self::LostGuard { .. })
     }
 
-    /// Whether the connection is of no more use.
+    /// Whether the connection cannot be used again.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Gone(_))
     }

@@ -20,7 +20,7 @@ use ifmatch_types::{ChangeKind, Event, HistoryEntry, Timestamp, Version};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// So long a reader waits for writers that were there before it.
+/// Maximum wait of a reader for writers that were there before it.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which events to read.
@@ -34,7 +34,7 @@ pub struct EventsQuery {
     pub resource: Option<String>,
     /// Only changes of this kind.
     pub change: Option<ChangeKind>,
-    /// So many at most.
+    /// The limit of the page.
     pub limit: i64,
 }
 
@@ -49,7 +49,7 @@ pub struct AuditQuery {
     pub since: Option<Timestamp>,
     /// Only records before this one, by instant and id: the next page.
     pub before: Option<(i64, String)>,
-    /// So many at most.
+    /// The limit of the page.
     pub limit: i64,
 }
 

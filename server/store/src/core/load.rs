@@ -1,4 +1,4 @@
-//! One round of loading: locks first, in one order for everybody, then what locks nothing.
+//! One round of loading: first what is locked, in one order for all writers, then the rest.
 
 use super::{
     answers::{self, AnswerKey},

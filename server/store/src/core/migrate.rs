@@ -32,8 +32,8 @@ impl Db {
     /// Technical ones only; see [`StoreError`].
     pub fn migrate(&mut self) -> Result<Vec<String>, StoreError> {
         let done = match self {
-            // Under the write lock it is looked again what is there: each process waits for the one
-            // before it. Where nothing is to be done, nobody waits for a busy server.
+            // Pending migrations are read again under the write lock: each process waits for the one
+            // before it. A process with nothing to do does not wait for a busy server.
             Self::Sqlite(connection) => match connection.has_pending_migration(SQLITE) {
                 Ok(true) => connection.immediate_transaction(|connection| {
                     connection.run_pending_migrations(SQLITE).map(|done| names(&done))

@@ -22,4 +22,5 @@ pub(crate) mod save;
 pub(crate) mod select;
 pub(crate) mod sql;
 pub(crate) mod table;
+pub(crate) mod url;
 pub(crate) mod verify;

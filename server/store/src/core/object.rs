@@ -34,7 +34,7 @@ pub(crate) trait StoredObject: Resource {
 /// The row of a kind of object.
 pub(crate) type RowOf<R> = <Row<R> as Record>::Row;
 
-/// Objects to load, in the order in which everybody locks them.
+/// Objects to load, in the order in which all writers lock them.
 #[derive(Default)]
 pub(crate) struct WantedObjects(BTreeMap<(u8, Kind), BTreeMap<String, Lock>>);
 

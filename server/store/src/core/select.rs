@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 pub(crate) enum Lock {
     /// Not at all.
     None,
-    /// `FOR SHARE`: nobody can change the row, others may share it. Never `KEY SHARE`: that would let
-    /// the row be archived meanwhile.
+    /// `FOR SHARE`: no other writer can change the row, others may share it. Never `KEY SHARE`: the
+    /// row could be archived meanwhile.
     Share,
     /// `FOR NO KEY UPDATE`: excludes every other writer, but not a foreign key's look at the row.
     Update,
@@ -86,7 +86,7 @@ pub(crate) fn selects_where<R: StoredRow>(
 
 /// Locks rows by their key, each with a strength of its own, in the order of the keys.
 ///
-/// `has_turnstile` is for tables whose rows are referred to by everybody: see [`TURNSTILE`].
+/// `has_turnstile` is for tables whose rows very many commands refer to: see [`TURNSTILE`].
 pub(crate) fn select_locked<R: StoredRow>(
     db: &mut Db,
     keys: BTreeMap<String, Lock>,
@@ -103,10 +103,10 @@ pub(crate) fn select_locked<R: StoredRow>(
 
 /// Lets a change go before the references that come after it.
 ///
-/// PostgreSQL gives a shared row lock to everybody who asks while others share the row, so that a
-/// change could wait for ever for a row that is always shared by somebody. A change therefore holds
-/// an advisory lock from before it waits for the row until its commit; a reference only passes
-/// through that lock, and holds none of the few places in PostgreSQL's lock table.
+/// PostgreSQL grants a shared row lock while others share the row, also if a change waits for it.
+/// With overlapping references that change would wait for ever. A change therefore takes an advisory
+/// lock before it waits for the row, and holds it until its commit. A reference passes through that
+/// lock and does not hold it: PostgreSQL's lock table is small.
 const TURNSTILE: &str = "CASE WHEN is_changed \
      THEN pg_advisory_xact_lock(hashtextextended(id, 0)) IS NOT NULL \
      ELSE pg_advisory_lock_shared(hashtextextended(id, 0)) IS NOT NULL \

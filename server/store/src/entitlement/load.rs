@@ -1,6 +1,9 @@
 //! What decisions about entitlements must see. The scope's own row is locked; nothing here is.
 
-use super::time::{self, TimeNeeds};
+use super::{
+    holdings::{Found, put_holdings},
+    time::{self, TimeNeeds},
+};
 use crate::{
     core::{
         db::Db,
@@ -8,25 +11,14 @@ use crate::{
         load::System,
         lookup::{Lookups, Place},
         record::{Record, records},
-        select::{Each, Lock, load_all, select_by, select_where},
-        sql::{Cell, Column, Sql},
+        select::{Lock, select_by, select_where},
+        sql::{Column, Sql},
         table::{keys, load_rows, put_holders, put_rows},
     },
     schema::{AssignmentRow, BoostRow, CounterRow, FeatureRow, PackageRow, StoredRow},
 };
-use diesel::{
-    RunQueryDsl,
-    sql_types::{BigInt, Nullable, Text},
-};
-use ifmatch_domain::{
-    AssignmentRecord, BoostRecord, FeatureRecord, FeatureTerms, Holdings, Need, PackageRecord, Row,
-    State,
-};
-use ifmatch_types::Timestamp;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem::take,
-};
+use ifmatch_domain::{AssignmentRecord, FeatureRecord, FeatureTerms, Need, Row, State};
+use std::{collections::BTreeSet, mem::take};
 
 /// Needs by what they ask for, each sorted.
 #[derive(Default)]
@@ -118,7 +110,7 @@ impl System for Wanted {
     }
 }
 
-/// The packages that scopes have, one by one: see [`Each`]. On SQLite they are looked up when the
+/// The packages that scopes have, one by one: see [`Each`](crate::core::select::Each). On SQLite they are looked up when the
 /// assignments are known.
 fn packages_of(is_sqlite: bool, scopes: Vec<String>) -> Vec<Sql> {
     if is_sqlite || scopes.is_empty() {
@@ -157,68 +149,6 @@ fn put_features(
         state.feature_terms.insert(id, FeatureTerms::from(&row.record));
     }
     put_holders(found, codes, &mut state.feature_codes);
-    Ok(())
-}
-
-/// What some scopes have that may still count, with what the packages grant.
-struct Found {
-    assignments: Vec<Row<AssignmentRecord>>,
-    boosts: Vec<Row<BoostRecord>>,
-    packages: Vec<Row<PackageRecord>>,
-}
-
-fn put_holdings(
-    db: &mut Db,
-    scopes: BTreeSet<String>,
-    found: Found,
-    state: &mut State,
-) -> Result<(), StoreError> {
-    let mut of_scopes: BTreeMap<String, Holdings> =
-        scopes.into_iter().map(|scope| (scope, Holdings::default())).collect();
-    for row in found.assignments {
-        let assignment = &row.record.assignment;
-        let holdings = of_scopes.entry(assignment.scope.clone()).or_default();
-        holdings.anchor = Some(assignment.anchor_at);
-        holdings.assignments.push(assignment.id.to_string());
-        state.assignments.load(assignment.id.to_string(), Some(row));
-    }
-    for row in found.boosts {
-        let boost = &row.record.boost;
-        let holdings = of_scopes.entry(boost.scope.clone()).or_default();
-        holdings.anchor = Some(row.record.anchor_at);
-        holdings.boosts.push(boost.id.to_string());
-        state.boosts.load(boost.id.to_string(), Some(row));
-    }
-    for row in found.packages {
-        let id = row.record.package.id.to_string();
-        state.package_grants.insert(id, row.record.grants);
-    }
-    put_earlier_anchors(db, &mut of_scopes)?;
-    state.holdings.extend(of_scopes);
-    Ok(())
-}
-
-/// Where the months begin of scopes that have nothing now: all that a scope ever had has one anchor.
-const ANCHORS: Each<'_> = Each {
-    texts: &[
-        "SELECT CAST(",
-        " AS text) AS scope, min(anchor_at) FROM (SELECT anchor_at FROM assignments WHERE scope = ",
-        " UNION ALL SELECT anchor_at FROM boosts WHERE scope = ",
-    ],
-    tail: ") AS had",
-};
-
-fn put_earlier_anchors(
-    db: &mut Db,
-    of_scopes: &mut BTreeMap<String, Holdings>,
-) -> Result<(), StoreError> {
-    let bare = of_scopes.iter().filter(|(_, holdings)| holdings.anchor.is_none());
-    let bare: Vec<Vec<Cell>> = bare.map(|(scope, _)| vec![Cell::Text(scope.clone()); 3]).collect();
-    let anchors: Vec<(String, Option<i64>)> =
-        load_all!(db, ANCHORS.of(db.is_sqlite(), bare), (Text, Nullable<BigInt>));
-    for (scope, anchor) in anchors {
-        of_scopes.entry(scope).or_default().anchor = anchor.and_then(Timestamp::from_micros);
-    }
     Ok(())
 }
 

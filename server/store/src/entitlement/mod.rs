@@ -1,6 +1,7 @@
 //! The catalogue of features and packages, what scopes have of it, and what they used.
 
 mod checks;
+mod holdings;
 mod load;
 mod reads;
 mod rows;

@@ -2,7 +2,7 @@
 
 use crate::{
     book::Book,
-    database::{Backend, Database},
+    database::{Backend, Database, execute},
     errors::until_waiting,
     lane::save,
 };
@@ -49,14 +49,16 @@ fn in_the_background(
     name: &'static str,
     needs: Vec<Need>,
     order: &Arc<Mutex<Vec<&'static str>>>,
-) -> JoinHandle<()> {
+) -> JoinHandle<State> {
     let mut db = database.lane();
     let order = Arc::clone(order);
     thread::spawn(move || {
         db.begin().unwrap();
-        db.load(needs, &mut State::default()).unwrap();
+        let mut state = State::default();
+        db.load(needs, &mut state).unwrap();
         order.lock().unwrap().push(name);
         db.commit().unwrap();
+        state
     })
 }
 
@@ -86,8 +88,16 @@ fn a_reference_waits_for_a_change() {
     let refer = vec![Need::Reference(Kind::Plan, plans[0].clone())];
     let refer = in_the_background(&database, "reference", refer, &order);
     until_waiting(&mut database.connect(Use::Read), 1);
+    // Both see what the change before them made of the row.
+    let again = vec![Need::Object(Kind::Plan, plans[0].clone())];
+    let again = in_the_background(&database, "change", again, &order);
+    until_waiting(&mut database.connect(Use::Read), 2);
+    execute(&mut change, "UPDATE plans SET version = version + 1");
     change.commit().unwrap();
-    refer.join().unwrap();
+    for waited in [refer, again] {
+        let state = waited.join().unwrap();
+        assert_eq!(state.plans.get(&plans[0]).map(|row| row.record.version), Some(2));
+    }
 }
 
 #[test]
