@@ -118,6 +118,7 @@ record! {
 }
 
 /// The grants of a package as the API shows them.
+#[expect(clippy::ptr_arg, reason = "it says the type of the column, which a slice would not")]
 fn shown(grants: &Vec<PoolGrant>) -> Vec<Grant> {
     grants.iter().map(PoolGrant::shown).collect()
 }

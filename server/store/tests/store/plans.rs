@@ -275,7 +275,7 @@ fn what_grows_is_found_by_key_also_by_a_plan_made_when_there_was_nothing() {
         (
             "ORDER BY expires_at, id LIMIT k.",
             "using usage_holds_by_counter on usage_holds\n \
-             Index Cond: ((counter_id = k.c0) AND (expires_at <= k.c1))",
+             Index Cond: ((ROW(counter_id, expires_at) <= ROW(k.c1, k.c2)) AND (counter_id = k.c0))",
         ),
         (
             "AND day >= k.c1 AND reserved > k.",
