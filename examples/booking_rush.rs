@@ -1,11 +1,10 @@
-//! Many want the same days: as many get them as there is room for, and not one more.
+//! Concurrent clients want the same days: exactly as many get them as there is room for.
 //!
 //! `cargo run --release --example booking_rush -- --capacity 10 --attempts 200 --workers 32`
 //!
-//! A smoke test for a bookable of your own: with `IFMATCH_URL` and `IFMATCH_KEY` set,
-//! `--bookable bkb_… --from 2027-03-01 --to 2027-03-03` tries to book it so many times at once.
-//! Exit code 1 unless the successes are what was free before, nothing else went wrong, and the
-//! server's own book of days agrees.
+//! To test a bookable of your own, set `IFMATCH_URL` and `IFMATCH_KEY` and add
+//! `--bookable bkb_… --from 2027-03-01 --to 2027-03-03`. Exit code 1 unless the successes equal
+//! what was free, nothing else went wrong, and the server's availability agrees.
 
 mod support;
 
@@ -25,31 +24,32 @@ use std::{
 use support::Result;
 use tokio::task::JoinSet;
 
-/// Many want the same days: as many get them as there is room for, and not one more.
+/// Concurrent clients want the same days: exactly as many get them as there is room for.
 #[derive(Parser)]
 struct Args {
-    /// What to book; a new one with `--capacity` if left out.
+    /// The bookable; a new one with `--capacity` if left out.
     #[arg(long)]
     bookable: Option<BookableId>,
-    /// So many of the new one can be booked on one day.
+    /// The capacity per day of the new bookable.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     capacity: i64,
     /// The first day; tomorrow if left out.
     #[arg(long)]
     from: Option<Date>,
-    /// The last day, or with a bookable by the night the day of leaving; two days later if left out.
+    /// The last day, or the day of departure for a bookable by the night; two days later if left
+    /// out.
     #[arg(long)]
     to: Option<Date>,
-    /// So many attempts are made.
+    /// The number of attempts.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     attempts: u16,
-    /// So many of them at the same time.
+    /// The number of concurrent attempts.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
-    /// Each wants so many.
+    /// The quantity of each attempt.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..))]
     quantity: i64,
-    /// Leave the bookings there instead of cancelling them in the end.
+    /// Keep the bookings instead of cancelling them at the end.
     #[arg(long)]
     keep: bool,
 }
@@ -82,10 +82,11 @@ async fn main() -> Result<ExitCode> {
         status: Some(BookingStatus::Confirmed),
         ..BookingFields::new(bookable.id.clone(), from, to, args.quantity)
     };
-    // The night of the day of leaving is nobody's.
+    // The day of departure is not booked.
     let last = match bookable.range_mode {
         RangeMode::InclusiveDays => to,
         RangeMode::Nights => to.plus_days(-1).ok_or("no day that early")?,
+        RangeMode::Unknown(mode) => return Err(format!("it is booked by {mode}").into()),
     };
     let free_before = scarcest(&billing, &bookable.id, from, last).await?;
     let attempts = i64::from(args.attempts);
@@ -122,13 +123,13 @@ async fn main() -> Result<ExitCode> {
     Ok(if exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What is free on the day on which least is.
+/// The lowest number available on any of the days.
 async fn scarcest(billing: &Client, id: &BookableId, from: Date, last: Date) -> Result<i64> {
     let available = billing.bookables().availability(id, from, last).await?;
     Ok(available.days.iter().map(|day| day.available).min().ok_or("no days")?)
 }
 
-/// Makes so many attempts, so many of them at a time.
+/// Makes this many attempts, `workers` at a time.
 async fn rush(
     billing: &Client,
     fields: &BookingFields,

@@ -2,11 +2,10 @@
 //!
 //! `cargo run --release --example can_then_record -- --limit 100 --workers 32`
 //!
-//! Workers render images, which costs money, for customers who have paid for so many. For the first
-//! customer they ask `can`, render, and record afterwards: while one renders, others are told yes
-//! too, and what they rendered is denied when it is done already. For the second customer they call
-//! `check_and_record` before they render. Exit code 1 if that renders one image more or less than
-//! was paid for.
+//! Workers render images, at a cost, for two customers who have paid for a fixed number. For the
+//! first they ask `can`, render, and then record. Others are told yes in the meantime, and some
+//! images are denied after they were rendered. For the second they call `check_and_record` before
+//! they render. Exit code 1 if that renders one more or less than was paid for.
 
 #[path = "support/metered.rs"]
 mod metered;
@@ -21,22 +20,22 @@ use tokio::task::JoinSet;
 /// Why asking first and recording later overspends, and check-and-record does not.
 #[derive(Parser)]
 struct Args {
-    /// So many images each customer has paid for.
+    /// The number of images each customer has paid for.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     limit: u16,
-    /// So many workers render at a time.
+    /// The number of concurrent workers.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(2..))]
     workers: u16,
 }
 
-/// How the workers spend what was paid for.
+/// How the workers use the images that were paid for.
 #[derive(Clone, Copy)]
 enum Habit {
     CanThenRecord,
     CheckAndRecord,
 }
 
-/// What became of it.
+/// The number of images, by outcome.
 #[derive(Default)]
 struct Tally {
     rendered: i64,
@@ -65,14 +64,14 @@ async fn main() -> Result<ExitCode> {
             less => format!("{} left over", -less),
         };
         println!("  {name}  {:8}  {:8}  {verdict}", tally.rendered, tally.recorded);
-        // The example's own count is compared with the server's.
+        // Compares the example's own count with the server's.
         let meter = billing.usage(&customer.id).entitlement(&feature).await?.meter;
         exact = [tally.rendered, tally.recorded, meter.used] == [limit; 3];
     }
     Ok(if exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Lets the workers render until they are told no.
+/// Lets the workers render until they are denied.
 async fn spend(
     billing: &Client,
     customer: &WorkspaceId,
@@ -99,7 +98,7 @@ async fn spend(
     Ok(sum)
 }
 
-/// The habit that overspends: a yes may be old by the time the image is rendered.
+/// The pattern that overspends: the yes may be outdated when the image is rendered.
 async fn can_then_record(usage: &Metering, feature: &str) -> Result<Tally> {
     let mut tally = Tally::default();
     while usage.can(feature).await? {
@@ -112,7 +111,7 @@ async fn can_then_record(usage: &Metering, feature: &str) -> Result<Tally> {
     Ok(tally)
 }
 
-/// The habit that does not: who is told yes has the unit.
+/// The pattern that does not: an allowed call has the unit.
 async fn check_and_record(usage: &Metering, feature: &str) -> Result<Tally> {
     let mut tally = Tally::default();
     while usage.check_and_record(feature, 1).await?.is_allowed() {
@@ -123,7 +122,7 @@ async fn check_and_record(usage: &Metering, feature: &str) -> Result<Tally> {
     Ok(tally)
 }
 
-/// What costs the money.
+/// The work that costs money.
 async fn render() {
     tokio::time::sleep(Duration::from_millis(10)).await;
 }

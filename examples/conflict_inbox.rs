@@ -1,9 +1,9 @@
-//! An inbox of conflicts that only a person can decide; they wait in files, also for days.
+//! An inbox of conflicts that only a person can decide. They wait in files, even for days.
 //!
 //! `cargo run --release --example conflict_inbox`
 //!
 //! Leave some for later and start it again with the same `--store` and server: they are still
-//! there. (A private server ends with this program, so that needs `IFMATCH_KEY`.)
+//! there. That needs `IFMATCH_KEY`, because a private server ends with this program.
 
 mod support;
 
@@ -30,7 +30,7 @@ async fn main() -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let store = match args.store {
         Some(store) => store,
-        // What waits in a lasting directory is of no use when the server is gone.
+        // Conflicts in a permanent directory are useless once the private server is gone.
         None if server.is_private() => temporary.path().to_owned(),
         None => PathBuf::from("conflict-inbox"),
     };
@@ -44,11 +44,11 @@ async fn main() -> Result<()> {
         println!("is gone; the conflicts are in its files");
     }
 
-    // A new client, as after a restart: it begins with what the files hold.
+    // A new client, as after a restart. It loads the conflicts from the files.
     let billing = open(&server, &store)?;
     for parked in billing.conflicts().list() {
-        // A conflict is decided when it is not open any more. It stays open, with newer remote
-        // values, if the object moved while somebody was thinking.
+        // A decided conflict is no longer open. If the object changed meanwhile, the conflict stays
+        // open with the newer remote values.
         while let Some(parked) = billing.conflicts().get(&parked.id) {
             println!();
             support::show(&parked.conflict);
@@ -65,7 +65,7 @@ fn open(server: &Server, store: &Path) -> Result<Client> {
     Ok(server.admin().conflict_storage(FileStore::open(store)?).build()?)
 }
 
-/// Ann and Ben have the same forms open; Ben saves first.
+/// Ann and Ben edit the same objects in forms. Ben saves first.
 async fn make_conflicts(server: &Server, store: &Path) -> Result<()> {
     let billing = open(server, store)?;
     let (ann, ben) = (billing.acting_for("ann"), billing.acting_for("ben"));
@@ -86,7 +86,7 @@ async fn make_conflicts(server: &Server, store: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Asks once, and does it; `false` to leave it for later.
+/// Asks for one decision and applies it. `false` leaves the conflict for later.
 async fn decide(parked: &Parked) -> Result<bool> {
     let decision = match ask("[m]ine  [t]heirs  [e]dit  [l]ater")?.as_deref() {
         Some("m") => Decision::Reapply,
@@ -106,19 +106,19 @@ async fn decide(parked: &Parked) -> Result<bool> {
     Ok(true)
 }
 
-/// The object with the edit on top, and with new values where both wrote.
+/// The object with the edit applied, and with newly typed values where both wrote.
 fn edit(parked: &Parked) -> Result<Option<Value>> {
     let mut object = parked.conflict.merged();
     for row in parked.conflict.diff().into_iter().filter(|row| row.clashes) {
         let Some(text) = ask(&format!("new value of {}", row.path))? else { return Ok(None) };
         let place = object.pointer_mut(&row.path).ok_or("both removed it")?;
-        // Text as it is typed, anything else as JSON.
+        // Text is taken as typed, any other type as JSON.
         *place = if place.is_string() { text.into() } else { serde_json::from_str(&text)? };
     }
     Ok(Some(object))
 }
 
-/// A line from the person; `None` if there is nobody any more.
+/// Reads a line from the person; `None` at the end of the input.
 fn ask(question: &str) -> Result<Option<String>> {
     print!("{question} > ");
     io::stdout().flush()?;

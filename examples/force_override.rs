@@ -1,4 +1,4 @@
-//! An override in the open: look what it would overwrite, say why, and find it on record.
+//! An audited override: preview what it overwrites, give a reason, find it in the log.
 //!
 //! `cargo run --release --example force_override`
 
@@ -14,18 +14,18 @@ async fn main() -> support::Result<()> {
     let plan = support::make_plan(&admin, "Pro", 4900).await?;
     let sub = support::subscribe(&admin, "Acme", &plan).await?;
 
-    // An admin prepares a cancellation after a chargeback, on the state of now …
+    // An admin prepares a cancellation after a chargeback, based on the current state.
     let seen = admin.subscriptions().get(&sub.id).await?;
     let edited = seen.edited(|s| {
         s.status = SubscriptionStatus::Canceled;
         s.notes = "chargeback 8812".to_owned();
     });
-    // … while an agent writes something down.
+    // Meanwhile an agent adds a note.
     let promise = "promised a refund until Friday";
     agent.subscriptions().update(&sub.id, |s| s.notes = promise.to_owned()).await?;
 
-    // A save would be refused or parked, since both wrote the notes. A force goes through, so
-    // look first: a dry run writes nothing.
+    // Both wrote the notes, so a save would be refused or parked. A force is applied in any case,
+    // so preview it with a dry run, which writes nothing.
     let reason = "chargeback 8812, decided by finance";
     let force = || admin.subscriptions().save(&seen, &edited).force(reason);
     let preview = force().dry_run().await?;
@@ -35,7 +35,7 @@ async fn main() -> support::Result<()> {
         println!("  {}: {} → {}", change.path, change.from, change.to);
     }
 
-    // Only an admin may. Others are refused, and the attempt is on record.
+    // Only an admin may force. Others are refused, and the attempt is audited.
     let denied = agent.subscriptions().save(&seen, &edited).force("I am sure").await;
     let denied = denied.err().ok_or("an agent's key could force a write")?;
     println!("\nthe agent tries to force it: {denied}");
@@ -43,7 +43,7 @@ async fn main() -> support::Result<()> {
     let forced = force().await?;
     println!("the admin forces it: version {}, forced: {}", forced.version(), forced.forced());
 
-    // The audit record is in the same commit as the write: there is no force without one.
+    // The audit record is in the same commit as the write, so no force is unaudited.
     println!("\nthe audit log, newest first:");
     let audit = admin.audit().limit(200).await?.items.into_iter();
     for record in audit.filter(|r| r.resource.as_ref().is_some_and(|of| of.id == sub.id.as_str())) {

@@ -1,10 +1,10 @@
-//! A metered HTTP API: every call costs its customer a unit, and the limit is met exactly.
+//! A metered HTTP API: every call costs its customer a unit, and the limit is exact.
 //!
 //! `cargo run --release --example metered_api -- --limit 500 --calls 2000 --workers 32`
 //!
-//! The API is a small service of its own, which charges through the client before it answers.
-//! Workers then call it, more often than their customer has paid for. Exit code 1 unless exactly
-//! the limit was served, everything else was turned away, and the billing server counts the same.
+//! The API is a small service that charges through the client before it answers. Workers call it
+//! more often than their customer has paid for. Exit code 1 unless exactly the limit was served,
+//! all other calls were turned away, and the billing server's count agrees.
 
 #[path = "support/metered.rs"]
 mod metered;
@@ -29,28 +29,28 @@ use std::{
 use support::Result;
 use tokio::task::JoinSet;
 
-/// A metered HTTP API: every call costs its customer a unit, and the limit is met exactly.
+/// A metered HTTP API: every call costs its customer a unit, and the limit is exact.
 #[derive(Parser)]
 struct Args {
-    /// So many calls the customer has paid for.
+    /// The number of calls the customer has paid for.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
     limit: u16,
-    /// So many calls are made.
+    /// The number of calls to make.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..))]
     calls: u16,
-    /// So many workers make them.
+    /// The number of concurrent workers.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
 }
 
-/// What the API needs to know.
+/// The state of the API.
 struct Api {
     billing: Client,
-    /// What a call is counted as.
+    /// The feature that a call is counted as.
     feature: String,
 }
 
-/// The metered endpoint. A real one knows its customer by an API key, not by the path.
+/// The metered endpoint. A real one finds its customer by an API key, not by the path.
 #[get("/customers/{workspace}/quote")]
 async fn quote(api: Data<Api>, workspace: Path<WorkspaceId>) -> HttpResponse {
     let usage = api.billing.usage(&*workspace);
@@ -66,7 +66,7 @@ async fn quote(api: Data<Api>, workspace: Path<WorkspaceId>) -> HttpResponse {
             }
             answer.json(json!({"error": "the limit is reached", "resets_at": resets_at}))
         }
-        // Not charged, or nobody knows: either way the call is not served.
+        // Not charged, or the outcome is unknown. In both cases the call is not served.
         Err(error) => HttpResponse::ServiceUnavailable().json(json!({"error": error.to_string()})),
     }
 }
@@ -109,7 +109,7 @@ async fn main() -> Result<ExitCode> {
     stopping.stop(true).await;
     serving.await??;
 
-    // A client of its own: some connections of the service's have ended with its threads.
+    // A new client, because some of the service's connections ended with its threads.
     let billing = server.client()?;
     let usage = billing.usage(&customer);
     let counted = usage.entitlement(&feature).await?.meter.used;
@@ -128,7 +128,7 @@ async fn main() -> Result<ExitCode> {
     Ok(if exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Makes so many calls, with so many workers at a time.
+/// Makes this many calls, `workers` at a time.
 async fn hammer(url: &str, calls: i64, workers: u16) -> Result<Answers> {
     let client = reqwest::Client::new();
     let left = Arc::new(AtomicI64::new(calls));

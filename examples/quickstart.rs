@@ -1,4 +1,4 @@
-//! The first page: create a few things, edit them, and see a conflict resolve itself.
+//! A first tour: create some objects, edit them, and see a conflict resolve itself.
 //!
 //! `cargo run --release --example quickstart`
 
@@ -39,8 +39,8 @@ async fn main() -> support::Result<()> {
         sub.version()
     );
 
-    // An edit is a closure. It names the version it was computed from; should somebody else be
-    // faster, it is run again on what they left.
+    // An edit is a closure. It names the version that it was computed from. If another writer was
+    // first, the closure runs again on the new state.
     let sub = subs.update(&sub.id, |s| s.quantity += 3).await?;
     println!("three more: {} seats, version {}", sub.quantity, sub.version());
 
@@ -48,13 +48,13 @@ async fn main() -> support::Result<()> {
     let shown = subs.get(&sub.id).await?;
     let form = shown.edited(|s| s.notes = "prefers e-mail".to_owned());
 
-    // Meanwhile Ben books two more seats: the version that Ann sees is old now.
+    // Meanwhile Ben adds two seats, so Ann's version is outdated.
     let sub =
         billing.acting_for("ben").subscriptions().update(&sub.id, |s| s.quantity += 2).await?;
     println!("Ben made it {} seats, version {}", sub.quantity, sub.version());
 
-    // Anywhere else her save would either fail or put Ben's seats back. Here the server refuses
-    // the old version, and the client puts her note on top of what Ben did.
+    // Elsewhere her save would fail, or remove Ben's seats. Here the server refuses the old
+    // version, and the client applies her note to Ben's state.
     println!("Ann saves what she saw at version {}", shown.version());
     let saved = billing.acting_for("ann").subscriptions().save(shown, form).await?;
     println!(

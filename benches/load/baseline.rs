@@ -1,9 +1,9 @@
 //! The baseline: the same routes as a good team writes them, one transaction per request.
 //!
-//! Actix, Diesel, a pool, `web::block`; the version is compared in the UPDATE itself, the event is
-//! written in the same transaction, and everything is as durable as it is in Ifmatch. A counter or a
-//! day is locked, read, compared with its limit and raised. No rules, no conflict explanation, no
-//! idempotency, no audit: it does less than what it is compared with.
+//! Actix, Diesel, a pool, `web::block`. The UPDATE compares the version, the event is written in
+//! the same transaction, and everything is as durable as in Ifmatch. A counter or a day is locked,
+//! read, compared with its limit and increased. It has no rules, conflict explanation, idempotency
+//! or audit, so it does less work than Ifmatch.
 
 mod hot;
 mod pool;
@@ -18,7 +18,7 @@ use pool::Pool;
 use rows::Edit;
 use std::io::Write;
 
-/// Serves until it is told to stop.
+/// Serves until the process is told to stop.
 pub fn serve(database_url: &str) -> Result<(), Failure> {
     let pool = web::Data::new(Pool::open(database_url)?);
     actix_web::rt::System::new().block_on(async move {

@@ -1,4 +1,4 @@
-//! The databases of a run: seeded once, copied for every server that is measured.
+//! The databases of a run: seeded once, then copied for every measured server.
 
 use crate::{Failure, cluster::Cluster, load::Workload, seed::ROLLING_DAYS};
 use diesel::{
@@ -12,11 +12,11 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What every system finds: the same cluster with the same settings. Everything about durability
-/// is at PostgreSQL's own default: fsync, full_page_writes and synchronous_commit are on.
+/// The settings of every system's cluster. Durability keeps PostgreSQL's defaults: fsync,
+/// full_page_writes and synchronous_commit are on.
 const SETTINGS: [&str; 3] = ["shared_buffers=512MB", "max_connections=400", "max_wal_size=4GB"];
 
-/// So many usage records are added in one transaction.
+/// Usage records added per transaction.
 const FILLED_AT_ONCE: u64 = 500_000;
 
 /// Where databases are made and copied.
@@ -42,7 +42,7 @@ impl Place {
         Ok(Self::Postgres(Cluster::create_with(&SETTINGS), fresh_dir()?))
     }
 
-    /// For JSON and the table.
+    /// The name in JSON and in the table.
     pub fn backend(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "sqlite",
@@ -54,14 +54,14 @@ impl Place {
         matches!(self, Self::Postgres(..))
     }
 
-    /// A directory for what a server or a tool leaves behind.
+    /// A directory for the files of servers and tools.
     pub fn dir(&self) -> &Path {
         match self {
             Self::Sqlite(dir) | Self::Postgres(_, dir) => dir.path(),
         }
     }
 
-    /// What `--database-url` takes.
+    /// The `--database-url` of a database.
     pub fn url(&self, name: &str) -> String {
         match self {
             Self::Sqlite(_) => format!("sqlite://{}", self.file(name).display()),
@@ -69,7 +69,7 @@ impl Place {
         }
     }
 
-    /// An empty database.
+    /// Creates an empty database.
     pub fn create(&self, name: &str) {
         if let Self::Postgres(cluster, _) = self {
             cluster.execute("postgres", &format!("CREATE DATABASE {name}"));
@@ -87,7 +87,7 @@ impl Place {
         }
     }
 
-    /// A copy of a database that nobody is connected to.
+    /// Copies a database. It must have no open connections.
     pub fn copy(&self, from: &str, to: &str) -> Result<(), Failure> {
         match self {
             Self::Sqlite(_) => {
@@ -101,7 +101,7 @@ impl Place {
         Ok(())
     }
 
-    /// Removes a database.
+    /// Deletes a database.
     pub fn remove(&self, name: &str) -> Result<(), Failure> {
         match self {
             Self::Sqlite(_) => {
@@ -119,7 +119,7 @@ impl Place {
         Ok(())
     }
 
-    /// The whole number that a query answers.
+    /// Runs a query that returns one integer.
     pub fn number(&self, name: &str, sql: &str) -> Result<u64, Failure> {
         // As text, because the databases disagree about the type of a sum.
         let query = sql_query(format!("SELECT CAST(({sql}) AS text) AS number"));
@@ -132,10 +132,10 @@ impl Place {
         Ok(row.number.parse()?)
     }
 
-    /// Adds usage records until there are so many of a workload, and counts them as used.
+    /// Adds usage records until a workload has `records`, and adds them to its counter.
     ///
-    /// Each is a copy of one that the server wrote, with an older id. Their times are spread over
-    /// the days that a rolling counter looks back on, so that some leave it while it is measured.
+    /// Each copies a record that the server wrote, with an older id. Their times are spread over a
+    /// rolling counter's window, so that some leave the window during the measurement.
     pub fn fill(&self, name: &str, workload: Workload, records: u64) -> Result<(), Failure> {
         let feature = workload.name();
         let count = format!("SELECT count(*) FROM usage_records WHERE feature = '{feature}'");

@@ -1,7 +1,7 @@
-//! A client for the load: HTTP/1.1 on one connection, as cheap as it can be.
+//! The load's HTTP client: HTTP/1.1 on one connection, as cheap as possible.
 //!
-//! The load shares its processors with what is measured, so that every cycle spent here is missing
-//! there. One buffer in, one out, one write and one read per request.
+//! The load shares the processors with the measured system, so every cycle spent here is missing
+//! there. One input and one output buffer, one write and one read per request.
 
 use crate::Failure;
 use std::{io::Write, net::SocketAddr};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// One connection.
 pub struct Connection {
     stream: TcpStream,
-    /// What every request's head says.
+    /// The part of the head that all requests share.
     common: String,
     request: Vec<u8>,
     answer: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// A number in the body, by the name of its member.
+    /// The first number in the body after this member name.
     pub fn number(&self, name: &str) -> Option<i64> {
         let text = std::str::from_utf8(self.body).ok()?;
         let (_, rest) = text.split_once(&format!("\"{name}\":"))?;
@@ -39,14 +39,14 @@ impl Answer<'_> {
         rest.get(..end)?.parse().ok()
     }
 
-    /// For an error message.
+    /// Status and body, for error messages.
     pub fn text(&self) -> String {
         format!("{} {}", self.status, String::from_utf8_lossy(self.body))
     }
 }
 
 impl Connection {
-    /// Connects.
+    /// Opens a connection.
     pub async fn open(address: SocketAddr, key: &str) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -64,12 +64,12 @@ impl Connection {
         self.exchange("PATCH ", path, None, body).await
     }
 
-    /// Makes objects.
+    /// Creates objects.
     pub async fn post(&mut self, path: &str, body: &str) -> Result<Answer<'_>, Failure> {
         self.exchange("POST ", path, None, body).await
     }
 
-    /// Makes objects, once per idempotency key.
+    /// Creates objects, once per Idempotency-Key.
     pub async fn post_once(
         &mut self,
         path: &str,
@@ -127,7 +127,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// What the load wants to know of an answer's head.
+/// The parts of an answer's head that the load needs.
 struct Head {
     status: u16,
     length: usize,

@@ -1,4 +1,4 @@
-//! The load: so many connections, each sending its next request when it has the last one's answer.
+//! The load: each connection sends its next request after the answer to the last one.
 
 use crate::{Failure, http::Connection, process::KEY, seed::Seeded};
 use std::{
@@ -10,36 +10,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Of the first subscriptions each belongs to one hot workload; uniform load leaves them alone.
+/// The first subscriptions are reserved for hot workloads; uniform load does not use them.
 const HOT: usize = 8;
-/// Metadata has 50 keys at most; with more clients than that some share a key and meet conflicts.
+/// Metadata allows 50 keys. With more clients than this some share a key and meet conflicts.
 const METADATA_KEYS: usize = 48;
-/// So long a cell runs before it is measured.
+/// How long a cell runs before it is measured.
 pub const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What the clients do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Workload {
-    /// Versioned updates of many objects, each client of its own.
+    /// Versioned updates of many objects; no two clients share one.
     Update,
     /// Reads of many objects by id.
     Read,
     /// Updates of one object from stale versions, which the server merges.
     HotMerge,
-    /// Updates of one object: read, write, and again if somebody else was faster.
+    /// Updates of one object: read, write, and start over after a conflict.
     HotRefetch,
     /// The same through the SDK.
     HotSdk,
-    /// Usage of one feature by one workspace: everybody raises the same counter.
+    /// Usage of one feature by one workspace: all requests increase the same counter.
     HotCounter,
-    /// The same with a feature of which the last days count.
+    /// The same for a feature with a rolling window.
     HotRolling,
     /// Bookings of one day of one bookable.
     HotDay,
+    /// New subscriptions to one plan in random workspaces; two servers on PostgreSQL.
+    SignUps,
 }
 
 impl Workload {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Update,
         Self::Read,
         Self::HotMerge,
@@ -48,9 +50,10 @@ impl Workload {
         Self::HotCounter,
         Self::HotRolling,
         Self::HotDay,
+        Self::SignUps,
     ];
 
-    /// For options and JSON.
+    /// The name in options and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Update => "update",
@@ -61,10 +64,11 @@ impl Workload {
             Self::HotCounter => "hot-counter",
             Self::HotRolling => "hot-rolling",
             Self::HotDay => "hot-day",
+            Self::SignUps => "sign-ups",
         }
     }
 
-    /// For people.
+    /// The name in tables and plots.
     pub fn title(self) -> &'static str {
         match self {
             Self::Update => "versioned updates, each client its own objects",
@@ -75,6 +79,7 @@ impl Workload {
             Self::HotCounter => "one counter, check and record",
             Self::HotRolling => "one counter of the last 30 days, check and record",
             Self::HotDay => "one day, book",
+            Self::SignUps => "one plan, new subscriptions through two servers",
         }
     }
 
@@ -83,7 +88,12 @@ impl Workload {
         matches!(self, Self::HotCounter | Self::HotRolling)
     }
 
-    /// Queries, each of which answers one more for every write of this workload.
+    /// Server processes that the clients share. SQLite always has one.
+    pub fn servers(self) -> usize {
+        if self == Self::SignUps { 2 } else { 1 }
+    }
+
+    /// Queries whose result grows by one with every write of this workload.
     pub fn traces(self) -> &'static [&'static str] {
         match self {
             Self::Read => &[],
@@ -94,15 +104,16 @@ impl Workload {
                 "SELECT count(*) FROM usage_records WHERE NOT is_rolling",
                 "SELECT sum(used) FROM counters WHERE rolled_until IS NULL",
             ],
-            // Its counter falls, too.
+            // The sum of its counter also decreases, so it is not a trace.
             Self::HotRolling => &["SELECT count(*) FROM usage_records WHERE is_rolling"],
             Self::HotDay => {
                 &["SELECT count(*) FROM bookings", "SELECT sum(reserved) FROM booking_days"]
             }
+            Self::SignUps => &["SELECT count(*) FROM subscriptions"],
         }
     }
 
-    /// The place of the one object in the list of ids.
+    /// The index of the workload's object in the list of ids.
     fn hot_place(self) -> usize {
         match self {
             Self::HotMerge => 1,
@@ -113,22 +124,28 @@ impl Workload {
     }
 }
 
-/// A server, and what is known of its objects.
+/// Servers on one database, and what the clients know about its objects.
 pub struct Target {
-    pub address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     seeded: Arc<Seeded>,
     versions: Vec<AtomicI64>,
-    /// Writes that were acknowledged and changed something, since this was last looked at.
+    /// Acknowledged writes with an effect since this was last reset.
     pub written: AtomicU64,
 }
 
 impl Target {
-    pub fn new(address: SocketAddr, seeded: Arc<Seeded>) -> Self {
+    pub fn new(addresses: Vec<SocketAddr>, seeded: Arc<Seeded>) -> Self {
         let versions = seeded.subscriptions.iter().map(|_| AtomicI64::new(1)).collect();
-        Self { address, seeded, versions, written: AtomicU64::new(0) }
+        Self { addresses, seeded, versions, written: AtomicU64::new(0) }
     }
 
-    /// The id of a workload's one object.
+    /// The server that a client connects to.
+    pub fn address(&self, client: usize) -> Result<SocketAddr, Failure> {
+        let place = client % self.addresses.len().max(1);
+        Ok(*self.addresses.get(place).ok_or("a server")?)
+    }
+
+    /// The id of the workload's object.
     pub fn hot_id(&self, workload: Workload) -> Result<&str, Failure> {
         Ok(self.seeded.subscriptions.get(workload.hot_place()).ok_or("too few objects")?)
     }
@@ -139,7 +156,7 @@ impl Target {
     }
 }
 
-/// When a cell is measured.
+/// The time window in which a cell is measured.
 #[derive(Clone, Copy)]
 pub struct Window {
     pub begin: Instant,
@@ -157,7 +174,7 @@ impl Window {
     }
 }
 
-/// What one client saw while it was measured.
+/// The measurements of one client.
 #[derive(Default)]
 pub struct Tally {
     pub latencies_us: Vec<u64>,
@@ -165,7 +182,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts an operation if it ended within the window.
+    /// Records an operation if it ended within the window.
     pub fn record(&mut self, window: &Window, started: Instant) {
         let now = Instant::now();
         if now >= window.begin && now < window.end {
@@ -198,13 +215,13 @@ impl Client {
         clients: usize,
         window: Window,
     ) -> Result<Self, Failure> {
-        let connection = Connection::open(target.address, KEY).await?;
+        let connection = Connection::open(target.address(number)?, KEY).await?;
         let random = u64::try_from(number)?.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         Ok(Self { target, number, clients, window, connection, random, tally: Tally::default() })
     }
 
-    /// Works until the window closes. A request that is under way then is waited for: its effect
-    /// counts when the database is checked.
+    /// Works until the window closes. Waits for the last request, because its effect counts when
+    /// the database is checked.
     pub async fn run(mut self, workload: Workload) -> Result<Tally, Failure> {
         while !self.window.is_over() {
             match workload {
@@ -216,6 +233,7 @@ impl Client {
                 Workload::HotCounter | Workload::HotRolling | Workload::HotDay => {
                     self.post_until_over(workload).await?;
                 }
+                Workload::SignUps => self.sign_up().await?,
             }
         }
         Ok(self.tally)
@@ -253,7 +271,7 @@ impl Client {
         Ok(())
     }
 
-    /// Each client writes its own metadata key, from the version it last saw.
+    /// Writes the client's own metadata key, from the version that it last saw.
     async fn merge_until_over(&mut self) -> Result<(), Failure> {
         let path = self.target.path(Workload::HotMerge.hot_place())?;
         let merging = format!("{path}?on_conflict=merge");
@@ -289,7 +307,7 @@ impl Client {
         Ok(())
     }
 
-    /// Read, write, and all over again after a conflict, at once: the loop that teams write.
+    /// Reads, writes and starts over at once after a conflict: the loop that teams write.
     async fn refetch(&mut self) -> Result<(), Failure> {
         let path = self.target.path(Workload::HotRefetch.hot_place())?;
         let started = Instant::now();
@@ -312,7 +330,7 @@ impl Client {
         }
     }
 
-    /// The same request again and again, each of which adds to one row.
+    /// Repeats the same request. Each adds to one row.
     async fn post_until_over(&mut self, workload: Workload) -> Result<(), Failure> {
         let target = Arc::clone(&self.target);
         let post = target.seeded.post(workload, self.clients).ok_or("a workload that posts")?;
@@ -328,20 +346,41 @@ impl Client {
         Ok(())
     }
 
-    /// A random object of this client's share.
-    fn own_place(&mut self) -> Result<usize, Failure> {
+    /// Creates a subscription to the plan in a random workspace.
+    async fn sign_up(&mut self) -> Result<(), Failure> {
+        let target = Arc::clone(&self.target);
+        let draw = self.draw()?;
+        let body = target.seeded.sign_up(draw).ok_or("a workspace")?;
+        let started = Instant::now();
+        let answer = self.connection.post("/v1/subscriptions", &body).await?;
+        if answer.status != 201 {
+            return Err(format!("a sign-up: {}", answer.text()).into());
+        }
+        target.written.fetch_add(1, Ordering::Relaxed);
+        self.tally.record(&self.window, started);
+        Ok(())
+    }
+
+    /// A random number.
+    fn draw(&mut self) -> Result<usize, Failure> {
         // xorshift64
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
+        Ok(usize::try_from(self.random >> 16)?)
+    }
+
+    /// A random object of this client's share.
+    fn own_place(&mut self) -> Result<usize, Failure> {
+        let draw = self.draw()?;
         let objects = self.target.seeded.subscriptions.len().saturating_sub(HOT);
         let share = (objects / self.clients).max(1);
-        let place = usize::try_from(self.random >> 16)? % share;
+        let place = draw % share;
         Ok(place * self.clients + self.number + HOT)
     }
 }
 
-/// An edit that changes something at every version, and never the same twice.
+/// An edit that differs at every version.
 fn edit(version: i64) -> String {
     format!(r#"{{"version":{version},"quantity":{}}}"#, 1 + version % 1_000_000)
 }

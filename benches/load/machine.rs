@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
 
-/// What numbers depend on, as JSON.
+/// The environment that the numbers depend on, as JSON.
 pub fn describe(dir: &Path) -> Value {
     let cpu = first_value("/proc/cpuinfo", "model name");
     let memory_kb = first_value("/proc/meminfo", "MemTotal");
@@ -24,7 +24,7 @@ pub fn describe(dir: &Path) -> Value {
     })
 }
 
-/// The commit that is measured, and whether there is more than that.
+/// The measured commit, and whether there are uncommitted changes.
 fn commit() -> String {
     let head = said("git", &["rev-parse", "--short=12", "HEAD"]);
     let changed = !said("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty();
@@ -43,7 +43,7 @@ fn first_value(file: &str, name: &str) -> String {
     found.next().map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
 }
 
-/// The type of the file system that holds a directory: of the longest mount point above it.
+/// The file system of a directory: the type of the longest mount point above it.
 fn filesystem(dir: &Path) -> String {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let above = mounts.lines().filter_map(|line| {

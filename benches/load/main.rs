@@ -1,9 +1,9 @@
 //! The benchmark: Ifmatch, a transaction per request, and the database itself, in one run.
 //!
-//! `cargo bench --bench load` measures everything and prints medians and their ratios; all numbers
-//! of a table come from the same minutes on the same machine. `-- --quick` takes a few minutes.
-//! `-- --growth` measures instead what usage costs with millions of records there already; it
-//! needs 10 GB of disk.
+//! `cargo bench --bench load` measures everything and prints medians and their ratios. All numbers
+//! of a table come from the same run on the same machine. `-- --quick` takes a few minutes.
+//! `-- --growth` instead measures usage on top of millions of existing records. It needs 10 GB of
+//! disk.
 
 mod baseline;
 #[expect(
@@ -35,7 +35,7 @@ use report::Report;
 use std::{env, error::Error, fs, path::Path};
 use suite::Suite;
 
-/// Whatever went wrong: a benchmark ends with its message.
+/// Any error; it ends the benchmark with its message.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
@@ -45,7 +45,7 @@ fn main() -> Result<(), Failure> {
     {
         return baseline::serve(database_url);
     }
-    // `cargo test --all-targets` runs benchmarks, too, without this argument.
+    // `cargo test --all-targets` also runs benchmarks, but without this argument.
     if !args.iter().any(|arg| arg == "--bench") {
         println!("to be run by cargo bench --bench load");
         return Ok(());

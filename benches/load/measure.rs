@@ -1,4 +1,4 @@
-//! One cell: a workload, so many clients, a few seconds.
+//! One cell: a workload and a number of clients, measured for a few seconds.
 
 use crate::{
     Failure,
@@ -8,14 +8,14 @@ use crate::{
 use serde::Serialize;
 use std::sync::Arc;
 
-/// What one run of a cell gave.
+/// The result of one run of a cell.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measure {
-    /// Operations a second.
+    /// Operations per second.
     pub rate: f64,
     pub p50_us: u64,
     pub p99_us: u64,
-    /// Refusals because somebody else was faster.
+    /// Refusals because another client was first.
     pub conflicts: u64,
 }
 
@@ -86,7 +86,7 @@ async fn run_clients(
     Ok(tally)
 }
 
-/// The load gets a quarter of the processors, and one at least.
+/// The load gets a quarter of the processors, at least one.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(4))
 }

@@ -10,30 +10,30 @@ const USAGE: &str = "cargo bench --bench load -- [--quick] [--only sqlite|postgr
 /// Which cells are measured, and for how long.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How often every system is measured; the median counts.
+    /// Runs of every system. The median is reported.
     pub runs: usize,
-    /// How long one cell is measured, in seconds; one more is for warming up.
+    /// Seconds per cell. One more is spent on warming up.
     pub seconds: u64,
-    /// How many connections send at the same time, one cell each.
+    /// Numbers of concurrent connections, one cell each.
     pub clients: Vec<usize>,
-    /// How many subscriptions there are.
+    /// The number of subscriptions.
     pub rows: usize,
-    /// The only backend, if one was named.
+    /// Only this backend.
     pub backend: Option<String>,
-    /// The only system, if one was named: to compare a server with an older one of its own.
+    /// Only this system, for example to compare a server with an older version of it.
     pub system: Option<String>,
-    /// The only workload, if one was named.
+    /// Only this workload.
     pub workload: Option<String>,
-    /// Whether to measure instead what usage costs 64 clients with so many records there already.
+    /// Measure usage by 64 clients on top of existing records instead.
     pub growth: bool,
-    /// So many, in ascending order.
+    /// The numbers of existing records, in ascending order.
     pub records: Vec<u64>,
-    /// Whether the plot goes into `docs/`.
+    /// Write the plot to `docs/`.
     pub publish: bool,
 }
 
 impl Options {
-    /// Reads the arguments; cargo's own `--bench` is not among them.
+    /// Reads the arguments, without cargo's own `--bench`.
     pub fn parse(args: impl Iterator<Item = String>) -> Result<Self, Failure> {
         let mut options = Self {
             runs: 3,
@@ -78,13 +78,13 @@ impl Options {
         Ok(options)
     }
 
-    /// The server's binary, where one was built elsewhere: `IFMATCH_BENCH_SERVER`.
+    /// The path of a server built elsewhere: `IFMATCH_BENCH_SERVER`.
     pub fn server_binary() -> Option<String> {
         env::var("IFMATCH_BENCH_SERVER").ok()
     }
 }
 
-/// Numbers with commas between them.
+/// Parses a comma-separated list of numbers.
 fn list<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<Vec<T>, Failure> {
     Ok(text.split(',').map(str::parse).collect::<Result<_, _>>()?)
 }

@@ -1,4 +1,4 @@
-//! pgbench: the same statements without HTTP and without a program around them.
+//! pgbench: the same statements without HTTP and without an application.
 
 use crate::{
     Failure,
@@ -15,7 +15,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Gives the subscriptions of a copied database ids that a script can compute, of the same length.
+/// Gives a copied database's subscriptions ids that a script can compute, of equal length.
 pub fn prepare(place: &Place, name: &str) -> Result<(), Failure> {
     place.execute(
         name,
@@ -29,7 +29,7 @@ pub fn prepare(place: &Place, name: &str) -> Result<(), Failure> {
     place.execute(name, "VACUUM (FULL, ANALYZE, FREEZE) events")
 }
 
-/// One cell.
+/// Runs one cell.
 pub fn run(
     place: &Place,
     name: &str,
@@ -58,7 +58,7 @@ pub fn run(
     Ok(Measure::new(rate.parse()?, latencies_us, 0))
 }
 
-/// The statements of a workload. An object's state in an event has the width that Ifmatch writes.
+/// The statements of a workload. An event's state is as wide as Ifmatch writes it.
 pub fn script(
     system: System,
     workload: Workload,
@@ -80,7 +80,7 @@ fn update(place: &str, state_width: usize) -> String {
     let id = "'sub_' || lpad((:place)::text, 32, '0')";
     let changes = r#"[{"path","/quantity","from",123,"to",124}]"#;
     let state = "x".repeat(state_width);
-    // The version is read back, because a script cannot remember one for every row.
+    // The version is read back, because a script cannot remember one per row.
     format!(
         "\\set place {place}\n\\set quantity random(1, 1000)\nBEGIN;\n\
          UPDATE subscriptions SET version = version + 1, quantity = :quantity, \
@@ -93,19 +93,19 @@ fn update(place: &str, state_width: usize) -> String {
     )
 }
 
-/// A row of Ifmatch's own tables that every transaction raises by one, and what it writes beside.
+/// A row of Ifmatch's tables that every transaction increases by one, and its record.
 ///
-/// Nothing of this asks for a scope's packages or a bookable, keeps an answer for a repeated key, or
-/// writes a history, all of which Ifmatch does.
+/// Unlike Ifmatch this looks up no packages or bookables, keeps no answer for a repeated key and
+/// writes no history.
 struct Raised {
     table: &'static str,
     id: String,
-    /// The column that is raised.
+    /// The column that is increased.
     taken: &'static str,
-    /// Until it is this.
+    /// Its maximum, as SQL.
     limit: String,
-    /// The record, as an `INSERT`. Its id comes from the row, because that number is never given
-    /// twice, and ascends, as a UUIDv7 does.
+    /// The record, as an `INSERT`. Its id is made of the row's new number, which is unique and
+    /// ascends like a UUIDv7.
     record: String,
 }
 
@@ -136,7 +136,7 @@ fn counter(workspace: &str) -> Raised {
          1, 0, false, '{{}}', 1795000000000000, 'admin', 'api', \
          '0193f0c0-a1b2-7c3d-8e4f-5a6b7c8d9e0f')"
     );
-    // What may be used is no column of a counter.
+    // A counter has no column for what may still be used.
     let limit = format!("{LIMIT} - held");
     Raised { table: "counters", id, taken: "used", limit, record }
 }

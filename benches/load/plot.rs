@@ -1,4 +1,4 @@
-//! The plot: grouped bars as SVG, readable on light and on dark pages.
+//! The plot: grouped bars as SVG, readable on light and dark pages.
 
 use crate::{
     load::Workload,
@@ -12,11 +12,11 @@ const PANEL_HEIGHT: f64 = 220.0;
 const LEFT: f64 = 20.0;
 const TOP: f64 = 64.0;
 const BAR: f64 = 24.0;
-/// Room for a bar's number above the highest bar, and for the axis below.
+/// Space for the number above the highest bar, and for the axis below.
 const ABOVE: f64 = 46.0;
 const BELOW: f64 = 40.0;
 
-/// It brings its own background, because a picture does not know the page's.
+/// The plot has its own background, because it does not know the page's.
 const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600}\
     .small{font-size:10px}.page{fill:#fff}.axis{stroke:#8c959f}.ifmatch{fill:#1a7f37}\
     .baseline{fill:#8c959f}.pgbench{fill:#0969da}.merge{fill:#9a6700}.sdk{fill:#8250df}.conditional{fill:#54aeff}\
@@ -24,7 +24,7 @@ const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#1f2328}.title{fon
     .axis{stroke:#6e7681}.ifmatch{fill:#3fb950}.baseline{fill:#8b949e}.pgbench{fill:#58a6ff}\
     .merge{fill:#d29922}.sdk{fill:#bc8cff}.conditional{fill:#a5d6ff}}";
 
-/// A panel's bars: their style and what they show.
+/// A panel's bars: their style, system and workload.
 type Series = &'static [(&'static str, System, Workload)];
 
 const PANELS: [(&str, Series); 5] = [
@@ -108,7 +108,7 @@ pub fn draw(report: &Report<'_>) -> String {
         );
         x += 28.0 + 7.0 * f64::from(u32::try_from(name.len()).unwrap_or_default());
     }
-    // Below the panels: where the numbers come from, in two lines that fit.
+    // Below the panels: the source of the numbers, in two lines that fit.
     let machine = escape(&report.machine_line());
     let (hardware, run) = machine.split_once("; ").unwrap_or((&machine, ""));
     for (line, y) in [(hardware, bottom + 8.0), (run, bottom + 22.0)] {
@@ -184,7 +184,7 @@ impl Panel<'_> {
         self.report.cells.iter().any(is_here)
     }
 
-    /// Each bar: its group, its style, its height.
+    /// Each bar's group, style and height.
     fn bars(&self, clients: &[usize]) -> impl Iterator<Item = (usize, &'static str, f64)> {
         let series = self.series.iter();
         clients.iter().flat_map(move |number| {

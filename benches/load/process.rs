@@ -1,4 +1,4 @@
-//! The processes that are measured: started, asked where they listen, stopped by their id.
+//! The measured processes: started, asked for their address, stopped by their id.
 
 use crate::{Failure, options::Options};
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,7 +16,7 @@ pub const KEY: &str = "bench-admin-key-0123456789abcdef";
 /// A server that accepts requests; killed when dropped.
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
 }
 
@@ -29,7 +29,7 @@ impl Server {
         Self::start(command)
     }
 
-    /// Starts the baseline: this same program, as a process of its own.
+    /// Starts the baseline: this same program as another process.
     pub fn baseline(database_url: &str) -> Result<Self, Failure> {
         let mut command = Command::new(env::current_exe()?);
         command.args(["--baseline", database_url]);
@@ -48,7 +48,7 @@ impl Server {
         Err(format!("a server did not start: {}", child.wait()?).into())
     }
 
-    /// Stops it as an operator does.
+    /// Stops it with SIGTERM and waits.
     pub fn stop(mut self) -> Result<(), Failure> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let status = self.child.wait()?;
@@ -64,7 +64,7 @@ impl Drop for Server {
     }
 }
 
-/// Builds the server, and tells where it is.
+/// Builds the server and returns its path.
 pub fn build() -> Result<PathBuf, Failure> {
     if let Some(binary) = Options::server_binary() {
         return Ok(binary.into());
@@ -82,7 +82,7 @@ pub fn build() -> Result<PathBuf, Failure> {
     Ok(release.join("ifmatch-server"))
 }
 
-/// Has the server re-check every stored invariant of a database.
+/// Runs the server's check of every stored invariant of a database.
 pub fn verify(binary: &Path, database_url: &str, dir: &Path) -> Result<(), Failure> {
     let output = ifmatch(binary, dir).args(["verify", "--database-url", database_url]).output()?;
     if output.status.success() {
@@ -92,7 +92,7 @@ pub fn verify(binary: &Path, database_url: &str, dir: &Path) -> Result<(), Failu
     Err(format!("ifmatch-server verify: {}", String::from_utf8_lossy(&said)).into())
 }
 
-/// The binary, with none of this process's own settings.
+/// The binary, without this process's own settings.
 fn ifmatch(binary: &Path, dir: &Path) -> Command {
     let mut command = Command::new(binary);
     command.current_dir(dir);

@@ -1,4 +1,4 @@
-//! What is printed and kept: medians, ratios within this run, and whether the targets are met.
+//! The printed and stored results: medians, ratios within this run, and the targets met.
 
 use crate::{
     load::Workload,
@@ -8,13 +8,13 @@ use crate::{
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// The cells of a run, with questions to ask of them.
+/// The cells of a run, with queries on them.
 pub struct Report<'a> {
     pub machine: &'a Value,
     pub cells: &'a [Cell],
 }
 
-/// A ratio that the server is to reach.
+/// A ratio that the server should reach.
 struct Goal {
     backend: &'static str,
     workload: Workload,
@@ -48,7 +48,7 @@ const fn goal(
 }
 
 impl Report<'_> {
-    /// The median of a cell, if it was measured: of several with the fewest records there.
+    /// The median of a cell, if measured. With several record counts, the lowest one's.
     pub fn median(
         &self,
         backend: &str,
@@ -63,7 +63,8 @@ impl Report<'_> {
         found?.median()
     }
 
-    /// What a system's rate is compared with: a merge, too, replaces the loop of a refetch.
+    /// The ratio to another system's rate. A merge is compared with a refetch loop, which it
+    /// replaces.
     fn ratio(&self, cell: &Cell, against: System) -> Option<f64> {
         let workload = match cell.workload {
             Workload::HotMerge | Workload::HotSdk => Workload::HotRefetch,
@@ -73,7 +74,7 @@ impl Report<'_> {
         Some(cell.median()?.rate / other.rate)
     }
 
-    /// How a rate compares with the one that was measured before records were added.
+    /// A rate relative to the one before records were added.
     fn times_first(&self, cell: &Cell) -> Option<f64> {
         self.ratio(cell, cell.system).filter(|_| cell.records > 0)
     }
@@ -133,7 +134,7 @@ impl Report<'_> {
         text
     }
 
-    /// Everything, for programs.
+    /// The whole report as JSON.
     pub fn json(&self) -> Value {
         let cells: Vec<Value> = self
             .cells

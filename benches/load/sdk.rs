@@ -1,4 +1,4 @@
-//! Clients of the SDK on one object: what an application's own code gets.
+//! SDK clients on one object: what an application gets.
 
 use crate::{
     Failure,
@@ -11,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A client that never gives up: every edit is to be counted.
+/// A client that retries until the edit is applied, because every edit is counted.
 pub fn client(target: &Target) -> Result<ifmatch::Client, Failure> {
-    let builder = ifmatch::Client::builder(format!("http://{}", target.address)).key(KEY);
+    let builder = ifmatch::Client::builder(format!("http://{}", target.address(0)?)).key(KEY);
     let builder = builder.attempts_max(u32::MAX).deadline(Duration::from_secs(120));
     Ok(builder.build()?)
 }

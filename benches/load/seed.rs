@@ -1,4 +1,4 @@
-//! What is read, changed and used up, made through the API.
+//! The objects that the load reads, changes and uses, created through the API.
 
 use crate::{
     Failure,
@@ -11,33 +11,37 @@ use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc};
 use uuid::Uuid;
 
-/// So many connections seed at the same time.
+/// Concurrent connections for seeding.
 const CONNECTIONS: usize = 8;
-/// So many subscriptions are made in one transaction.
+/// Subscriptions per transaction.
 const PER_TRANSACTION: usize = 50;
 const WORKSPACES: usize = 100;
-/// So much may be used: far more than can be.
+/// The limit of usage, far above what a run can use.
 pub const LIMIT: i64 = 1_000_000_000;
-/// So much can be booked of a day: the most there can be.
+/// The capacity of a day, the highest that is allowed.
 const CAPACITY: i64 = 1_000_000;
 pub const ROLLING_DAYS: i64 = 30;
-/// What people wrote about it: rows are as wide as in an office, not as in a test.
+/// Notes of realistic length, so that rows are as wide as in production.
 const NOTES: &str =
     "Called on Monday about the invoice of last month; wants to hear from us before the renewal.";
 
-/// What the load finds.
+/// The seeded objects.
 pub struct Seeded {
     /// The ids of the subscriptions.
     pub subscriptions: Vec<String>,
-    /// Who uses features; each is called like its workload.
+    /// The plan of all subscriptions.
+    plan: String,
+    /// The workspaces of the subscriptions.
+    workspaces: Arc<Vec<String>>,
+    /// The workspace that records usage. Each feature has the name of its workload.
     pub workspace: String,
-    /// What is booked; empty if nothing is.
+    /// The bookable; empty if no workload books.
     pub bookable: String,
-    /// No cell books this day or one before it.
+    /// The day of seeding. Cells book later days.
     today: Date,
 }
 
-/// A request that can be sent again and again.
+/// A request that can be repeated.
 pub struct Post {
     path: String,
     body: String,
@@ -48,7 +52,7 @@ impl Post {
     /// Sends it as a new request.
     pub async fn send<'a>(&self, to: &'a mut Connection) -> Result<Answer<'a>, Failure> {
         if self.is_keyed {
-            // A key in the order of time, as the SDK sends.
+            // A key in order of time, as the SDK sends.
             return to.post_once(&self.path, Uuid::now_v7(), &self.body).await;
         }
         to.post(&self.path, &self.body).await
@@ -56,12 +60,19 @@ impl Post {
 }
 
 impl Seeded {
-    /// The day that so many clients book: each cell has one, because all together could fill it.
+    /// The day that this cell's clients book. All cells together could fill a shared one.
     pub fn day(&self, clients: usize) -> Result<Date, Failure> {
         Ok(self.today.checked_add(i64::try_from(clients)?.days())?)
     }
 
-    /// What a workload posts, if that is what it does.
+    /// The body of a new subscription in one of the workspaces.
+    pub fn sign_up(&self, draw: usize) -> Option<String> {
+        let workspace = self.workspaces.get(draw % self.workspaces.len().max(1))?;
+        let body = json!({"workspace_id": workspace, "plan_id": self.plan, "notes": NOTES});
+        Some(body.to_string())
+    }
+
+    /// The request of a workload that only posts.
     pub fn post(&self, workload: Workload, clients: usize) -> Option<Post> {
         let (path, body, is_keyed) = match workload {
             Workload::HotCounter | Workload::HotRolling => {
@@ -80,19 +91,16 @@ impl Seeded {
     }
 }
 
-/// Makes so many subscriptions, and what some cells need beside them.
+/// Creates subscriptions and the other objects that the cells need.
 pub async fn seed(
     address: SocketAddr,
     rows: usize,
     cells: &[(Workload, usize)],
 ) -> Result<Seeded, Failure> {
     let mut connection = Connection::open(address, KEY).await?;
-    let (subscriptions, workspace) = seed_subscriptions(address, &mut connection, rows).await?;
-    // The first one may have been idle for longer than a server keeps a connection.
+    let mut seeded = seed_subscriptions(address, &mut connection, rows).await?;
+    // The first connection may have been idle for longer than the server keeps one.
     let mut connection = Connection::open(address, KEY).await?;
-    let bookable = String::new();
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let mut seeded = Seeded { subscriptions, workspace, bookable, today };
     if cells.iter().any(|(workload, _)| workload.is_usage()) {
         grant(&mut connection, &seeded.workspace).await?;
     }
@@ -100,7 +108,7 @@ pub async fn seed(
         let body = json!({"name": "Desk", "capacity": CAPACITY});
         seeded.bookable = make_one(&mut connection, "/v1/bookables", &body).await?;
     }
-    // Everybody finds the counters and days: to make them is no part of what is compared.
+    // Counters and days exist before the measurement. Creating them is not compared.
     for (workload, clients) in cells {
         if let Some(post) = seeded.post(*workload, *clients) {
             created(&post.send(&mut connection).await?)?;
@@ -109,7 +117,7 @@ pub async fn seed(
     Ok(seeded)
 }
 
-/// Lets a workspace use what is used.
+/// Grants a workspace the features of the workloads.
 async fn grant(connection: &mut Connection, workspace: &str) -> Result<(), Failure> {
     let (counter, rolling) = (Workload::HotCounter.name(), Workload::HotRolling.name());
     let feature = json!({"code": counter, "type": "limit"});
@@ -125,7 +133,7 @@ async fn grant(connection: &mut Connection, workspace: &str) -> Result<(), Failu
     Ok(())
 }
 
-/// Makes an object; its id.
+/// Creates one object and returns its id.
 async fn make_one(
     connection: &mut Connection,
     path: &str,
@@ -134,7 +142,7 @@ async fn make_one(
     created(&connection.post(path, &body.to_string()).await?)
 }
 
-/// The id of what was made.
+/// The id of a created object.
 fn created(answer: &Answer<'_>) -> Result<String, Failure> {
     if answer.status != 201 {
         return Err(format!("seeding: {}", answer.text()).into());
@@ -143,12 +151,12 @@ fn created(answer: &Answer<'_>) -> Result<String, Failure> {
     Ok(made.get("id").and_then(Value::as_str).ok_or("an id")?.to_owned())
 }
 
-/// Makes so many subscriptions; their ids, and a workspace.
+/// Creates subscriptions, their plan and their workspaces.
 async fn seed_subscriptions(
     address: SocketAddr,
     connection: &mut Connection,
     rows: usize,
-) -> Result<(Vec<String>, String), Failure> {
+) -> Result<Seeded, Failure> {
     let plan = json!({"code": "bench", "name": "Bench", "currency": "USD", "amount": 1000,
         "interval": "month", "status": "active"});
     let plan = make(connection, &[create("plan", &plan)]).await?;
@@ -174,7 +182,9 @@ async fn seed_subscriptions(
     for part in parts {
         ids.extend(part.await??);
     }
-    Ok((ids, first))
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let bookable = String::new();
+    Ok(Seeded { subscriptions: ids, plan, workspaces, workspace: first, bookable, today })
 }
 
 async fn make_subscriptions(
@@ -206,7 +216,7 @@ fn create(kind: &str, body: &Value) -> Value {
     json!({"op": "create", "type": kind, "body": body})
 }
 
-/// Makes objects in one transaction; their ids.
+/// Creates objects in one transaction and returns their ids.
 async fn make(connection: &mut Connection, operations: &[Value]) -> Result<Vec<String>, Failure> {
     let body = json!({ "operations": operations }).to_string();
     let answer = connection.post("/v1/transactions", &body).await?;

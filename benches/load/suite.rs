@@ -1,4 +1,4 @@
-//! The whole run: every system in turn, so that none has the quiet hours for itself.
+//! The whole run: the systems take turns, so that none has the quiet hours for itself.
 
 use crate::{
     Failure,
@@ -17,14 +17,14 @@ use std::{
     time::Instant,
 };
 
-/// What is compared.
+/// The compared systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum System {
     Ifmatch,
     Baseline,
     /// The same statements without HTTP.
     Pgbench,
-    /// The least that a program can do for a row that everybody raises: nothing else is written.
+    /// The minimum for a row that every client increases: one statement and no record.
     Conditional,
 }
 
@@ -40,7 +40,7 @@ impl System {
         }
     }
 
-    /// Whether it is a server; else it is a script of pgbench.
+    /// Whether it is a server; otherwise it is a pgbench script.
     fn is_server(self) -> bool {
         matches!(self, Self::Ifmatch | Self::Baseline)
     }
@@ -64,13 +64,13 @@ pub struct Cell {
     pub system: System,
     pub workload: Workload,
     pub clients: usize,
-    /// So many usage records were added before.
+    /// Usage records added before the measurement.
     pub records: u64,
     pub runs: Vec<Measure>,
 }
 
 impl Cell {
-    /// The run in the middle, by rate.
+    /// The run with the median rate.
     pub fn median(&self) -> Option<&Measure> {
         let mut runs: Vec<&Measure> = self.runs.iter().collect();
         runs.sort_by(|one, other| one.rate.total_cmp(&other.rate));
@@ -78,7 +78,7 @@ impl Cell {
     }
 }
 
-/// Everything that was measured.
+/// All measurements.
 pub struct Suite {
     options: Options,
     server: PathBuf,
@@ -92,6 +92,13 @@ struct Ground {
     state_width: usize,
 }
 
+impl Ground {
+    /// The number of servers that a workload's clients share. SQLite allows one process.
+    fn servers(&self, workload: Workload) -> usize {
+        if self.place.is_postgres() { workload.servers() } else { 1 }
+    }
+}
+
 const SEEDED: &str = "seeded";
 const SEEDED_FOR_PGBENCH: &str = "seeded_for_pgbench";
 const MEASURED: &str = "measured";
@@ -101,7 +108,7 @@ impl Suite {
         Self { options, server, cells: Vec::new() }
     }
 
-    /// Measures everything on one backend.
+    /// Measures all systems on one backend.
     pub fn run(&mut self, place: Place) -> Result<(), Failure> {
         let ground = self.prepare(place)?;
         if self.options.growth {
@@ -143,12 +150,17 @@ impl Suite {
         Ok(Ground { place, seeded: Arc::new(seeded), state_width })
     }
 
-    /// One system on a fresh copy, all its cells.
+    /// Measures all cells of one system on a fresh copy.
     fn run_system(&mut self, ground: &Ground, system: System) -> Result<(), Failure> {
         let cells = self.wanted(system);
         if system.is_server() {
             ground.place.copy(SEEDED, MEASURED)?;
-            self.run_server(ground, system, &cells, 0)?;
+            // The cells with one server first, then those with two.
+            for servers in 1..=2 {
+                let of_these = |cell: &&(Workload, usize)| ground.servers(cell.0) == servers;
+                let cells: Vec<_> = cells.iter().filter(of_these).copied().collect();
+                self.run_servers(ground, system, (servers, &cells), 0)?;
+            }
         } else {
             ground.place.copy(SEEDED_FOR_PGBENCH, MEASURED)?;
             for (workload, clients) in cells {
@@ -162,7 +174,7 @@ impl Suite {
         ground.place.remove(MEASURED)
     }
 
-    /// Usage with more and more records of the same counter there already.
+    /// Measures usage while the records of the same counter increase.
     fn run_growth(&mut self, ground: &Ground) -> Result<(), Failure> {
         for cell in self.wanted(System::Ifmatch) {
             ground.place.copy(SEEDED, MEASURED)?;
@@ -170,32 +182,37 @@ impl Suite {
                 ground.place.fill(MEASURED, cell.0, records)?;
                 eprintln!("{}, {records} records", ground.place.backend());
                 let cells = vec![cell; self.options.runs];
-                self.run_server(ground, System::Ifmatch, &cells, records)?;
+                self.run_servers(ground, System::Ifmatch, (1, &cells), records)?;
             }
             ground.place.remove(MEASURED)?;
         }
         Ok(())
     }
 
-    /// Some cells of one server, then the check of what it left.
-    fn run_server(
+    /// Measures cells with the same number of servers, then checks the database.
+    fn run_servers(
         &mut self,
         ground: &Ground,
         system: System,
-        cells: &[(Workload, usize)],
+        (servers, cells): (usize, &[(Workload, usize)]),
         records: u64,
     ) -> Result<(), Failure> {
+        if cells.is_empty() {
+            return Ok(());
+        }
         let place = &ground.place;
         let url = place.url(MEASURED);
         let mut expected = BTreeMap::new();
         for sql in cells.iter().flat_map(|(workload, _)| workload.traces()) {
             expected.insert(*sql, place.number(MEASURED, sql)?);
         }
-        let server = match system {
-            System::Ifmatch => Server::ifmatch(&self.server, &url, place.dir())?,
-            _ => Server::baseline(&url)?,
+        let start = |_| match system {
+            System::Ifmatch => Server::ifmatch(&self.server, &url, place.dir()),
+            _ => Server::baseline(&url),
         };
-        let target = Arc::new(Target::new(server.address, Arc::clone(&ground.seeded)));
+        let servers: Vec<Server> = (0..servers).map(start).collect::<Result<_, _>>()?;
+        let addresses = servers.iter().map(|server| server.address).collect();
+        let target = Arc::new(Target::new(addresses, Arc::clone(&ground.seeded)));
         let mut acknowledged = 0u64;
         for (workload, clients) in cells {
             let measured = measure(&target, *workload, *clients, self.options.seconds)?;
@@ -206,7 +223,7 @@ impl Suite {
                 expected.entry(sql).and_modify(|number| *number = number.saturating_add(written));
             }
         }
-        server.stop()?;
+        servers.into_iter().try_for_each(Server::stop)?;
         for (sql, expected) in expected {
             let found = place.number(MEASURED, sql)?;
             if found != expected {

@@ -1,4 +1,4 @@
-//! What only admins see: API keys and the audit log.
+//! For admins: API keys and the audit log.
 
 use crate::{Call, Client, List, reply::Reply};
 use ifmatch_types::{ApiKey, ApiKeyId, AuditRecord, NewApiKey};
@@ -26,8 +26,8 @@ pub struct IssuedApiKey {
     /// The key, as lists show it.
     #[serde(flatten)]
     pub api_key: ApiKey,
-    /// What requests carry, shown this once. `None` if the first answer got lost: the server keeps
-    /// no secrets, so revoke such a key and make another.
+    /// The secret for requests, shown only here. `None` if the first answer got lost: the server
+    /// keeps no secrets, so revoke such a key and make another.
     #[serde(rename = "key", default)]
     pub secret: Option<String>,
 }
@@ -85,7 +85,7 @@ impl ApiKeys {
         Call::post(&self.client, &["api-keys"], &key, Reply::decode)
     }
 
-    /// The keys there are, without their secrets.
+    /// The existing keys, without their secrets.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -96,7 +96,7 @@ impl ApiKeys {
         List::new(&self.client, &["api-keys"])
     }
 
-    /// Ends a key: at once in the server process that answers, within 3 seconds in others.
+    /// Revokes a key: at once in the server process that answers, within 3 seconds in others.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::ApiKeyId)

@@ -1,4 +1,4 @@
-//! What only assignments have: packages are given to a scope and taken away again.
+//! Methods of assignments only: a package is given to a scope and taken away again.
 
 use crate::{Call, Client, Collection, Scope, Update, Versioned};
 use ifmatch_types::{Assignment, AssignmentId, AssignmentStatus, NewAssignment, Timestamp};
@@ -47,7 +47,7 @@ impl Collection<Assignment> {
         self.create(NewAssignment { package, external_service_id: None, expires_at: None })
     }
 
-    /// Takes away what the package grants, for now.
+    /// Suspends it: the package grants nothing until it is resumed.
     ///
     /// ```
     /// # async fn example(
@@ -64,7 +64,7 @@ impl Collection<Assignment> {
         self.update(id, |assignment| assignment.status = AssignmentStatus::Suspended)
     }
 
-    /// Gives back what a suspension took.
+    /// Ends a suspension.
     ///
     /// ```
     /// # async fn example(
@@ -82,7 +82,7 @@ impl Collection<Assignment> {
         self.update(id, |assignment| assignment.status = AssignmentStatus::Active)
     }
 
-    /// Ends it now and for ever.
+    /// Cancels it now. It cannot be reactivated.
     ///
     /// ```
     /// # async fn example(
@@ -99,7 +99,7 @@ impl Collection<Assignment> {
         self.update(id, |assignment| assignment.status = AssignmentStatus::Cancelled)
     }
 
-    /// Ends it at an instant in the future; until then it grants.
+    /// Cancels it at an instant in the future. It grants until then.
     ///
     /// ```
     /// # async fn example(
@@ -120,9 +120,9 @@ impl Collection<Assignment> {
     }
 }
 
-/// What can be added to [`Collection::assign`].
+/// Options of [`Collection::assign`].
 impl Call<Versioned<Assignment>> {
-    /// The caller's own name for the assignment, unique for ever: a repeat gets the first one.
+    /// The caller's own name for the assignment, unique for ever. A repeat gets the first one.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)

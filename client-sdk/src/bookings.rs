@@ -1,4 +1,4 @@
-//! What bookings have beside what all collections have: what is free, and why there is no room.
+//! Methods of bookings only: free capacity, and why a booking found no room.
 
 use crate::{
     Collection, Error,
@@ -9,9 +9,9 @@ use ifmatch_types::{Availability, AvailabilityConflict, Bookable, BookableId, Co
 use serde_json::Value;
 
 impl Collection<Bookable> {
-    /// What is free on each day from one to another, both included; 366 days at most.
+    /// The free capacity of each day from one to another, both included; at most 366 days.
     ///
-    /// An advice: only the booking itself decides.
+    /// Advice only: the booking itself decides.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, room: ifmatch::BookableId)
@@ -25,7 +25,7 @@ impl Collection<Bookable> {
     ///
     /// # Errors
     ///
-    /// One for which [`is_not_found`](Error::is_not_found) is true if there is no such bookable;
+    /// [`is_not_found`](Error::is_not_found) is true if there is no such bookable.
     /// [`Error::Refused`] if the range is inverted or too long.
     pub async fn availability(
         &self,
@@ -41,7 +41,7 @@ impl Collection<Bookable> {
 }
 
 impl Error {
-    /// Why a booking found no room, day by day, if that is what this is.
+    /// The usage of each day, if the error is a booking that found no room.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, room: ifmatch::BookableId)

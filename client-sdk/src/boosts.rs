@@ -1,4 +1,4 @@
-//! Boosts: what a scope is given on top of its packages.
+//! Boosts: grants to a scope on top of its packages.
 
 use crate::{
     Call, Client, Error, List, Scope,
@@ -41,7 +41,7 @@ impl Client {
 impl Boosts {
     /// Gives the scope a boost.
     ///
-    /// With an `external_addon_id` it is given once, however often it is asked for.
+    /// With an `external_addon_id` it is given only once, even if the call is repeated.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
@@ -73,7 +73,7 @@ impl Boosts {
         Call::post(&self.client, &self.scope.path(&["boosts"]), &boost, Reply::decode)
     }
 
-    /// The boosts there are, those that are over included.
+    /// The boosts, expired ones included.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
@@ -98,7 +98,7 @@ impl Boosts {
     ///
     /// # Errors
     ///
-    /// One for which [`is_not_found`](Error::is_not_found) is true if there is none.
+    /// [`is_not_found`](Error::is_not_found) is true if there is none.
     pub async fn get(&self, id: &BoostId) -> Result<Boost, Error> {
         let request = Request::new(Verb::Get, &self.scope.path(&["boosts", id.as_str()]));
         self.client.call(request, Deadline::after(self.client.deadline())).await?.decode()

@@ -15,7 +15,7 @@ use std::{fmt, future::IntoFuture, time::Duration};
 
 /// A write that needs no version, such as a create: it is sent when it is awaited.
 ///
-/// It carries an idempotency key, so that however often it has to be sent it happens once.
+/// It carries an idempotency key, so that it happens once even if it is sent several times.
 ///
 /// ```
 /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -34,13 +34,14 @@ use std::{fmt, future::IntoFuture, time::Duration};
 pub struct Call<O> {
     client: Client,
     request: Request,
-    /// Kept apart until it is sent, so that it can be added to; none in a deletion.
+    /// Kept apart from the request until it is sent, so that members can be added. A deletion has
+    /// none.
     body: Option<Result<Value, Error>>,
     deadline: Duration,
     read: Read<O>,
 }
 
-/// How an answer is read. Refusals too: a quota's "no" is a value.
+/// How an answer is read. Refusals too, because a denial by a quota is a value.
 type Read<O> = Box<dyn FnOnce(Result<Reply, Error>) -> Result<O, Error> + Send + Sync>;
 
 impl<O> fmt::Debug for Call<O> {
@@ -62,7 +63,7 @@ impl<O: 'static> Call<O> {
         Self::ask(client, segments, body, move |answer| read(answer?))
     }
 
-    /// A question that is not answered by a 2xx only.
+    /// A request whose refusals are read, too.
     pub(crate) fn ask(
         client: &Client,
         segments: &[&str],
@@ -100,7 +101,7 @@ impl<O: 'static> Call<O> {
         self
     }
 
-    /// The key that makes a repetition harmless, also by another process; a random one by default.
+    /// The key that makes a repeat harmless, also by another process; random by default.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, inv: ifmatch::InvoiceId)

@@ -28,7 +28,7 @@ pub struct Client {
     on_behalf_of: Option<Arc<str>>,
 }
 
-/// What all clones share.
+/// The state that all clones share.
 pub(crate) struct Shared {
     pub(crate) wire: Box<dyn Wire>,
     pub(crate) bucket: Bucket,
@@ -83,7 +83,7 @@ impl Client {
         Self { on_behalf_of: Some(Arc::from(user.as_ref())), ..self.clone() }
     }
 
-    /// What can be subscribed to, and for how much.
+    /// The plans: prices that workspaces subscribe to.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
@@ -95,7 +95,7 @@ impl Client {
         Collection::new(self)
     }
 
-    /// The paying customers.
+    /// The workspaces: the paying customers.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::WorkspaceId)
@@ -107,7 +107,7 @@ impl Client {
         Collection::new(self)
     }
 
-    /// The parts of workspaces.
+    /// The namespaces: parts of workspaces.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::NamespaceId)
@@ -119,7 +119,7 @@ impl Client {
         Collection::new(self)
     }
 
-    /// The workspaces' running plans.
+    /// The subscriptions of workspaces to plans.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
@@ -131,7 +131,7 @@ impl Client {
         Collection::new(self)
     }
 
-    /// What workspaces owe.
+    /// The invoices.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::InvoiceId)
@@ -143,7 +143,7 @@ impl Client {
         Collection::new(self)
     }
 
-    /// What can be granted and counted.
+    /// The features that packages grant and usage counts.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -161,7 +161,7 @@ impl Client {
         Collection::new(self)
     }
 
-    /// The bundles of grants that workspaces and namespaces get [assigned](Self::assignments).
+    /// The packages: bundles of grants to [assign](Self::assignments) to workspaces and namespaces.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -180,7 +180,7 @@ impl Client {
         Collection::new(self)
     }
 
-    /// What can be booked by the day.
+    /// The bookables: things that can be booked by the day.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::BookableId)
@@ -192,7 +192,7 @@ impl Client {
         Collection::new(self)
     }
 
-    /// Who has booked what, on which days.
+    /// The bookings of bookables.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, room: ifmatch::BookableId)
@@ -221,31 +221,35 @@ impl Client {
         ConflictStore::new(self)
     }
 
-    /// Bills everything that is due at this instant; however many runs race, once.
+    /// Bills everything that is due at this instant. No period is billed twice, even if runs race.
+    ///
+    /// A busy database may cut a run short. The run then keeps what it made and says how many
+    /// subscriptions are still due.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
     /// let run = billing.run_billing(ifmatch::Timestamp::now()).await?;
     /// println!("{} invoices made", run.made);
+    /// if run.remaining > 0 { println!("{} are still due: run again", run.remaining); }
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) if no answer came; the run is safe
-    /// to repeat.
+    /// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) if no answer came: part of the run
+    /// may be done. It is safe to repeat.
     pub fn run_billing(&self, as_of: Timestamp) -> Call<BillingRun> {
         Call::post(self, &["billing-runs"], &serde_json::json!({ "as_of": as_of }), Reply::decode)
     }
 
-    /// The request in the name of whom this client acts for.
+    /// Adds the user that this client acts for and the mark of its API key.
     pub(crate) fn signed(&self, mut request: Request) -> Request {
         request.on_behalf_of = self.on_behalf_of.as_deref().map(str::to_owned);
         request.sender = Some(self.shared.sender);
         request
     }
 
-    /// Whether a request was made for this client's API key, as far as is known.
+    /// Whether a request was made with this client's API key. True if that is not known.
     pub(crate) fn is_sender_of(&self, request: &Request) -> bool {
         request.sender.is_none_or(|sender| sender == self.shared.sender)
     }

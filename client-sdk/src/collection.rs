@@ -21,7 +21,7 @@ use std::{borrow::Borrow, marker::PhantomData, sync::Arc};
 #[derive(Clone, Debug)]
 pub struct Collection<T> {
     client: Client,
-    /// Whose objects, if they belong to a scope.
+    /// The scope that the objects belong to, if any.
     scope: Option<Arc<str>>,
     kind: PhantomData<fn() -> T>,
 }
@@ -35,7 +35,7 @@ impl<T: Resource> Collection<T> {
         Self { scope: Some(scope.to_string().into()), ..Self::new(client) }
     }
 
-    /// Where the objects are, with whatever lies below that.
+    /// The path of the collection, or of something below it.
     fn path<'a>(&'a self, below: &[&'a str]) -> Vec<&'a str> {
         path_of(T::KIND, self.scope.as_deref(), below)
     }
@@ -56,8 +56,7 @@ impl<T: Resource> Collection<T> {
     ///
     /// # Errors
     ///
-    /// One for which [`is_not_found`](Error::is_not_found) is true if there is none, or not any
-    /// more.
+    /// [`is_not_found`](Error::is_not_found) is true if there is none, or it was deleted.
     pub async fn get(&self, id: &T::Id) -> Result<Versioned<T>, Error> {
         self.get_until(id, Deadline::after(self.client.deadline())).await
     }
@@ -75,7 +74,7 @@ impl<T: Resource> Collection<T> {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the server from answering.
+    /// The cause, if the server does not answer.
     pub async fn get_opt(&self, id: &T::Id) -> Result<Option<Versioned<T>>, Error> {
         match self.get(id).await {
             Ok(object) => Ok(Some(object)),
@@ -157,7 +156,7 @@ impl<T: Resource> Collection<T> {
     /// # -> Result<(), ifmatch::Error> {
     /// let subs = billing.subscriptions();
     /// let base = subs.get(&id).await?;
-    /// // … somebody fills in a form …
+    /// // … a person fills in a form …
     /// let edited = base.edited(|s| s.notes = "prefers e-mail".into());
     /// let saved = subs.save(base, edited).await?;
     /// # Ok(()) }
@@ -175,7 +174,7 @@ impl<T: Resource> Collection<T> {
         Update::of_edited(self, base.borrow().clone(), edited.borrow().clone())
     }
 
-    /// Who changed what and when, also of an object that was deleted.
+    /// The history of an object, even a deleted one: who changed what and when.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
@@ -201,7 +200,7 @@ impl<T: Resource> Collection<T> {
     /// # Errors
     ///
     /// [`Error::Refused`] if there never was such a version, or with the code `VERSION_PRUNED` if
-    /// its snapshot was thrown away.
+    /// its snapshot was pruned.
     pub async fn version(&self, id: &T::Id, version: Version) -> Result<Versioned<T>, Error> {
         let version = version.to_string();
         let deadline = Deadline::after(self.client.deadline());
@@ -222,7 +221,7 @@ impl<T: Resource> Collection<T> {
 }
 
 impl<T: Deletable> Collection<T> {
-    /// Deletes an object, if it is still as it was seen.
+    /// Deletes an object if its version is still current.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
@@ -234,12 +233,12 @@ impl<T: Deletable> Collection<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] if it has changed: look whether it should still go.
+    /// [`Error::Conflict`] if it has changed. Check whether to delete it all the same.
     pub fn delete(&self, object: &Versioned<T>) -> Delete {
         Delete::of_object(&self.client, object)
     }
 
-    /// Deletes the object with this id, if it is at this version.
+    /// Deletes the object with this id if it is at this version.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)

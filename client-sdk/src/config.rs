@@ -40,7 +40,7 @@ pub struct ClientBuilder {
 }
 
 impl fmt::Debug for ClientBuilder {
-    /// The key and the URL, which may hold a password, stay out of it.
+    /// Leaves out the key, and the URL because it may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
             .field("user_agent", &self.user_agent)
@@ -102,7 +102,7 @@ impl ClientBuilder {
         self
     }
 
-    /// So many new attempts after conflicts, before the edit is parked; 3 by default.
+    /// Maximum new attempts after conflicts before the edit is parked; 3 by default.
     ///
     /// ```
     /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080").attempts_max(5);
@@ -123,7 +123,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Whom the client acts for, recorded beside the key's name in every change.
+    /// The user the client acts for, recorded beside the key's name in every change.
     ///
     /// ```
     /// let builder = ifmatch::Client::builder("http://127.0.0.1:8080").on_behalf_of("ann");
@@ -143,7 +143,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Where open conflicts survive a restart; by default they live in memory only.
+    /// Keeps open conflicts over restarts. By default they live in memory only.
     ///
     /// ```
     /// # fn example() -> std::io::Result<()> {
@@ -158,7 +158,7 @@ impl ClientBuilder {
 
     /// How many conflicts may be open; 1000 by default.
     ///
-    /// One more fails its call with [`Error::ConflictStoreFull`], which holds the edit: nothing
+    /// The next one fails its call with [`Error::ConflictStoreFull`], which holds the edit. Nothing
     /// is dropped to make room.
     ///
     /// ```
@@ -169,7 +169,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The client.
+    /// Builds the client.
     ///
     /// ```
     /// # fn example(key: String) -> Result<(), ifmatch::Error> {
@@ -201,7 +201,7 @@ impl ClientBuilder {
     }
 }
 
-/// The URL without the things that do not belong there, which is where secrets hide.
+/// Checks the URL. Credentials, a query or a fragment may hold secrets and are refused.
 fn base_url(text: &str) -> Result<Url, Error> {
     let url = Url::parse(text).map_err(|error| Error::Setup(format!("bad URL: {error}")))?;
     let problem = if !matches!(url.scheme(), "http" | "https") {

@@ -1,11 +1,11 @@
-//! A conflict: what was edited, what happened meanwhile, and how the two compare.
+//! A conflict: an edit, the changes since its base, and how the two compare.
 
 use crate::{ConflictDiff, Error, edit, reply::version_of};
 use ifmatch_types::{By, ConflictChange, Difference, Kind, Timestamp, Verdict, Version, merge};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// One path that somebody else changed since the base.
+/// One path that others changed since the base.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RemoteChange {
@@ -15,9 +15,9 @@ pub struct RemoteChange {
     pub base: Value,
     /// The value now.
     pub current: Value,
-    /// Who changed it last, unless the conflict was found without the server's help.
+    /// The author of its last change, unless the conflict was found without the server's report.
     pub by: Option<By>,
-    /// When that was.
+    /// The time of that change.
     pub at: Option<Timestamp>,
 }
 
@@ -30,14 +30,14 @@ impl From<ConflictChange> for RemoteChange {
 
 /// An edit that was computed from a version that is not the current one.
 ///
-/// `T` is the entity in callbacks, and [`serde_json::Value`] in errors and in the conflict store,
-/// which hold conflicts of every kind; [`typed`](Self::typed) leads from there to here.
+/// `T` is the entity in callbacks. It is [`serde_json::Value`] in errors and in the conflict store,
+/// which hold conflicts of every kind; [`typed`](Self::typed) converts them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Conflict<T> {
     /// The server's name for this conflict, for its logs.
     pub conflict_id: Option<String>,
-    /// What kind of object it is about.
+    /// The kind of the object.
     pub kind: Kind,
     /// The object's id.
     pub resource_id: String,
@@ -51,26 +51,26 @@ pub struct Conflict<T> {
     pub base_version: Version,
     /// The version of `remote`.
     pub remote_version: Version,
-    /// What others changed between `base` and `remote`.
+    /// The changes of others, from `base` to `remote`.
     pub changes: Vec<RemoteChange>,
-    /// What the edit changed between `base` and `local`.
+    /// The changes of the edit, from `base` to `local`.
     pub attempted: Vec<Difference>,
     /// How the two compare.
     pub verdict: Verdict,
     /// The paths that both changed to different values.
     pub overlap: Vec<String>,
-    /// The merge groups of which each changed a different part.
+    /// The merge groups in which the two changed different parts.
     pub groups_split: Vec<Vec<String>>,
-    /// So many times the edit was sent and met a conflict.
+    /// How many times the edit was sent and met a conflict.
     pub attempts: u32,
-    /// Whether the edit was computed from what it found, as an [`update`](crate::Collection::update)
-    /// is: if both sides made the same of the same, these are two edits and not one.
+    /// Whether the edit was computed from the current object, as in an
+    /// [`update`](crate::Collection::update). Two equal edits of this kind are two edits, not one.
     #[serde(default)]
     pub is_relative: bool,
 }
 
 impl<T> Conflict<T> {
-    /// Whether somebody else changed this path, or something within or around it.
+    /// Whether others changed this path, or something within or around it.
     ///
     /// ```
     /// # fn example(conflict: ifmatch::Conflict<ifmatch::Subscription>) {
@@ -81,7 +81,7 @@ impl<T> Conflict<T> {
         self.changes.iter().any(|change| merge::touches(&change.path, path))
     }
 
-    /// The three sides next to each other, one row per path: for a person who has to decide.
+    /// The three sides next to each other, one row per path, for a person who decides.
     ///
     /// ```
     /// # fn example(conflict: ifmatch::Conflict<ifmatch::Subscription>) {
@@ -96,11 +96,11 @@ impl<T> Conflict<T> {
         ConflictDiff::of(self)
     }
 
-    /// The report as the rules of merging see it now, from the differences alone.
+    /// Judges the conflict again from its differences.
     fn judge(&mut self) {
         let changes: Vec<Difference> = self.changes.iter().map(difference).collect();
         let report = merge::judge(self.kind, &self.attempted, &changes);
-        // An edit without paths is a deletion, and every change since concerns that.
+        // An edit without paths is a deletion, which conflicts with every change.
         let deletion = self.attempted.is_empty();
         self.verdict = if deletion { Verdict::Overlap } else { report.verdict };
         self.overlap = report.overlap;
@@ -130,7 +130,7 @@ impl Conflict<Value> {
         self.try_map(|side| serde_json::from_value(side).map_err(Error::Decode))
     }
 
-    /// The conflict between an edit and a state that was fetched, found without the server.
+    /// The conflict between an edit and a fetched state.
     pub(crate) fn between(edit: &edit::Edit, remote: Value) -> Result<Self, Error> {
         let mut conflict = Self {
             conflict_id: None,
@@ -160,7 +160,7 @@ impl Conflict<Value> {
     ) -> Result<Self, Error> {
         let mut conflict = Self::between(edit, report.current)?;
         conflict.conflict_id = Some(report.conflict_id);
-        // Without a snapshot the server lists no changes; the ones found here are for the reader.
+        // Without a snapshot the server lists no changes. Keep the ones found here.
         if report.merge.verdict != Verdict::UnknownBase {
             conflict.changes = report.changes.into_iter().map(RemoteChange::from).collect();
         }
@@ -170,14 +170,14 @@ impl Conflict<Value> {
         Ok(conflict)
     }
 
-    /// Whether there is nothing left to do: the object is as the edit says it shall be.
+    /// Whether nothing is left to do: the object has the edit's values already.
     pub(crate) fn is_done(&self) -> bool {
         self.verdict == Verdict::Identical && !self.is_relative
     }
 
-    /// Replaces the remote side by a newer state, and judges again.
+    /// Replaces the remote side by a newer state and judges again.
     ///
-    /// Who made a change stays known where the change stayed the same.
+    /// Changes that stay the same keep their author.
     pub(crate) fn move_to(&mut self, remote: Value) -> Result<(), Error> {
         let version = version_of(&remote)?;
         if version == self.remote_version && !self.remote.is_null() {
@@ -203,7 +203,7 @@ impl Conflict<Value> {
         Ok(())
     }
 
-    /// The same conflict about another edit of the same base, which says what shall be.
+    /// The same conflict with another, absolute edit of the same base.
     pub(crate) fn with_local(mut self, local: Value) -> Self {
         self.attempted = merge::diff(&self.base, &local);
         self.local = local;
@@ -212,9 +212,9 @@ impl Conflict<Value> {
         self
     }
 
-    /// The remote state with the attempted paths, and only them, put on top.
+    /// The remote state with the attempted changes on top.
     ///
-    /// This is what [`Decision::Reapply`] writes, and where an editor may begin.
+    /// [`Decision::Reapply`](crate::Decision::Reapply) writes this, and an editor can start from it.
     ///
     /// ```
     /// # async fn example(parked: ifmatch::Parked) -> Result<(), ifmatch::Error> {
@@ -252,36 +252,6 @@ impl<T> Conflict<T> {
             is_relative: self.is_relative,
         })
     }
-}
-
-/// What to do about a conflict.
-///
-/// Callbacks of [`on_conflict`](crate::Update::on_conflict) answer with one, and open conflicts
-/// are [resolved](crate::Parked::resolve) with one. Each that writes does so conditionally: if the
-/// object moves again, there is a new conflict, never a lost update.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Decision<T> {
-    /// Run the edit again, on the object as it is now. An open conflict has no closure any more:
-    /// there the attempted values are written on top of the current object, theirs or not.
-    Reapply,
-    /// Put the attempted paths on top of the current object, if nobody else changed them, and be
-    /// content if they are so already; otherwise park. Edits that were computed from what they
-    /// found ([`Conflict::is_relative`]) are never content with what somebody else wrote.
-    Merge,
-    /// Write this object in place of the current one.
-    Send(T),
-    /// Give the edit up and take the object as it is now.
-    TakeRemote,
-    /// Write the edit without the version check; needs the role `admin`.
-    Force {
-        /// Why, for the audit log; 1–500 characters.
-        reason: String,
-    },
-    /// Leave it to a person: keep it in the conflict store.
-    Park,
-    /// Fail with [`Error::Conflict`], which holds the edit.
-    Abort,
 }
 
 #[cfg(test)]

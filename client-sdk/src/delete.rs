@@ -1,4 +1,4 @@
-//! Deletes: like edits, they name the version they were decided on.
+//! Deletions. Like edits, they name the version they were decided on.
 
 use crate::{
     Client, Error, Resource, Versioned,
@@ -64,7 +64,7 @@ impl Delete {
         self
     }
 
-    /// The key that makes a repetition harmless; a random one by default.
+    /// The key that makes a repeat harmless; random by default.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)

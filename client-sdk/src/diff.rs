@@ -12,17 +12,17 @@ use std::{collections::BTreeSet, fmt};
 pub struct DiffRow {
     /// Where, as a JSON Pointer.
     pub path: String,
-    /// What it was.
+    /// The value at the base.
     pub base: Value,
-    /// What the edit makes of it.
+    /// The value of the edit.
     pub local: Value,
-    /// What it is now.
+    /// The current value.
     pub remote: Value,
     /// Whether both sides changed it, to different values.
     pub clashes: bool,
-    /// Who changed it last, if somebody else did and it is known.
+    /// The author of the other change, if it is known.
     pub by: Option<By>,
-    /// When that was.
+    /// The time of the other change.
     pub at: Option<Timestamp>,
 }
 

@@ -2,20 +2,19 @@
 //! computed from.
 
 use crate::{
-    Conflict, Error, GaveUp, WriteInfo,
+    Conflict, Error,
+    classify::Classified,
     client::Client,
     error::is_stale,
-    pace::Deadline,
-    reply::{Reply, version_of},
+    reply::Reply,
     request::{Request, Verb},
     scope::path_of,
     send::{SendError, Sending, is_contradiction},
     versioned::to_json,
 };
 use ifmatch_types::{
-    Assignment, Bookable, Booking, Boost, ChangeKind, Code, Deleted, Difference, Feature,
-    HistoryEntry, Invoice, Kind, Namespace, Package, Page, Plan, Problem, Subscription, Version,
-    Workspace, merge,
+    Assignment, Bookable, Booking, Boost, Code, Difference, Feature, Invoice, Kind, Namespace,
+    Package, Plan, Problem, Subscription, Version, Workspace, merge,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -32,7 +31,7 @@ pub(crate) struct Edit {
 }
 
 impl Edit {
-    /// Where the object is, with whatever lies below it.
+    /// The path of the object, or of something below it.
     pub(crate) fn path<'a>(&'a self, below: &[&'a str]) -> Vec<&'a str> {
         let scope = self.base.get("scope").and_then(Value::as_str);
         path_of(self.kind, scope, &[&[self.id.as_str()], below].concat())
@@ -79,8 +78,8 @@ impl Edit {
     }
 }
 
-/// A line's amount is computed by the server, which refuses one that is not what it would be: the
-/// old amount would contradict an edited quantity.
+/// The server computes the amount of a line and refuses any other. The old amount would
+/// contradict an edited quantity.
 fn strip_line_amounts(patch: &mut Value) {
     let lines = patch.get_mut("lines").and_then(Value::as_array_mut);
     for line in lines.into_iter().flatten() {
@@ -90,10 +89,10 @@ fn strip_line_amounts(patch: &mut Value) {
     }
 }
 
-/// The object without what this version of the crate does not know.
+/// The object without the fields that this version of the crate does not know.
 ///
-/// Bases are typed and have lost such fields already; they must not look like changes.
-/// One that this version cannot read at all stays as it is: it can still be shown to a person.
+/// Bases are typed and have lost such fields already, so they must not look like changes.
+/// An object that this version cannot read stays as it is: it can still be shown to a person.
 pub(crate) fn without_unknown_fields(kind: Kind, object: Value) -> Value {
     fn through<T: Serialize + DeserializeOwned>(object: &Value) -> Option<Value> {
         to_json(&T::deserialize(object).ok()?).ok()
@@ -114,20 +113,10 @@ pub(crate) fn without_unknown_fields(kind: Kind, object: Value) -> Value {
     known.unwrap_or(object)
 }
 
-/// What a bare 409 or 412 turned out to mean.
-enum Classified {
-    /// The object is still at the base: nobody was faster, somebody in between just said no.
-    StillAtBase,
-    /// The object has moved on, and not by this edit.
-    Moved(Value),
-    /// The object has moved on by this very edit: an earlier send was applied.
-    Applied(Reply),
-}
-
 impl Client {
-    /// Sends an edit until it is applied, or refused, or nobody knows.
+    /// Sends an edit until it is applied, refused, or its outcome stays unknown.
     ///
-    /// A conflict comes back as [`Error::Conflict`], with what the server or a look tells.
+    /// A conflict comes back as [`Error::Conflict`], as the server or a fresh fetch tells it.
     pub(crate) async fn send_edit(
         &self,
         sending: &mut Sending,
@@ -142,7 +131,7 @@ impl Client {
                 SendError::Refused(problem) if is_stale(&problem) => {
                     match report_of(&problem) {
                         Some(report) => return self.stale(sending, edit, report).await,
-                        // A conflict that does not say with what is as good as a bare one.
+                        // A conflict without a report is treated like a bare one.
                         None => problem.status,
                     }
                 }
@@ -152,7 +141,7 @@ impl Client {
                     problem.status
                 }
                 SendError::Bare(status, _) if is_contradiction(status) => {
-                    // Whoever says so may have delivered the edit before.
+                    // The proxy that says so may have delivered the edit before.
                     sending.in_doubt = true;
                     status
                 }
@@ -175,130 +164,12 @@ impl Client {
     }
 }
 
-impl Client {
-    /// The object has moved on from the edit's base, as the server says: by this very edit, if
-    /// it was sent with another API key, for which alone the server kept the answer.
-    async fn stale(
-        &self,
-        sending: &Sending,
-        edit: &Edit,
-        report: ifmatch_types::Conflict,
-    ) -> Result<Reply, Error> {
-        if !self.is_sender_of(&sending.request) {
-            let made = self.applied_after_all(sending, edit).await;
-            if let Some(made) = made.map_err(|error| with_edit(error, edit))? {
-                return Ok(made);
-            }
-        }
-        Err(Error::Conflict(Box::new(Conflict::reported(edit, report)?)))
-    }
-
-    /// What an earlier send without an answer made: to edit the object again would apply the edit
-    /// twice. The history knows who made the version after the base.
-    async fn applied_after_all(
-        &self,
-        sending: &Sending,
-        edit: &Edit,
-    ) -> Result<Option<Reply>, Error> {
-        if !sending.in_doubt {
-            return Ok(None);
-        }
-        let made = self.made_by(&sending.request, edit, sending.deadline).await;
-        made.map_err(|error| sending.lost(GaveUp::Refused, error.to_string(), None))
-    }
-
-    /// What a 409 or 412 without the server's words means: looks, and tells.
-    async fn classify(
-        &self,
-        sending: &Sending,
-        edit: &Edit,
-        status: u16,
-    ) -> Result<Classified, Error> {
-        let look = Request::new(Verb::Get, &edit.path(&[]));
-        let now = match self.call(look, sending.deadline).await {
-            Ok(now) => now,
-            Err(Error::Refused(problem)) if problem.code == Code::Deleted => {
-                match self.applied_after_all(sending, edit).await? {
-                    Some(made) => return Ok(Classified::Applied(made)),
-                    None => return Err(Error::Refused(problem)),
-                }
-            }
-            Err(error) if sending.in_doubt => {
-                return Err(sending.lost(GaveUp::Refused, error.to_string(), None));
-            }
-            Err(error) => return Err(error),
-        };
-        let version = version_of(&now.body)?;
-        tracing::debug!(
-            path = sending.request.path(),
-            status,
-            base = edit.base_version,
-            version,
-            "looked, after a refusal without a reason"
-        );
-        if version == edit.base_version {
-            return Ok(Classified::StillAtBase);
-        }
-        Ok(match self.applied_after_all(sending, edit).await? {
-            Some(made) => Classified::Applied(made),
-            None => Classified::Moved(now.body),
-        })
-    }
-
-    /// The object as this request made it, if it did.
-    async fn made_by(
-        &self,
-        request: &Request,
-        edit: &Edit,
-        deadline: Deadline,
-    ) -> Result<Option<Reply>, Error> {
-        let made = edit.base_version + 1;
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut page = Request::new(Verb::Get, &edit.path(&["history"]));
-            if let Some(cursor) = &cursor {
-                page = page.query("cursor", cursor);
-            }
-            let page: Page<HistoryEntry> = self.call(page, deadline).await?.decode()?;
-            if let Some(entry) = page.items.iter().find(|entry| entry.version == made) {
-                if entry.request_id != request.request_id {
-                    return Ok(None);
-                }
-                if entry.kind == ChangeKind::Deleted {
-                    return Ok(Some(tombstone(edit, entry)?));
-                }
-                let made = made.to_string();
-                let snapshot = Request::new(Verb::Get, &edit.path(&["versions", &made]));
-                let mut reply = self.call(snapshot, deadline).await?;
-                reply.info.replayed = true;
-                return Ok(Some(reply));
-            }
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-/// What a deletion is answered, out of the history.
-fn tombstone(edit: &Edit, entry: &HistoryEntry) -> Result<Reply, Error> {
-    let deleted = Deleted {
-        id: edit.id.clone(),
-        deleted_at: entry.at,
-        deleted_by: entry.by.actor.clone(),
-        last_version: edit.base_version,
-    };
-    let info = WriteInfo { replayed: true, ..WriteInfo::default() };
-    Ok(Reply { body: to_json(&deleted)?, info })
-}
-
 /// The conflict part of a problem body.
 pub(crate) fn report_of(problem: &Problem) -> Option<ifmatch_types::Conflict> {
     serde_json::from_value(Value::Object(problem.extensions.clone())).ok()
 }
 
-/// An unknown outcome keeps the edit, so that a conflict found later can be told in full.
+/// Adds the edit to an unknown outcome, so that a later conflict can be reported in full.
 pub(crate) fn with_edit(error: Error, edit: &Edit) -> Error {
     match error {
         Error::OutcomeUnknown(unknown) => Error::OutcomeUnknown(Box::new(unknown.of_edit(edit))),

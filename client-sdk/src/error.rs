@@ -1,4 +1,4 @@
-//! What can go wrong, and what a caller may ask about it without matching every variant.
+//! Errors, with predicates so that callers need not match every variant.
 
 use crate::{Conflict, ConflictId, OutcomeUnknown};
 use ifmatch_types::{Code, Problem, RetryAction, Version};
@@ -16,10 +16,10 @@ pub enum GaveUp {
     SendBudget,
     /// A later send was refused in a way that says nothing about the earlier one.
     Refused,
-    /// The write was answered, and the answer cannot be read: somebody in between may have spoken.
+    /// The answer to the write cannot be read. It may be of a proxy.
     Unreadable,
-    /// It was sent with another API key: its answer is kept for that one only, and with this one it
-    /// might be done a second time.
+    /// It was sent with another API key. The server keeps answers per key, so with this one it might
+    /// be done a second time.
     OtherKey,
 }
 
@@ -41,16 +41,16 @@ impl fmt::Display for GaveUp {
 pub struct Unavailable {
     /// Why there were no more sends.
     pub why: GaveUp,
-    /// What the last send met.
+    /// The failure of the last send.
     pub cause: String,
-    /// The server's last words, if it said why.
+    /// The server's last problem body, if there is one.
     pub problem: Option<Box<Problem>>,
 }
 
-/// Everything that this crate's calls can fail with.
+/// The errors of this crate's calls.
 ///
-/// No variant loses an edit: it was not applied and the caller still has it, or it waits in the
-/// conflict store, or it is in the error. Ask with the predicates; match where you need the data.
+/// No variant loses an edit. Either it was not applied and the caller still has it, or it waits in
+/// the conflict store, or it is in the error. Use the predicates; match where you need the data.
 ///
 /// ```
 /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
@@ -59,7 +59,7 @@ pub struct Unavailable {
 ///
 /// match billing.subscriptions().update(&id, |s| s.quantity += 5).await {
 ///     Ok(sub) => println!("{} units", sub.quantity),
-///     Err(Error::Unresolved(conflict)) => println!("somebody has to look at {conflict}"),
+///     Err(Error::Unresolved(conflict)) => println!("a person must look at {conflict}"),
 ///     Err(Error::OutcomeUnknown(unknown)) => {
 ///         billing.resume(*unknown).await?;
 ///     }
@@ -78,24 +78,24 @@ pub enum Error {
     #[error("the request cannot be sent: {0}")]
     Unsendable(String),
     /// The server refused, and nothing was applied.
-    #[error("{} ({})", .0.detail, .0.code.as_str())]
+    #[error("{} ({})", .0.detail, .0.code.name())]
     Refused(Box<Problem>),
-    /// The object had moved on from the version that was named, and nobody made the edit again:
+    /// The object moved on from the named version, and the edit was not made again because of
     /// [`Decision::Abort`](crate::Decision::Abort), a deletion, or a decision that does not fit.
     #[error(
         "{} {} is at version {}, and this was computed from version {}",
         .0.kind.name(), .0.resource_id, .0.remote_version, .0.base_version
     )]
     Conflict(Box<Conflict<Value>>),
-    /// The edit met a conflict that only a person can decide; it waits in the conflict store.
+    /// The edit met a conflict that only a person can decide. It waits in the conflict store.
     #[error("the edit waits in the conflict store as {0}")]
     Unresolved(ConflictId),
-    /// The conflict store holds as many open conflicts as it may; the edit is in here.
+    /// The conflict store is full. The edit is in here.
     #[error("the conflict store is full with {open} open conflicts")]
     ConflictStoreFull {
-        /// So many conflicts are open.
+        /// The number of open conflicts.
         open: usize,
-        /// The conflict that found no place, with the edit.
+        /// The conflict that found no room, with the edit.
         conflict: Box<Conflict<Value>>,
     },
     /// The conflict store's storage failed; the edit is in here.
@@ -103,17 +103,17 @@ pub enum Error {
     NotParked {
         /// The conflict that was not kept, with the edit.
         conflict: Box<Conflict<Value>>,
-        /// What the storage met.
+        /// The storage's error.
         #[source]
         cause: io::Error,
     },
-    /// The conflict is not open any more in the form it was looked at.
-    #[error("{0} was resolved or re-opened by somebody else")]
+    /// The conflict is no longer open at the revision that was seen.
+    #[error("{0} was resolved or re-opened elsewhere")]
     AlreadyResolved(ConflictId),
     /// The conflict store's storage failed.
     #[error("the conflict store's storage failed: {0}")]
     Storage(#[source] io::Error),
-    /// The request was sent and nobody knows whether it was applied;
+    /// The request was sent, and it is unknown whether it was applied.
     /// [`Client::resume`](crate::Client::resume) settles it.
     #[error("{0}")]
     OutcomeUnknown(Box<OutcomeUnknown>),
@@ -128,10 +128,10 @@ pub enum Error {
     UnexpectedAnswer {
         /// The HTTP status.
         status: u16,
-        /// What it says, or where it sends to; its first words.
+        /// The beginning of its body, or the target of a redirect.
         text: String,
     },
-    /// A 2xx answer to a read that does not read as what was asked for.
+    /// A 2xx answer to a read that is not of the expected type.
     #[error("the answer cannot be read: {0}")]
     Decode(#[source] serde_json::Error),
     /// An object that cannot be written as JSON.
@@ -140,11 +140,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the version named was not the current one.
+    /// Whether the named version was not the current one.
     ///
     /// ```
     /// # fn example(error: ifmatch::Error) {
-    /// if error.is_conflict() { println!("somebody was faster"); }
+    /// if error.is_conflict() { println!("another write came first"); }
     /// # }
     /// ```
     pub fn is_conflict(&self) -> bool {
@@ -158,7 +158,7 @@ impl Error {
         }
     }
 
-    /// Whether there is no such object, or not any more.
+    /// Whether there is no such object, or it was deleted.
     ///
     /// ```
     /// # fn example(error: ifmatch::Error) {
@@ -180,7 +180,7 @@ impl Error {
         matches!(self, Self::OutcomeUnknown(_) | Self::OutcomeExpired(_))
     }
 
-    /// Whether the same call may simply be made again later: nothing was applied or parked.
+    /// Whether the same call can be made again later. Nothing was applied or parked.
     ///
     /// ```
     /// # fn example(error: ifmatch::Error) {
@@ -248,7 +248,7 @@ impl Error {
         usize::try_from(index).ok()
     }
 
-    /// The object that has the unique key, if that is why this was refused.
+    /// The object that has the unique key, if that is the reason of the refusal.
     ///
     /// ```
     /// # fn example(error: ifmatch::Error) {

@@ -13,13 +13,13 @@ use ifmatch_types::Event;
 use serde::Deserialize;
 use std::{future::IntoFuture, time::Duration};
 
-/// So long the server waits at most.
+/// Maximum time that the server waits.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How long the stream rests when the server answers "nothing" without having waited.
+/// Pause of the stream after an empty answer that came without waiting.
 const REST: Duration = Duration::from_millis(100);
 
-/// Changes to be fetched: awaits to the next ones, or [streams](Self::stream) all that follow.
+/// A request for changes: await it for the next page, or [stream](Self::stream) all that follow.
 ///
 /// ```
 /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -37,15 +37,15 @@ pub struct Events {
     wait: Duration,
 }
 
-/// What one look brings, and where to look next: beyond what a filter left out.
+/// One page of events and the position after it, which is beyond filtered-out ones.
 #[derive(Deserialize)]
-struct Batch {
+struct EventPage {
     items: Vec<Event>,
     #[serde(default)]
     next_cursor: Option<String>,
 }
 
-impl Batch {
+impl EventPage {
     fn end(&self, after: i64) -> i64 {
         let last = self.items.last().map_or(after, |event| event.seq);
         let cursor = self.next_cursor.as_deref().and_then(|cursor| cursor.parse().ok());
@@ -54,7 +54,7 @@ impl Batch {
 }
 
 impl Client {
-    /// The changes after this place in the stream of all changes; 0 is its beginning.
+    /// The changes after this position in the stream of all changes; 0 is its beginning.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -79,7 +79,7 @@ impl Events {
         self
     }
 
-    /// How long the server may wait for a change if there is none; at most a minute and half a send
+    /// How long the server may wait for a change. At most a minute, and at most half the send
     /// timeout.
     ///
     /// ```
@@ -93,9 +93,9 @@ impl Events {
         self
     }
 
-    /// Every change from here on, without end; waits where there is none yet.
+    /// Streams every change from here on, without end. Waits for new ones.
     ///
-    /// After an error the stream ends: begin a new one after the last `seq` seen.
+    /// The stream ends after an error. Begin a new one after the last `seq` seen.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -110,18 +110,18 @@ impl Events {
     pub fn stream(self) -> BoxStream<'static, Result<Event, Error>> {
         let patient = self.wait(Duration::MAX);
         stream::try_unfold(patient, |mut events| async move {
-            let batch = events.fetch().await?;
-            events.after = batch.end(events.after);
-            if batch.items.is_empty() {
+            let page = events.fetch().await?;
+            events.after = page.end(events.after);
+            if page.items.is_empty() {
                 tokio::time::sleep(REST).await;
             }
-            Ok::<_, Error>(Some((stream::iter(batch.items.into_iter().map(Ok)), events)))
+            Ok::<_, Error>(Some((stream::iter(page.items.into_iter().map(Ok)), events)))
         })
         .try_flatten()
         .boxed()
     }
 
-    async fn fetch(&self) -> Result<Batch, Error> {
+    async fn fetch(&self) -> Result<EventPage, Error> {
         let mut request = Request::new(Verb::Get, &["events"]).query("after", self.after);
         if let Some(event_type) = &self.event_type {
             request = request.query("type", event_type);

@@ -1,4 +1,4 @@
-//! Writes that skip the version check, and the look at what they would overwrite.
+//! Writes that skip the version check, and the preview of their effect.
 
 use crate::{Error, Resource, Update, Versioned};
 use futures::future::{BoxFuture, FutureExt};
@@ -31,7 +31,7 @@ impl<'a, T: Resource> Forced<'a, T> {
         Self { update, reason }
     }
 
-    /// Tells what the write would overwrite, and writes nothing.
+    /// Returns the paths that the write would overwrite, and writes nothing.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)

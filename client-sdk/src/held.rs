@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 pub enum HoldOutcome {
     /// The units are set aside.
     Held(Held),
-    /// There was no room, and nothing is set aside.
+    /// There was no room. Nothing is set aside.
     Denied(Denial),
 }
 
@@ -84,13 +84,13 @@ pub struct Held {
 }
 
 impl Held {
-    /// Records what the work took, at least 1 unit; fewer than held gives the rest back.
+    /// Records the cost of the work, at least 1 unit. Fewer than held gives the rest back.
     ///
-    /// More than held needs room for what is on top. If that is denied, nothing is recorded and the
-    /// hold is as it was: settle it with what was held, or drop it.
+    /// More than held needs room for the additional units. If they are denied, nothing is recorded
+    /// and the hold stays: settle it with the held units, or drop it.
     ///
-    /// If this fails without the server's refusal, the hold is not released on drop any more: call
-    /// this again, or [`Client::resume`] what is unknown, before it expires.
+    /// If this fails without the server's refusal, the hold is no longer released on drop: call
+    /// this again, or [`Client::resume`] the unknown outcome, before it expires.
     ///
     /// ```
     /// # async fn example(mut held: ifmatch::Held) -> Result<(), ifmatch::Error> {
@@ -108,7 +108,7 @@ impl Held {
     /// [`Error::Refused`] with `HOLD_NOT_ACTIVE` if it has expired or was ended already;
     /// [`Error::OutcomeUnknown`] if no answer came.
     pub async fn settle(&mut self, quantity: i64) -> Result<Usage, Error> {
-        // Also if this future is dropped: work that was done is not given away.
+        // Even if this future is dropped: the units of finished work are not given back.
         self.release_on_drop = false;
         let path = self.path("settle");
         let usage = Call::ask(&self.client, &path, &Settlement { quantity }, Usage::read).await;
@@ -120,7 +120,7 @@ impl Held {
         usage
     }
 
-    /// Gives all units back now, rather than some time after the drop.
+    /// Gives all units back now instead of after the drop.
     ///
     /// ```
     /// # async fn example(held: ifmatch::Held) -> Result<(), ifmatch::Error> {

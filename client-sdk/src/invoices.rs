@@ -1,4 +1,4 @@
-//! What only invoices have: payments.
+//! Methods of invoices only: payments.
 
 use crate::{Call, Collection, List, reply::Reply};
 use ifmatch_types::{Invoice, InvoiceId, Kind, NewPayment, Payment, PaymentId};
@@ -6,7 +6,7 @@ use ifmatch_types::{Invoice, InvoiceId, Kind, NewPayment, Payment, PaymentId};
 impl Collection<Invoice> {
     /// Records money received for an invoice.
     ///
-    /// A payment is known by its `provider_ref`: recorded twice, it counts once.
+    /// A payment is identified by its `provider_ref`. Recorded twice, it counts once.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, inv: ifmatch::InvoiceId)
@@ -43,7 +43,7 @@ impl Collection<Invoice> {
         List::new(self.client(), &[Kind::Invoice.collection(), invoice.as_str(), "payments"])
     }
 
-    /// Takes a payment back: it counts no more.
+    /// Reverses a payment: it no longer counts.
     ///
     /// ```
     /// # async fn example(

@@ -29,33 +29,32 @@
 //!
 //! # How a write is never lost
 //!
-//! Every write names the version it was computed from. If somebody else was faster, the server
-//! refuses it and tells what happened; this crate then makes the edit again on the object as it is
-//! now, or merges it, or asks your callback, or keeps it in the [`ConflictStore`] until a person
-//! decides. An edit ends applied, or refused by a rule, or as exactly one open conflict, or in the
-//! [`Error`] that the call returns.
+//! Every write names the version it was computed from. If another write came first, the server
+//! refuses it and reports the changes. This crate then makes the edit again on the current object,
+//! merges it, asks your callback, or keeps it in the [`ConflictStore`] until a person decides. An
+//! edit ends in one of four ways: applied, refused by a rule, as exactly one open conflict, or in
+//! the [`Error`] that the call returns.
 //!
-//! Two things are counted. A *send* is the same bytes with the same idempotency key, repeated when
-//! an answer gets lost or the server is busy: it can happen only once, however often it is sent. An
-//! *attempt* is the edit made again on a newer object, with a new key, after a conflict. An answer
-//! that got lost is never followed by a new attempt, since the edit would be applied twice; if it
-//! stays lost, the call fails with [`Error::OutcomeUnknown`], which [`Client::resume`] settles.
+//! Sends and attempts are counted apart. A *send* is the same bytes with the same idempotency key,
+//! repeated when an answer gets lost or the server is busy. It takes effect only once. An *attempt*
+//! is the edit made again on a newer object, with a new key, after a conflict. A lost answer never
+//! leads to a new attempt, because the edit would be applied twice. If the answer stays lost, the
+//! call fails with [`Error::OutcomeUnknown`], which [`Client::resume`] settles.
 //!
-//! A refusal or a denial is what the server says to the last send. An earlier one that still waits in
-//! a frozen process or proxy could arrive after it, and be applied if there is room by then: a write
-//! that names a version cannot, a create or a request for units can, once.
+//! A refusal or a denial answers the last send. An earlier send that waits in a frozen process or
+//! proxy may arrive later. A write that names a version is refused then. A create or a request for
+//! units may be applied, once.
 //!
 //! # Closures and forms
 //!
-//! [`update`](Collection::update) takes what shall *happen*: `quantity += 5` is run again on every
-//! fresh object. [`save`](Collection::save) takes what shall *be*: only the paths that differ
-//! between the form's beginning and its end are written, on top of what others did elsewhere.
+//! [`update`](Collection::update) takes an edit to *make*: `quantity += 5` runs again on every fresh
+//! object. [`save`](Collection::save) takes a state to *reach*: it writes only the paths that the
+//! form changed and keeps the changes that others made elsewhere.
 //!
 //! # Usage
 //!
-//! [`check_and_record`](Metering::check_and_record) asks whether there is room and records in one
-//! commit; a denial is a value, never an error. [`can`](Metering::can) is an advice that admits
-//! nothing.
+//! [`check_and_record`](Metering::check_and_record) checks for room and records in one commit. A
+//! denial is a value, never an error. [`can`](Metering::can) is advice only and admits nothing.
 #![deny(missing_docs)]
 
 mod admin;
@@ -63,10 +62,13 @@ mod assignments;
 mod bookings;
 mod boosts;
 mod call;
+mod classify;
 mod client;
 mod collection;
 mod config;
 mod conflict;
+mod conflict_store;
+mod decision;
 mod delete;
 mod diff;
 mod edit;
@@ -103,7 +105,9 @@ pub use call::Call;
 pub use client::Client;
 pub use collection::Collection;
 pub use config::ClientBuilder;
-pub use conflict::{Conflict, Decision, RemoteChange};
+pub use conflict::{Conflict, RemoteChange};
+pub use conflict_store::{ConflictStore, ConflictStream};
+pub use decision::Decision;
 pub use delete::Delete;
 pub use diff::{ConflictDiff, DiffRow};
 pub use error::{Error, GaveUp, Unavailable};
@@ -115,7 +119,7 @@ pub use metering::Metering;
 pub use open::{ConflictId, OpenConflict};
 pub use outcome::{OutcomeUnknown, Settled};
 pub use pace::SendBudget;
-pub use parked::{ConflictStore, ConflictStream, Parked, Resolution};
+pub use parked::{Parked, Resolution};
 pub use policy::{Attempt, Policy};
 pub use resolution::with_conflict_resolution;
 pub use resource::{Deletable, Resource};

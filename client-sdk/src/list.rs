@@ -13,7 +13,7 @@ use ifmatch_types::Page;
 use serde::de::DeserializeOwned;
 use std::{fmt, future::IntoFuture, marker::PhantomData};
 
-/// A list to be fetched: awaits to one [`Page`], or [streams](Self::stream) every item.
+/// A request for a list: await it for one [`Page`], or [stream](Self::stream) every item.
 ///
 /// ```
 /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -58,7 +58,7 @@ impl<I: DeserializeOwned + Send + 'static> List<I> {
         self
     }
 
-    /// In the order of this field; `-field` for descending.
+    /// Sorts by this field; `-field` for descending order.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -69,7 +69,7 @@ impl<I: DeserializeOwned + Send + 'static> List<I> {
         self.filter("sort", field)
     }
 
-    /// At most so many items a page; 50 by default, 200 at most.
+    /// Items per page; 50 by default, at most 200.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -80,7 +80,7 @@ impl<I: DeserializeOwned + Send + 'static> List<I> {
         self.filter("limit", limit)
     }
 
-    /// The page that begins here: the `next_cursor` of the one before.
+    /// Begins at a cursor: the `next_cursor` of the previous page.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -95,7 +95,7 @@ impl<I: DeserializeOwned + Send + 'static> List<I> {
         self.filter("cursor", cursor)
     }
 
-    /// Every item of every page, fetched as they are needed.
+    /// Streams every item. Pages are fetched when they are needed.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {

@@ -1,4 +1,4 @@
-//! What a scope may use, and what it does use of it.
+//! The entitlements and the usage of a scope.
 
 use crate::{
     Batch, Call, Client, Error, HoldOutcome, List, Scope, Usage,
@@ -17,8 +17,8 @@ use std::time::Duration;
 ///
 /// # Check and record are one call
 ///
-/// [`check_and_record`](Self::check_and_record) asks and records in one commit. However many
-/// callers race for the last units, exactly as many are admitted as there are: check first, then do
+/// [`check_and_record`](Self::check_and_record) checks and records in one commit. Even if many
+/// callers race for the last units, exactly the available ones are admitted: check first, then do
 /// the work. If the work then fails, [`reverse`](Self::reverse) the record; if its cost is known
 /// only afterwards, take a [`hold`](Self::hold).
 ///
@@ -55,10 +55,10 @@ impl Client {
 }
 
 impl Metering {
-    /// Records so many units of a feature, if there is room for all of them.
+    /// Records a number of units of a feature if there is room for all of them.
     ///
-    /// A denial is a value: nothing is recorded then. A lost answer is asked for again with the
-    /// same key, so that units are counted once.
+    /// A denial is a value and records nothing. After a lost answer the request is sent again with
+    /// the same key, so that units are counted once.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
@@ -108,7 +108,7 @@ impl Metering {
         Call::ask(&self.client, &self.scope.path(&["usage", "batch"]), &batch, Batch::read)
     }
 
-    /// Sets units aside for so long, 24 hours at most: for work whose cost is known afterwards.
+    /// Sets units aside for a while, at most 24 hours: for work whose cost is known afterwards.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
@@ -129,7 +129,7 @@ impl Metering {
     ///
     /// As [`check_and_record`](Self::check_and_record).
     pub fn hold(&self, feature: &str, quantity: i64, ttl: Duration) -> Call<HoldOutcome> {
-        // What is too long is for the server to refuse.
+        // The server refuses a time that is too long.
         let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         let hold = NewHold { feature: feature.to_owned(), quantity, ttl_ms };
         let path = self.scope.path(&["usage", "holds"]);
@@ -137,7 +137,7 @@ impl Metering {
         Call::ask(&self.client, &path, &hold, move |answer| HoldOutcome::read(&client, answer))
     }
 
-    /// Gives recorded units back, never more than were recorded.
+    /// Gives recorded units back, at most as many as were recorded.
     ///
     /// ```
     /// # async fn example(
@@ -150,13 +150,13 @@ impl Metering {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with `REVERSAL_EXCEEDS_RECORD` if so many are not left of the record.
+    /// [`Error::Refused`] with `REVERSAL_EXCEEDS_RECORD` if fewer units are left of the record.
     pub fn reverse(&self, record: &RecordId, quantity: i64) -> Call<Reversed> {
         let path = self.scope.path(&["usage", record.as_str(), "reversals"]);
         Call::post(&self.client, &path, &NewReversal { quantity }, Reply::decode)
     }
 
-    /// Whether one more unit would be admitted just now, or whether a switch is on: an advice.
+    /// Whether one more unit would be admitted now, or whether a switch is on. Advice only.
     ///
     /// Good for showing or hiding a button. It admits nothing: between this answer and whatever
     /// follows, others may take the last unit. A program that asks this, does the work and records
@@ -174,12 +174,12 @@ impl Metering {
     ///
     /// # Errors
     ///
-    /// One for which [`is_not_found`](Error::is_not_found) is true if there is no such feature.
+    /// [`is_not_found`](Error::is_not_found) is true if there is no such feature.
     pub async fn can(&self, feature: &str) -> Result<bool, Error> {
         Ok(self.entitlement(feature).await?.allowed)
     }
 
-    /// What the scope may use of a feature and what it has used: an advice, as [`can`](Self::can).
+    /// The limit and the usage of a feature. Advice only, like [`can`](Self::can).
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
@@ -191,13 +191,13 @@ impl Metering {
     ///
     /// # Errors
     ///
-    /// One for which [`is_not_found`](Error::is_not_found) is true if there is no such feature.
+    /// [`is_not_found`](Error::is_not_found) is true if there is no such feature.
     pub async fn entitlement(&self, feature: &str) -> Result<Entitlement, Error> {
         let request = Request::new(Verb::Get, &self.scope.path(&["entitlements", feature]));
         self.client.call(request, Deadline::after(self.client.deadline())).await?.decode()
     }
 
-    /// The same of every feature, in the order of their codes.
+    /// The limits and the usage of all features, ordered by code.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
@@ -211,7 +211,7 @@ impl Metering {
         List::new(&self.client, &self.scope.path(&["entitlements"]))
     }
 
-    /// What was recorded, newest first; the filter is `feature`.
+    /// The usage records, newest first. The filter is `feature`.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
@@ -223,7 +223,7 @@ impl Metering {
         List::new(&self.client, &self.scope.path(&["usage"]))
     }
 
-    /// What the scope was given, lost, or was denied, newest first; the filter is `type`.
+    /// The log of the scope, newest first: grants, losses and denials. The filter is `type`.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
@@ -236,9 +236,9 @@ impl Metering {
     }
 }
 
-/// What can be added to [`Metering::check_and_record`].
+/// Options of [`Metering::check_and_record`].
 impl Call<Usage> {
-    /// A key and a value of the caller's own, kept with the record.
+    /// Adds a key and a value of the caller's own to the record.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)

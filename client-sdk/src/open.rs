@@ -30,7 +30,7 @@ impl fmt::Display for ConflictId {
 impl TryFrom<String> for ConflictId {
     type Error = String;
 
-    /// Only what can be a file's name: an id may come back from anywhere.
+    /// Accepts only plain file names, because an id may come from outside.
     fn try_from(text: String) -> Result<Self, String> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if text.starts_with("open_") && text.bytes().all(plain) {
@@ -57,7 +57,7 @@ pub struct OpenConflict {
     pub id: ConflictId,
     /// When the edit was parked.
     pub parked_at: Timestamp,
-    /// 1 at first, one more each time it opened again because the object had moved.
+    /// 1 at first, plus one each time the object moved and the conflict opened again.
     pub revision: u32,
     /// The conflict, with the edit.
     pub conflict: Conflict<Value>,
@@ -68,19 +68,18 @@ pub(crate) struct OpenConflicts {
     open: Mutex<Vec<Arc<OpenConflict>>>,
     open_max: usize,
     storage: Option<Arc<dyn ConflictStorage>>,
-    /// One change at a time, from the storage to the announcement.
+    /// Held during a change, from the write to the storage to the announcement.
     changing: tokio::sync::Mutex<()>,
     changes: watch::Sender<u64>,
 }
 
-/// What to do to the storage.
-enum Write {
+/// A change of the storage.
+enum StorageChange {
     Save(Arc<OpenConflict>),
     Remove(ConflictId),
 }
 
-/// Carries a change out also if nobody waits for it any more: what is in the storage and what is
-/// in memory must not part.
+/// Carries a change out even if its caller stopped waiting: storage and memory must stay equal.
 async fn to_its_end<O: Send + 'static>(
     change: impl Future<Output = Result<O, Error>> + Send + 'static,
 ) -> Result<O, Error> {
@@ -120,7 +119,7 @@ impl OpenConflicts {
         self.lock().iter().find(|open| open.id == *id).cloned()
     }
 
-    /// Tells of every change; what changed is to be looked up, so that nothing queues up.
+    /// Signals every change. The receiver looks up the changes itself, so nothing queues up.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -144,7 +143,7 @@ impl OpenConflicts {
         let id = ConflictId::fresh();
         let parked_at = Timestamp::now();
         let parked = Arc::new(OpenConflict { id: id.clone(), parked_at, revision: 1, conflict });
-        if let Err(cause) = self.write(Write::Save(parked.clone())).await {
+        if let Err(cause) = self.store(StorageChange::Save(parked.clone())).await {
             let conflict = Box::new(parked.conflict.clone());
             return Err(Error::NotParked { conflict, cause });
         }
@@ -181,7 +180,7 @@ impl OpenConflicts {
             revision: seen.revision.saturating_add(1),
             conflict,
         });
-        if let Err(cause) = self.write(Write::Save(again.clone())).await {
+        if let Err(cause) = self.store(StorageChange::Save(again.clone())).await {
             let conflict = Box::new(again.conflict.clone());
             return Err(Error::NotParked { conflict, cause });
         }
@@ -203,7 +202,7 @@ impl OpenConflicts {
     async fn close_now(&self, seen: &OpenConflict) -> Result<(), Error> {
         let changing = self.changing.lock().await;
         self.still(seen)?;
-        self.write(Write::Remove(seen.id.clone())).await.map_err(Error::Storage)?;
+        self.store(StorageChange::Remove(seen.id.clone())).await.map_err(Error::Storage)?;
         tracing::info!(conflict = %seen.id, "resolved");
         self.lock().retain(|open| open.id != seen.id);
         self.announce();
@@ -211,7 +210,7 @@ impl OpenConflicts {
         Ok(())
     }
 
-    /// Whether the conflict is still open as it was seen.
+    /// Checks that the conflict is still open at the revision that was seen.
     pub(crate) fn still(&self, seen: &OpenConflict) -> Result<(), Error> {
         match self.get(&seen.id) {
             Some(open) if open.revision == seen.revision => Ok(()),
@@ -219,11 +218,11 @@ impl OpenConflicts {
         }
     }
 
-    async fn write(&self, write: Write) -> io::Result<()> {
+    async fn store(&self, change: StorageChange) -> io::Result<()> {
         let Some(storage) = self.storage.clone() else { return Ok(()) };
-        let written = tokio::task::spawn_blocking(move || match write {
-            Write::Save(conflict) => storage.save(&conflict),
-            Write::Remove(id) => storage.remove(&id),
+        let written = tokio::task::spawn_blocking(move || match change {
+            StorageChange::Save(conflict) => storage.save(&conflict),
+            StorageChange::Remove(id) => storage.remove(&id),
         });
         written.await.map_err(io::Error::other)?
     }

@@ -11,9 +11,9 @@ use std::{fmt, time::Duration};
 /// The server keeps idempotency keys for at least this long.
 const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A request that was sent and whose fate nobody knows.
+/// A request that was sent and whose outcome is unknown.
 ///
-/// It keeps the very bytes and the idempotency key, so that [`Client::resume`] can ask again
+/// It keeps the exact bytes and the idempotency key, so that [`Client::resume`] can send it again
 /// without doing anything twice. It is serializable and holds no credentials: write it to disk if
 /// the process may end before it is settled.
 ///
@@ -88,14 +88,18 @@ impl OutcomeUnknown {
 impl fmt::Display for OutcomeUnknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (method, path) = (self.request.method(), self.request.path());
-        write!(f, "nobody knows whether {method} {path} was applied: {} ({})", self.why, self.cause)
+        write!(
+            f,
+            "it is unknown whether {method} {path} was applied: {} ({})",
+            self.why, self.cause
+        )
     }
 }
 
-/// The answer to a request whose outcome had been unknown.
+/// The answer to a request whose outcome was unknown.
 ///
-/// Usage, too, is answered by a value if it is denied: ask for it with [`usage`](Self::usage),
-/// [`batch`](Self::batch) or [`hold`](Self::hold).
+/// Denied usage is a value here, too: read it with [`usage`](Self::usage), [`batch`](Self::batch)
+/// or [`hold`](Self::hold).
 #[derive(Clone)]
 pub struct Settled {
     pub(crate) client: Client,
@@ -104,7 +108,7 @@ pub struct Settled {
 }
 
 impl fmt::Debug for Settled {
-    /// Without the answer itself: it may be a new API key.
+    /// The answer itself is left out, because it may be a new API key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let denied = self.answer.as_ref().err();
         f.debug_struct("Settled")
@@ -115,7 +119,7 @@ impl fmt::Debug for Settled {
 }
 
 impl Settled {
-    /// The object, if the request was the create or the edit of one.
+    /// The object, if the request created or edited one.
     ///
     /// ```
     /// # fn example(settled: ifmatch::Settled) -> Result<(), ifmatch::Error> {
@@ -145,7 +149,7 @@ impl Settled {
         self.into_answer()?.decode()
     }
 
-    /// What the answer's headers said; `replayed` tells that the lost send had been applied.
+    /// The facts from the answer's headers. `replayed` says that the lost send had been applied.
     ///
     /// ```
     /// # fn example(settled: ifmatch::Settled) {
@@ -156,7 +160,7 @@ impl Settled {
         &self.info
     }
 
-    /// What the server said; a denial is a refusal again.
+    /// The server's answer. A denial is a refusal again.
     pub(crate) fn into_answer(self) -> Result<Reply, Error> {
         self.answer.map_err(Error::Refused)
     }
@@ -165,7 +169,8 @@ impl Settled {
 impl Client {
     /// Settles a request whose outcome is unknown, by sending the same bytes with the same key.
     ///
-    /// If an earlier send was applied, this is its stored answer; if none was, it is applied now.
+    /// If an earlier send was applied, this returns its stored answer. If none was, it is applied
+    /// now.
     ///
     /// It takes a client with the API key that the request was sent with: the server keeps answers
     /// by key. With another one only an edit or a deletion of a named version can be settled, by what

@@ -7,14 +7,14 @@ use std::{
 use tokio::time::Instant;
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
 
-/// The instant at which a call gives up, whatever it is doing.
+/// The instant at which a call gives up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
     pub(crate) fn after(limit: Duration) -> Self {
         let now = Instant::now();
-        // A limit beyond what the clock can tell means "a very long time".
+        // A limit beyond the range of the clock means "a very long time".
         let long = Duration::from_secs(60 * 60 * 24 * 365);
         Self(now.checked_add(limit).or_else(|| now.checked_add(long)).unwrap_or(now))
     }
@@ -23,13 +23,13 @@ impl Deadline {
         self.0
     }
 
-    /// What is left, but no more than `limit`; `None` once it has passed.
+    /// The time left, at most `limit`; `None` once it has passed.
     pub(crate) fn cap(self, limit: Duration) -> Option<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
         if left.is_zero() { None } else { Some(left.min(limit)) }
     }
 
-    /// Whether there is anything left after waiting so long.
+    /// Whether time is left after this wait.
     pub(crate) fn allows(self, wait: Duration) -> bool {
         self.0.saturating_duration_since(Instant::now()) > wait
     }
@@ -69,9 +69,9 @@ impl Backoff {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendBudget {
-    /// So many repeated sends at once.
+    /// Maximum repeated sends at once.
     pub capacity: u32,
-    /// So many more each second.
+    /// Repeated sends added per second.
     pub refill_per_second: u32,
 }
 

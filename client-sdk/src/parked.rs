@@ -1,173 +1,29 @@
-//! The conflict store as its users see it: what is open, what comes, and resolving it.
+//! An open conflict and its resolution.
 
 use crate::{
-    Client, Conflict, ConflictId, Decision, Error, OpenConflict, Resource, Versioned, WriteInfo,
-    edit::Edit, open::OpenConflicts, pace::Deadline, send::Sending,
+    Client, Conflict, Decision, Error, OpenConflict, Resource, Versioned, WriteInfo, edit::Edit,
+    pace::Deadline, send::Sending,
 };
-use futures::stream::{self, BoxStream, Stream, StreamExt};
 use ifmatch_types::Verdict;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::{
-    collections::HashMap,
-    fmt,
-    ops::Deref,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
-use tokio::sync::watch;
-
-/// The conflicts of a client that wait for a decision.
-///
-/// ```
-/// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
-/// for parked in billing.conflicts().list() {
-///     println!("{}\n{}", parked.id, parked.conflict.diff());
-/// }
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Debug)]
-pub struct ConflictStore {
-    client: Client,
-}
-
-impl ConflictStore {
-    pub(crate) fn new(client: &Client) -> Self {
-        Self { client: client.clone() }
-    }
-
-    fn open(&self) -> &Arc<OpenConflicts> {
-        self.client.store()
-    }
-
-    /// What is open, oldest first.
-    ///
-    /// ```
-    /// # fn example(billing: ifmatch::Client) {
-    /// println!("{} conflicts are open", billing.conflicts().list().len());
-    /// # }
-    /// ```
-    pub fn list(&self) -> Vec<Parked> {
-        self.open().list().into_iter().map(|open| self.parked(open)).collect()
-    }
-
-    /// The open conflict with this id.
-    ///
-    /// ```
-    /// # async fn example(billing: ifmatch::Client, id: ifmatch::ConflictId)
-    /// # -> Result<(), ifmatch::Error> {
-    /// if let Some(parked) = billing.conflicts().get(&id) {
-    ///     parked.resolve(ifmatch::Decision::Merge).await?;
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub fn get(&self, id: &ConflictId) -> Option<Parked> {
-        self.open().get(id).map(|open| self.parked(open))
-    }
-
-    /// What is open now, then what comes, without end.
-    ///
-    /// A conflict that opens again because the object had moved comes again. Nothing is queued:
-    /// who is slow gets each conflict in its latest form, and none that was resolved meanwhile.
-    ///
-    /// ```
-    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
-    /// let mut parked = billing.conflicts().subscribe();
-    /// while let Some(conflict) = parked.next().await {
-    ///     println!("{}", conflict.conflict.diff());
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub fn subscribe(&self) -> ConflictStream {
-        let watcher =
-            Watcher { changes: self.open().watch(), store: self.clone(), seen: HashMap::new() };
-        let conflicts = stream::unfold(watcher, |mut watcher| async {
-            let next = watcher.next().await?;
-            Some((next, watcher))
-        });
-        ConflictStream { conflicts: conflicts.boxed() }
-    }
-
-    fn parked(&self, open: Arc<OpenConflict>) -> Parked {
-        Parked { open, client: self.client.clone() }
-    }
-}
-
-/// The open conflicts as they come; see [`ConflictStore::subscribe`].
-pub struct ConflictStream {
-    conflicts: BoxStream<'static, Parked>,
-}
-
-impl fmt::Debug for ConflictStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConflictStream").finish_non_exhaustive()
-    }
-}
-
-impl ConflictStream {
-    /// The next open conflict; waits for one if there is none.
-    ///
-    /// ```
-    /// # async fn example(billing: ifmatch::Client) {
-    /// let mut parked = billing.conflicts().subscribe();
-    /// if let Some(conflict) = parked.next().await {
-    ///     println!("{}", conflict.id);
-    /// }
-    /// # }
-    /// ```
-    pub async fn next(&mut self) -> Option<Parked> {
-        self.conflicts.next().await
-    }
-}
-
-impl Stream for ConflictStream {
-    type Item = Parked;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Parked>> {
-        self.conflicts.poll_next_unpin(context)
-    }
-}
-
-/// One subscriber: what it has seen, and at which revision.
-struct Watcher {
-    store: ConflictStore,
-    changes: watch::Receiver<u64>,
-    seen: HashMap<ConflictId, u32>,
-}
-
-impl Watcher {
-    async fn next(&mut self) -> Option<Parked> {
-        loop {
-            // Marked before the look: what changes during it wakes the next wait.
-            self.changes.mark_unchanged();
-            let open = self.store.open().list();
-            self.seen.retain(|id, _| open.iter().any(|one| one.id == *id));
-            let news = open.into_iter().find(|one| self.seen.get(&one.id) != Some(&one.revision));
-            if let Some(news) = news {
-                self.seen.insert(news.id.clone(), news.revision);
-                return Some(self.store.parked(news));
-            }
-            self.changes.changed().await.ok()?;
-        }
-    }
-}
+use std::{ops::Deref, sync::Arc};
 
 /// How a conflict was resolved.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Resolution {
-    /// The object was written; this is what it is now.
+    /// The object was written; this is its new state.
     Written(Versioned<Value>),
-    /// The object stays as the others left it.
+    /// The object stays as others wrote it.
     KeptRemote(Versioned<Value>),
     /// The conflict stays open.
     StillOpen,
-    /// The edit was given up; here it is, for the last time.
+    /// The edit was given up; this is the last copy of it.
     Abandoned(Box<Conflict<Value>>),
 }
 
-/// An open conflict in the hands of somebody who may resolve it.
+/// An open conflict with the client to resolve it.
 ///
 /// It reads like the [`OpenConflict`] it is.
 #[derive(Clone, Debug)]
@@ -185,6 +41,10 @@ impl Deref for Parked {
 }
 
 impl Parked {
+    pub(crate) fn new(open: Arc<OpenConflict>, client: &Client) -> Self {
+        Self { open, client: client.clone() }
+    }
+
     /// The conflict with the entity's type.
     ///
     /// ```
@@ -238,14 +98,14 @@ impl Parked {
     /// [`Error::Unresolved`] if the object has moved again: the same conflict is open with the new
     /// remote state. [`Error::Conflict`] if `Merge` was asked for where both changed the same;
     /// the conflict stays open.
-    /// [`Error::AlreadyResolved`] if somebody else was faster. Whatever else the write failed
-    /// with; the conflict stays open then.
+    /// [`Error::AlreadyResolved`] if it was resolved elsewhere first. Any other error of the write
+    /// leaves the conflict open.
     pub async fn resolve(&self, decision: Decision<Value>) -> Result<Resolution, Error> {
         let store = self.client.store();
         store.still(&self.open)?;
         let conflict = &self.open.conflict;
         tracing::info!(conflict = %self.open.id, decision = name(&decision), "resolving");
-        // Who decides on values is content if they are there already, whoever wrote them.
+        // A decision about values is done if the object has them already.
         let is_done_if_so = !(conflict.is_relative && matches!(decision, Decision::Merge));
         let (local, force) = match decision {
             Decision::Park => return Ok(Resolution::StillOpen),
@@ -268,8 +128,8 @@ impl Parked {
         self.write(local, force, false, is_done_if_so).await
     }
 
-    /// Writes the object in place of the remote state; `new` if it is more than the parked edit,
-    /// `is_done_if_so` if nothing is left to do where somebody else wrote the same meanwhile.
+    /// Writes the object in place of the remote state. `new` says that it is not the parked edit,
+    /// `is_done_if_so` that nothing is left to do if others wrote the same.
     async fn write(
         &self,
         local: Value,
@@ -295,10 +155,10 @@ impl Parked {
             Ok(reply) => {
                 let written = sending.read(reply.versioned())?;
                 match store.close(&self.open).await {
-                    // Somebody closed it meanwhile, but the write is done all the same.
+                    // It was closed elsewhere, but the write is done all the same.
                     Ok(()) | Err(Error::AlreadyResolved(_)) => {}
-                    // The write is done all the same; the conflict stays open until somebody
-                    // closes it, and no decision about it can overwrite anything.
+                    // The write is done all the same. The conflict stays open, and no
+                    // decision about it can overwrite anything.
                     Err(error) => {
                         tracing::error!(conflict = %self.open.id, %error, "resolved, but not closed");
                     }
@@ -308,7 +168,7 @@ impl Parked {
             Err(Error::Conflict(moved)) => *moved,
             Err(error) => return Err(error),
         };
-        // What a person decided is an edit of its own, which must not get lost either.
+        // A person's decision is an edit of its own and must not get lost either.
         let mut again = if new { moved.clone() } else { parked.clone() };
         again.move_to(moved.remote)?;
         again.conflict_id = moved.conflict_id;

@@ -17,16 +17,16 @@ use std::{future::Future, time::Duration};
 pub(crate) type Callback<'a, T> =
     Box<dyn FnMut(Conflict<T>) -> BoxFuture<'a, Decision<T>> + Send + 'a>;
 
-/// What happens at a conflict when no callback decides.
+/// The decision about a conflict without a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Otherwise {
-    /// Make the edit again, on whatever the object is now.
+    /// Make the edit again on the current object.
     Reapply,
-    /// Make the edit again if nobody else changed the same; be content if it is so already.
+    /// Make the edit again if others did not change the same paths. Done if they wrote the same.
     MergeIfClean,
 }
 
-/// How a mutation deals with conflicts: how often, how long, and who decides.
+/// How a mutation handles conflicts: attempts, deadline and callback.
 ///
 /// ```
 /// # fn example(billing: ifmatch::Client) {
@@ -76,8 +76,8 @@ impl<'a, T: Resource> Policy<'a, T> {
         Self::new(client, Otherwise::Reapply)
     }
 
-    /// For edits that say what shall be, such as a form: made again only where nobody else
-    /// changed the same, a success if somebody else wrote the same.
+    /// For absolute edits, such as a form. They are made again only if others did not change the
+    /// same paths, and succeed if others wrote the same values.
     ///
     /// ```
     /// # fn example(billing: ifmatch::Client) {
@@ -88,7 +88,7 @@ impl<'a, T: Resource> Policy<'a, T> {
         Self::new(client, Otherwise::MergeIfClean)
     }
 
-    /// So many new attempts after conflicts; 0 decides at the first one.
+    /// Maximum new attempts after conflicts; 0 decides at the first one.
     ///
     /// ```
     /// # fn example(billing: ifmatch::Client) {
@@ -100,8 +100,8 @@ impl<'a, T: Resource> Policy<'a, T> {
         self
     }
 
-    /// How long the whole call may take, waiting and callbacks included. A `send` of your own is
-    /// told what is left of it: [`Attempt::time_left`].
+    /// How long the whole call may take, waiting and callbacks included. Your own `send` gets the
+    /// time that is left from [`Attempt::time_left`].
     ///
     /// ```
     /// # fn example(billing: ifmatch::Client) {
@@ -117,8 +117,8 @@ impl<'a, T: Resource> Policy<'a, T> {
 
     /// The key of the first attempt; later ones append `.1`, `.2`, ….
     ///
-    /// It names the sends in logs and in the server's store. It does not make a repetition of the
-    /// whole call harmless: that one reads the object again, and edits what it finds.
+    /// It names the sends in logs and in the server's store. It does not make a repeat of the whole
+    /// call harmless, because that reads the object again and edits the new state.
     ///
     /// ```
     /// # fn example(billing: ifmatch::Client) {
@@ -130,7 +130,7 @@ impl<'a, T: Resource> Policy<'a, T> {
         self
     }
 
-    /// Who decides at a conflict.
+    /// The callback that decides about a conflict.
     ///
     /// ```
     /// # fn example(billing: ifmatch::Client) {
@@ -152,18 +152,18 @@ impl<'a, T: Resource> Policy<'a, T> {
         self
     }
 
-    /// Whether the edit is computed from what it finds.
+    /// Whether the edit is computed from the current object.
     pub(crate) fn is_relative(&self) -> bool {
         self.otherwise == Otherwise::Reapply
     }
 
-    /// Whether there is nothing to decide: an absolute edit is as wanted, or goes on top.
+    /// Whether nothing is to be decided: an absolute edit is done already or merges cleanly.
     pub(crate) fn is_settled(&self, verdict: Verdict) -> bool {
         self.otherwise == Otherwise::MergeIfClean
             && matches!(verdict, Verdict::Clean | Verdict::Identical)
     }
 
-    /// The decision when nobody is asked.
+    /// The decision without a callback.
     pub(crate) fn default_decision(&self, verdict: Verdict) -> Decision<T> {
         match (self.otherwise, verdict) {
             (Otherwise::Reapply, _) => Decision::Reapply,
@@ -172,7 +172,7 @@ impl<'a, T: Resource> Policy<'a, T> {
         }
     }
 
-    /// A new key per attempt: the server takes one key with another body for a mistake.
+    /// A new key per attempt: the server refuses one key with different bodies.
     pub(crate) fn key_of(&self, number: u32) -> String {
         match &self.key {
             None => fresh_key(),
@@ -186,11 +186,11 @@ impl<'a, T: Resource> Policy<'a, T> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt<T> {
-    /// What the edit was computed from.
+    /// The object that the edit was computed from.
     pub base: Versioned<T>,
     /// The object as the edit would have it.
     pub edited: T,
-    /// 0 for the first, one more after each conflict.
+    /// 0 for the first attempt, plus one after each conflict.
     pub number: u32,
     /// The key to send it with.
     pub idempotency_key: String,
@@ -200,8 +200,8 @@ pub struct Attempt<T> {
 }
 
 impl<T: Resource> Attempt<T> {
-    /// What is left of the call's deadline. A `send` of your own has to keep to it: it is not cut
-    /// off, since nobody would know then whether it was applied.
+    /// The time left until the call's deadline. Your own `send` must keep to it. It is not cut off,
+    /// because its outcome would then be unknown.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, attempt: ifmatch::Attempt<ifmatch::Plan>)

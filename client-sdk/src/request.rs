@@ -1,4 +1,4 @@
-//! One request, ready to be sent as often as it takes: always the same bytes, the same key.
+//! One request that can be sent repeatedly with the same bytes and the same key.
 
 use crate::Error;
 use reqwest::{
@@ -17,7 +17,7 @@ pub(crate) enum Verb {
     Delete,
 }
 
-/// Everything that must be the same whenever the request is sent again.
+/// The parts of a request that are the same in every send.
 ///
 /// It holds no credentials, so that it can be kept in an [`OutcomeUnknown`](crate::OutcomeUnknown)
 /// and written to disk.
@@ -29,17 +29,17 @@ pub(crate) struct Request {
     body: Option<String>,
     force_reason: Option<String>,
     pub(crate) on_behalf_of: Option<String>,
-    /// Whose API key it is sent with: the server keeps answers for that one only.
+    /// The mark of the API key it is sent with. The server keeps answers per key.
     #[serde(default)]
     pub(crate) sender: Option<KeyMark>,
-    /// Present exactly on what may change something: whoever has one may not be sent twice
-    /// without it.
+    /// Present exactly on requests that may change something. They must not be sent twice without
+    /// it.
     pub(crate) idempotency_key: Option<String>,
-    /// The same for every send, so that the history tells whether one of them was applied.
+    /// The same for every send, so that the history shows whether one was applied.
     pub(crate) request_id: String,
 }
 
-/// By what two API keys are told apart: 32 bits (FNV-1a), out of which no key can be found.
+/// A mark that tells API keys apart: 32 bits (FNV-1a), from which no key can be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyMark(u32);
 
@@ -50,8 +50,8 @@ impl KeyMark {
     }
 }
 
-/// A key nobody has used: what makes a repeated send harmless. Keys of about the same time lie side
-/// by side in the server's index of kept answers, which makes them cheaper to keep.
+/// A fresh idempotency key, which makes a repeated send harmless. Keys of about the same time are
+/// neighbours in the server's index of kept answers, which makes them cheaper to keep.
 pub(crate) fn fresh_key() -> String {
     uuid::Uuid::now_v7().to_string()
 }
@@ -94,12 +94,12 @@ impl Request {
         forced
     }
 
-    /// Whether a lost answer leaves open what happened.
+    /// Whether a lost answer leaves its effect in doubt.
     pub(crate) fn is_mutation(&self) -> bool {
         self.idempotency_key.is_some()
     }
 
-    /// Whether it is done whatever the version is.
+    /// Whether it skips the version check.
     pub(crate) fn is_forced(&self) -> bool {
         self.force_reason.is_some()
     }
@@ -123,7 +123,7 @@ impl Request {
     }
 
     pub(crate) fn url(&self, base: &Url) -> Result<Url, Error> {
-        // Dots alone would be taken for steps in the path, however they are escaped.
+        // A dot segment would be taken as a step in the path, even if it is escaped.
         if let Some(dots) = self.segments.iter().find(|one| matches!(one.as_str(), "" | "." | ".."))
         {
             return Err(Error::Unsendable(format!("`{dots}` cannot be a part of a path")));
@@ -152,7 +152,7 @@ impl Request {
         put("accept", "application/json, application/problem+json")?;
         put("x-request-id", &self.request_id)?;
         if self.verb == Verb::Get {
-            // A base out of some proxy's cache would make every attempt stale.
+            // A base from a proxy's cache would make every attempt stale.
             put("cache-control", "no-cache")?;
         }
         if self.body.is_some() {

@@ -48,19 +48,19 @@ use std::{future::Future, ops::ControlFlow};
 /// [`Error::Unresolved`] when the edit was parked; [`Error::Conflict`] when the policy's callback
 /// gave it up; else what `fetch`, `apply` or `send` failed with. Once there has been a conflict,
 /// running out of time parks the edit too.
-pub async fn with_conflict_resolution<'a, T, Fetch, Fetching, Apply, Send, Sent>(
+pub async fn with_conflict_resolution<'a, T, Fetch, Fetching, Apply, Write, Writing>(
     policy: Policy<'a, T>,
     mut fetch: Fetch,
     mut apply: Apply,
-    mut send: Send,
+    mut send: Write,
 ) -> Result<Versioned<T>, Error>
 where
     T: Resource,
     Fetch: FnMut() -> Fetching,
     Fetching: Future<Output = Result<Versioned<T>, Error>>,
     Apply: FnMut(&mut T) -> Result<(), Error>,
-    Send: FnMut(Attempt<T>) -> Sent,
-    Sent: Future<Output = Result<Versioned<T>, Error>>,
+    Write: FnMut(Attempt<T>) -> Writing,
+    Writing: Future<Output = Result<Versioned<T>, Error>>,
 {
     let deadline = Deadline::after(policy.deadline);
     let is_relative = policy.is_relative();
@@ -97,7 +97,7 @@ where
     }
 }
 
-/// What to do next.
+/// The next step of the loop.
 enum Step<T> {
     /// Make the edit on this base.
     Reapply { base: Versioned<T> },
@@ -105,10 +105,10 @@ enum Step<T> {
     Write { base: Versioned<T>, edited: T, force: Option<String> },
 }
 
-/// What was decided: to go on, or to be content with the object as it is.
+/// A decision: go on with a step, or end with the object as it is.
 type Ruling<T> = ControlFlow<Versioned<T>, Step<T>>;
 
-/// A conflict before its decision: as it came, or to be completed by a fresh look.
+/// A conflict before its decision: ready, or to be refreshed by a fetch.
 enum Paused {
     Ready(Conflict<Value>),
     Fetch(Conflict<Value>),
@@ -120,9 +120,9 @@ struct Course<'a, T> {
     deadline: Deadline,
     backoff: Backoff,
     number: u32,
-    /// The last conflict: from the first one on, the edit is parked rather than dropped.
+    /// The last conflict. Once there is one, the edit is parked rather than dropped.
     met: Option<Conflict<Value>>,
-    /// Whether the edit is computed from what it finds.
+    /// Whether the edit is computed from the current object.
     is_relative: bool,
 }
 
@@ -154,7 +154,7 @@ impl<T: Resource> Course<'_, T> {
         })
     }
 
-    /// The conflict in an error, or the error; without time the conflict met before is parked.
+    /// The conflict in an error, or the error. If time is up, parks the earlier conflict.
     async fn conflict(
         &mut self,
         attempt: &Attempt<T>,
@@ -162,7 +162,7 @@ impl<T: Resource> Course<'_, T> {
     ) -> Result<Conflict<Value>, Error> {
         let mut conflict = match error {
             Error::Conflict(conflict) => *conflict,
-            // A `send` of the caller's own may leave the reading of the problem to this loop.
+            // The caller's own `send` may return the problem unread.
             Error::Refused(problem) if is_stale(&problem) => {
                 let edit = attempt.edit()?;
                 match report_of(&problem) {
@@ -189,8 +189,8 @@ impl<T: Resource> Course<'_, T> {
         Ok(conflict)
     }
 
-    /// From the second conflict on, waits first: the crowd around a hot object has to thin out,
-    /// and what came with the conflict is old by then.
+    /// Waits from the second conflict on, so that the writers of a hot object spread out. The state
+    /// in the conflict is old after that.
     async fn pause(&mut self, conflict: Conflict<Value>) -> Result<Paused, Error> {
         if self.number == 0 || self.exhausted() {
             return Ok(Paused::Ready(conflict));
@@ -244,7 +244,7 @@ impl<T: Resource> Course<'_, T> {
                 return Ok(ControlFlow::Break(remote));
             }
             Decision::Send(edited) => {
-                // From now on this is the edit that must not get lost.
+                // From here on, this is the edit that must not get lost.
                 let met = conflict.with_local(to_json(&edited)?);
                 if exhausted {
                     return Err(self.park(met).await);
@@ -276,12 +276,12 @@ impl<T: Resource> Course<'_, T> {
     }
 }
 
-/// Runs a look at the object for as long as there is time.
+/// Runs a fetch until the deadline.
 async fn in_time<O>(
     deadline: Deadline,
-    look: impl Future<Output = Result<O, Error>>,
+    fetching: impl Future<Output = Result<O, Error>>,
 ) -> Result<O, Error> {
-    tokio::time::timeout_at(deadline.instant(), look).await.unwrap_or_else(|_| {
+    tokio::time::timeout_at(deadline.instant(), fetching).await.unwrap_or_else(|_| {
         Err(Error::Unavailable(Box::new(Unavailable {
             why: GaveUp::Deadline,
             cause: "the object could not be fetched in time".to_owned(),

@@ -14,7 +14,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A kind of versioned object: what a [`Collection`](crate::Collection) holds.
+/// A kind of versioned object in a [`Collection`](crate::Collection).
 ///
 /// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`], [`Invoice`],
 /// [`Feature`], [`Package`], [`Assignment`], [`Bookable`] and [`Booking`], and sealed: the server
@@ -32,18 +32,18 @@ pub trait Resource:
 {
     /// The type of its id.
     type Id: AsRef<str> + Clone + fmt::Debug + fmt::Display + Send + Sync + 'static;
-    /// What a client sets when it creates one.
+    /// The fields for creating one.
     type Fields: Serialize + Send + Sync;
-    /// What the wire calls it.
+    /// Its kind on the wire.
     const KIND: Kind;
 
     /// Its id.
     fn id(&self) -> &Self::Id;
-    /// The version it is at.
+    /// Its version.
     fn version(&self) -> Version;
 }
 
-/// What can be deleted: everything but an [`Assignment`], which is cancelled.
+/// An object that can be deleted: all but an [`Assignment`], which is cancelled.
 pub trait Deletable: Resource {}
 
 macro_rules! resources {

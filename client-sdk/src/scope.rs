@@ -1,4 +1,4 @@
-//! Who has packages, boosts and usage: a workspace or one of its namespaces.
+//! The owner of packages, boosts and usage: a workspace or one of its namespaces.
 
 use crate::{Resource, Versioned};
 use ifmatch_types::{Kind, Namespace, NamespaceId, Workspace, WorkspaceId};
@@ -6,7 +6,7 @@ use std::fmt;
 
 /// A workspace or a namespace; it shows as `workspaces/wsp_…` or `namespaces/nsp_…`.
 ///
-/// Whatever asks for a scope takes a workspace, a namespace, or the id of either.
+/// Methods that need a scope take a workspace, a namespace, or the id of either.
 ///
 /// ```
 /// # fn example(billing: ifmatch::Client, workspace: ifmatch::Versioned<ifmatch::Workspace>) {
@@ -19,14 +19,14 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// A workspace, and its namespaces as far as they have nothing of their own.
+    /// A workspace, with those of its namespaces that have no grants of their own.
     Workspace(WorkspaceId),
     /// A namespace.
     Namespace(NamespaceId),
 }
 
 impl Scope {
-    /// What lies below the scope.
+    /// The path of something below the scope.
     pub(crate) fn path<'a>(&'a self, below: &[&'a str]) -> Vec<&'a str> {
         let scope = match self {
             Self::Workspace(id) => [Kind::Workspace.collection(), id.as_str()],
@@ -42,14 +42,14 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What lies below a scope that is known by how it shows. Its id is one segment, whatever it holds.
+/// The path of something below a scope in its text form. Its id is always one segment.
 pub(crate) fn path_below<'a>(scope: &'a str, below: &[&'a str]) -> Vec<&'a str> {
     let mut path: Vec<&str> = scope.splitn(2, '/').collect();
     path.extend(below);
     path
 }
 
-/// What lies below the objects of a kind: those that a scope has are below it.
+/// The path of objects of a kind. Objects of a scope lie below it.
 pub(crate) fn path_of<'a>(kind: Kind, scope: Option<&'a str>, below: &[&'a str]) -> Vec<&'a str> {
     let path = match kind {
         Kind::Assignment => [&[Kind::Package.collection()], below].concat(),

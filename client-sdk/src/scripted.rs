@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 const ID: &str = "sub_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
 
-enum Step {
+enum ScriptStep {
     Answer(u16, Vec<(&'static str, String)>, Value),
     Broken,
     NotConnected,
@@ -32,7 +32,7 @@ enum Step {
 
 #[derive(Default)]
 struct Script {
-    steps: Mutex<VecDeque<Step>>,
+    steps: Mutex<VecDeque<ScriptStep>>,
     sent: Mutex<Vec<(Duration, Request)>>,
 }
 
@@ -43,12 +43,12 @@ impl Wire for Scripted {
         self.0.sent.lock().expect("no panic").push((self.1.elapsed(), request.clone()));
         let step = self.0.steps.lock().expect("no panic").pop_front();
         let step = match step.expect("the script covers every request") {
-            Step::OwnHistory(version) => history(version, &self.0.at(1).1.request_id),
+            ScriptStep::OwnHistory(version) => history(version, &self.0.at(1).1.request_id),
             step => step,
         };
         async move {
             match step {
-                Step::Answer(status, headers, body) => {
+                ScriptStep::Answer(status, headers, body) => {
                     let headers: HeaderMap = headers
                         .into_iter()
                         .map(|(name, value)| {
@@ -63,16 +63,16 @@ impl Wire for Scripted {
                     };
                     Ok(Answer { status, headers, body })
                 }
-                Step::Broken => Err(WireError::Broken("reset".into())),
-                Step::NotConnected => Err(WireError::NotConnected("refused".into())),
-                Step::Silence | Step::OwnHistory(_) => std::future::pending().await,
+                ScriptStep::Broken => Err(WireError::Broken("reset".into())),
+                ScriptStep::NotConnected => Err(WireError::NotConnected("refused".into())),
+                ScriptStep::Silence | ScriptStep::OwnHistory(_) => std::future::pending().await,
             }
         }
         .boxed()
     }
 }
 
-fn client_with(budget: SendBudget, steps: Vec<Step>) -> (Client, Arc<Script>) {
+fn client_with(budget: SendBudget, steps: Vec<ScriptStep>) -> (Client, Arc<Script>) {
     let script = Arc::new(Script { steps: Mutex::new(steps.into()), ..Script::default() });
     let shared = Shared {
         sender: crate::request::KeyMark::of("scripted"),
@@ -88,7 +88,7 @@ fn client_with(budget: SendBudget, steps: Vec<Step>) -> (Client, Arc<Script>) {
     (Client::new(shared, None), script)
 }
 
-fn client(steps: Vec<Step>) -> (Client, Arc<Script>) {
+fn client(steps: Vec<ScriptStep>) -> (Client, Arc<Script>) {
     client_with(SendBudget::default(), steps)
 }
 
@@ -102,7 +102,7 @@ impl Script {
     }
 
     fn at(&self, index: usize) -> (Duration, Request) {
-        self.sent().get(index).cloned().expect("so many requests")
+        self.sent().get(index).cloned().expect("the request was sent")
     }
 
     fn version_sent(&self, index: usize) -> Option<i64> {
@@ -120,16 +120,16 @@ fn subscription(version: i64, quantity: i64) -> Value {
         "updated_by": "somebody"})
 }
 
-fn problem(status: u16, code: &str, action: &str, after_ms: u64, rest: Value) -> Step {
+fn problem(status: u16, code: &str, action: &str, after_ms: u64, rest: Value) -> ScriptStep {
     let mut body = json!({"type": "/problems/x", "title": "x", "status": status, "detail": "x",
         "code": code, "request_id": "r", "retry": {"action": action, "after_ms": after_ms}});
     if let (Value::Object(body), Value::Object(rest)) = (&mut body, rest) {
         body.extend(rest);
     }
-    Step::Answer(status, Vec::new(), body)
+    ScriptStep::Answer(status, Vec::new(), body)
 }
 
-fn conflict(expected: i64, version: i64, quantity: i64) -> Step {
+fn conflict(expected: i64, version: i64, quantity: i64) -> ScriptStep {
     let rest = json!({"conflict_id": "cfl_1", "resource": {"type": "subscription", "id": ID},
         "expected_version": expected, "current_version": version,
         "current": subscription(version, quantity), "changes": [], "attempted": ["/quantity"],
@@ -138,12 +138,12 @@ fn conflict(expected: i64, version: i64, quantity: i64) -> Step {
     problem(409, "CONFLICT_VERSION_MISMATCH", "reapply", 0, rest)
 }
 
-fn ok(body: Value) -> Step {
-    Step::Answer(200, Vec::new(), body)
+fn ok(body: Value) -> ScriptStep {
+    ScriptStep::Answer(200, Vec::new(), body)
 }
 
-fn bare(status: u16) -> Step {
-    Step::Answer(status, Vec::new(), Value::Null)
+fn bare(status: u16) -> ScriptStep {
+    ScriptStep::Answer(status, Vec::new(), Value::Null)
 }
 
 fn id() -> SubscriptionId {
@@ -181,9 +181,9 @@ async fn first_retry_is_immediate_later_ones_sleep_and_then_look() {
 async fn ambiguous_failures_repeat_the_same_bytes_with_the_same_key() {
     let (billing, script) = client(vec![
         ok(subscription(1, 5)),
-        Step::Broken,
+        ScriptStep::Broken,
         bare(502),
-        Step::Silence,
+        ScriptStep::Silence,
         problem(500, "INTERNAL", "resend", 0, json!({})),
         ok(subscription(2, 6)),
     ]);
@@ -202,7 +202,7 @@ async fn ambiguous_failures_repeat_the_same_bytes_with_the_same_key() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_obeyed_as_seconds_date_and_milliseconds() {
-    let header = |value: String| Step::Answer(429, vec![("retry-after", value)], Value::Null);
+    let header = |value: String| ScriptStep::Answer(429, vec![("retry-after", value)], Value::Null);
     let date = (jiff::Timestamp::now() + secs(20)).to_zoned(jiff::tz::TimeZone::UTC);
     let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     for (step, least) in [
@@ -229,7 +229,7 @@ async fn a_retry_after_beyond_the_deadline_fails_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_silence_and_says_what_is_known() {
-    let silence = || (0..3).map(|_| Step::Silence).collect();
+    let silence = || (0..3).map(|_| ScriptStep::Silence).collect();
     let began = Instant::now();
     let (billing, _) = client(silence());
     let read = billing.subscriptions().get(&id()).await.expect_err("silence");
@@ -245,16 +245,17 @@ async fn a_deadline_ends_silence_and_says_what_is_known() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_never_opened_applied_nothing() {
-    let steps = (0..100).map(|_| Step::NotConnected).collect();
+    let steps = (0..100).map(|_| ScriptStep::NotConnected).collect();
     let (billing, _) = client(steps);
-    let error = billing.run_billing(crate::Timestamp::now()).await.expect_err("nobody there");
+    let error = billing.run_billing(crate::Timestamp::now()).await.expect_err("no server answers");
     assert!(matches!(error, Error::Unavailable(_)) && error.is_retryable(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_budget_stops_sends_of_all_calls() {
     let budget = SendBudget { capacity: 1, refill_per_second: 0 };
-    let (billing, script) = client_with(budget, vec![Step::Broken, Step::Broken, Step::Broken]);
+    let (billing, script) =
+        client_with(budget, vec![ScriptStep::Broken, ScriptStep::Broken, ScriptStep::Broken]);
     let error = billing.run_billing(crate::Timestamp::now()).await.expect_err("broken");
     let Error::OutcomeUnknown(unknown) = error else { unreachable!("{error}") };
     assert_eq!((unknown.why(), script.sent().len()), (GaveUp::SendBudget, 2));
@@ -265,7 +266,7 @@ async fn an_empty_budget_stops_sends_of_all_calls() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_the_key_does_not_settle_an_earlier_send() {
     let unauthenticated = || problem(401, "UNAUTHENTICATED", "none", 0, json!({}));
-    let (billing, _) = client(vec![Step::Broken, unauthenticated()]);
+    let (billing, _) = client(vec![ScriptStep::Broken, unauthenticated()]);
     let error = billing.run_billing(crate::Timestamp::now()).await.expect_err("refused");
     assert!(matches!(error, Error::OutcomeUnknown(_)), "{error}");
     let (billing, _) = client(vec![unauthenticated()]);
@@ -277,7 +278,7 @@ async fn a_refusal_of_the_key_does_not_settle_an_earlier_send() {
 async fn a_refused_resume_leaves_the_outcome_unknown() {
     let budget = SendBudget { capacity: 0, refill_per_second: 0 };
     let refusal = problem(401, "UNAUTHENTICATED", "none", 0, json!({}));
-    let (billing, _) = client_with(budget, vec![Step::Broken, refusal]);
+    let (billing, _) = client_with(budget, vec![ScriptStep::Broken, refusal]);
     let error = billing.run_billing(crate::Timestamp::now()).await.expect_err("broken");
     let Error::OutcomeUnknown(unknown) = error else { unreachable!("{error}") };
     let error = billing.resume(*unknown).await.expect_err("refused");
@@ -308,7 +309,7 @@ async fn a_send_of_the_callers_own_may_leave_the_reading_of_conflicts_to_the_loo
     assert_eq!((sub.quantity, script.verbs()), (7, vec![Verb::Get, Verb::Post, Verb::Post]));
 }
 
-fn history(version: i64, request_id: &str) -> Step {
+fn history(version: i64, request_id: &str) -> ScriptStep {
     ok(json!({"next_cursor": null, "items": [{"version": version, "at": "2026-11-22T01:06:00Z",
         "by": {"actor": "me", "on_behalf_of": null, "source": "api", "forced": false},
         "kind": "updated", "changes": [], "request_id": request_id}]}))
@@ -316,10 +317,10 @@ fn history(version: i64, request_id: &str) -> Step {
 
 #[tokio::test(start_paused = true)]
 async fn a_bare_conflict_after_a_lost_answer_asks_the_history_who_it_was() {
-    // Somebody else made version 2: the edit is made again.
+    // Another client made version 2: the edit is made again.
     let (billing, script) = client(vec![
         ok(subscription(1, 5)),
-        Step::Broken,
+        ScriptStep::Broken,
         bare(409),
         ok(subscription(2, 9)),
         history(2, "somebody-elses"),
@@ -333,10 +334,10 @@ async fn a_bare_conflict_after_a_lost_answer_asks_the_history_who_it_was() {
 async fn a_bare_conflict_caused_by_the_own_lost_send_is_a_success() {
     let (billing, script) = client(vec![
         ok(subscription(1, 5)),
-        Step::Broken,
+        ScriptStep::Broken,
         bare(409),
         ok(subscription(3, 8)),
-        Step::OwnHistory(2),
+        ScriptStep::OwnHistory(2),
         ok(subscription(2, 6)),
     ]);
     let sub = billing.subscriptions().update(&id(), |s| s.quantity += 1).await.expect("applied");
@@ -363,10 +364,10 @@ async fn a_callback_that_outlives_the_deadline_leaves_the_edit_in_the_store() {
 #[tokio::test(start_paused = true)]
 async fn running_out_of_time_after_a_conflict_parks_the_edit() {
     let mut steps = vec![ok(subscription(1, 5)), conflict(1, 2, 6)];
-    steps.extend((0..200).map(|_| Step::NotConnected));
+    steps.extend((0..200).map(|_| ScriptStep::NotConnected));
     let (billing, _) = client(steps);
     let update = billing.subscriptions().update(&id(), |s| s.quantity += 1);
-    let error = update.deadline(secs(5)).await.expect_err("nobody there");
+    let error = update.deadline(secs(5)).await.expect_err("no server answers");
     assert!(matches!(error, Error::Unresolved(_)), "{error}");
     assert_eq!(billing.conflicts().list().len(), 1);
 }

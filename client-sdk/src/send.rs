@@ -1,7 +1,7 @@
 //! Sends: the same bytes with the same key, until there is an answer that settles it.
 //!
-//! Nothing here knows of conflicts. What comes back is an answer, a refusal, or the admission that
-//! nobody knows: an ambiguous failure is repeated as it is, never fetched and re-applied.
+//! Conflicts are handled elsewhere. A request ends in an answer, a refusal, or an unknown outcome.
+//! An ambiguous failure is repeated with the same bytes, never fetched and re-applied.
 
 use crate::{
     Error, GaveUp, OutcomeUnknown, Unavailable,
@@ -15,7 +15,7 @@ use ifmatch_types::{Code, Problem, RetryAction};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use std::time::Duration;
 
-/// A request on its way, with what is known so far.
+/// A request on its way.
 pub(crate) struct Sending {
     pub(crate) request: Request,
     pub(crate) deadline: Deadline,
@@ -30,13 +30,13 @@ pub(crate) struct Sending {
 pub(crate) enum SendError {
     /// The server's own refusal: nothing was applied.
     Refused(Box<Problem>),
-    /// A refusal without a problem body: somebody in between speaks. Its status and first words.
+    /// A refusal without a problem body, by a proxy: its status and the beginning of its body.
     Bare(u16, String),
     /// No answer, and no more time or budget to ask again.
     Gone(Error),
 }
 
-/// What one exchange tells.
+/// The result of one exchange.
 enum Told {
     Done(Reply),
     Refused(Box<Problem>),
@@ -44,7 +44,7 @@ enum Told {
     Again(Trouble),
 }
 
-/// A failure that may be gone next time.
+/// A failure that may not happen again.
 struct Trouble {
     cause: String,
     wait: Duration,
@@ -63,7 +63,7 @@ impl Sending {
         Self { request, deadline, in_doubt: false, backoff: Backoff::new(), sends: 0 }
     }
 
-    /// Waits before the next send, or tells why there will be none.
+    /// Waits before the next send, or returns why there will be none.
     pub(crate) async fn pause(&mut self, client: &Client, at_least: Duration) -> Option<GaveUp> {
         let wait = self.backoff.next().max(at_least);
         if !self.deadline.allows(wait) {
@@ -105,7 +105,7 @@ impl Client {
                 Told::Bare(status, text) => return Err(SendError::Bare(status, text)),
                 Told::Again(trouble) => trouble,
             };
-            // A read that was or was not answered leaves nothing open.
+            // A read has no effect that could be in doubt.
             sending.in_doubt |= trouble.maybe_applied && sending.request.is_mutation();
             tracing::debug!(
                 method = %sending.request.method(), path = sending.request.path(),
@@ -145,12 +145,12 @@ impl Client {
 }
 
 impl Sending {
-    /// The error for the caller, when a refusal is final.
+    /// The error for the caller after a final refusal.
     pub(crate) fn settle(&self, error: SendError) -> Error {
         match error {
             SendError::Refused(problem) => Error::Refused(problem),
             SendError::Gone(error) => error,
-            // Whoever says that it contradicts what is there may have delivered it before.
+            // A proxy that answers with a contradiction may have delivered the request before.
             SendError::Bare(status, text)
                 if self.in_doubt || (self.request.is_mutation() && is_contradiction(status)) =>
             {
@@ -160,7 +160,7 @@ impl Sending {
         }
     }
 
-    /// What was read of an answer. A write whose answer cannot be read may have been applied.
+    /// Checks that an answer was read. A write whose answer cannot be read may have been applied.
     pub(crate) fn read<O>(&self, read: Result<O, Error>) -> Result<O, Error> {
         match read {
             Err(Error::Decode(error)) if self.request.is_mutation() => {
@@ -175,15 +175,15 @@ impl Sending {
     }
 }
 
-/// Whether a status without words may mean a version, a key or an object that was there already.
+/// Whether a bare status may be about a version, a key or an existing object.
 pub(crate) fn is_contradiction(status: u16) -> bool {
     matches!(status, 409 | 410 | 412)
 }
 
 /// Whether a refusal with this code says that no earlier send was applied.
 ///
-/// Who asks is checked before the idempotency key is looked up, so that a key that was revoked in
-/// between hides the stored answer.
+/// The caller is checked before the idempotency key is looked up. An API key that was revoked in
+/// between therefore hides the stored answer.
 fn settles(code: Code) -> bool {
     !matches!(code, Code::Unauthenticated | Code::Forbidden | Code::ForceForbidden)
 }
@@ -204,23 +204,29 @@ fn read(answer: Answer) -> Told {
         };
         return match status {
             429 => trouble(false),
-            // A proxy says 502, 503 or 504 also when the server did its part.
+            // A proxy says 502, 503 or 504 even if the server applied the request.
             408 | 500..=599 => trouble(true),
             _ => Told::Bare(status, first_words(&headers, &body)),
         };
     };
-    match problem.retry.action {
-        RetryAction::Reapply | RetryAction::None => Told::Refused(Box::new(problem)),
-        RetryAction::Resend => Told::Again(Trouble {
-            cause: problem.detail.clone(),
-            wait: asked.max(Duration::from_millis(problem.retry.after_ms)),
-            maybe_applied: !matches!(problem.code, Code::TryAgain | Code::RateLimited),
-            problem: Some(Box::new(problem)),
-        }),
+    let resend = match problem.retry.action {
+        RetryAction::Resend => true,
+        RetryAction::Reapply | RetryAction::None => false,
+        // Only the status tells whether the request itself was refused.
+        RetryAction::Unknown(_) => matches!(status, 408 | 429 | 500..=599),
+    };
+    if !resend {
+        return Told::Refused(Box::new(problem));
     }
+    Told::Again(Trouble {
+        cause: problem.detail.clone(),
+        wait: asked.max(Duration::from_millis(problem.retry.after_ms)),
+        maybe_applied: !matches!(problem.code, Code::TryAgain | Code::RateLimited),
+        problem: Some(Box::new(problem)),
+    })
 }
 
-/// What a stranger's answer says, for a person: where it sends to, or the beginning of its body.
+/// A proxy's answer for people: the target of a redirect, or the beginning of its body.
 fn first_words(headers: &HeaderMap, body: &[u8]) -> String {
     match headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
         Some(location) => format!("sent on to {location}"),

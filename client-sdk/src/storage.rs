@@ -9,8 +9,8 @@ use std::{
 
 /// Keeps open conflicts beyond the process.
 ///
-/// The client calls it from a thread that may block, one call at a time. What
-/// [`save`](Self::save) has returned from must survive a crash.
+/// The client calls it from a thread that may block, one call at a time. A conflict must survive a
+/// crash once [`save`](Self::save) has returned.
 ///
 /// ```
 /// use ifmatch::{ConflictId, ConflictStorage, OpenConflict};
@@ -29,28 +29,28 @@ pub trait ConflictStorage: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What keeps it from reading them all: a conflict that cannot be read is not skipped.
+    /// The cause, if a conflict cannot be read. None is skipped.
     fn load(&self) -> io::Result<Vec<OpenConflict>>;
 
     /// Keeps a conflict, in place of the one with the same id.
     ///
     /// # Errors
     ///
-    /// What keeps it from being kept; the one before is still there then.
+    /// The cause. The previous conflict with this id is then still there.
     fn save(&self, conflict: &OpenConflict) -> io::Result<()>;
 
-    /// Forgets a conflict; one that is not there is forgotten already.
+    /// Removes a conflict. It is no error if there is none.
     ///
     /// # Errors
     ///
-    /// What keeps it from being forgotten.
+    /// The cause.
     fn remove(&self, id: &ConflictId) -> io::Result<()>;
 }
 
 /// Keeps each open conflict as a JSON file in a directory.
 ///
-/// A file is written beside its place, synced and renamed, so that a crash leaves the old one or
-/// the new one. The directory belongs to one client at a time.
+/// A file is written under another name, synced and renamed, so that a crash leaves the old or the
+/// new one. The directory belongs to one client at a time.
 ///
 /// ```
 /// # fn example(key: String) -> Result<(), Box<dyn std::error::Error>> {
@@ -66,7 +66,7 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// Opens the directory, and makes it if there is none.
+    /// Opens the directory and creates it if needed.
     ///
     /// ```
     /// # fn example() -> std::io::Result<()> {
@@ -76,20 +76,20 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// What keeps the directory from being made.
+    /// The cause, if the directory cannot be created.
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
         fs::create_dir_all(&directory)?;
         Ok(Self { directory })
     }
 
-    fn place(&self, id: &ConflictId) -> PathBuf {
+    fn path_of(&self, id: &ConflictId) -> PathBuf {
         self.directory.join(format!("{id}.json"))
     }
 
-    /// Makes renames and removals last: they are entries of the directory.
+    /// Syncs the directory, so that renames and removals are durable.
     fn sync(&self) -> io::Result<()> {
-        // Windows cannot open a directory, and needs not.
+        // Windows cannot open a directory and does not need to.
         if cfg!(unix) { File::open(&self.directory)?.sync_all() } else { Ok(()) }
     }
 }
@@ -107,17 +107,17 @@ impl ConflictStorage for FileStore {
     }
 
     fn save(&self, conflict: &OpenConflict) -> io::Result<()> {
-        let place = self.place(&conflict.id);
-        let beside = place.with_extension("tmp");
-        let mut file = File::create(&beside)?;
+        let path = self.path_of(&conflict.id);
+        let temporary = path.with_extension("tmp");
+        let mut file = File::create(&temporary)?;
         file.write_all(&serde_json::to_vec_pretty(conflict)?)?;
         file.sync_all()?;
-        fs::rename(&beside, &place)?;
+        fs::rename(&temporary, &path)?;
         self.sync()
     }
 
     fn remove(&self, id: &ConflictId) -> io::Result<()> {
-        match fs::remove_file(self.place(id)) {
+        match fs::remove_file(self.path_of(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => self.sync(),
         }

@@ -13,8 +13,8 @@ use std::{future::IntoFuture, time::Duration};
 
 /// Several writes in one commit: they are sent when it is awaited.
 ///
-/// Up to 50 operations, all or nothing. A stale version in any of them refuses them all; nothing
-/// is retried then, because only the caller knows what belongs together.
+/// Up to 50 operations, all or nothing. A stale version in one of them refuses them all. The crate
+/// does not retry then, because only the caller knows which edits belong together.
 /// [`with_conflict_resolution`](crate::with_conflict_resolution) can run one again.
 ///
 /// ```
@@ -64,7 +64,7 @@ impl Transaction {
         self.push(to_json(&fields).map(|body| json!({"op": "create", "type": kind, "body": body})))
     }
 
-    /// Edits an object, if it is still as it was seen.
+    /// Edits an object if its version is still current.
     ///
     /// ```
     /// # async fn example(
@@ -81,7 +81,7 @@ impl Transaction {
         self.push(edited)
     }
 
-    /// Deletes an object, if it is still as it was seen.
+    /// Deletes an object if its version is still current.
     ///
     /// ```
     /// # async fn example(
@@ -94,7 +94,7 @@ impl Transaction {
         self.push(Ok(named("delete", object)))
     }
 
-    /// Asserts that an object is still as it was seen, and leaves it alone.
+    /// Asserts that an object's version is still current, without changing it.
     ///
     /// ```
     /// # async fn example(
@@ -171,7 +171,7 @@ impl IntoFuture for Transaction {
     }
 }
 
-/// What the operations of a transaction made, in their order.
+/// The results of a transaction's operations, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TransactionResults {
     results: Vec<Value>,

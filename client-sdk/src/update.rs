@@ -1,4 +1,4 @@
-//! Updates and saves: edits of one object, resolved against what others do to it.
+//! Updates and saves: edits of one object, resolved against the changes of others.
 
 use crate::{
     Collection, Conflict, Decision, Error, Forced, Policy, Resource, Versioned, edit::Edit,
@@ -40,7 +40,7 @@ type Apply<'a, T> = Box<dyn FnMut(&mut T) -> Result<(), Error> + Send + 'a>;
 pub struct Update<'a, T: Resource> {
     collection: Collection<T>,
     id: T::Id,
-    /// What to begin with; fetched if there is none.
+    /// The first base; fetched if there is none.
     base: Option<Versioned<T>>,
     apply: Apply<'a, T>,
     policy: Policy<'a, T>,
@@ -72,7 +72,7 @@ impl<'a, T: Resource> Update<'a, T> {
 
     pub(crate) fn of_edited(collection: &Collection<T>, base: Versioned<T>, edited: T) -> Self {
         let before = base.clone();
-        // What the form merely echoed is no part of the edit: only what differs is put on top.
+        // Fields that the form only echoed are no part of the edit. Only differences are written.
         let apply = move |object: &mut T| {
             let attempted = merge::diff(&to_json(&*before)?, &to_json(&edited)?);
             let mut merged = to_json(object)?;
@@ -89,7 +89,7 @@ impl<'a, T: Resource> Update<'a, T> {
         }
     }
 
-    /// Who decides when the edit meets a conflict.
+    /// The callback that decides when the edit meets a conflict.
     ///
     /// An [`update`](Collection::update) asks at every conflict, a [`save`](Collection::save) only
     /// where both sides changed the same.
@@ -132,7 +132,7 @@ impl<'a, T: Resource> Update<'a, T> {
         self
     }
 
-    /// So many new attempts after conflicts; 0 decides at the first one.
+    /// Maximum new attempts after conflicts; 0 decides at the first one.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
@@ -147,8 +147,8 @@ impl<'a, T: Resource> Update<'a, T> {
 
     /// The key of the first attempt, ≤ 250 characters; a random one by default.
     ///
-    /// It names the sends in logs and in the server's store. It does not make a repetition of the
-    /// whole call harmless: that one reads the object again, and edits what it finds.
+    /// It names the sends in logs and in the server's store. It does not make a repeat of the whole
+    /// call harmless, because that reads the object again and edits the new state.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)

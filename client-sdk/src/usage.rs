@@ -1,4 +1,4 @@
-//! What a quota answers: a "no" is a value, not an error.
+//! Answers of a quota. A denial is a value, not an error.
 
 use crate::{Error, Settled, reply::Reply};
 use ifmatch_types::{
@@ -10,34 +10,33 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DenialReason {
-    /// There is no room left for so many units.
+    /// Too few units are left.
     LimitExceeded,
     /// Nothing grants the feature.
     NotIncluded,
 }
 
-/// A quota's "no": nothing was recorded.
+/// A denial by a quota: nothing was recorded.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Denial {
-    /// Why.
+    /// The reason.
     pub reason: DenialReason,
     /// The feature's code.
     pub feature: String,
-    /// So many units were asked for; of a batch all that it wants of this counter, up to the item
-    /// that was refused.
+    /// The requested units. For a batch: its units of this counter, up to the refused item.
     pub requested: i64,
-    /// So many there are in this window; 0 if nothing grants the feature.
+    /// The limit in this window; 0 if nothing grants the feature.
     pub limit: i64,
-    /// So many of them were used.
+    /// Units used in this window.
     pub used: i64,
-    /// So many more are set aside by holds.
+    /// Further units that holds set aside.
     pub held: i64,
-    /// So many are left, which were too few.
+    /// Units left, which are too few.
     pub remaining: i64,
     /// When units come back; `None`: never by themselves.
     pub resets_at: Option<Timestamp>,
-    /// Whose counter it is: `workspaces/wsp_…` or `namespaces/nsp_…`.
+    /// The scope of the counter: `workspaces/wsp_…` or `namespaces/nsp_…`.
     pub charged_scope: String,
 }
 
@@ -66,14 +65,14 @@ impl Denial {
     }
 }
 
-/// What a quota's answer is, beside everything that can go wrong.
+/// An answer of a quota, if it is not another error.
 pub(crate) enum Judged {
     Allowed(Reply),
     /// With the index of the item in a batch.
     Denied(usize, Denial),
 }
 
-/// Tells a quota's "no" from everything that went wrong.
+/// Separates a denial from other errors.
 pub(crate) fn judge(answer: Result<Reply, Error>) -> Result<Judged, Error> {
     match answer {
         Ok(reply) => Ok(Judged::Allowed(reply)),
@@ -84,7 +83,7 @@ pub(crate) fn judge(answer: Result<Reply, Error>) -> Result<Judged, Error> {
     }
 }
 
-/// The answer to a check: the units are recorded, or there was no room for them.
+/// The answer to a check: the units are recorded, or they are denied.
 ///
 /// ```
 /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
@@ -106,41 +105,41 @@ pub enum Usage {
     Allowed {
         /// The record, for [`reverse`](crate::Metering::reverse).
         id: RecordId,
-        /// So many units were recorded.
+        /// The recorded units.
         quantity: i64,
-        /// So many units were used in this window, these included.
+        /// Units used in this window, these included.
         used: i64,
-        /// So many more are set aside by holds.
+        /// Further units that holds set aside.
         held: i64,
-        /// So many there are in this window; `None`: no limit.
+        /// The limit in this window; `None`: no limit.
         limit: Option<i64>,
-        /// So many are left; `None`: no limit.
+        /// Units left; `None`: no limit.
         remaining: Option<i64>,
         /// When units come back; `None`: never by themselves.
         resets_at: Option<Timestamp>,
-        /// Whose counter it is: `workspaces/wsp_…` or `namespaces/nsp_…`.
+        /// The scope of the counter: `workspaces/wsp_…` or `namespaces/nsp_…`.
         charged_scope: String,
         /// Whether an earlier send of the same request had recorded them already.
         replayed: bool,
     },
-    /// There was no room, and nothing is recorded.
+    /// There was no room. Nothing is recorded.
     #[non_exhaustive]
     Denied {
-        /// Why.
+        /// The reason.
         reason: DenialReason,
-        /// So many units were asked for.
+        /// The requested units.
         requested: i64,
-        /// So many there are in this window; 0 if nothing grants the feature.
+        /// The limit in this window; 0 if nothing grants the feature.
         limit: i64,
-        /// So many of them were used.
+        /// Units used in this window.
         used: i64,
-        /// So many more are set aside by holds.
+        /// Further units that holds set aside.
         held: i64,
-        /// So many are left, which were too few.
+        /// Units left, which are too few.
         remaining: i64,
         /// When units come back; `None`: never by themselves.
         resets_at: Option<Timestamp>,
-        /// Whose counter it is: `workspaces/wsp_…` or `namespaces/nsp_…`.
+        /// The scope of the counter: `workspaces/wsp_…` or `namespaces/nsp_…`.
         charged_scope: String,
     },
 }
@@ -206,12 +205,12 @@ impl From<Denial> for Usage {
 pub enum Batch {
     /// There was room for all of it; one record each, in order.
     Allowed(Vec<Recorded>),
-    /// There was no room for one of them, and nothing is recorded.
+    /// There was no room for one of them. Nothing is recorded.
     #[non_exhaustive]
     Denied {
-        /// Which one, counted from 0.
+        /// The index of the denied item, from 0.
         index: usize,
-        /// Why.
+        /// The reason.
         denial: Denial,
     },
 }
@@ -225,7 +224,7 @@ impl Batch {
     }
 }
 
-/// What was found out about usage whose answer had got lost.
+// Reads usage from the answer of a resumed request.
 impl Settled {
     /// The answer, if the request was a check or the settling of a hold.
     ///

@@ -5,7 +5,7 @@ use ifmatch_types::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Deref;
 
-/// What the headers of an answer said about the write that made it.
+/// The facts about a write from the headers of its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteInfo {
@@ -13,13 +13,13 @@ pub struct WriteInfo {
     pub merged_from: Option<Version>,
     /// Whether anything changed; reads say `true`.
     pub changed: bool,
-    /// Paths that somebody else had changed and that this write replaced.
+    /// Paths changed by others that this write replaced.
     pub overwrote: Vec<String>,
     /// Whether the version check was skipped.
     pub forced: bool,
     /// Whether this is the stored answer of an earlier send of the same request.
     pub replayed: bool,
-    /// So many conflicts the edit met on its way.
+    /// How many conflicts the edit met.
     pub conflicts: u32,
 }
 
@@ -37,7 +37,7 @@ impl Default for WriteInfo {
 }
 
 impl WriteInfo {
-    /// Of a call that had nothing to write.
+    /// The facts about a call that had nothing to write.
     pub(crate) fn nothing() -> Self {
         Self { changed: false, ..Self::default() }
     }
@@ -103,12 +103,12 @@ impl<T> Versioned<T> {
         self.entity
     }
 
-    /// What the answer's headers said about the write that made this version.
+    /// The facts from the answer's headers about the write that made this version.
     ///
     /// ```
     /// # fn example(sub: ifmatch::Versioned<ifmatch::Subscription>) {
     /// for path in &sub.info().overwrote {
-    ///     println!("replaced what somebody else had written to {path}");
+    ///     println!("replaced another change of {path}");
     /// }
     /// # }
     /// ```
@@ -138,7 +138,7 @@ impl<T> Versioned<T> {
         self.info.changed
     }
 
-    /// Paths that somebody else had changed and that this write replaced.
+    /// Paths changed by others that this write replaced.
     ///
     /// ```
     /// # fn example(sub: ifmatch::Versioned<ifmatch::Subscription>) {
@@ -171,11 +171,11 @@ impl<T> Versioned<T> {
         self.info.replayed
     }
 
-    /// So many conflicts the edit met on its way; each was resolved, or it would be an error.
+    /// How many conflicts the edit met and resolved.
     ///
     /// ```
     /// # fn example(sub: ifmatch::Versioned<ifmatch::Subscription>) {
-    /// if sub.conflicts() > 0 { println!("somebody else edits this too"); }
+    /// if sub.conflicts() > 0 { println!("others edit this too"); }
     /// # }
     /// ```
     pub fn conflicts(&self) -> u32 {
@@ -217,7 +217,7 @@ impl<T> AsRef<T> for Versioned<T> {
 }
 
 impl<T: Resource> From<T> for Versioned<T> {
-    /// An object that came from elsewhere, such as a session: it knows its version.
+    /// Wraps an object from elsewhere, such as a session. It carries its version.
     fn from(entity: T) -> Self {
         let version = entity.version();
         Self::with(entity, version, WriteInfo::default())

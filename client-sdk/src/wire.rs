@@ -8,10 +8,10 @@ use reqwest::{
 };
 use std::error::Error as StdError;
 
-/// No answer of the server is as large: a page has 200 objects, of 64 KiB and what was stored of them.
+/// More than any answer of the server: a page has at most 200 objects, each of some 64 KiB.
 const ANSWER_MAX: usize = 64 << 20;
 
-/// An answer of whoever answered: the server or a proxy before it.
+/// An answer, of the server or of a proxy before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -22,20 +22,20 @@ pub(crate) struct Answer {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum WireError {
-    /// The request cannot be written down; it never will be.
+    /// The request cannot be written as HTTP. Repeating it is of no use.
     Unsendable(Error),
-    /// No connection came about, so that the server cannot have seen the request.
+    /// There was no connection, so the server cannot have seen the request.
     NotConnected(String),
-    /// It broke somewhere in between: the server may have seen the request.
+    /// The connection broke. The server may have seen the request.
     Broken(String),
 }
 
-/// What can exchange a request for an answer; tests bring their own.
+/// Exchanges a request for an answer. Tests bring their own.
 pub(crate) trait Wire: Send + Sync {
     fn exchange<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, WireError>>;
 }
 
-/// The real thing.
+/// The exchange over HTTP.
 pub(crate) struct Http {
     client: reqwest::Client,
     base: Url,
@@ -50,7 +50,7 @@ impl Http {
     ) -> Result<Self, Error> {
         use rustls::crypto::{CryptoProvider, ring};
         if CryptoProvider::get_default().is_none() {
-            // Losing this race means that the host app has chosen just now, which is as good.
+            // If this fails, the host application has just chosen a provider, which is fine.
             let _ = ring::default_provider().install_default();
         }
         let client = reqwest::Client::builder()
@@ -98,7 +98,7 @@ fn broken(error: reqwest::Error) -> WireError {
     if not_connected { WireError::NotConnected(text) } else { WireError::Broken(text) }
 }
 
-/// An error with all its causes: reqwest keeps the interesting one at the bottom.
+/// An error with all its causes. The useful one of reqwest is the last.
 fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

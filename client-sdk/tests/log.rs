@@ -1,5 +1,5 @@
-//! What the client logs. A binary of its own: other tests without a subscriber would decide for the
-//! whole process that nobody listens.
+//! The client's logs. In a binary of its own, because tests without a subscriber would switch
+//! logging off for the whole process.
 
 use ifmatch::{Client, Decision, SubscriptionId};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 const KEY: &str = "ifm_test_CANARY0123456789";
 const AT: &str = "2026-11-22T01:06:00.000000Z";
 
-/// What was logged, as text.
+/// The log as text.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

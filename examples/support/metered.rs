@@ -1,4 +1,4 @@
-//! A customer who has paid for so many units: what the examples about usage work on.
+//! A customer with a limit of a metered feature, for the examples about usage.
 
 use super::support::{Result, unique};
 use ifmatch::{
@@ -6,7 +6,7 @@ use ifmatch::{
     WorkspaceFields,
 };
 
-/// A feature that is counted anew every month; its code.
+/// Creates a feature whose usage resets every month. Returns its code.
 pub async fn make_feature(billing: &Client, name: &str) -> Result<String> {
     let feature = FeatureFields {
         code: unique(name),
@@ -17,7 +17,7 @@ pub async fn make_feature(billing: &Client, name: &str) -> Result<String> {
     Ok(billing.features().create(feature).await?.code.clone())
 }
 
-/// A customer with a package that grants so many units of the feature.
+/// Creates a customer with a package that grants `limit` units of the feature.
 pub async fn make_customer(
     billing: &Client,
     name: &str,

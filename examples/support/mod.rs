@@ -1,6 +1,6 @@
-//! What all examples need: a server, and something to work on.
+//! What all examples need: a server and some objects.
 //!
-//! `IFMATCH_URL` and `IFMATCH_KEY` name a server and an admin's key. Without a key an example
+//! `IFMATCH_URL` and `IFMATCH_KEY` name a server and an admin's key. Without a key the example
 //! starts a private server, which ends with it and leaves nothing behind.
 #![allow(dead_code, reason = "each example uses a part of it")]
 
@@ -30,7 +30,7 @@ impl<E: fmt::Display> From<E> for Failure {
 }
 
 impl fmt::Debug for Failure {
-    /// What `main` prints of it, and a person reads.
+    /// `main` prints the error with `Debug`, so this is the text for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -43,14 +43,14 @@ pub struct Server {
     private: Option<Private>,
 }
 
-/// A server of the example's own, with its database; both are gone when it is dropped.
+/// A private server with its database. Both are removed when it is dropped.
 struct Private {
     process: Child,
     dir: TempDir,
 }
 
 impl Server {
-    /// The server of the environment, or else a private one.
+    /// The server named by the environment, else a private one.
     pub fn find() -> Result<Self> {
         if let Ok(key) = env::var("IFMATCH_KEY") {
             let url =
@@ -69,12 +69,12 @@ impl Server {
         Ok(self.builder(&self.key).build()?)
     }
 
-    /// A client with the admin's key that is yet to be built.
+    /// The builder of a client with the admin's key.
     pub fn admin(&self) -> ClientBuilder {
         self.builder(&self.key)
     }
 
-    /// A client with some other key that is yet to be built.
+    /// The builder of a client with another key.
     pub fn builder(&self, key: &str) -> ClientBuilder {
         Client::builder(&self.url).key(key)
     }
@@ -125,18 +125,18 @@ impl Private {
 
 impl Drop for Private {
     fn drop(&mut self) {
-        // Before its directory goes, which is dropped after this.
+        // The directory is removed after this.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// A name that nothing else on the server has.
+/// A name that is unique on the server.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", Uuid::now_v7().simple())
 }
 
-/// A plan that can be subscribed to.
+/// Creates an active plan.
 pub async fn make_plan(billing: &Client, name: &str, amount: i64) -> Result<Versioned<Plan>> {
     let fields = PlanFields {
         code: unique(&name.to_lowercase()),
@@ -149,7 +149,7 @@ pub async fn make_plan(billing: &Client, name: &str, amount: i64) -> Result<Vers
     Ok(billing.plans().create(fields).await?)
 }
 
-/// A subscription of a new customer.
+/// Creates a subscription of a new customer.
 pub async fn subscribe(
     billing: &Client,
     customer: &str,
@@ -165,9 +165,9 @@ pub async fn subscribe(
     Ok(billing.subscriptions().create(fields).await?)
 }
 
-/// An agent's key: what is written with it is recorded under its name.
+/// Creates an agent's key. Its writes are recorded under its name.
 pub async fn make_agent_key(billing: &Client, name: &str) -> Result<String> {
-    // Nobody has to remember to revoke it.
+    // The key expires, because the example does not revoke it.
     let expires = jiff::Timestamp::now().checked_add(Duration::from_secs(24 * 60 * 60))?;
     let expires_at = Some(Timestamp::from(expires));
     let key = NewApiKey { name: name.to_owned(), role: Role::Agent, expires_at };
@@ -175,7 +175,7 @@ pub async fn make_agent_key(billing: &Client, name: &str) -> Result<String> {
     Ok(issued.secret.ok_or("the key's secret got lost on the way")?)
 }
 
-/// Shows a person what a conflict is about.
+/// Prints a conflict for a person.
 pub fn show<T>(conflict: &Conflict<T>) {
     let (kind, id) = (conflict.kind.name(), &conflict.resource_id);
     let (base, now) = (conflict.base_version, conflict.remote_version);
@@ -189,7 +189,7 @@ pub fn show<T>(conflict: &Conflict<T>) {
     }
 }
 
-/// Whoever acted: the user, or the program where no user was named.
+/// The user who acted, or the program if no user was named.
 pub fn who(by: &By) -> &str {
     by.on_behalf_of.as_deref().unwrap_or(&by.actor)
 }

@@ -1,28 +1,28 @@
-//! What became of every edit, as the client told it.
+//! The outcome of every edit, as the client reported it.
 
 use crate::writer::Job;
 use ifmatch::{ConflictId, SubscriptionId, Version};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What an edit carries into the history, to be found there: its writer, and his count of edits.
+/// What identifies an edit in the history: its writer and its number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     pub writer: String,
     pub number: String,
 }
 
-/// An edit that ended.
+/// An edit with an outcome.
 #[derive(Clone, Debug)]
 pub struct Edit {
     pub job: Job,
     pub mark: Mark,
     pub subscription: SubscriptionId,
-    /// What it was meant to change.
+    /// The path that it changes.
     pub path: &'static str,
-    /// Whether it was a form, which is put on top of what others did, and not made again.
+    /// Whether it was a form, which is merged; a closure runs again instead.
     pub form: bool,
     pub fate: Fate,
-    /// So many times somebody else was faster.
+    /// The number of conflicts that it met.
     pub conflicts: u32,
 }
 
@@ -30,15 +30,15 @@ pub struct Edit {
 pub enum Fate {
     /// The server acknowledged it as this version.
     Committed(Version),
-    /// It waits for a person.
+    /// It waits for a person's decision.
     Unresolved(ConflictId),
 }
 
-/// All edits that ended so far.
+/// All edits with an outcome so far.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Vec<Edit>>);
 
-/// So many of each. Every conflict is merged, retried or unresolved.
+/// Totals. Every conflict is merged, retried or unresolved.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sums {
     pub commits: u32,
@@ -57,7 +57,7 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The sums of one kind of writer.
+    /// The totals of one kind of writer.
     pub fn sums(&self, job: Job) -> Sums {
         let mut sums = Sums::default();
         for edit in self.edits().iter().filter(|edit| edit.job == job) {

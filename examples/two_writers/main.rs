@@ -1,11 +1,11 @@
-//! Two kinds of writers hammer the same subscriptions, and every edit is accounted for.
+//! Two kinds of writers change the same subscriptions, and every edit is accounted for.
 //!
 //! `cargo run --release --example two_writers -- --seconds 5 --subscriptions 3 --writers 4`
 //!
-//! Support agents edit notes and metadata while billing jobs change status and plan, several of
-//! each at once. The client resolves what can be resolved; what clashes waits for a person. In the
-//! end the server's own history is compared with what was acknowledged: exit code 1 if any edit
-//! is missing, doubled, or in nobody's hands.
+//! Support agents edit notes and metadata while billing jobs change status and plan. The client
+//! resolves what it can; the other conflicts wait for a person. The end compares the server's
+//! history with the acknowledged edits. Exit code 1 if an edit is missing, doubled or unknown to
+//! its writer.
 
 mod ledger;
 #[path = "../support/mod.rs"]
@@ -27,16 +27,16 @@ use tokio::{
 };
 use writer::{Job, Writer};
 
-/// Two kinds of writers hammer the same subscriptions, and every edit is accounted for.
+/// Two kinds of writers change the same subscriptions, and every edit is accounted for.
 #[derive(Parser)]
 struct Args {
-    /// How long they write.
+    /// How long they write, in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// So many subscriptions to fight over.
+    /// The number of subscriptions.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     subscriptions: u16,
-    /// So many writers of each kind.
+    /// The number of writers of each kind.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     writers: u16,
 }
@@ -54,7 +54,7 @@ async fn main() -> Result<ExitCode> {
         subscriptions.push(support::subscribe(&admin, &customer, &basic).await?.id.clone());
     }
 
-    // Each kind of writer has a key of its own, so that the history says who did what.
+    // Each kind of writer has its own key, so that the history shows who did what.
     let ledger = Arc::new(Ledger::default());
     let start = Arc::new(Barrier::new(usize::from(args.writers) * Job::ALL.len()));
     let until = Instant::now() + Duration::from_secs(args.seconds);
@@ -105,7 +105,7 @@ async fn main() -> Result<ExitCode> {
     Ok(if verdict.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Shows a few of the conflicts with the other kind of writers: what a person would decide on.
+/// Prints some conflicts of this kind of writer with the other, as a person would see them.
 fn print_conflicts(job: Job, parked: &[Parked]) {
     println!("{} edits of {} wait for a person\n", parked.len(), job.key_name());
     let by_others = |row: &DiffRow| row.by.as_ref().is_some_and(|by| by.actor != job.key_name());

@@ -1,4 +1,4 @@
-//! The live table: redrawn in place on a terminal, a line a second elsewhere.
+//! The live table: redrawn in place on a terminal, elsewhere one line a second.
 
 use crate::{
     ledger::{Ledger, Sums},
@@ -12,7 +12,7 @@ use std::{
 pub struct Table {
     terminal: bool,
     since: Instant,
-    /// So many lines of it are on the terminal.
+    /// The table's lines on the terminal.
     lines: usize,
 }
 
@@ -40,7 +40,7 @@ impl Table {
         Ok(())
     }
 
-    /// The last state, which stays.
+    /// Draws the final state, which remains.
     pub fn finish(&mut self, ledger: &Ledger) -> io::Result<()> {
         if !self.terminal {
             println!();
@@ -63,7 +63,7 @@ impl Table {
         }
         text.push_str(&row("", total));
         if self.lines > 0 {
-            // Up to where it began, and away with what is there.
+            // Moves the cursor to the table's start and clears from there.
             text.insert_str(0, &format!("\x1b[{}A\x1b[J", self.lines));
         }
         self.lines = Job::ALL.len() + 2;

@@ -1,4 +1,4 @@
-//! The proof: what the client acknowledged, compared with what the server's history says.
+//! The proof: the acknowledged edits compared with the server's history.
 
 use crate::{
     ledger::{Edit, Fate, Ledger, Mark},
@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use ifmatch::{Client, Difference, HistoryEntry, Parked, SubscriptionId, Version};
 use std::{collections::BTreeMap, fmt};
 
-/// Every mark that was found somewhere, with the places.
+/// Every mark that was found, with its places.
 type Found<P> = BTreeMap<(SubscriptionId, Mark), Vec<P>>;
 
 pub struct Verdict {
@@ -17,7 +17,7 @@ pub struct Verdict {
     versions: usize,
     committed: BTreeMap<&'static str, usize>,
     unresolved: usize,
-    /// Whatever should not be: empty if no edit was lost.
+    /// The errors; empty if no edit was lost.
     faults: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ impl Verdict {
     }
 }
 
-/// Compares the ledger with the histories and with the conflicts that are open.
+/// Compares the ledger with the histories and the open conflicts.
 pub async fn of(
     admin: &Client,
     subscriptions: &[SubscriptionId],
@@ -48,7 +48,7 @@ pub async fn of(
         if numbers != (1..=now.version()).collect::<Vec<_>>() {
             faults.push(format!("{id}: the history has gaps up to version {}", now.version()));
         }
-        // The first version is the creation; each other is somebody's edit.
+        // The first version is the creation; each other version is one edit.
         for entry in history.into_iter().skip(1) {
             match marks(&entry.changes).as_slice() {
                 [mark] => in_history.entry((id.clone(), mark.clone())).or_default().push(entry),
@@ -79,9 +79,9 @@ pub async fn of(
             faults.push(format!("{edit:?}: in the history {times} times, in conflicts {waits}"));
         }
     }
-    // And there is nothing that nobody was told about.
-    faults.extend(in_history.keys().map(|key| format!("{key:?} was applied, and nobody knows")));
-    faults.extend(in_conflicts.keys().map(|key| format!("{key:?} waits, and nobody knows")));
+    // No edit exists that no writer knows of.
+    faults.extend(in_history.keys().map(|key| format!("{key:?} was applied, and no writer knows")));
+    faults.extend(in_conflicts.keys().map(|key| format!("{key:?} waits, and no writer knows")));
 
     let committed = |job| {
         let committed = |edit: &&Edit| edit.job == job && matches!(edit.fate, Fate::Committed(_));
@@ -96,7 +96,7 @@ pub async fn of(
     })
 }
 
-/// The marks among some changes: the metadata keys are the writers' names.
+/// The marks in some changes. The metadata keys are the writers' names.
 fn marks(changes: &[Difference]) -> Vec<Mark> {
     let mark = |change: &Difference| {
         let writer = change.path.strip_prefix("/metadata/")?.to_owned();
@@ -105,7 +105,7 @@ fn marks(changes: &[Difference]) -> Vec<Mark> {
     changes.iter().filter_map(mark).collect()
 }
 
-/// Whether the entry is this edit: by its writer, as this version, with what it was to change.
+/// Whether the entry is this edit: its writer, its version and its path.
 fn is_of(entry: &HistoryEntry, edit: &Edit, version: Version) -> bool {
     entry.version == version
         && entry.by.actor == edit.job.key_name()

@@ -1,4 +1,4 @@
-//! One writer: makes an edit, waits until the client tells what became of it, makes the next.
+//! One writer: makes an edit, waits for its outcome, and makes the next one.
 
 use crate::{
     ledger::{Edit, Fate, Ledger, Mark},
@@ -13,10 +13,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How long somebody looks at a form before saving it.
+/// How long a form is open before it is saved.
 const THINKING: Duration = Duration::from_millis(30);
 
-/// Notes are kept this short; the older ones are in the history.
+/// Maximum number of notes kept; older ones are in the history.
 const NOTES_MAX: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Job {
         }
     }
 
-    /// Under what the history records its edits.
+    /// The key name that the history records for its edits.
     pub fn key_name(self) -> &'static str {
         match self {
             Self::Support => "support-agent",
@@ -44,21 +44,21 @@ impl Job {
     }
 }
 
-/// An edit that is about to be made.
+/// An edit to be made.
 struct Draft {
-    /// What it is to change.
+    /// The path that it changes.
     path: &'static str,
     form: bool,
     update: Update<'static, Subscription>,
 }
 
 impl Draft {
-    /// An edit that is made again on whatever the others left.
+    /// An edit that runs again on the new state after a conflict.
     fn closure(path: &'static str, update: Update<'static, Subscription>) -> Self {
         Self { path, form: false, update }
     }
 
-    /// A form that is put on top of what the others did elsewhere.
+    /// A form that is merged with other writers' changes.
     fn form(path: &'static str, update: Update<'static, Subscription>) -> Self {
         Self { path, form: true, update }
     }
@@ -85,7 +85,7 @@ impl Writer {
             number += 1;
             let mark = Mark { writer: self.name.clone(), number: number.to_string() };
             let draft = if number == 1 {
-                // Everybody has the same form open: one of them wins, all others clash with it.
+                // All agents have the same form open: one wins, all others conflict with it.
                 let seen = self.client.subscriptions().get(id).await?;
                 start.wait().await;
                 self.rewrite_notes(&mark, seen)
@@ -109,11 +109,11 @@ impl Writer {
         })
     }
 
-    /// Makes the edit, and writes down what became of it.
+    /// Makes the edit and records its outcome.
     async fn send(&self, draft: Draft, mark: Mark, id: &SubscriptionId) -> Result<()> {
-        // Everybody writes to the same few objects: losing a few times is ordinary here.
+        // All writers share a few objects, so several lost attempts are normal.
         let outcome = match draft.update.attempts_max(50).await {
-            // The answer got lost. Asking again with the same key does nothing twice.
+            // The answer was lost. Asking again with the same key applies nothing twice.
             Err(Error::OutcomeUnknown(lost)) => {
                 self.client.resume(*lost).await.and_then(ifmatch::Settled::versioned)
             }
@@ -139,7 +139,7 @@ impl Writer {
         Ok(seen)
     }
 
-    /// The notes written anew: clashes with whoever else wrote notes.
+    /// Replaces the notes. Conflicts with every other change of the notes.
     fn rewrite_notes(&self, mark: &Mark, seen: Versioned<Subscription>) -> Draft {
         let edited = seen.edited(|s| {
             let news = match self.job {
@@ -152,13 +152,13 @@ impl Writer {
         Draft::form("/notes", self.client.subscriptions().save(seen, edited))
     }
 
-    /// Touches what nobody else touches: goes on top of everything.
+    /// Changes a field that no other writer changes, so it always merges.
     fn fill_in(&self, mark: &Mark, seen: Versioned<Subscription>) -> Draft {
         let edited = seen.edited(|s| put(mark, s));
         Draft::form("/metadata", self.client.subscriptions().save(seen, edited))
     }
 
-    /// One more note above the others, whatever they are.
+    /// Adds a note on top of the current notes.
     fn add_note(&self, mark: &Mark, id: &SubscriptionId) -> Draft {
         let mark = mark.clone();
         let update = self.client.subscriptions().update(id, move |s| {
@@ -169,7 +169,7 @@ impl Writer {
         Draft::closure("/notes", update)
     }
 
-    /// Overdue, or no longer: whichever it is not.
+    /// Changes between active and past due.
     fn change_status(&self, mark: &Mark, id: &SubscriptionId) -> Draft {
         let mark = mark.clone();
         let update = self.client.subscriptions().update(id, move |s| {
@@ -182,7 +182,7 @@ impl Writer {
         Draft::closure("/status", update)
     }
 
-    /// To the other plan.
+    /// Changes to the other plan.
     fn change_plan(&self, mark: &Mark, id: &SubscriptionId) -> Draft {
         let (mark, [basic, pro]) = (mark.clone(), self.plans.clone());
         let update = self.client.subscriptions().update(id, move |s| {
@@ -193,7 +193,7 @@ impl Writer {
     }
 }
 
-/// Every writer has a metadata key of its own, so that the marks themselves never clash.
+/// Every writer has its own metadata key, so that the marks never conflict.
 fn put(mark: &Mark, subscription: &mut Subscription) {
     subscription.metadata.insert(mark.writer.clone(), mark.number.clone());
 }

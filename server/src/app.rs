@@ -1,33 +1,28 @@
-//! What all handlers share.
+//! The state that handlers and workers share.
 
 use crate::{
-    http::{limit::Limiter, refused::Refusals},
-    keyring::Keyring,
-    lane::Lanes,
-    metrics::Metrics,
-    reads::Reads,
+    keyring::Keyring, lane::Lanes, metrics::Metrics, reads::Reads, tail::Tail,
+    workers::health::Workers,
 };
 use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::Semaphore;
 
-/// What all handlers share.
+/// The state that handlers and workers share.
 pub struct App {
-    /// The way to every write.
+    /// Carries out all writes.
     pub lanes: Lanes,
-    /// The way to every read.
+    /// Carries out all reads.
     pub reads: Arc<Reads>,
+    /// The reader of new events.
+    pub tail: Tail,
     /// The API keys that are accepted.
     pub keyring: Keyring,
-    /// The rate limit.
-    pub limiter: Limiter,
-    /// Writes that were refused a moment ago.
-    pub refusals: Refusals,
-    /// What is counted.
+    /// Whether the background work succeeds.
+    pub workers: Workers,
+    /// The metrics of this process.
     pub metrics: Metrics,
-    /// The OpenAPI document, as JSON text.
-    pub openapi: String,
     /// Whether the process is about to stop.
     pub stopping: AtomicBool,
-    /// How many event streams may be open.
+    /// The permits for event streams.
     pub streams: Arc<Semaphore>,
 }

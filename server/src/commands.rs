@@ -1,15 +1,17 @@
-//! The subcommands beside `serve`: each does its work and stops.
+//! The subcommands other than `serve`. Each does its work and stops.
 
 use crate::{
-    config::{Config, KeysAction},
-    http::{openapi, problem},
+    config::{Config, KeysTask},
+    http::{core::problem, systems},
     key,
     lane::{LaneConfig, Lanes, Refusal},
     log::RequestId,
     routes,
 };
 use ifmatch_domain::{
-    Action, Actor, Command, CreateApiKey, Meta, Outcome, Rejection, RevokeApiKey,
+    Action, Command, Outcome, Rejection,
+    access::{self, CreateApiKey, RevokeApiKey},
+    core::{self, Actor, Meta},
 };
 use ifmatch_store::{Db, StoreError, Use, sqlite_version};
 use ifmatch_types::{ApiKeyId, Role, Source, Timestamp};
@@ -22,21 +24,22 @@ use std::{
 };
 use uuid::Uuid;
 
-/// Below this, resetting SQLite's write-ahead log could corrupt the database.
+/// The oldest safe SQLite. In older ones, a reset of the write-ahead log could corrupt the
+/// database.
 const SQLITE_OLDEST: i32 = 3_051_003;
-/// Clocks that differ by more than this make deadlines and histories confusing.
+/// Maximum difference between clocks. A larger one makes deadlines and histories confusing.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(1);
 
-/// Why a subcommand could not do its work; the text is for the person at the terminal.
+/// Why a subcommand failed. The text is for the person at the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// A setting is wrong.
     #[error("{0}")]
     Setting(String),
-    /// The database does not work.
+    /// The database failed.
     #[error("database_url: {0}")]
     Store(#[from] StoreError),
-    /// A rule refused it.
+    /// The command was refused.
     #[error("{0}")]
     Refused(String),
     /// The operating system refused something.
@@ -49,18 +52,20 @@ pub enum CommandError {
     },
 }
 
-/// How the lanes are set up.
+/// The configuration of the lanes.
 pub fn lane_config(config: &Config) -> LaneConfig {
     LaneConfig {
         url: config.database_url.clone(),
         lanes: config.lanes(),
         queue: config.queue,
         batch_max: config.batch_max,
+        seams: systems::seams(),
     }
 }
 
-/// Writes a line to stdout. A reader that has seen enough and closed its end, such as `head`, is no
-/// failure: the rest is told to nobody.
+/// Writes a line to stdout.
+///
+/// A reader that has closed its end, such as `head`, is not a failure. The rest is dropped.
 fn say(line: impl std::fmt::Display) -> Result<(), CommandError> {
     match write_line(line) {
         Err(CommandError::Io { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -86,7 +91,7 @@ pub fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the database for this program: a SQLite that may corrupt it is refused.
+/// Opens the database. A SQLite version that may corrupt it is refused.
 pub fn open(config: &Config) -> Result<Db, CommandError> {
     if sqlite_version() < SQLITE_OLDEST {
         return Err(CommandError::Setting(format!(
@@ -99,23 +104,23 @@ pub fn open(config: &Config) -> Result<Db, CommandError> {
 
 /// `openapi`
 pub fn openapi() -> Result<ExitCode, CommandError> {
-    let document = openapi::document(&routes::endpoints(), problem::status_of);
+    let document = routes::document();
     say(format_args!("{document:#}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// `keys create|list|revoke`
-pub fn keys(config: &Config, action: KeysAction) -> Result<ExitCode, CommandError> {
+pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError> {
     let mut db = open(config)?;
     db.migrate()?;
     match action {
-        KeysAction::Create { name, role, expires_in } => {
+        KeysTask::Create { name, role, expires_in } => {
             let (secret, id) = create_key(config, &name, role, expires_in)?;
-            eprintln!("made {id} ({}); this is the only time the key is shown:", role.name());
-            // Whoever does not get it never will.
+            eprintln!("created {id} ({}); the key is shown only this once:", role.name());
+            // A failure must be reported here, because the key cannot be shown again.
             write_line(secret.expose_secret())?;
         }
-        KeysAction::List => {
+        KeysTask::List => {
             for stored in db.api_keys()? {
                 let key = stored.key;
                 let state = match (key.revoked_at, key.expires_at) {
@@ -127,15 +132,18 @@ pub fn keys(config: &Config, action: KeysAction) -> Result<ExitCode, CommandErro
                 say(format_args!("{}  {:6}  {}  {state}", key.id, key.role.name(), key.name))?;
             }
         }
-        KeysAction::Revoke { id } => {
-            submit(config, Action::RevokeApiKey(RevokeApiKey { id: id.clone() }))?;
+        KeysTask::Revoke { id } => {
+            submit(
+                config,
+                Action::Access(access::Action::RevokeApiKey(RevokeApiKey { id: id.clone() })),
+            )?;
             say(format_args!("revoked {id}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes a key through a lane of its own, so that it is audited like every other.
+/// Makes a key through its own lane, so that it is audited like every other key.
 pub fn create_key(
     config: &Config,
     name: &str,
@@ -146,7 +154,7 @@ pub fn create_key(
     let secret = key::mint(&id)
         .map_err(|error| CommandError::Refused(format!("no random numbers: {error}")))?;
     let create = new_key(id.clone(), name, role, expires_in, key::digest_of(&secret))?;
-    submit(config, Action::CreateApiKey(create))?;
+    submit(config, Action::Access(access::Action::CreateApiKey(create)))?;
     Ok((secret, id))
 }
 
@@ -171,7 +179,7 @@ pub fn new_key(
     Ok(CreateApiKey { body, id, digest })
 }
 
-/// A command of the command line.
+/// A command from the command line.
 pub fn cli_command(action: Action) -> Command {
     Command {
         meta: Meta {
@@ -197,11 +205,11 @@ fn submit(config: &Config, action: Action) -> Result<Outcome, CommandError> {
     let outcome = runtime.block_on(lanes.submit(cli_command(action)));
     drop(lanes);
     for thread in threads {
-        // A lane that panicked has answered with a failure already.
+        // A lane that panicked has already answered with a failure.
         let _ = thread.join();
     }
     outcome.map_err(|refusal| match refusal {
-        Refusal::Rejected(Rejection::NotFound { what, id }) => {
+        Refusal::Rejected(Rejection::Core(core::Rejection::NotFound { what, id })) => {
             CommandError::Refused(format!("there is no {what} {id}"))
         }
         refusal => CommandError::Refused(problem::HttpProblem::from(refusal).to_string()),
@@ -271,7 +279,7 @@ pub fn verify(config: &Config) -> Result<ExitCode, CommandError> {
         return Ok(ExitCode::SUCCESS);
     }
     for broken in broken {
-        say(format_args!("{}: not so for {}", broken.invariant, broken.id))?;
+        say(format_args!("{}: broken for {}", broken.invariant, broken.id))?;
     }
     Ok(ExitCode::FAILURE)
 }

@@ -1,10 +1,10 @@
 //! API keys: how one is made, recognised and compared.
 //!
-//! A key reads `ifm_<id>_<secret><checksum>`: the 32 hexadecimal digits of its id, 32 random
-//! base-62 characters (190 bits), and the CRC-32 of all that in 6 more. The checksum proves
-//! nothing about who sent a key; it keeps typos and junk away from the database, and lets
-//! scanners find leaked keys. Only the SHA-256 of a key is ever stored: with that many random
-//! bits a slow hash would protect nothing.
+//! A key has the form `ifm_<id>_<secret><checksum>`: the 32 hexadecimal digits of its id, 32 random
+//! base-62 characters (190 bits), and the CRC-32 of all that in 6 base-62 characters. The checksum
+//! does not authenticate a caller. It keeps typos and junk away from the database, and it lets
+//! scanners find leaked keys. Only the SHA-256 of a key is stored. With that many random bits, a
+//! slow hash would protect nothing.
 
 use ifmatch_types::ApiKeyId;
 use secrecy::{ExposeSecret, SecretString};
@@ -17,7 +17,7 @@ const SECRET_LEN: usize = 32;
 const CHECKSUM_LEN: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Makes the key with this id; its text exists nowhere else afterwards.
+/// Makes the key with this id. The returned text is its only copy.
 ///
 /// # Errors
 /// If the operating system has no random numbers to give.
@@ -49,7 +49,9 @@ pub fn minted_id(text: &str) -> Option<ApiKeyId> {
     format!("{}{id}", ApiKeyId::PREFIX).parse().ok()
 }
 
-/// What is stored of a key, minted or chosen by the operator: its SHA-256 in 64 hex digits.
+/// The digest that is stored of a key: its SHA-256 in 64 hex digits.
+///
+/// The key may be minted or chosen by the operator.
 pub fn digest(key: &str) -> String {
     hex(&Sha256::digest(key.as_bytes()))
 }
@@ -74,9 +76,9 @@ pub fn digest_of(secret: &SecretString) -> String {
     digest(secret.expose_secret())
 }
 
-/// Appends so many characters of base 62, every one equally likely.
+/// Appends `len` base-62 characters, each of them equally likely.
 fn push_random(text: &mut String, len: usize) -> Result<(), getrandom::Error> {
-    // 62 does not divide 256: bytes from here on would make the first characters likelier.
+    // 62 does not divide 256, so bytes from here on would make the first characters likelier.
     const FAIR_BELOW: u8 = 248;
     let wanted = text.len() + len;
     let mut bytes = [0; SECRET_LEN];

@@ -1,11 +1,12 @@
-//! The API keys this process accepts: all of them in memory, by digest.
+//! The API keys that this process accepts: all of them in memory, by digest and by id.
 //!
-//! Re-read every second, so that a key revoked in another process stops working here within three;
-//! a key revoked in this process stops at once.
+//! Every second it asks the database whether keys were made or revoked, and only then reads them
+//! again. A key revoked in another process therefore stops working here within three seconds. A key
+//! revoked in this process stops working at once.
 
 use crate::{key, reads::Reads};
-use ifmatch_domain::StoredApiKey;
-use ifmatch_store::StoreError;
+use ifmatch_domain::access::StoredApiKey;
+use ifmatch_store::{ApiKeyTally, Db, StoreError};
 use ifmatch_types::{ApiKeyId, Timestamp};
 use std::{
     collections::HashMap,
@@ -13,20 +14,39 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So often the keys are read again.
+/// Time between two checks for changed keys.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
-/// All API keys, by digest.
+
+/// All API keys.
 pub struct Keyring {
     keys: RwLock<Keys>,
     reads: Arc<Reads>,
 }
 
-/// What was read, and what this process made or revoked since a reading began.
+/// The keys that were read, and those that this process made or revoked since that read began.
 #[derive(Default)]
 struct Keys {
-    by_digest: HashMap<String, StoredApiKey>,
-    /// Changes of this process's own: a reading that began before one must not undo it.
-    own: Vec<(Instant, StoredApiKey)>,
+    by_digest: HashMap<String, Arc<StoredApiKey>>,
+    by_id: HashMap<ApiKeyId, Arc<StoredApiKey>>,
+    /// Changes by this process. A read that began before one of them must not undo it.
+    own: Vec<(Instant, Arc<StoredApiKey>)>,
+}
+
+impl Keys {
+    /// Adds a key, unless it is known to be revoked. A revocation is never undone.
+    fn put(&mut self, stored: Arc<StoredApiKey>) {
+        if self.by_id.get(&stored.key.id).is_some_and(|known| known.key.revoked_at.is_some()) {
+            return;
+        }
+        self.by_digest.insert(stored.digest.clone(), Arc::clone(&stored));
+        self.by_id.insert(stored.key.id.clone(), stored);
+    }
+
+    fn tally(&self) -> ApiKeyTally {
+        let revoked = self.by_id.values().filter(|stored| stored.key.revoked_at.is_some());
+        let count = |keys| i64::try_from(keys).unwrap_or(i64::MAX);
+        ApiKeyTally { keys: count(self.by_id.len()), revoked: count(revoked.count()) }
+    }
 }
 
 impl Keyring {
@@ -41,32 +61,45 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Reads all keys again.
+    /// Reads all keys again if any was made or revoked elsewhere. Returns whether that was so.
     ///
     /// # Errors
     ///
-    /// Technical ones only; see [`StoreError`]. The keys that were known stay.
-    pub async fn refresh(&self) -> Result<(), StoreError> {
+    /// Technical ones only; see [`StoreError`]. The keys known so far stay.
+    pub async fn refresh(&self) -> Result<bool, StoreError> {
         let began_at = Instant::now();
-        let read = self.reads.run(ifmatch_store::Db::api_keys).await?;
+        // All keys known now are committed, so they must be counted before the database is asked.
+        let known = self.read().tally();
+        let read = self.reads.run(move |db: &mut Db| match db.api_key_tally()? {
+            tally if tally == known => Ok(None),
+            _ => db.api_keys().map(Some),
+        });
+        let read = read.await?;
+        let has_changed = read.is_some();
         let mut keys = self.write();
         keys.own.retain(|(changed_at, _)| *changed_at >= began_at);
-        let own = keys.own.iter().map(|(_, stored)| stored.clone());
-        let known = read.into_iter().chain(own);
-        keys.by_digest = known.map(|stored| (stored.digest.clone(), stored)).collect();
-        Ok(())
+        if let Some(read) = read {
+            keys.by_digest.clear();
+            keys.by_id.clear();
+            let own: Vec<_> = keys.own.iter().map(|(_, stored)| Arc::clone(stored)).collect();
+            read.into_iter().map(Arc::new).chain(own).for_each(|stored| keys.put(stored));
+        }
+        Ok(has_changed)
     }
 
-    /// The key with this text, if it is known here and accepted now.
+    /// The key with this text, if it is known here and valid now.
     pub fn accept(&self, text: &str) -> Option<StoredApiKey> {
         let digest = key::digest(text);
         let keys = self.read();
         let stored = keys.by_digest.get(&digest)?;
-        (key::same_digest(&stored.digest, &digest) && is_valid(stored)).then(|| stored.clone())
+        (key::same_digest(&stored.digest, &digest) && is_valid(stored))
+            .then(|| StoredApiKey::clone(stored))
     }
 
-    /// The key with this text, looked for in the database: another process may have made it a
-    /// moment ago. What does not even have the form of a key never gets there.
+    /// The key with this text, read from the database.
+    ///
+    /// Another process may have made it a moment ago. A text that does not have the form of a key
+    /// is never looked up.
     ///
     /// # Errors
     ///
@@ -80,9 +113,11 @@ impl Keyring {
         Ok(stored.filter(is_valid))
     }
 
-    /// Whether a key that was accepted once still is.
-    pub fn accepts(&self, id: &ApiKeyId) -> bool {
-        self.read().by_digest.values().any(|stored| stored.key.id == *id && is_valid(stored))
+    /// Whether an accepted key has been revoked or has expired since.
+    ///
+    /// `false` for a key that is not known here yet: another process made it a moment ago.
+    pub fn has_ended(&self, id: &ApiKeyId) -> bool {
+        self.read().by_id.get(id).is_some_and(|stored| !is_valid(stored))
     }
 
     /// Whether there is no key at all.
@@ -95,11 +130,12 @@ impl Keyring {
         self.read().by_digest.contains_key(digest)
     }
 
-    /// Takes over a key that this process just made or revoked.
+    /// Adds a key that this process just made or revoked.
     pub fn put(&self, stored: StoredApiKey) {
+        let stored = Arc::new(stored);
         let mut keys = self.write();
-        keys.own.push((Instant::now(), stored.clone()));
-        keys.by_digest.insert(stored.digest.clone(), stored);
+        keys.own.push((Instant::now(), Arc::clone(&stored)));
+        keys.put(stored);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Keys> {
@@ -115,3 +151,6 @@ fn is_valid(stored: &StoredApiKey) -> bool {
     let expired = stored.key.expires_at.is_some_and(|expires_at| expires_at <= Timestamp::now());
     stored.key.revoked_at.is_none() && !expired
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,24 @@
-//! The log, and the request id that ties its lines to answers.
+//! The log: its output, its formats, and the span that ties its lines to a request.
 //!
-//! Lines go to stderr: stdout belongs to what a command was asked to print.
+//! Lines go to stderr. Stdout is for what a command was asked to print.
 
-use serde_json::{Map, Value};
-use std::{fmt, sync::Arc};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::{
-    EnvFilter,
-    fmt::{FmtContext, FormatEvent, FormatFields, SubscriberBuilder, format::Writer},
-    registry::LookupSpan,
-    util::SubscriberInitExt,
-};
-use uuid::Uuid;
+mod json;
+mod request_id;
 
-/// How a line of the log looks.
+pub use request_id::RequestId;
+
+use ifmatch_domain::core::Meta;
+use json::{SpanMembers, Structured};
+use tracing::{Span, error_span, field};
+use tracing_subscriber::{EnvFilter, fmt::SubscriberBuilder, util::SubscriberInitExt};
+
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// For people to read.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -29,7 +28,7 @@ pub enum LogError {
     /// The filter is not one that `tracing` understands.
     #[error("the log filter cannot be read")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// There is a log already.
+    /// The log was started before.
     #[error("the log was started twice")]
     Started(#[from] tracing_subscriber::util::TryInitError),
 }
@@ -46,126 +45,39 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), LogError> {
     match format {
         LogFormat::Text => log.with_ansi(false).finish().try_init()?,
         LogFormat::Json => {
-            let log = log.json().flatten_event(true).with_span_list(false);
-            log.map_event_format(Structured).finish().try_init()?;
+            let log = log.json().flatten_event(true);
+            let log = log.with_current_span(false).with_span_list(false);
+            log.fmt_fields(SpanMembers).map_event_format(Structured).finish().try_init()?;
         }
     }
     Ok(())
 }
 
-/// The end of the names of fields whose text is JSON; of that, `tracing` itself knows only texts.
-const JSON: &str = ".json";
-
-/// Lines of JSON in which `usage.json` is the member `usage`, with what its text says.
-struct Structured<E>(E);
-
-impl<S, N, E> FormatEvent<S, N> for Structured<E>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-    E: FormatEvent<S, N>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        if !event.fields().any(|field| field.name().ends_with(JSON)) {
-            return self.0.format_event(context, writer, event);
-        }
-        let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        let members: Map<String, Value> = serde_json::from_str(&line).map_err(|_| fmt::Error)?;
-        let members = members.into_iter().map(|(name, value)| match name.strip_suffix(JSON) {
-            Some(name) => {
-                let read = value.as_str().and_then(|text| serde_json::from_str(text).ok());
-                (name.to_owned(), read.unwrap_or(value))
-            }
-            None => (name, value),
-        });
-        writeln!(writer, "{}", Value::from_iter(members))
-    }
+/// The span of one request.
+///
+/// Every line that is logged within it carries its fields. `route` and `actor` are recorded when
+/// they are known.
+///
+/// It has the level of an error, so that no filter by level removes the request id from an error's
+/// line.
+pub fn request_span(request_id: &RequestId, method: &'static str) -> Span {
+    let request_id = request_id.as_str();
+    error_span!("request", request_id, method, route = field::Empty, actor = field::Empty)
 }
 
-/// The name of one request, in its answer and in every log line about it.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(Arc<str>);
-
-impl RequestId {
-    /// The longest id that is taken from a caller, in characters.
-    pub const LEN_MAX: usize = 128;
-
-    /// The caller's `X-Request-Id` if it is a sane one, else a new UUIDv7.
-    ///
-    /// Sane is 1–128 characters of `A-Z a-z 0-9 . _ : -`: it is written to logs and headers as is.
-    pub fn from_header(value: Option<&str>) -> Self {
-        let sane =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
-        match value {
-            Some(id) if (1..=Self::LEN_MAX).contains(&id.len()) && id.bytes().all(sane) => {
-                Self(id.into())
-            }
-            _ => Self::new(),
-        }
+/// The span of a command: that of its request, or a new one.
+pub fn span_of(meta: &Meta) -> Span {
+    let current = Span::current();
+    if !current.is_none() {
+        return current;
     }
-
-    /// A new id, for work that no request asked for.
-    pub fn new() -> Self {
-        let mut buffer = Uuid::encode_buffer();
-        Self(Arc::from(&*Uuid::now_v7().hyphenated().encode_lower(&mut buffer)))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for RequestId {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl From<RequestId> for String {
-    fn from(id: RequestId) -> Self {
-        id.as_str().to_owned()
-    }
+    let request_id = meta.request_id.as_str();
+    error_span!("command", request_id, actor = meta.actor.name.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sane_id_of_the_caller_is_kept() {
-        for id in ["a", "req-1", "A.b_c:9-", &"x".repeat(128)] {
-            assert_eq!(RequestId::from_header(Some(id)).as_str(), id);
-        }
-    }
-
-    #[test]
-    fn anything_else_is_replaced_by_a_uuid_v7() {
-        for id in [None, Some(""), Some("a b"), Some("a\nb"), Some("é"), Some(&*"x".repeat(129))] {
-            let made = RequestId::from_header(id);
-            let uuid: Uuid = made.as_str().parse().unwrap();
-            assert_eq!(uuid.get_version_num(), 7, "{id:?}");
-        }
-        assert_ne!(RequestId::new(), RequestId::new());
-    }
 
     #[test]
     fn a_filter_that_cannot_be_read_is_an_error() {

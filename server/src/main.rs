@@ -6,6 +6,7 @@ mod config;
 mod http;
 mod key;
 mod keyring;
+mod kinds;
 mod lane;
 mod log;
 mod metrics;
@@ -14,15 +15,18 @@ mod mutants;
 mod reads;
 mod routes;
 mod serve;
+mod tail;
 mod tls;
 mod workers;
 
-use config::{Action, Config};
+use config::{Config, Task};
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
-/// Requests are taken apart on one thread and decided on another: what one allocates the other lets
-/// go, which costs the system's allocator a lock each time.
+/// The allocator.
+///
+/// Memory of a request is often allocated on one thread and freed on another. That costs the
+/// system's allocator a lock each time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -48,13 +52,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(action: Action, config: &Config) -> Result<ExitCode, commands::CommandError> {
+fn run(action: Task, config: &Config) -> Result<ExitCode, commands::CommandError> {
     match action {
-        Action::Serve => serve::serve(config).map(|()| ExitCode::SUCCESS),
-        Action::Migrate => commands::migrate(config),
-        Action::Keys(keys) => commands::keys(config, keys),
-        Action::Openapi => commands::openapi(),
-        Action::Doctor => commands::doctor(config),
-        Action::Verify => commands::verify(config),
+        Task::Serve => serve::serve(config).map(|()| ExitCode::SUCCESS),
+        Task::Migrate => commands::migrate(config),
+        Task::Keys(keys) => commands::keys(config, keys),
+        Task::Openapi => commands::openapi(),
+        Task::Doctor => commands::doctor(config),
+        Task::Verify => commands::verify(config),
     }
 }

@@ -1,21 +1,18 @@
-//! What the server counts and times, as Prometheus text for `GET /metrics`.
+//! The metrics of the server, as Prometheus text for `GET /metrics`.
 //!
-//! Every metric is one row here and one function below, so that its name and labels exist once.
-//! Labels are bounded: they come from the route table, from enumerations and from the fields of
-//! the entities, never from what a caller wrote.
+//! Every metric is one row here and one function below, so its name and labels are written once.
+//! Labels are bounded: they come from the route table, from enumerations and from the fields of the
+//! entities, never from what a caller wrote.
 
-use crate::http::openapi::entity;
+mod fields;
+
+use fields::fields_of;
 use ifmatch_types::{Kind, Verdict};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-    time::Duration,
-};
-use utoipa::openapi::{RefOr, Schema};
+use std::time::Duration;
 
 enum Shape {
     Counter,
@@ -55,6 +52,8 @@ metrics_table! {
         "Batches that had to be run again, by reason";
     QUEUE_DEPTH: Gauge, Count, "ifmatch_lane_queue_commands",
         "Commands waiting in a lane's queue now, by lane";
+    EVENT_FOLLOWERS: Gauge, Count, "ifmatch_event_followers",
+        "Event streams and waiting reads of events that are open now";
     CONFLICTS: Counter, Count, "ifmatch_conflicts_total",
         "Fields of refused stale writes, by type, field and verdict";
     MERGES: Counter, Count, "ifmatch_merges_total",
@@ -71,13 +70,17 @@ metrics_table! {
         "Requests turned away by the rate limit";
     RECONNECTS: Counter, Count, "ifmatch_database_reconnects_total",
         "Connections to the database that had to be made again";
+    WORKER_FAILURES: Counter, Count, "ifmatch_worker_failures_total",
+        "Failures of background work, by worker";
+    WORKER_LAST_SUCCESS: Gauge, Seconds, "ifmatch_worker_last_success_age_seconds",
+        "Time since a worker's last round without a failure, or since the start, by worker";
     BOOKING_CONFLICTS: Counter, Count, "ifmatch_booking_conflicts_total",
         "Bookings that found no room, by phase";
     BOOKING_OCCUPANCY: Histogram, Count, "ifmatch_booking_occupancy_ratio",
         "Share of the capacity that is reserved on the fullest day of each accepted booking";
 }
 
-/// From a cached read to a request that waited for a failover.
+/// Buckets from a cached read up to a request that waited for a failover.
 const SECONDS: [f64; 15] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
     30.0,
@@ -90,23 +93,25 @@ const BATCH_SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
-    /// Starts counting; once in a process.
+    /// Starts the metrics. It can be called once in a process.
     ///
     /// # Errors
-    /// If something counts already.
+    /// If metrics were started before.
     pub fn install() -> Result<Self, BuildError> {
         let handle = builder()?.install_recorder()?;
         describe();
         Ok(Self(handle))
     }
 
-    /// Everything as Prometheus text, for `text/plain; version=0.0.4`.
+    /// All metrics as Prometheus text, for `text/plain; version=0.0.4`.
     pub fn render(&self) -> String {
         self.0.render()
     }
 
-    /// Puts recorded times into their buckets. To be called every few seconds: what was recorded
-    /// since is kept one by one, and nobody may be asking for [`render`](Self::render).
+    /// Puts recorded times into their buckets.
+    ///
+    /// It must be called every few seconds. Until then every recorded time is kept separately, and
+    /// [`render`](Self::render) may never be called.
     pub fn upkeep(&self) {
         self.0.run_upkeep();
     }
@@ -129,7 +134,7 @@ fn describe() {
     }
 }
 
-/// A request was answered. `route` is the pattern, and one fixed text where none matched.
+/// A request was answered. `route` is its pattern, or one fixed text if none matched.
 pub fn request(route: &'static str, method: &'static str, status: u16, duration: Duration) {
     counter!(REQUESTS, "route" => route, "method" => method, "status" => status.to_string())
         .increment(1);
@@ -142,13 +147,13 @@ pub fn method_label(method: &str) -> &'static str {
     METHODS.into_iter().find(|known| *known == method).unwrap_or("other")
 }
 
-/// A batch was committed; `commands` of them, in `duration` from its first read on.
+/// A batch of `commands` was committed, `duration` after its first read.
 pub fn batch_committed(commands: usize, duration: Duration) {
     histogram!(BATCH_SIZE).record(u32::try_from(commands).unwrap_or(u32::MAX));
     histogram!(COMMIT_DURATION).record(duration);
 }
 
-/// A command left the queue after waiting so long.
+/// A command left the queue after this wait.
 pub fn lane_wait(duration: Duration) {
     histogram!(LANE_WAIT).record(duration);
 }
@@ -158,16 +163,21 @@ pub fn batch_rerun(reason: &'static str) {
     counter!(RERUNS, "reason" => reason).increment(1);
 }
 
-/// So many commands wait in the queue of this lane.
+/// This many commands wait in the queue of this lane.
 pub fn queue_depth(lane: usize, commands: usize) {
     let commands = u32::try_from(commands).unwrap_or(u32::MAX);
     gauge!(QUEUE_DEPTH, "lane" => lane.to_string()).set(commands);
 }
 
-/// A stale write was refused; `paths` are those it and the changes since are at odds over, or
-/// the attempted ones if they are at odds over none. Each field counts once.
+/// This many event streams and waiting reads of events are open now.
+pub fn event_followers(followers: usize) {
+    gauge!(EVENT_FOLLOWERS).set(u32::try_from(followers).unwrap_or(u32::MAX));
+}
+
+/// A stale write was refused. `paths` are those in conflict with the changes since. If none is,
+/// they are the attempted ones. Each field counts once.
 pub fn conflict<'a>(kind: Kind, verdict: Verdict, paths: impl IntoIterator<Item = &'a str>) {
-    let verdict = verdict_name(verdict);
+    let verdict = verdict.name();
     for field in fields_of(kind, paths) {
         counter!(CONFLICTS, "type" => kind.name(), "field" => field, "verdict" => verdict)
             .increment(1);
@@ -184,19 +194,20 @@ pub fn forced(kind: Kind) {
     counter!(FORCED, "type" => kind.name()).increment(1);
 }
 
-/// A repeat of a refused write replaced what somebody else had put at these paths.
+/// A repeat of a refused write replaced another caller's values at these paths.
 pub fn overwrote<'a>(kind: Kind, paths: impl IntoIterator<Item = &'a str>) {
     for field in fields_of(kind, paths) {
         counter!(OVERWRITES, "type" => kind.name(), "path" => field).increment(1);
     }
 }
 
-/// A request was answered from the record of an earlier one.
+/// A request was answered with a kept answer.
 pub fn replayed() {
     counter!(REPLAYS).increment(1);
 }
 
-/// So many usages were decided: `recorded`, `held`, `denied_limit` or `denied_not_included`.
+/// Usages were decided with this outcome: `recorded`, `held`, `denied_limit` or
+/// `denied_not_included`.
 pub fn usage_decided(outcome: &'static str, usages: usize) {
     let usages = u64::try_from(usages).unwrap_or(u64::MAX);
     counter!(USAGE_DECISIONS, "outcome" => outcome).increment(usages);
@@ -212,47 +223,27 @@ pub fn reconnected() {
     counter!(RECONNECTS).increment(1);
 }
 
+/// Background work failed. `failures` may be 0, so that the metric exists from the start.
+pub fn worker_failed(worker: &'static str, failures: usize) {
+    let failures = u64::try_from(failures).unwrap_or(u64::MAX);
+    counter!(WORKER_FAILURES, "worker" => worker).increment(failures);
+}
+
+/// A worker's last round without a failure was this long ago.
+pub fn worker_last_success(worker: &'static str, age: Duration) {
+    gauge!(WORKER_LAST_SUCCESS, "worker" => worker).set(age);
+}
+
 /// A booking found no room.
 pub fn booking_conflict(phase: &'static str) {
     counter!(BOOKING_CONFLICTS, "phase" => phase).increment(1);
 }
 
-/// A booking was accepted, on whose fullest day so much of the capacity is reserved.
+/// A booking was accepted. On its fullest day, this much of the capacity is reserved.
 pub fn booking_occupancy(reserved: i64, capacity: i64) {
     let parts = reserved.saturating_mul(10_000).checked_div(capacity).unwrap_or_default();
     let parts = u32::try_from(parts).unwrap_or_default();
     histogram!(BOOKING_OCCUPANCY).record(f64::from(parts) / 10_000.0);
-}
-
-fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Clean => "clean",
-        Verdict::Identical => "identical",
-        Verdict::Overlap => "overlap",
-        Verdict::GroupOverlap => "group_overlap",
-        Verdict::UnknownBase => "unknown_base",
-    }
-}
-
-static FIELDS: LazyLock<BTreeMap<Kind, BTreeSet<String>>> = LazyLock::new(|| {
-    let fields = |kind| match entity(kind).1 {
-        RefOr::T(Schema::Object(object)) => {
-            object.properties.into_keys().map(|name| format!("/{name}")).collect()
-        }
-        _ => BTreeSet::new(),
-    };
-    Kind::ALL.into_iter().map(|kind| (kind, fields(kind))).collect()
-});
-
-/// The top-level fields that these JSON Pointers lead into, `/other` for what is no field.
-fn fields_of<'a>(kind: Kind, paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'static str> {
-    let known = FIELDS.get(&kind);
-    let field = |path: &str| {
-        let end = path.match_indices('/').nth(1).map_or(path.len(), |(at, _)| at);
-        let top = path.get(..end).unwrap_or_default();
-        known.and_then(|fields| fields.get(top)).map_or("/other", String::as_str)
-    };
-    paths.into_iter().map(field).collect()
 }
 
 #[cfg(test)]
@@ -276,6 +267,7 @@ mod tests {
             lane_wait(Duration::from_micros(90));
             batch_rerun("guard");
             queue_depth(0, 7);
+            event_followers(2);
             conflict(Kind::Plan, Verdict::Overlap, ["/name"]);
             merged(Kind::Plan);
             forced(Kind::Plan);
@@ -284,6 +276,8 @@ mod tests {
             usage_decided("recorded", 3);
             rate_limited();
             reconnected();
+            worker_failed("bookings", 2);
+            worker_last_success("bookings", Duration::from_secs(3));
             booking_conflict("create");
             booking_occupancy(3, 4);
         });
@@ -300,16 +294,6 @@ mod tests {
         assert!(text.contains(
             r#"_duration_seconds_bucket{route="/v1/plans/{id}",method="GET",le="0.0025"} 1"#
         ));
-    }
-
-    #[test]
-    fn a_label_is_a_field_of_the_entity_or_other() {
-        let paths = ["/metadata/secret-key", "/metadata/another", "/status", "/made~1up", "", "x"];
-        let fields: Vec<_> = fields_of(Kind::Subscription, paths).into_iter().collect();
-        assert_eq!(fields, ["/metadata", "/other", "/status"]);
-        for kind in Kind::ALL {
-            assert!(!fields_of(kind, ["/version"]).contains("/other"), "{kind} has no fields");
-        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! Which bug to plant: only compiled with the feature `mutants`, for `tests/mutants`.
+//! Plants a bug. Only compiled with the feature `mutants`, for `tests/mutants`.
 
 use ifmatch_domain::Mutant;
 use std::process::ExitCode;
 
-/// Names the bug; `list` prints all names.
+/// The environment variable that names the bug. `list` prints all names.
 const VARIABLE: &str = "IFMATCH_TEST_MUTANT";
 
-/// Plants the bug that the environment names; with an exit code if the process should not go on.
+/// Plants the bug that the environment names. Returns an exit code if the process must not go on.
 pub fn plant() -> Option<ExitCode> {
     let wanted = std::env::var(VARIABLE).ok().filter(|name| !name.is_empty())?;
     if wanted == "list" {

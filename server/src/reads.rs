@@ -1,74 +1,84 @@
-//! Reads beside the lanes, from the same database.
+//! Reads outside the lanes, from the same database.
 //!
-//! A read that was asked for after a write was answered sees it: every read is a statement of its
-//! own on the primary. Point reads are inline on SQLite and batched on PostgreSQL, where one
-//! connection that drains its queue into one query serves more than many connections would.
+//! A read that is asked for after a write was answered sees that write, because it is a statement
+//! or a snapshot on the primary. Point reads run inline on SQLite and are batched on PostgreSQL.
+//! There, one connection that drains its queue into one query serves more reads than many
+//! connections would. No read blocks an asynchronous worker.
 
+mod pool;
+
+use crate::metrics;
 use ifmatch_store::{DatabaseUrl, Db, Found, StoreError, Use};
 use ifmatch_types::Kind;
+use pool::{Pool, is_usable_after};
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, PoisonError},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-/// So many connections serve lists, histories and the like.
-const CONNECTIONS_MAX: usize = 8;
-/// So many point reads may wait.
+/// Maximum number of reads that wait in each queue.
 const QUEUE: usize = 16_384;
-/// So many ids are looked up in one query.
+/// Maximum number of ids in one query.
 const BATCH_MAX: usize = 512;
-
-thread_local! {
-    /// SQLite: each worker thread reads through a connection of its own.
-    static LOCAL: RefCell<Option<Db>> = const { RefCell::new(None) };
-}
 
 type Lookup = (Kind, String, oneshot::Sender<Result<Option<Found>, StoreError>>);
 
 /// All reading connections of this process.
 pub struct Reads {
-    url: DatabaseUrl,
-    lookups: Option<mpsc::Sender<Lookup>>,
+    points: Points,
     settler: mpsc::Sender<Settling>,
-    idle: Mutex<Vec<Db>>,
-    permits: Semaphore,
+    pool: Arc<Pool>,
+}
+
+/// How single objects are read.
+enum Points {
+    /// SQLite: on the caller's thread. They have their own connections, so that lists do not delay
+    /// them.
+    Inline(Arc<Pool>),
+    /// PostgreSQL: by a thread that drains this queue.
+    Drained(mpsc::Sender<Lookup>),
 }
 
 impl Reads {
-    /// Readers of this database; they connect when they are needed.
+    /// Starts the readers of a database. They connect when they are needed.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no more threads.
     pub fn start(url: &DatabaseUrl) -> std::io::Result<Self> {
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(work)
         };
-        let lookups = match url {
-            DatabaseUrl::Sqlite(_) => None,
+        let points = match url {
+            DatabaseUrl::Sqlite(_) => Points::Inline(Pool::new(url)),
             DatabaseUrl::Postgres(_) => {
                 let (sender, queue) = mpsc::channel(QUEUE);
                 let connection = Connection::new(url);
                 spawn("point-reads", Box::new(move || look_up_all(connection, queue)))?;
-                Some(sender)
+                Points::Drained(sender)
             }
         };
         let (settler, queue) = mpsc::channel(QUEUE);
         let connection = Connection::new(url);
         spawn("settler", Box::new(move || settle_all(connection, queue)))?;
-        let permits = Semaphore::new(CONNECTIONS_MAX);
-        Ok(Self { url: url.clone(), lookups, settler, idle: Mutex::default(), permits })
+        Ok(Self { points, settler, pool: Pool::new(url) })
     }
 
-    /// The place up to which the event stream can be read; everything that was committed before
-    /// this was asked is below it.
+    /// The place up to which the event stream can be read.
+    ///
+    /// It includes everything that was committed before this call, unless another writer of events
+    /// takes too long.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub async fn settled_seq(&self) -> Result<i64, StoreError> {
         let (answer, settled) = oneshot::channel();
-        let busy = |_| StoreError::Raced("too many readers of events are waiting".to_owned());
+        let busy = |_| StoreError::Raced("too many readers of events are waiting".into());
         self.settler.try_send(answer).map_err(busy)?;
-        settled.await.unwrap_or_else(|_| Err(StoreError::Gone("the settler ended".to_owned())))
+        settled.await.unwrap_or_else(|_| Err(StoreError::Gone("the settler ended".into())))
     }
 
     /// Looks up one object.
@@ -77,62 +87,33 @@ impl Reads {
     ///
     /// Technical ones only; see [`StoreError`].
     pub async fn find(&self, kind: Kind, id: &str) -> Result<Option<Found>, StoreError> {
-        let Some(lookups) = &self.lookups else {
-            return self.locally(|db| db.find(kind, vec![id.to_owned()]).map(first));
-        };
-        let (answer, found) = oneshot::channel();
-        let busy = |_| StoreError::Raced("too many reads are waiting".to_owned());
-        lookups.try_send((kind, id.to_owned(), answer)).map_err(busy)?;
-        found.await.unwrap_or_else(|_| Err(StoreError::Gone("the reader ended".to_owned())))
+        match &self.points {
+            Points::Inline(pool) => {
+                if let Some(found) = pool.run_inline(|db| db.find(kind, vec![id.to_owned()])) {
+                    return Ok(first(found));
+                }
+                let id = id.to_owned();
+                pool.run(move |db| db.find(kind, vec![id.clone()])).await.map(first)
+            }
+            Points::Drained(lookups) => {
+                let (answer, found) = oneshot::channel();
+                let busy = |_| StoreError::Raced("too many reads are waiting".into());
+                lookups.try_send((kind, id.to_owned(), answer)).map_err(busy)?;
+                found.await.unwrap_or_else(|_| Err(StoreError::Gone("the reader ended".into())))
+            }
+        }
     }
 
-    /// Runs any read on a connection of the pool, off the worker threads.
+    /// Runs any read on a connection of the pool, not on the caller's thread.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub async fn run<T: Send + 'static>(
-        self: &std::sync::Arc<Self>,
+        &self,
         read: impl Fn(&mut Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let reads = std::sync::Arc::clone(self);
-        let ended = |_| StoreError::Unforeseen("the server is stopping".to_owned());
-        let _permit = self.permits.acquire().await.map_err(ended)?;
-        let running = tokio::task::spawn_blocking(move || {
-            let mut db = reads.checkout()?;
-            let mut outcome = read(&mut db);
-            if outcome.as_ref().is_err_and(StoreError::is_gone) {
-                // The connection may have died while it was idle; reads can be repeated.
-                db = Db::connect(&reads.url, Use::Read)?;
-                outcome = read(&mut db);
-            }
-            if outcome.is_ok() {
-                reads.idle.lock().unwrap_or_else(PoisonError::into_inner).push(db);
-            }
-            outcome
-        });
-        running.await.map_err(|_| StoreError::Unforeseen("a read panicked".to_owned()))?
-    }
-
-    fn checkout(&self) -> Result<Db, StoreError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match idle {
-            Some(db) => Ok(db),
-            None => Db::connect(&self.url, Use::Read),
-        }
-    }
-
-    fn locally<T>(
-        &self,
-        read: impl FnOnce(&mut Db) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        LOCAL.with_borrow_mut(|local| {
-            let db = match local {
-                Some(db) => db,
-                None => local.insert(Db::connect(&self.url, Use::Read)?),
-            };
-            read(db)
-        })
+        self.pool.run(read).await
     }
 }
 
@@ -140,7 +121,7 @@ fn first(found: Vec<(String, Found)>) -> Option<Found> {
     found.into_iter().next().map(|(_, found)| found)
 }
 
-/// A thread's own connection: made when it is needed, and again after it was lost.
+/// A thread's own connection. It is made when it is needed, and again after a failure.
 struct Connection {
     url: DatabaseUrl,
     db: Option<Db>,
@@ -151,31 +132,37 @@ impl Connection {
         Self { url: url.clone(), db: None }
     }
 
-    /// Runs a read. The connection may have died while it was idle: a second try is on a fresh one.
+    /// Runs a read. If the failure may be the connection's, runs it again on a new connection.
     fn read<T>(
         &mut self,
         read: impl Fn(&mut Db) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut outcome = self.connected().and_then(&read);
-        if outcome.as_ref().is_err_and(StoreError::is_gone) {
-            self.db = None;
-            outcome = self.connected().and_then(&read);
+        if let Some(mut db) = self.db.take() {
+            let outcome = read(&mut db);
+            if is_usable_after(&outcome) {
+                self.db = Some(db);
+                return outcome;
+            }
+            metrics::reconnected();
         }
-        if outcome.is_err() {
-            self.db = None;
+        let mut db = Db::connect(&self.url, Use::Read)?;
+        let outcome = read(&mut db);
+        if is_usable_after(&outcome) {
+            self.db = Some(db);
         }
         outcome
     }
 
-    fn connected(&mut self) -> Result<&mut Db, StoreError> {
-        match &mut self.db {
-            Some(db) => Ok(db),
-            none => Ok(none.insert(Db::connect(&self.url, Use::Read)?)),
+    /// Serves some callers. After a panic, only their answers are lost: the thread continues with a
+    /// new connection.
+    fn serve(&mut self, serve: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| serve(self))).is_err() {
+            tracing::error!("a read panicked; its callers are told to try again");
         }
     }
 }
 
-/// The thread of point reads: drains its queue into one query per kind.
+/// The thread of point reads. It drains its queue into one query per kind.
 fn look_up_all(mut connection: Connection, mut queue: mpsc::Receiver<Lookup>) {
     while let Some(first) = queue.blocking_recv() {
         let mut by_kind: BTreeMap<Kind, Vec<Lookup>> = BTreeMap::new();
@@ -185,7 +172,7 @@ fn look_up_all(mut connection: Connection, mut queue: mpsc::Receiver<Lookup>) {
             by_kind.entry(lookup.0).or_default().push(lookup);
         }
         for (kind, lookups) in by_kind {
-            look_up(&mut connection, kind, lookups);
+            connection.serve(|connection| look_up(connection, kind, lookups));
         }
     }
 }
@@ -201,25 +188,33 @@ fn look_up(connection: &mut Connection, kind: Kind, lookups: Vec<Lookup>) {
                 let _ = answer.send(Ok(found.get(&id).cloned()));
             }
         }
-        Err(error) if error.is_gone() => {
-            let text = error.to_string();
-            for (_, _, answer) in lookups {
-                let _ = answer.send(Err(StoreError::Gone(text.clone())));
-            }
-        }
-        // A row that cannot be read fails its own reader and nobody else.
-        Err(_) => {
+        // A row that cannot be read fails only its own readers.
+        Err(StoreError::Corrupt { .. }) => {
             for (_, id, answer) in lookups {
                 let _ =
                     answer.send(connection.read(|db| db.find(kind, vec![id.clone()])).map(first));
             }
         }
+        Err(error) => {
+            for (_, _, answer) in lookups {
+                let _ = answer.send(Err(same(&error)));
+            }
+        }
+    }
+}
+
+/// A copy of a failure, for one more caller.
+fn same(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Gone(cause) => StoreError::Gone(cause.to_string().into()),
+        StoreError::Raced(cause) => StoreError::Raced(cause.to_string().into()),
+        other => StoreError::Unforeseen(other.to_string().into()),
     }
 }
 
 type Settling = oneshot::Sender<Result<i64, StoreError>>;
 
-/// The thread that finds out how far the event stream is settled: once for all who ask.
+/// The thread that finds out how far the event stream is settled, once for all waiting callers.
 fn settle_all(mut connection: Connection, mut queue: mpsc::Receiver<Settling>) {
     let mut known = 0i64;
     while let Some(first) = queue.blocking_recv() {
@@ -227,15 +222,21 @@ fn settle_all(mut connection: Connection, mut queue: mpsc::Receiver<Settling>) {
         while let Ok(asked) = queue.try_recv() {
             waiting.push(asked);
         }
-        let settled = connection.read(|db| db.settled_seq(known));
-        if let Ok(settled) = settled {
-            known = known.max(settled);
-        }
-        for answer in waiting {
-            let _ = answer.send(match &settled {
-                Ok(settled) => Ok(*settled),
-                Err(error) => Err(StoreError::Gone(error.to_string())),
-            });
-        }
+        connection.serve(|connection| known = settle(connection, known, waiting));
     }
 }
+
+/// Answers all waiting callers. Returns the place that is now known to be settled.
+fn settle(connection: &mut Connection, known: i64, waiting: Vec<Settling>) -> i64 {
+    let settled = connection.read(|db| db.settled_seq(known));
+    for answer in waiting {
+        let _ = answer.send(match &settled {
+            Ok(settled) => Ok(*settled),
+            Err(error) => Err(same(error)),
+        });
+    }
+    settled.map_or(known, |settled| known.max(settled))
+}
+
+#[cfg(test)]
+pub mod tests;

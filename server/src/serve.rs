@@ -1,15 +1,16 @@
-//! `serve`: from the database to the open port, and back down in order.
+//! `serve`: starts everything from the database to the open port, and stops it in order.
 
 use crate::{
     app::App,
     commands::{self, CommandError},
     config::Config,
-    http::{
+    http::core::{
         auth::gate,
         endpoint,
         frame::{frame, no_such_path, wrong_method},
         limit::Limiter,
-        openapi, problem,
+        openapi::DocumentText,
+        problem,
         refused::Refusals,
     },
     key, keyring,
@@ -17,10 +18,13 @@ use crate::{
     lane::{Lanes, Refusal},
     metrics::Metrics,
     reads::Reads,
-    routes, tls, workers,
+    routes,
+    tail::Tail,
+    tls,
+    workers::{self, health::Workers},
 };
 use actix_web::{App as ActixApp, HttpServer, middleware::from_fn, web};
-use ifmatch_domain::{Action, Outcome};
+use ifmatch_domain::{Action, Outcome, access};
 use ifmatch_types::{ApiKeyId, Role};
 use secrecy::ExposeSecret;
 use std::{
@@ -38,11 +42,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// So many event streams may be open.
+/// Maximum number of open event streams.
 const STREAMS_MAX: usize = 256;
-/// Recorded times are put into their buckets this often.
+/// How often recorded times are put into their buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// How long requests that are under way may take to end when the server stops, in seconds.
+/// Maximum time for running requests to end when the server stops, in seconds.
 const SHUTDOWN_TIMEOUT_S: u64 = 20;
 
 /// Serves until it is told to stop.
@@ -62,15 +66,13 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
         Metrics::install().map_err(|error| CommandError::Refused(format!("metrics: {error}")))?;
     let outcome = actix_web::rt::System::new().block_on(async {
         let keyring = Keyring::open(Arc::clone(&reads)).await?;
-        let openapi = openapi::document(&routes::endpoints(), problem::status_of);
         let app = web::Data::new(App {
             lanes,
+            tail: Tail::new(Arc::clone(&reads)),
             reads,
             keyring,
-            limiter: Limiter::new(config.requests_per_s()),
-            refusals: Refusals::default(),
+            workers: Workers::start(),
             metrics,
-            openapi: openapi.to_string(),
             stopping: AtomicBool::new(false),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         });
@@ -78,14 +80,14 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
         listen(config, app).await
     });
     for thread in lane_threads {
-        // Every accepted write was answered; a lane that panicked has said so in the log.
+        // Every accepted write has been answered. A lane that panicked has logged it.
         let _ = thread.join();
     }
     tracing::info!("stopped");
     outcome
 }
 
-/// Makes the operator's admin key, or the very first one.
+/// Makes the operator's admin key, or the very first key.
 async fn make_first_keys(config: &Config, app: &App) -> Result<(), CommandError> {
     if let Some(admin_key) = &config.admin_key {
         let digest = key::digest_of(admin_key);
@@ -106,7 +108,9 @@ fn fresh_id() -> ApiKeyId {
     ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()))
 }
 
-/// Several servers may start at once with the same key: one of them makes it.
+/// Makes the operator's admin key.
+///
+/// Several servers may start at once with the same key. One of them makes it.
 async fn add_admin_key(app: &App, digest: String) -> Result<(), CommandError> {
     match add_key(app, fresh_id(), digest.clone()).await {
         Ok(()) => Ok(()),
@@ -119,8 +123,12 @@ async fn add_admin_key(app: &App, digest: String) -> Result<(), CommandError> {
 
 async fn add_key(app: &App, id: ApiKeyId, digest: String) -> Result<(), CommandError> {
     let create = commands::new_key(id, "admin", Role::Admin, None, digest)?;
-    match app.lanes.submit(commands::cli_command(Action::CreateApiKey(create))).await {
-        Ok(Outcome::ApiKeyCreated(stored)) => {
+    match app
+        .lanes
+        .submit(commands::cli_command(Action::Access(access::Action::CreateApiKey(create))))
+        .await
+    {
+        Ok(Outcome::Access(access::Outcome::ApiKeyCreated(stored))) => {
             app.keyring.put(stored);
             Ok(())
         }
@@ -136,14 +144,22 @@ async fn add_key(app: &App, id: ApiKeyId, digest: String) -> Result<(), CommandE
 
 async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError> {
     let shared = app.clone();
+    let limiter = web::Data::new(Limiter::new(config.requests_per_s()));
+    let refusals = web::Data::new(Refusals::default());
+    let document = web::Data::new(DocumentText(routes::document().to_string()));
     let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(shared.clone())
+            .app_data(limiter.clone())
+            .app_data(refusals.clone())
+            .app_data(document.clone())
             .configure(|config| endpoint::mount(routes::endpoints(), config, gate, wrong_method))
             .default_service(web::to(no_such_path))
             .wrap(from_fn(frame))
     })
     .workers(config.http_threads())
+    // A client that has closed its side is gone. Its handler is dropped, even while it waits.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
     .disable_signals();
     let refused = |cause| CommandError::Io { what: format!("listen: {}", config.listen), cause };
@@ -159,7 +175,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let address = server.addrs().first().copied().unwrap_or(config.listen);
     let server = server.run();
     let handle = server.handle();
-    // Before anybody is told that it runs, and may tell it to stop.
+    // Signals are handled before the address is printed, because a signal may follow at once.
     let stop = StopSignals::listen()
         .map_err(|cause| CommandError::Io { what: "signals".to_owned(), cause })?;
     println!("listening on {scheme}://{address}");
@@ -169,6 +185,8 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
 
     let keeping = app.clone();
     actix_web::rt::spawn(async move { keep_up(&keeping).await });
+    let following = app.clone();
+    actix_web::rt::spawn(async move { following.tail.run(following.lanes.commits()).await });
     let working = app.clone();
     let drain = Duration::from_millis(config.drain_ms);
     actix_web::rt::spawn(async move { workers::run(&working).await });
@@ -176,7 +194,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
         stop.received().await;
         app.stopping.store(true, Ordering::Relaxed);
         tracing::info!("stopping: no longer ready");
-        // Whoever asks for readiness sends requests elsewhere from now on.
+        // Load balancers that check `/readyz` send requests elsewhere from now on.
         sleep(drain).await;
         tracing::info!("stopping: no new requests, accepted writes are answered");
         handle.stop(true).await;
@@ -184,16 +202,15 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     server.await.map_err(|cause| CommandError::Io { what: "server".to_owned(), cause })
 }
 
-/// What has to be done now and then: keys that other processes revoked, times into buckets.
+/// Does periodic work: refreshes the API keys, and puts recorded times into their buckets.
 async fn keep_up(app: &App) {
     let mut refresh = interval(keyring::REFRESH_INTERVAL);
     let mut upkeep = interval(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
             _ = refresh.tick() => {
-                if let Err(error) = app.keyring.refresh().await {
-                    tracing::warn!(%error, "the API keys could not be read again");
-                }
+                let failed = app.keyring.refresh().await.err().map(|error| error.to_string());
+                app.workers.keyring.record(failed.as_slice());
             }
             _ = upkeep.tick() => app.metrics.upkeep(),
         }
@@ -207,7 +224,7 @@ struct StopSignals {
 }
 
 impl StopSignals {
-    /// From now on they no longer end the process.
+    /// Handles these signals from now on. They no longer end the process.
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

@@ -16,7 +16,7 @@ use std::{
 /// Why TLS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or is not PEM, or lacks what it should hold.
+    /// A file cannot be read, is not PEM, or lacks what it should hold.
     #[error("{}: no {wanted} can be read from it: {cause}", path.display())]
     File {
         /// The file.
@@ -31,7 +31,7 @@ pub enum TlsError {
     Pair(#[from] rustls::Error),
 }
 
-/// What the listener needs to serve TLS 1.2 and 1.3 with this certificate.
+/// The listener's configuration for TLS 1.2 and 1.3 with this certificate.
 ///
 /// `certificates` holds the server's certificate first, then the intermediate ones.
 ///

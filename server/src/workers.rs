@@ -1,95 +1,105 @@
-//! The server's own work beside requests: what is due is found in the database and submitted like
-//! any other command, so that it does not matter how many servers do so.
+//! The background work of the server.
+//!
+//! It finds what is due in the database and submits commands for it. Any number of servers may do
+//! so, because these commands are decided like all others.
+
+pub mod health;
 
 use crate::app::App;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join, stream};
 use ifmatch_domain::{
-    Action, Actor, Command, ExpireBookings, ExpireEntitlements, Meta, Outcome, ScopeRef,
+    Action, Command, Outcome,
+    booking::{self, ExpireBookings},
+    core::{Actor, Meta},
+    entitlement::{self, ExpireEntitlements, ScopeRef},
 };
 use ifmatch_types::{ApiKeyId, Source};
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{future::Future, sync::atomic::Ordering, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-/// What is due is looked for this often,
+/// Time between two searches for what is due.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// so much of it at a time,
+/// Maximum number of scopes or bookables that one search returns.
 const DUE_MAX: i64 = 500;
-/// and so much is submitted at the same time: it shares commits.
+/// Maximum number of commands that are submitted at the same time. They share commits.
 const CONCURRENT: usize = 64;
 
 /// Does what is due until the server stops.
 pub async fn run(app: &App) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_failing = false;
     loop {
         ticks.tick().await;
         if app.stopping.load(Ordering::Relaxed) {
             return;
         }
-        let (entitlements, bookings) = (expire_entitlements(app).await, expire_bookings(app).await);
-        match entitlements.and(bookings) {
-            Ok(()) => is_failing = false,
-            Err(error) => {
-                if !is_failing {
-                    tracing::warn!(error, "what is over could not be ended; trying again");
-                }
-                is_failing = true;
-            }
-        }
+        let (entitlements, bookings) = join(expire_entitlements(app), expire_bookings(app)).await;
+        app.workers.entitlements.record(&entitlements);
+        app.workers.bookings.record(&bookings);
     }
 }
 
-/// Ends what is over in every scope.
-async fn expire_entitlements(app: &App) -> Result<(), String> {
+/// Ends what is over in every scope. Returns the failures.
+async fn expire_entitlements(app: &App) -> Vec<String> {
     let scopes = app.reads.run(|db| {
         let now = db.clock()?;
         db.scopes_with_something_over(now, DUE_MAX)
     });
-    let scopes = scopes.await.map_err(|error| error.to_string())?;
-    let ended = stream::iter(scopes)
-        .map(|scope| expire_scope(app, scope))
-        .buffer_unordered(CONCURRENT)
-        .collect::<Vec<_>>()
-        .await;
-    ended.into_iter().collect()
+    match scopes.await {
+        Ok(scopes) => failures(scopes.into_iter().map(|scope| expire_scope(app, scope))).await,
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+/// Runs tasks, many at the same time. Returns the failures.
+async fn failures(
+    tasks: impl Iterator<Item = impl Future<Output = Result<(), String>>>,
+) -> Vec<String> {
+    let ended = stream::iter(tasks).buffer_unordered(CONCURRENT);
+    ended.filter_map(|ended| async { ended.err() }).collect().await
 }
 
 async fn expire_scope(app: &App, scope: String) -> Result<(), String> {
     let scope = ScopeRef::parse(&scope).ok_or_else(|| format!("{scope} is no scope"))?;
-    end_all(app, || Action::ExpireEntitlements(ExpireEntitlements { scope: scope.clone() })).await
+    end_all(app, || {
+        Action::Entitlement(entitlement::Action::ExpireEntitlements(ExpireEntitlements {
+            scope: scope.clone(),
+        }))
+    })
+    .await
 }
 
-/// Ends what is over of one thing, slice by slice: each is a commit of its own, and whatever else
-/// is asked of that thing gets its turn in between.
+/// Ends what is over of one scope or bookable, slice by slice.
+///
+/// Each slice is its own commit, so that other commands about it get their turn in between.
 async fn end_all(app: &App, expire: impl Fn() -> Action) -> Result<(), String> {
     while !app.stopping.load(Ordering::Relaxed) {
         let ended = app.lanes.submit(command("expiry", expire())).await;
         match ended.map_err(|refusal| format!("{refusal:?}"))? {
-            Outcome::Expired { more: true } => {}
+            Outcome::Entitlement(entitlement::Outcome::Expired { more: true })
+            | Outcome::Booking(booking::Outcome::Expired { more: true }) => {}
             _ => break,
         }
     }
     Ok(())
 }
 
-/// Ends holds of bookings that are over, so that bookings show it.
-async fn expire_bookings(app: &App) -> Result<(), String> {
+/// Ends expired holds of bookings, so that bookings show it. Returns the failures.
+async fn expire_bookings(app: &App) -> Vec<String> {
     let due = app.reads.run(|db| {
         let now = db.clock()?;
         db.bookables_with_due_holds(now, DUE_MAX)
     });
-    let due = due.await.map_err(|error| error.to_string())?;
-    let ended = stream::iter(due)
-        .map(|bookable_id| async move {
-            let expire = ExpireBookings { bookable_id };
-            end_all(app, || Action::ExpireBookings(expire.clone())).await
-        })
-        .buffer_unordered(CONCURRENT)
-        .collect::<Vec<_>>()
-        .await;
-    ended.into_iter().collect()
+    match due.await {
+        Ok(due) => failures(due.into_iter().map(|bookable| expire_bookable(app, bookable))).await,
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+async fn expire_bookable(app: &App, bookable_id: String) -> Result<(), String> {
+    let expire = ExpireBookings { bookable_id };
+    end_all(app, || Action::Booking(booking::Action::ExpireBookings(expire.clone()))).await
 }
 
 /// A command of the worker with this name.

@@ -1,4 +1,4 @@
-//! API keys: who may come in, as what, for how long, and that nobody else learns the key.
+//! API keys: who is admitted, with which role and until when, and that the key stays secret.
 
 use crate::harness::{ADMIN_KEY, Server, both_databases, eventually, id, postgres_only, unique};
 use jiff::{Timestamp, ToSpan};
@@ -25,7 +25,7 @@ async fn a_key_is_shown_once(server: Server) {
     let made = api.post("/v1/api-keys", &body).await.ok(201);
     let key = made["key"].as_str().unwrap();
     assert!(key.starts_with("ifm_"), "a key can be told from other secrets");
-    assert!(key.len() >= 30, "at least 128 bits are in it");
+    assert!(key.len() >= 30, "it has at least 128 bits");
     assert!(id(&made).starts_with("key_"));
     assert_eq!((&made["name"], &made["role"]), (&json!("deploy"), &json!("agent")));
     let list = api.get("/v1/api-keys").await.is(200);
@@ -69,7 +69,7 @@ async fn who_waits_for_events_is_told_nothing_once_the_key_is_revoked(server: Se
     let last = api.get("/v1/events?last=1").await.ok(200)["next_cursor"].clone();
     let path = format!("/v1/events?after={}&wait_ms=20000", last.as_str().unwrap());
     let waiting = tokio::spawn(async move { viewer.get(&path).await });
-    // Long enough for the request to be let in; if it was not, it is refused for the same reason.
+    // Time for the request to be admitted. If it is not, the revoked key gets the same 401.
     tokio::time::sleep(Duration::from_millis(300)).await;
     api.delete(&format!("/v1/api-keys/{}", id(&key))).await.ok(200);
     api.make_workspace(json!({})).await;
@@ -119,7 +119,7 @@ async fn every_reason_for_a_401_gets_the_same_answer(server: Server) {
         bodies.push(body);
     }
     for body in &bodies {
-        assert_eq!(body, &bodies[0], "nobody learns why");
+        assert_eq!(body, &bodies[0], "the reason is not disclosed");
     }
     api.with_key(&good).get("/v1/plans").await.ok(200);
 }
@@ -174,9 +174,9 @@ async fn no_key_is_ever_logged_stored_or_told(mut server: Server) {
     told += &server.log();
     told += &server.stdout();
     let stored = String::from_utf8_lossy(&server.database().stored_bytes()).into_owned();
-    assert!(stored.contains("Acme"), "the search looks at what is stored");
+    assert!(stored.contains("Acme"), "the stored bytes are searched");
     for secret in [ADMIN_KEY, agent.key(), revoked.key(), canary] {
-        assert!(!told.contains(secret), "a key was logged or told: {secret}");
+        assert!(!told.contains(secret), "a key was logged or disclosed: {secret}");
         assert!(!stored.contains(secret), "a key was stored: {secret}");
     }
     let secret_part = agent.key().rsplit('_').next().unwrap();

@@ -18,13 +18,13 @@ postgres_only![runs_racing_on_several_servers_make_one_invoice_each];
 async fn run(api: &Api, as_of: &str) -> Value {
     let answer = api.post("/v1/billing-runs", &json!({"as_of": as_of})).await;
     assert!((200..300).contains(&answer.status), "{}", answer.text);
-    for count in ["made", "skipped", "failed"] {
+    for count in ["made", "skipped", "failed", "remaining"] {
         assert!(answer.body[count].is_u64(), "{}", answer.text);
     }
     answer.body
 }
 
-/// Runs until there is nothing left to bill.
+/// Repeats billing runs until nothing is due.
 async fn run_out(api: &Api, as_of: &str) {
     for _ in 0..50 {
         if run(api, as_of).await["made"] == 0 {
@@ -55,8 +55,8 @@ async fn assert_periods(server: &Server, start: &str, as_of: &str, boundaries: &
     let billed = periods(&api, &subscription).await;
     let expected: Vec<_> =
         boundaries.windows(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect();
-    // The period in which `as_of` lies is the last one expected; it is billed if periods are
-    // billed in advance.
+    // The last expected period contains `as_of`. It is billed only if periods are billed in
+    // advance.
     assert!(billed.len() + 1 >= expected.len(), "too few: {billed:?}");
     assert_eq!(billed, expected[..billed.len().min(expected.len())]);
     let now = api.read("subscriptions", &subscription).await;
@@ -92,7 +92,11 @@ async fn a_second_run_finds_nothing_to_do(server: Server) {
     assert!(billed.len() >= 3, "{billed:?}");
     let now = api.read("subscriptions", &subscription).await;
     assert_eq!(run(&api, "2024-04-15T00:00:00Z").await["made"], 0);
-    assert_eq!(run(&api, "2024-02-15T00:00:00Z").await["made"], 0, "nor does an earlier one");
+    assert_eq!(
+        run(&api, "2024-02-15T00:00:00Z").await["made"],
+        0,
+        "an earlier one does not either"
+    );
     assert_eq!(periods(&api, &subscription).await, billed);
     assert_eq!(api.read("subscriptions", &subscription).await, now);
 }

@@ -1,4 +1,4 @@
-//! Bookings: no day is booked twice, whoever asks at the same time and however long holds last.
+//! Bookings: no day is overbooked, under concurrent callers and expiring holds.
 
 use crate::harness::{
     Answer, Api, Server, both_databases, day, eventually, id, postgres_only, together, version,
@@ -40,7 +40,7 @@ async fn book(api: &Api, bookable: &Value, start: i64, end: i64, members: Value)
     api.post("/v1/bookings", &days(bookable, start, end, members)).await
 }
 
-/// What is reserved on days from now on, as everybody sees it.
+/// The reserved counts per day from `from` on, as availability reports them.
 async fn reserved(api: &Api, bookable: &Value, from: i64, to: i64) -> Vec<i64> {
     let path = format!("/v1/bookables/{}/availability", id(bookable));
     let free = api.get(&format!("{path}?from={}&to={}", day(from), day(to))).await.ok(200);
@@ -102,7 +102,7 @@ async fn a_full_day_is_told_day_by_day(server: Server) {
     assert_eq!(refused["retry"], json!({"action": "none", "after_ms": 120_000}));
     let members = refused.as_object_mut().unwrap();
     for member in ["type", "title", "status", "detail", "code", "request_id", "retry"] {
-        members.remove(member).expect("every problem has it");
+        members.remove(member).expect("every problem has this member");
     }
     let expected = json!({"bookable_id": id(&room), "start_date": day(10), "end_date": day(13),
         "requested": 1, "capacity": 2, "usage": usage, "first_conflict_date": day(12)});
@@ -112,7 +112,7 @@ async fn a_full_day_is_told_day_by_day(server: Server) {
     assert_eq!(reserved(&api, &room, 10, 13).await, [0, 1, 2, 1], "nothing was taken");
 }
 
-/// Many bookings of days around one day of which there are few; what became of each.
+/// Races bookings around one scarce day and checks the outcome of each.
 async fn rush(apis: &[Api]) {
     let capacity = 5;
     let room = apis[0].make_bookable(json!({"capacity": capacity})).await;
@@ -126,7 +126,7 @@ async fn rush(apis: &[Api]) {
     })
     .await;
     let made: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 201).collect();
-    assert_eq!(made.len(), capacity, "exactly as many as there are");
+    assert_eq!(made.len(), capacity, "exactly the capacity");
     for refused in answers.iter().filter(|answer| answer.status != 201) {
         let refused = refused.clone().problem(409, "AVAILABILITY_CONFLICT");
         assert_eq!(refused["usage"][day(20)], capacity, "{refused}");
@@ -139,7 +139,7 @@ async fn rush(apis: &[Api]) {
         let cancel = json!({"version": 1, "status": "cancelled"});
         apis[0].patch(&path, &cancel).await.ok(200);
     }
-    assert_eq!(reserved(&apis[0], &room, 18, 21).await, [0; 4], "all of it was given back");
+    assert_eq!(reserved(&apis[0], &room, 18, 21).await, [0; 4], "everything was given back");
 }
 
 async fn of_many_attempts_at_once_exactly_the_capacity_is_admitted(server: Server) {
@@ -157,7 +157,7 @@ async fn a_hold_that_is_over_blocks_nobody(server: Server) {
     let api = server.api();
     let room = api.make_bookable(json!({"capacity": 1, "hold_ttl_ms": 1})).await;
     let mut last = book(&api, &room, 1, 3, json!({})).await.ok(201);
-    // Far more often than anybody sweeps.
+    // Far more repetitions than sweeps run in that time.
     for _ in 0..30 {
         let next = eventually("the hold is over", async || {
             let answer = book(&api, &room, 1, 3, json!({})).await;
@@ -193,7 +193,7 @@ async fn confirming_after_the_hold_takes_the_days_again_or_not_at_all(server: Se
     let api = server.api();
     let room = api.make_bookable(json!({"capacity": 1, "hold_ttl_ms": 1})).await;
     let first = book(&api, &room, 1, 2, json!({})).await.ok(201);
-    // Whoever ends it in between makes a version of its own.
+    // A sweep may end the hold in between, which makes a version of its own.
     let confirmed = eventually("it is confirmed", async || {
         let now = api.read("bookings", &first).await;
         let confirm = json!({"version": version(&now), "status": "confirmed"});
@@ -219,7 +219,7 @@ async fn confirming_after_the_hold_takes_the_days_again_or_not_at_all(server: Se
     let fixed = fixed.problem(409, "INVALID_STATE_TRANSITION");
     let expected = json!({"from": "expired", "to": "expired", "allowed": ["confirmed"],
         "fields": ["end_date"], "detail": "end_date cannot change while the status is expired; \
-        what can follow instead is confirmed"});
+        possible instead: confirmed"});
     assert_eq!(with(fixed.clone(), &expected), fixed);
     api.change("bookings", &taken, json!({"status": "cancelled"})).await;
     api.patch(&path(&second), &confirm).await.ok(200);
@@ -234,7 +234,11 @@ async fn a_change_takes_the_new_days_or_leaves_everything(server: Server) {
     let longer = json!({"version": 1, "end_date": day(6), "notes": "longer"});
     let refused = api.patch(&path(&first), &longer).await;
     let refused = refused.problem(409, "AVAILABILITY_CONFLICT");
-    assert_eq!(refused["usage"][day(2)], 0, "its own days are nobody else's: {refused}");
+    assert_eq!(
+        refused["usage"][day(2)],
+        0,
+        "its own days do not count as used by others: {refused}"
+    );
     assert_eq!(api.read("bookings", &first).await, first);
     api.change("bookings", &first, json!({"start_date": day(3), "end_date": day(5)})).await;
     assert_eq!(reserved(&api, &room, 1, 6).await, [0, 0, 1, 1, 1, 1]);
@@ -266,7 +270,7 @@ async fn capacity_goes_below_what_is_reserved_by_force_only_and_on_record(server
     assert_eq!(records[0]["reason"], "burst pipe");
     assert_eq!(records[0]["changes"], json!([{"path": "/capacity", "from": 3, "to": 1}]));
     book(&api, &room, 3, 3, json!({})).await.problem(409, "AVAILABILITY_CONFLICT");
-    assert_eq!(reserved(&api, &room, 2, 3).await, [3, 3], "who has booked stays");
+    assert_eq!(reserved(&api, &room, 2, 3).await, [3, 3], "existing bookings stay");
     api.change("bookings", &held, json!({"quantity": 2})).await;
     api.change("bookings", &held, json!({"status": "cancelled"})).await;
     book(&api, &room, 3, 3, json!({})).await.ok(201);
@@ -284,7 +288,7 @@ async fn what_is_free_is_told_day_by_day(server: Server) {
         "available": 2 - reserved})
     };
     assert_eq!(free["days"], json!([on(1, 1), on(2, 1), on(3, 0)]));
-    // A hold that is over is not reserved, whether or not it has been ended.
+    // An expired hold is not reserved, even before it is ended.
     book(&api, &room, 2, 3, json!({})).await.ok(201);
     eventually("the hold is over", async || {
         (reserved(&api, &room, 1, 3).await == [1, 1, 0]).then_some(())
@@ -311,7 +315,7 @@ async fn what_is_free_is_told_day_by_day(server: Server) {
     api.get(&gone).await.problem(410, "DELETED");
 }
 
-/// The lines of the log about bookings that found no room.
+/// The log lines about bookings that were refused for lack of capacity.
 fn warnings(server: &Server) -> Vec<Value> {
     let lines = server.log();
     let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -348,7 +352,7 @@ async fn a_refused_booking_is_one_line_in_the_log_and_counted(server: Server) {
     }
     assert_eq!(warning["usage"], Value::from_iter([(day(1), 1), (day(2), 1)]));
     assert_eq!(found[1]["phase"], "change");
-    assert_eq!(found[1].get("user_id"), Some(&Value::Null), "nobody was named: {}", found[1]);
+    assert_eq!(found[1].get("user_id"), Some(&Value::Null), "no user was named: {}", found[1]);
     assert_eq!(found[2]["user_id"], "ann");
     let metrics = api.get("/metrics").await.is(200).text;
     for sample in [
@@ -393,7 +397,7 @@ async fn wrong_fields_are_named(server: Server) {
     }
     assert!(api.list("/v1/bookings").await.is_empty());
     let booking = book(&api, &room, 1, 2, json!({})).await.ok(201);
-    // Before the version, which is wrong here, too.
+    // The range is checked before the version, which is wrong here too.
     for (start, end) in [(3, 2), (3, 400)] {
         let change = json!({"version": 9, "start_date": day(start), "end_date": day(end)});
         api.patch(&path(&booking), &change).await.invalid("/end_date");
@@ -461,7 +465,7 @@ async fn a_transaction_books_all_or_nothing(server: Server) {
         .ok(200);
     assert_eq!(made["results"][1]["body"]["status"], "confirmed", "{made}");
     assert_eq!(reserved(&api, &two, 1, 2).await, [2, 2]);
-    // Both at once, in whichever order: nobody waits for ever.
+    // Both bookables in one transaction, in either order: no deadlock.
     let answers = together(16, |n| {
         let (api, rooms) = (api.clone(), [one.clone(), two.clone()]);
         let operations: Vec<Value> = (0..2)

@@ -1,4 +1,4 @@
-//! What all collections have in common: create, read, list, replace, delete, field limits.
+//! What all collections share: create, read, list, replace, delete and field limits.
 
 use crate::harness::{Server, both_databases, day, id, unique, version};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Many writers at once: nobody's change is lost, and exactly one wins each version.
+//! Many concurrent writers: no change is lost, and each version has exactly one winner.
 
 use crate::harness::{Api, Server, both_databases, id, postgres_only, together, unique, version};
 use serde_json::json;
@@ -17,13 +17,13 @@ postgres_only![
     of_many_updates_on_several_servers_exactly_one_wins,
 ];
 
-/// So many increments each of 16 loops tries: `IFMATCH_TEST_INCREMENTS`, if it is set.
+/// Increments that each of 16 loops attempts. `IFMATCH_TEST_INCREMENTS` overrides it.
 pub fn increments(usually: i64) -> i64 {
     let wanted = std::env::var("IFMATCH_TEST_INCREMENTS").ok();
     wanted.map_or(usually, |n| n.parse().expect("IFMATCH_TEST_INCREMENTS is a number"))
 }
 
-/// 16 loops of increments, each GET then PATCH, none of them retried.
+/// Runs 16 loops of increments. Each is a GET and a PATCH without retries.
 async fn increment(apis: &[Api]) {
     let subscription = apis[0].make_subscription(json!({})).await;
     let path = format!("/v1/subscriptions/{}", id(&subscription));
@@ -56,7 +56,7 @@ async fn increment(apis: &[Api]) {
     .await;
     let successes: i64 = counted.iter().sum();
     let end = apis[0].get(&path).await.ok(200);
-    assert!(successes >= increments(100), "somebody always gets through: {counted:?}");
+    assert!(successes >= increments(100), "one writer wins every round: {counted:?}");
     assert_eq!(end["quantity"], 1 + successes, "each success counts, and only those");
     assert_eq!(version(&end), 1 + successes);
     let versions: Vec<_> = apis[0].history(&path).await.iter().map(version).collect();

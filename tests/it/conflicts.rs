@@ -101,7 +101,7 @@ async fn changes_are_the_net_difference_with_the_latest_author(server: Server) {
     changes.sort_by_key(|change| change["path"].to_string());
     let summary: Vec<_> =
         changes.iter().map(|c| json!([c["path"], c["base"], c["current"], c["version"]])).collect();
-    // What was undone in between is no change; the bookkeeping fields never are.
+    // A change that was undone in between is not listed. Bookkeeping fields never are.
     assert_eq!(summary, [json!(["/notes", "a", "c", 4]), json!(["/quantity", 1, 5, 2])]);
     assert_eq!(changes[0]["by"]["actor"], agent_key["name"]);
     assert_ne!(changes[1]["by"]["actor"], agent_key["name"]);
@@ -112,14 +112,14 @@ async fn attempted_are_the_paths_that_differ_from_the_callers_own_base(server: S
     let subscription = api.make_subscription(json!({"notes": "a", "quantity": 3})).await;
     let path = format!("/v1/subscriptions/{}", id(&subscription));
     api.patch(&path, &json!({"quantity": 9})).if_match(1).await.ok(200);
-    // A form sends every field, the untouched ones as it saw them.
+    // A form sends every field; untouched fields have the values that it loaded.
     let form = json!({"notes": "b", "quantity": 3, "cancel_at_period_end": false, "version": 1});
     let conflict = api.patch(&path, &form).await.conflict(409);
     assert_eq!(conflict["attempted"], json!(["/notes"]));
     assert_eq!(conflict["merge"]["verdict"], "clean");
 }
 
-/// The conflict between two edits of version 1, the first of which won.
+/// The conflict between two edits of version 1, of which `winner` was first.
 async fn clash(server: &Server, winner: Value, loser: Value) -> Value {
     let api = server.api();
     let subscription = api.make_subscription(json!({"notes": "old"})).await;
@@ -200,7 +200,7 @@ async fn a_stale_put_is_a_conflict_and_not_a_validation_error(server: Server) {
     let mut form = subscription.clone();
     form["notes"] = json!("mine");
     api.patch(&path, &json!({"quantity": 4})).if_match(1).await.ok(200);
-    // The read-only fields it echoes are those of version 1, which is the version it names.
+    // The echoed read-only fields are those of version 1, the version that the form names.
     let conflict = api.put(&path, &form).await.conflict(409);
     assert_eq!(conflict["attempted"], json!(["/notes"]));
     assert_eq!(conflict["merge"]["verdict"], "clean");

@@ -1,4 +1,4 @@
-//! The console, in a real browser: what operators and support agents do, and that nothing of it is lost.
+//! The console in a real browser: what operators and agents do, and that no input is lost.
 
 use crate::harness::{
     ADMIN_KEY, Api, Browser, Server, both_databases, eventually, id,
@@ -28,7 +28,7 @@ sqlite_only![
 const SAVE: &str = "form.card button.primary";
 const NOTICE: &str = ".notice.good";
 
-/// An object, and where the API and the console have it.
+/// An object, with its path in the API and its address in the console.
 struct Place {
     object: Value,
     path: String,
@@ -99,7 +99,7 @@ async fn a_plan_is_created_found_and_edited(server: Server) {
     browser.click(SAVE).await;
     browser.see("[data-code=VALIDATION_FAILED]", "Nothing was saved").await;
     browser.see("#error-amount", "-1").await;
-    assert_eq!(browser.value("#field-name").await, "Gold", "what was typed stays");
+    assert_eq!(browser.value("#field-name").await, "Gold", "the input is kept");
     browser.fill("#field-amount", "1200").await;
     browser.click(SAVE).await;
     browser.see(NOTICE, "Created").await;
@@ -117,13 +117,13 @@ async fn a_plan_is_created_found_and_edited(server: Server) {
     assert_eq!(browser.place().await, place.console);
 
     open_form(&browser, &place).await;
-    assert!(!browser.has("#field-code").await, "what is set once is not in the form");
+    assert!(!browser.has("#field-code").await, "a field set at creation is not in the form");
     browser.fill("#field-name", "Golden").await;
     browser.click(SAVE).await;
     browser.see(NOTICE, "This is version 2").await;
     let history = api.history(&place.path).await;
     let changes = json!([{"path": "/name", "from": "Gold", "to": "Golden"}]);
-    assert_eq!(history[1]["changes"], changes, "only what was changed is sent");
+    assert_eq!(history[1]["changes"], changes, "only changed fields are sent");
     assert_eq!(history[1]["by"]["on_behalf_of"], "Zoë");
     open_form(&browser, &place).await;
     browser.click(SAVE).await;
@@ -140,7 +140,7 @@ async fn changes_of_different_fields_are_both_kept(server: Server) {
     open_form(&browser, &place).await;
     browser.fill("#field-notes", "Called back at noon").await;
 
-    // The other writer is seen while the form is open.
+    // The open form shows the other writer's change.
     let other = billing.patch(&place.path, &json!({"quantity": 7})).if_match(1);
     other.header("X-On-Behalf-Of", "maria").await.ok(200);
     let news = browser.see(".notice.news", "Changed to version 2").await;
@@ -154,7 +154,7 @@ async fn changes_of_different_fields_are_both_kept(server: Server) {
     browser.see("[data-path='/quantity']", "changed by them").await;
     browser.see("[data-path='/quantity']", "maria, version 2").await;
     browser.see("[data-path='/notes']", "Called back at noon").await;
-    // And another one saves yet another field in this moment.
+    // Another writer changes a third field before the conflict is resolved.
     billing.patch(&place.path, &json!({"metadata": {"team": "north"}})).if_match(2).await.ok(200);
     browser.click("[name=resolve]").await;
     browser.see(NOTICE, "Merged with what others changed since version 1").await;
@@ -187,12 +187,12 @@ async fn the_same_field_is_a_persons_decision_for_each_path(server: Server) {
     browser.see("[name=resolve]:disabled", "Choose first").await;
     browser.click("[data-path='/notes'] input[value=theirs]").await;
 
-    // Somebody is faster once more, and the same view opens with the newer state.
+    // Another write wins again, and the same view opens with the newer state.
     api.patch(&place.path, &json!({"quantity": 10})).if_match(2).await.ok(200);
     browser.click("[name=resolve]").await;
     browser.see("[data-current]", "3").await;
     browser.see("[data-path='/quantity']", "needs a decision").await;
-    assert!(!browser.has("[data-path='/notes']").await, "it was decided to be theirs");
+    assert!(!browser.has("[data-path='/notes']").await, "their value was chosen");
     assert_eq!(place.now(&api).await["version"], 3);
     browser.click("[data-path='/quantity'] input[value=mine]").await;
     browser.click("[name=resolve]").await;
@@ -203,7 +203,7 @@ async fn the_same_field_is_a_persons_decision_for_each_path(server: Server) {
         (&json!(6), &json!("theirs"), &json!({"mine": "yes"}))
     );
 
-    // What is to be decided can also be taken back into the form.
+    // An open conflict can also be taken back into the form.
     open_form(&browser, &place).await;
     browser.fill("#field-notes", "both").await;
     api.patch(&place.path, &json!({"notes": "they again", "quantity": 11}))
@@ -232,7 +232,7 @@ async fn an_admin_forces_after_seeing_what_that_overwrites(server: Server) {
     api.patch(&place.path, &json!({"quantity": 9})).if_match(1).await.ok(200);
     browser.click(SAVE).await;
     browser.click(".force summary").await;
-    assert!(!browser.has("[name=force]").await, "first one sees what it would do");
+    assert!(!browser.has("[name=force]").await, "the preview comes first");
     browser.fill("#force-reason", "Chargeback 8812 – Zoë").await;
     browser.click("[name=dry-run]").await;
     let preview = browser.see(".preview", "At version 2 this would overwrite").await;
@@ -353,16 +353,16 @@ async fn a_save_without_an_answer_is_sent_again_as_it_was(server: Server) {
     browser.sign_in(ADMIN_KEY).await;
     open_form(&browser, &place).await;
     browser.fill("#field-quantity", "6").await;
-    // A browser may send a request again by itself.
+    // A browser may repeat a request on its own.
     for _ in 0..4 {
         proxy.next("PATCH", Fault::LoseAnswer);
     }
     browser.click(SAVE).await;
-    browser.see("main", "Nobody knows whether your change was saved").await;
+    browser.see("main", "It is unknown whether your change was saved").await;
     browser.text(&format!("{SAVE}:disabled")).await;
     proxy.heal();
     browser.click("article > .bar button.primary").await;
-    browser.see(NOTICE, "it was not applied twice").await;
+    browser.see(NOTICE, "nothing was applied twice").await;
     let sent = proxy.seen("PATCH");
     let keys: Vec<_> = sent.iter().map(|seen| seen.header("Idempotency-Key")).collect();
     assert!(keys.len() > 1 && keys[0].is_some(), "{keys:?}");
@@ -382,7 +382,7 @@ async fn a_delete_names_its_version_and_a_changed_object_stays(server: Server) {
     browser.see("main h1", "Delete Acme?").await;
     api.patch(&place.path, &json!({"name": "Acme & Sons"})).if_match(1).await.ok(200);
     browser.click("button.danger.primary").await;
-    browser.see("main .notice.bad", "at version 2 now").await;
+    browser.see("main .notice.bad", "is now at version 2").await;
     browser.see("main .differences", "Acme & Sons").await;
     assert_eq!(place.now(&api).await["version"], 2, "it is still there");
     browser.see("button.danger.primary", "Delete version 2").await;
@@ -427,7 +427,7 @@ async fn keys_are_shown_once_and_every_collection_opens(server: Server) {
     browser.click(".references a").await;
     browser.see("main table", "held").await;
 
-    // The document says which collections there are, and so the page does.
+    // The page lists the collections that the document declares.
     let document = api.get("/openapi.json").await.ok(200);
     let collections = document["paths"].as_object().unwrap().keys().filter_map(|path| {
         let collection = path.strip_prefix("/v1/")?.strip_suffix("/{id}/history")?;
@@ -435,7 +435,7 @@ async fn keys_are_shown_once_and_every_collection_opens(server: Server) {
     });
     for collection in collections {
         browser.click(&format!("nav.side a[href='#/{collection}']")).await;
-        eventually(&format!("the list of {collection} is there"), async || {
+        eventually(&format!("the list of {collection} is shown"), async || {
             let there = browser.has("main table").await || browser.has("main .empty").await;
             (there && browser.place().await == format!("/{collection}")).then_some(())
         })
@@ -445,7 +445,7 @@ async fn keys_are_shown_once_and_every_collection_opens(server: Server) {
     browser.close().await;
 }
 
-/// Checks of the page's modules that need no page: `console/logic.js` says what does not hold.
+/// Checks of the page's modules that need no page. `console/logic.js` returns the failures.
 async fn the_logic_of_the_page_holds(server: Server) {
     let browser = Browser::open(&server).await;
     let failures = browser.run(include_str!("console/logic.js"), json!([])).await;

@@ -1,4 +1,4 @@
-//! Servers and databases that end at a bad moment: nothing acknowledged is lost.
+//! Servers and databases that crash or stop under load: no acknowledged write is lost.
 
 use crate::harness::{
     Api, Cluster, Database, Server, block_on, both_databases, eventually, id, run_to_end, together,
@@ -20,19 +20,19 @@ both_databases![
     a_stopped_server_starts_where_it_was,
 ];
 
-/// How often a server is killed in one test: `IFMATCH_TEST_KILLS`, at most 50.
+/// Kills of a server in one test: `IFMATCH_TEST_KILLS`, at most 50.
 fn kills() -> u64 {
     let wanted = env::var("IFMATCH_TEST_KILLS").ok();
     wanted.map_or(5, |n| n.parse().expect("IFMATCH_TEST_KILLS is a number")).min(50)
 }
 
-/// What one writer knows for sure when its server is gone.
+/// What one writer knows for certain when its server is gone.
 struct Acknowledged {
-    /// The highest version of its subscription that an answer showed.
+    /// The highest version of its subscription in any answer.
     version: i64,
     /// The workspaces whose creation was answered.
     created: Vec<Value>,
-    /// The Idempotency-Key and body of the create that was not answered, if any.
+    /// The Idempotency-Key and body of the unanswered create, if any.
     open: Option<(String, Value)>,
 }
 
@@ -67,7 +67,7 @@ async fn write_until_the_end(
     }
 }
 
-/// Runs six writers on three subscriptions until `end` has ended the server.
+/// Runs six writers on three subscriptions while `end` stops or kills the server.
 async fn under_load(
     server: &mut Server,
     subscriptions: &[Value],
@@ -94,7 +94,7 @@ async fn under_load(
     known
 }
 
-/// What was acknowledged is there, and what is there has a complete history.
+/// Asserts that acknowledged writes exist and that every object's history is complete.
 async fn assert_nothing_was_lost(api: &Api, known: &[(String, Acknowledged)]) {
     for (subscription, known) in known {
         let path = format!("/v1/subscriptions/{subscription}");
@@ -113,7 +113,7 @@ async fn assert_nothing_was_lost(api: &Api, known: &[(String, Acknowledged)]) {
             assert_eq!(&api.read("workspaces", created).await, created);
         }
         if let Some((key, body)) = &known.open {
-            // Whether it had happened or not: sent again, it has happened once.
+            // Applied before or not: after a resend with the same key it is applied once.
             api.post("/v1/workspaces", body).key(key).await.ok(201);
         }
     }
@@ -157,7 +157,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed(mut server: Serv
 async fn a_server_asked_to_stop_answers_what_it_accepted(mut server: Server) {
     let api = server.api();
     let mut subscriptions = Vec::new();
-    // One writer each, so that an unanswered write would show as a version nobody was told of.
+    // One writer per subscription, so that an unanswered write shows as an unknown version.
     for _ in 0..6 {
         subscriptions.push(api.make_subscription(json!({})).await);
     }
@@ -197,7 +197,7 @@ async fn a_stopped_server_starts_where_it_was(mut server: Server) {
     assert_eq!(version(&api.patch(&path, &json!({"quantity": 3})).if_match(2).await.ok(200)), 3);
 }
 
-/// A write that is sent again until the database is back.
+/// Repeats one write until the database is back.
 async fn patched(api: &Api, path: &str, body: &Value, version: i64) -> Value {
     eventually("a write gets through", async || {
         let answer = api.patch(path, body).if_match(version).await;
@@ -280,7 +280,7 @@ fn nothing_acknowledged_is_lost_when_postgresql_crashes_under_load() {
     });
 }
 
-/// Increments until the shared count is reached; answers the highest version acknowledged.
+/// Increments until the shared count is reached. Returns the highest acknowledged version.
 async fn increment_until(api: &Api, path: &str, count: &AtomicU64, end: u64) -> i64 {
     let mut highest = 0;
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
@@ -298,7 +298,7 @@ async fn increment_until(api: &Api, path: &str, count: &AtomicU64, end: u64) -> 
                 highest = version(&answer.body);
                 count.fetch_add(1, Ordering::SeqCst);
             }
-            // Whether the commit in flight got through, nobody can know: 503 or 500 say "send again".
+            // The commit in flight may have succeeded. 503 and 500 both tell the client to resend.
             412 | 500 | 503 => {}
             status => panic!("{status}: {}", answer.text),
         }

@@ -1,4 +1,4 @@
-//! What the server says of itself: the OpenAPI document, the pages, the metrics.
+//! The documents that the server serves: OpenAPI, the pages, the metrics.
 
 use crate::harness::{Server, both_databases, id};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn references(value: &Value) -> Vec<String> {
     }
 }
 
-/// Every address that a page loads something from, as far as its own text says.
+/// Every address that a page loads, as far as its own text shows.
 fn loaded_addresses(page: &str) -> Vec<String> {
     let mut addresses = Vec::new();
     for tag in ["<script", "<link", "<img", "<iframe"] {
@@ -106,7 +106,7 @@ async fn a_file_that_a_page_does_not_have_is_not_found(server: Server) {
         }
         let directory = address.rsplit_once('/').unwrap().0;
         api.get(&format!("/{directory}/nothing.js")).await.problem(404, "NOT_FOUND");
-        // Another version's file would be kept for ever under the wrong address.
+        // A file of another version would be cached forever under the wrong address.
         api.get(&format!("{path}/00000000/{script}")).await.problem(404, "NOT_FOUND");
     }
 }

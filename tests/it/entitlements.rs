@@ -1,4 +1,4 @@
-//! Entitlements: packages and boosts give, usage takes, and never more than was given.
+//! Entitlements: packages and boosts grant, usage consumes, and limits are never exceeded.
 
 mod advice;
 mod assignments;
@@ -22,8 +22,8 @@ mod usage;
 
 use crate::harness::{Api, Backend, Server};
 
-/// Clients of every server that may share the database: of a second one too on PostgreSQL, which
-/// ends when it is let go of.
+/// Clients of every server on the database. On PostgreSQL that includes a second server, which is
+/// killed when the returned list is dropped.
 async fn clients(server: &Server) -> (Vec<Api>, Vec<Server>) {
     let siblings = match server.database().backend() {
         Backend::Sqlite => Vec::new(),

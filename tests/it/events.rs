@@ -1,4 +1,4 @@
-//! The stream of all changes: in commit order, never skipping one.
+//! The stream of all changes: in commit order, and no event is skipped.
 
 use crate::harness::{
     Api, EventStream, Server, both_databases, id, postgres_only, together, version,
@@ -24,10 +24,10 @@ both_databases![
 postgres_only![a_reader_skips_nothing_while_several_servers_write];
 
 fn seq(event: &Value) -> i64 {
-    event["seq"].as_i64().unwrap_or_else(|| panic!("an event has its place: {event}"))
+    event["seq"].as_i64().unwrap_or_else(|| panic!("an event has a sequence number: {event}"))
 }
 
-/// The object that it is about.
+/// The id of the object that an event is about.
 fn of(event: &Value) -> &str {
     event["resource"]["id"].as_str().unwrap_or_else(|| panic!("an event has an object: {event}"))
 }
@@ -72,15 +72,15 @@ async fn a_reader_may_begin_near_the_end(server: Server) {
     let newest = all.last().expect("there are some").clone();
     let page = api.get("/v1/events?last=1").await.ok(200);
     assert_eq!(page["items"], json!([newest]));
-    assert_eq!(events_of(&api, "last=1000").await, all, "there are no more than all");
+    assert_eq!(events_of(&api, "last=1000").await, all, "all events and no more");
     let after = seq(&newest);
     let both = events_of(&api, &format!("last=1000&after={}", after - 1)).await;
-    assert_eq!(json!(both), json!([newest]), "whichever is later");
+    assert_eq!(json!(both), json!([newest]), "the later start applies");
     let stream = api.get("/v1/events/stream?last=1").open().await;
     assert_eq!(EventStream::new(stream).next().await, (after, newest));
     let resumed = api.get("/v1/events/stream?last=0").header("Last-Event-ID", seq(&all[0]));
     let first = EventStream::new(resumed.open().await).next().await;
-    assert_eq!(first, (seq(&all[1]), all[1].clone()), "where it was counts more");
+    assert_eq!(first, (seq(&all[1]), all[1].clone()), "Last-Event-ID takes precedence");
     api.get("/v1/events?last=-1").await.invalid("?last");
 }
 
@@ -209,7 +209,7 @@ async fn the_stream_continues_after_the_last_event_seen(server: Server) {
     assert_eq!(event["state"], objects[2], "nothing twice, nothing left out");
     let later = api.make_workspace(json!({})).await;
     let (_, event) = stream.next().await;
-    assert_eq!(event["state"], later, "what happens while it is open comes too");
+    assert_eq!(event["state"], later, "new events arrive while it is open");
 }
 
 async fn a_refused_write_is_no_event(server: Server) {

@@ -1,4 +1,4 @@
-//! The examples as their readers run them: each ends well, and says what it promises.
+//! The examples as readers run them: each exits with 0 and shows what it promises.
 
 use crate::harness::{ADMIN_KEY, Finished, Server, both_databases, run_example};
 use serde_json::Value;
@@ -13,7 +13,7 @@ both_databases![
     a_rush_books_exactly_what_is_free,
 ];
 
-/// Runs an example against this server, with this text typed into it.
+/// Runs an example against this server, with `typed` as its stdin.
 async fn run(server: &Server, name: &str, args: &[&str], typed: &str) -> Finished {
     let env = [("IFMATCH_URL", server.url()), ("IFMATCH_KEY", ADMIN_KEY)];
     run_example(name, server, args, typed, &env).await
@@ -32,7 +32,7 @@ async fn the_quickstart_shows_a_conflict_resolved(server: Server) {
     let subs = server.api().list("/v1/subscriptions").await;
     assert_eq!((subs.len(), &subs[0]["quantity"]), (1, &Value::from(10)));
 
-    // Without a key it starts a server of its own, and leaves this one alone.
+    // Without a key the example starts a private server and does not touch this one.
     let finished = run_example("quickstart", &server, &[], "", &[]).await.succeeded();
     says(&finished, &["started a private server", "after 1 conflict: 10 seats"]);
     assert_eq!(server.api().list("/v1/subscriptions").await.len(), 1);
@@ -41,7 +41,7 @@ async fn the_quickstart_shows_a_conflict_resolved(server: Server) {
 async fn two_kinds_of_writers_lose_no_edit(server: Server) {
     let args = ["--seconds", "2", "--subscriptions", "2", "--writers", "3"];
     let finished = run(&server, "two_writers", &args, "").await.succeeded();
-    // Everybody began with the same form: one of six wins.
+    // All six saved the same form: one wins.
     says(&finished, &["/notes", "theirs", "VERDICT: no edit was lost"]);
     let total = finished.stdout.lines().rfind(|line| line.starts_with("               ")).unwrap();
     let sums: Vec<u32> = total.split_whitespace().map(|sum| sum.parse().unwrap()).collect();
@@ -49,7 +49,7 @@ async fn two_kinds_of_writers_lose_no_edit(server: Server) {
     assert!(unresolved >= 5, "{}", finished.output());
     assert_eq!(conflicts, merges + retries + unresolved, "{}", finished.output());
 
-    // The example's own word for it is not enough.
+    // Checks the server too, not only the example's own verdict.
     let subs = server.api().list("/v1/subscriptions").await;
     let versions: i64 = subs.iter().map(|sub| sub["version"].as_i64().unwrap()).sum();
     assert_eq!(versions, 2 + i64::from(commits), "{}", finished.output());
@@ -96,7 +96,7 @@ async fn a_metered_api_serves_exactly_what_was_paid_for(server: Server) {
     let finished = run(&server, "metered_api", &args, "").await.succeeded();
     says(&finished, &["served          150", "turned away     250", "failed            0"]);
 
-    // The example's own word for it is not enough.
+    // Checks the server too, not only the example's own verdict.
     let workspaces = server.api().list("/v1/workspaces").await;
     let usage = format!("/v1/workspaces/{}/usage", workspaces[0]["id"].as_str().unwrap());
     assert_eq!(server.api().list(&usage).await.len(), 150);
@@ -118,7 +118,7 @@ async fn a_rush_books_exactly_what_is_free(server: Server) {
     let finished = run(&server, "booking_rush", &args, "").await.succeeded();
     says(&finished, &["booked            3", "conflicts        57", "failures          0"]);
 
-    // The example's own word for it is not enough.
+    // Checks the server too, not only the example's own verdict.
     let bookings = server.api().list("/v1/bookings").await;
     assert_eq!(bookings.len(), 3);
     assert!(bookings.iter().all(|booking| booking["status"] == "cancelled"));

@@ -1,4 +1,4 @@
-//! `?force=true`: skips the version check and nothing else, for admins, with a reason, on record.
+//! `?force=true`: skips only the version check, for admins, with a reason, and audited.
 
 use crate::harness::{Api, Call, Server, both_databases, id, unique, version};
 use serde_json::{Value, json};

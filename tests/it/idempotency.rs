@@ -1,4 +1,4 @@
-//! Idempotency-Key: one request, one effect, one answer, however often it is sent.
+//! Idempotency-Key: one request, one effect, one answer, over any number of sends.
 
 use crate::harness::{Server, both_databases, id, together, unique, version};
 use serde_json::json;
@@ -50,7 +50,7 @@ async fn a_replay_shows_the_first_answer_also_when_the_object_moved_on(server: S
     assert_eq!(api.read("workspaces", &workspace).await["name"], "three");
 
     api.delete(&path).if_match(3).await.ok(200);
-    assert_eq!(send().await.ok(200), first.body, "even when it is gone");
+    assert_eq!(send().await.ok(200), first.body, "even after the object is deleted");
     assert_eq!(api.history(&path).await.len(), 4);
 }
 
@@ -97,7 +97,7 @@ async fn concurrent_sends_of_one_key_have_one_effect(server: Server) {
             assert_eq!(answer.body, first);
             fresh += usize::from(answer.header("Idempotency-Replayed") != Some("true"));
         }
-        assert_eq!(fresh, 1, "one of them did it, the others waited for it");
+        assert_eq!(fresh, 1, "one did the work, the others waited");
         assert_eq!(api.list("/v1/workspaces").await.len(), round + 1);
     }
 }
@@ -112,7 +112,7 @@ async fn concurrent_sends_of_one_versioned_write_have_one_effect(server: Server)
     })
     .await;
     for answer in answers {
-        assert_eq!(version(&answer.ok(200)), 2, "none of them conflicts with its own twin");
+        assert_eq!(version(&answer.ok(200)), 2, "none conflicts with its own repeat");
     }
     assert_eq!(api.history(&path).await.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Invoices: totals, states, what is frozen, and numbers without gaps.
+//! Invoices: totals, statuses, frozen fields, and numbers without gaps.
 
 use crate::harness::{Api, Server, both_databases, id, postgres_only, together, unique, version};
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ async fn an_invoice_moves_only_along_its_allowed_transitions(server: Server) {
                 assert_eq!(answer.ok(200)["status"], to, "{from} to {to}");
                 continue;
             }
-            // To `paid` an invoice comes by payments only, and a paid one cannot be voided.
+            // Only payments make an invoice `paid`, and a paid invoice cannot be voided.
             assert!([409, 422].contains(&answer.status), "{from} to {to}: {}", answer.text);
             if to != "paid" && from != "paid" {
                 let problem = answer.problem(409, "INVALID_STATE_TRANSITION");
@@ -171,7 +171,7 @@ async fn notes_metadata_and_due_date_stay_editable(server: Server) {
     for (field, value) in edit.as_object().unwrap() {
         assert_eq!(&changed[field], value, "{field}");
     }
-    // An echo of the frozen fields is not a change of them.
+    // Echoing the frozen fields does not change them.
     let mut form = changed.clone();
     form["notes"] = json!("called");
     assert_eq!(version(&api.put(&path, &form).await.ok(200)), version(&changed) + 1);
@@ -191,7 +191,7 @@ async fn only_a_draft_can_be_deleted(server: Server) {
     api.delete(&format!("/v1/invoices/{}", id(&draft))).if_match(1).await.ok(200);
 }
 
-/// The numbers given so far are 1, 2, 3, … without gap or duplicate.
+/// Asserts that the assigned numbers are 1, 2, 3, … without gap or duplicate.
 async fn assert_numbers_are_gapless(api: &Api, expected: usize) {
     let invoices = api.list("/v1/invoices").await;
     let mut numbers: Vec<_> =
@@ -209,7 +209,7 @@ async fn drafts(api: &Api, count: usize) -> Vec<Value> {
     drafts
 }
 
-/// Of 24 drafts, 16 are finalized by two callers each at once, 8 by transactions bound to fail.
+/// Finalizes 24 drafts: 16 by two racing callers each, 8 in transactions that must fail.
 async fn finalize_in_a_race(apis: &[Api]) {
     let drafts = drafts(&apis[0], 24).await;
     let statuses = together(16 * 3, |n| {

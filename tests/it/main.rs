@@ -1,7 +1,7 @@
-//! Ifmatch as its clients see it: the server's own binary, real HTTP, both databases.
+//! Ifmatch as clients see it: the server's binary, real HTTP, both databases.
 //!
-//! A test's name is a sentence that the contract makes true. `name::sqlite` and `name::postgres`
-//! are the same scenario; run one with `cargo test --test it name::sqlite`.
+//! A test's name states a sentence of the contract. `name::sqlite` and `name::postgres` are the
+//! same scenario. Run one with `cargo test --test it name::sqlite`.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -13,6 +13,7 @@ mod harness;
 
 mod api_keys;
 mod billing;
+mod billing_busy;
 mod bookings;
 mod collections;
 mod commands;
@@ -24,6 +25,7 @@ mod documents;
 mod entitlements;
 mod events;
 mod examples;
+mod followers;
 mod force;
 mod history;
 mod idempotency;
@@ -42,3 +44,4 @@ mod sdk_faults;
 mod subscriptions;
 mod surface;
 mod transactions;
+mod vocabulary;

@@ -1,4 +1,4 @@
-//! `?on_conflict=merge`: the server puts a stale but disjoint edit on top of the current state.
+//! `?on_conflict=merge`: the server applies a stale, disjoint edit to the current state.
 
 use crate::harness::{Api, Server, both_databases, id, version};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ both_databases![
     concurrent_disjoint_merges_all_get_through,
 ];
 
-/// A subscription at version 2, whose notes somebody changed, and its path.
+/// A subscription at version 2, after another writer changed its notes, and its path.
 async fn moved_on(api: &Api) -> (Value, String) {
     let subscription = api.make_subscription(json!({"notes": "old", "quantity": 3})).await;
     let path = format!("/v1/subscriptions/{}", id(&subscription));
@@ -131,7 +131,7 @@ async fn a_merge_obeys_the_rules_of_the_current_state(server: Server) {
     let plan = api.make_plan(json!({})).await;
     let path = format!("/v1/plans/{}", id(&plan));
     let active = api.patch(&path, &json!({"status": "active"})).if_match(1).await.ok(200);
-    // Disjoint paths, but the price was frozen in between.
+    // The paths are disjoint, but the price was frozen in between.
     let answer = api.patch(&merge(&path), &json!({"amount": 7, "version": 1})).await;
     assert_eq!(answer.status, 409, "{}", answer.text);
     assert_eq!(api.read("plans", &plan).await, active);

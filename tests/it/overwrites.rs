@@ -1,4 +1,4 @@
-//! A refused caller who sends the same body at the current version is let through, visibly.
+//! A refused write that is repeated at the current version passes, and is reported.
 
 use crate::harness::{Api, Server, both_databases, id, version};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ both_databases![
     a_metric_counts_what_was_overwritten,
 ];
 
-/// A subscription at version 2 whose notes somebody changed, after `loser` was refused an edit.
+/// A subscription at version 2 with notes by another writer, after `loser`'s edit was refused.
 async fn refused(server: &Server, loser: &Api, edit: &Value) -> String {
     let api = server.api();
     let subscription = api.make_subscription(json!({"notes": "old"})).await;

@@ -1,4 +1,4 @@
-//! Payments: append-only, known by the provider's reference, each counted once.
+//! Payments: append-only, identified by the provider's reference, each counted once.
 
 use crate::harness::{Api, Server, both_databases, id, postgres_only, together, unique, version};
 use serde_json::{Value, json};
@@ -139,7 +139,7 @@ async fn an_invoice_with_a_settled_payment_cannot_be_voided(server: Server) {
     assert_eq!(void["status"], "void");
 }
 
-/// Twelve payments of 300 race for an invoice over 1000.
+/// Races twelve payments of 300 for an invoice of 1000.
 async fn race(apis: &[Api]) {
     let invoice = apis[0].make_open_invoice(json!({})).await;
     let statuses = together(12, |n| {

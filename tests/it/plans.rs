@@ -1,4 +1,4 @@
-//! Plans: what may change in which status.
+//! Plans: which fields can change in which status.
 
 use crate::harness::{Api, Server, both_databases, id};
 use serde_json::{Value, json};

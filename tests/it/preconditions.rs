@@ -1,4 +1,4 @@
-//! How a write names the version it was computed from, and what happens if it does not.
+//! How a write names the version that it was computed from, and the refusal without it.
 
 use crate::harness::{Server, both_databases, id, version};
 use serde_json::json;

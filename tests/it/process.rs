@@ -1,8 +1,8 @@
-//! The process: its start-up line, its settings and where they come from, its log.
+//! The process: its start-up line, its settings and their sources, its log.
 
 use crate::harness::{
     ADMIN_KEY, Api, Backend, Database, Finished, Server, Settings, block_on, both_databases,
-    find_key, id, run_deaf, run_to_end,
+    eventually, find_key, id, run_deaf, run_to_end,
 };
 use serde_json::{Value, json};
 use std::{fs, sync::Arc};
@@ -10,6 +10,7 @@ use std::{fs, sync::Arc};
 both_databases![
     the_start_up_line_says_where_it_listens,
     the_log_is_one_json_object_a_line,
+    a_technical_failure_is_in_the_log_by_its_request_id,
     the_admin_key_stays_the_same_across_starts,
     the_first_start_without_keys_makes_an_admin_key_and_prints_it_once,
     health_needs_no_key,
@@ -37,6 +38,56 @@ async fn the_log_is_one_json_object_a_line(mut server: Server) {
     }
 }
 
+/// The log lines about a technical failure of this request.
+async fn failures(server: &Server, request_id: &str) -> Vec<String> {
+    eventually("the failure is in the log by its request id", async || {
+        let log = server.log();
+        let tells = |line: &&str| {
+            line.contains(request_id) && ["ERROR", "WARN"].iter().any(|level| line.contains(level))
+        };
+        let lines: Vec<String> = log.lines().filter(tells).map(str::to_owned).collect();
+        (!lines.is_empty()).then_some(lines)
+    })
+    .await
+}
+
+async fn a_technical_failure_is_in_the_log_by_its_request_id(server: Server) {
+    let in_text = Settings::without("--log-format");
+    let in_text = Server::start_with(Arc::clone(server.database()), in_text).await;
+    let plan = server.api().make_plan(json!({})).await;
+    server.database().execute("ALTER TABLE plans RENAME TO plans_elsewhere");
+    let one = format!("/v1/plans/{}", id(&plan));
+    for server in [&server, &in_text] {
+        let api = server.api();
+        let list = api.get("/v1/plans?limit=7").header("X-Request-Id", "the-failed-list");
+        list.await.problem(500, "INTERNAL");
+        let read = api.get(&one).header("X-Request-Id", "the-failed-read");
+        read.await.problem(500, "INTERNAL");
+        let write = api.patch(&one, &json!({"name": "x", "version": 1}));
+        write.header("X-Request-Id", "the-failed-write").await.problem(500, "INTERNAL");
+        for (request_id, method, route) in [
+            ("the-failed-list", "GET", "/v1/plans"),
+            ("the-failed-read", "GET", "/v1/plans/{id}"),
+            ("the-failed-write", "PATCH", "/v1/plans/{id}"),
+        ] {
+            for line in failures(server, request_id).await {
+                assert!(line.contains(method) && line.contains(route), "{line}");
+                assert!(!line.contains("limit=7") && !line.contains(ADMIN_KEY), "{line}");
+            }
+        }
+    }
+    let line: Value = serde_json::from_str(&failures(&server, "the-failed-list").await[0]).unwrap();
+    let expected = [
+        ("request_id", "the-failed-list"),
+        ("method", "GET"),
+        ("route", "/v1/plans"),
+        ("actor", "admin"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(line[name], value, "{name} of {line}");
+    }
+}
+
 async fn the_admin_key_stays_the_same_across_starts(mut server: Server) {
     let before = server.api().list("/v1/api-keys").await;
     server.stop().await;
@@ -56,7 +107,7 @@ async fn the_first_start_without_keys_makes_an_admin_key_and_prints_it_once(serv
     first.restart().await;
     let printed = format!("{}{}", first.stdout(), first.log());
     assert_eq!(printed.matches(&key).count(), 1, "it is not printed again: {printed}");
-    assert!(find_key(&printed.replace(&key, "")).is_none(), "nor is another one: {printed}");
+    assert!(find_key(&printed.replace(&key, "")).is_none(), "no other key is printed: {printed}");
     api.at(first.url()).get("/v1/api-keys").await.ok(200);
 }
 
@@ -98,7 +149,7 @@ async fn health_needs_no_key(server: Server) {
     api.get("/readyz").await.ok(200);
 }
 
-/// Starts the server with settings that should not work, on an empty SQLite database.
+/// Starts the server with settings that it should refuse, on an empty SQLite database.
 async fn start(args: &[&str], env: &[(&str, &str)]) -> Finished {
     let database = Database::create(Backend::Sqlite);
     let defaults = [("IFMATCH_ADMIN_KEY", ADMIN_KEY), ("IFMATCH_DATABASE_URL", database.url())];
@@ -157,7 +208,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
             let finished = run_deaf(&database, args, &env).await.succeeded();
             assert_eq!(finished.stderr, "", "{args:?}");
         }
-        // A key that nobody has read is lost, and that is one.
+        // A new key whose text nobody could read is useless, so this command fails.
         let create = ["keys", "create", "--name", "lost", "--role", "agent"];
         run_deaf(&database, &create, &env).await.refused_naming("stdout");
     });
@@ -186,7 +237,7 @@ fn a_port_in_use_is_named() {
     });
 }
 
-/// Starts a server on the database files that each place names, and tells which one it opened.
+/// Starts a server with a different database file per source of settings. Returns the one opened.
 async fn database_opened(flag: bool, env: bool, file: bool) -> String {
     let database = Arc::new(Database::create(Backend::Sqlite));
     let dir = database.dir().to_owned();

@@ -1,4 +1,4 @@
-//! Rate limits: so many requests a second for each key, twice that at once.
+//! Rate limits: requests per second for each key, with a burst of twice the rate.
 
 use crate::harness::{Backend, Database, Server, Settings, block_on, eventually, together};
 use serde_json::json;
@@ -40,7 +40,11 @@ fn more_requests_than_allowed_are_429_and_say_when_to_come_back() {
             (page.status == 200).then_some(page.body)
         })
         .await;
-        assert_eq!(made["items"].as_array().unwrap().len(), allowed.len(), "refused is not done");
+        assert_eq!(
+            made["items"].as_array().unwrap().len(),
+            allowed.len(),
+            "a refused request has no effect"
+        );
     });
 }
 

@@ -1,8 +1,8 @@
-//! Recorded histories: what concurrent clients did and were told while servers were killed, frozen
-//! and answers lost, judged afterwards by checkers that know nothing of how the server works.
+//! Recorded histories: what concurrent clients did and which answers they got.
 //!
-//! The checkers are pure and tested with histories that are wrong; `tests/mutants` shows that the
-//! scenarios catch servers that are wrong.
+//! Servers are killed and frozen and answers are lost meanwhile. Checkers judge the history
+//! afterwards and know nothing about the implementation. They are pure, and are tested with wrong
+//! histories. `tests/mutants` shows that the scenarios detect wrong servers.
 
 mod bookings;
 mod capacity;
@@ -40,18 +40,18 @@ postgres_only![
 
 #[test]
 fn a_server_that_was_built_as_usual_has_no_bugs_to_plant() {
-    // `tests/mutants` sees that this finds the name in a server that was built to have them.
+    // `tests/mutants` checks that a server built with planted bugs does contain the name.
     let program = std::fs::read(binary()).expect("the server can be read");
     let is_there = program.windows(MUTANT.len()).any(|bytes| bytes == MUTANT.as_bytes());
     assert!(!is_there, "{MUTANT} means something to the server");
 }
 
-/// At which hundredths of the operations something happens to a server.
+/// Disturbances of a server, by the percentage of operations done.
 const DISTURBANCES: Disturbances = &[(10, Kill), (30, Pause), (45, Kill), (65, Pause), (80, Kill)];
-/// The same for the database.
+/// Crashes of the database, by the percentage of operations done.
 const CRASHES: Disturbances = &[(20, Crash), (50, Crash), (80, Crash)];
 
-/// The histories under crashes of PostgreSQL, each of which needs a cluster of its own.
+/// The histories under crashes of PostgreSQL. Each needs its own cluster.
 mod crashes {
     use super::*;
 
@@ -71,8 +71,8 @@ mod crashes {
     }
 }
 
-/// The histories while one of some commits is lost on its way to PostgreSQL, or its answer is: no
-/// client may notice.
+/// The histories while commits, or their answers, are lost on the way to PostgreSQL. No client may
+/// notice.
 mod lost_commits {
     use super::*;
 
@@ -111,7 +111,7 @@ mod lost_commits {
     }
 }
 
-/// A server whose way to its database can lose commits.
+/// A server whose connection to its database can lose commits.
 async fn wired() -> (Server, Wire) {
     let database = Arc::new(Database::create(Backend::Postgres));
     let wire = Wire::before(database.url()).await;

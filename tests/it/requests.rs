@@ -1,9 +1,9 @@
-//! The shape of requests and answers: methods, types, sizes, ids, caching, request ids.
+//! The form of requests and answers: methods, types, sizes, ids, caching, request ids.
 
 use crate::harness::{Server, both_databases, id, unique};
 use serde_json::{Value, json};
 
-/// An id of each type that names nothing.
+/// The UUID part of an id that names no object, for any type.
 const UUID: &str = "0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
 
 both_databases![

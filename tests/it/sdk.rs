@@ -1,4 +1,4 @@
-//! The Rust SDK against real servers: no intent is lost, conflicts are resolved or parked.
+//! The Rust SDK against real servers: no edit is lost, conflicts are resolved or parked.
 
 use crate::concurrency::increments;
 use crate::harness::{ADMIN_KEY, Server, both_databases, id, postgres_only, together, version};
@@ -35,13 +35,13 @@ fn client(server: &Server) -> Client {
     Client::builder(server.url()).key(ADMIN_KEY).build().expect("a client can be built")
 }
 
-/// A new subscription: its id, and its path for requests beside the SDK.
+/// A new subscription's id, and its path for requests without the SDK.
 async fn subscribed(server: &Server) -> (SubscriptionId, String) {
     let made = server.api().make_subscription(json!({"notes": "old"})).await;
     (id(&made).parse().unwrap(), format!("/v1/subscriptions/{}", id(&made)))
 }
 
-/// Somebody else's edit, past the SDK.
+/// Another writer's edit, made without the SDK.
 async fn meanwhile(server: &Server, path: &str, edit: Value) {
     let now = server.api().get(path).await.ok(200);
     server.api().patch(path, &edit).if_match(version(&now)).await.ok(200);
@@ -55,7 +55,7 @@ async fn an_update_is_made_again_on_the_newer_object(server: Server) {
     let updated = subscriptions
         .update(&subscription, |s| {
             if runs.fetch_add(1, Ordering::SeqCst) == 0 {
-                // Between the fetch and the send somebody else is faster.
+                // Another writer wins between the fetch and the send.
                 tokio::task::block_in_place(|| {
                     handle.block_on(meanwhile(&server, &path, json!({"quantity": 10})));
                 });
@@ -68,7 +68,7 @@ async fn an_update_is_made_again_on_the_newer_object(server: Server) {
     assert_eq!(runs.load(Ordering::SeqCst), 2);
 }
 
-/// Sixteen tasks increment; each intent ends applied or as one open conflict.
+/// Sixteen tasks increment. Each edit is applied or becomes one open conflict.
 async fn increment(clients: &[Client], subscription: &SubscriptionId) {
     let outcomes = together(16, |n| {
         let client = clients[n % clients.len()].clone();
@@ -81,7 +81,7 @@ async fn increment(clients: &[Client], subscription: &SubscriptionId) {
                 match update.deadline(Duration::from_secs(60)).await {
                     Ok(_) => applied += 1,
                     Err(Error::Unresolved(_)) => parked += 1,
-                    Err(error) => panic!("an intent got lost: {error}"),
+                    Err(error) => panic!("an edit got lost: {error}"),
                 }
             }
             (applied, parked)
@@ -91,10 +91,10 @@ async fn increment(clients: &[Client], subscription: &SubscriptionId) {
     let (applied, parked) = outcomes.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     let intents = 16 * increments(10);
     assert_eq!(applied + parked, intents);
-    assert!(applied > intents / 2, "with so many attempts most get through: {applied}");
+    assert!(applied > intents / 2, "most edits succeed with this many attempts: {applied}");
     let open: i64 =
         clients.iter().map(|c| i64::try_from(c.conflicts().list().len()).unwrap()).sum();
-    assert_eq!(open, parked, "each of the others is exactly one open conflict");
+    assert_eq!(open, parked, "each other edit is exactly one open conflict");
     let end = clients[0].subscriptions().get(subscription).await.unwrap();
     assert_eq!((end.quantity, end.version()), (1 + applied, 1 + applied));
 }
@@ -177,10 +177,10 @@ async fn a_saved_form_that_says_the_same_is_a_success(server: Server) {
     assert_eq!((saved.quantity, saved.version()), (6, 2));
 
     let updated = subscriptions.update(&subscription, |s| s.quantity += 1).await.unwrap();
-    assert_eq!(updated.quantity, 7, "an increment is never taken for done");
+    assert_eq!(updated.quantity, 7, "an increment is never taken for already applied");
 }
 
-/// A conflict about the notes that waits for a decision.
+/// Parks a conflict about the notes.
 async fn park(server: &Server, billing: &Client) -> (SubscriptionId, String) {
     let (subscription, path) = subscribed(server).await;
     let base = billing.subscriptions().get(&subscription).await.unwrap();

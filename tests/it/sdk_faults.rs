@@ -1,4 +1,4 @@
-//! The Rust SDK behind a bad network: each intent is applied once, or its outcome can be settled.
+//! The Rust SDK on a bad network: each edit is applied once or can be settled.
 
 use crate::harness::{
     ADMIN_KEY, Server, both_databases, id,
@@ -52,14 +52,14 @@ impl Setup {
         self.client.subscriptions().update(&self.subscription, |s| s.quantity += 5).await
     }
 
-    /// So many additions happened, each as one version, and every scripted fault with them.
+    /// Asserts this many additions, one version each, and that every fault happened.
     async fn assert_added(&self, times: i64) {
         let now = self.server.api().get(&self.path).await.ok(200);
         assert_eq!((&now["quantity"], version(&now)), (&json!(1 + 5 * times), 1 + times));
         assert_eq!(self.proxy.faults_left(), 0, "the faults happened");
     }
 
-    /// Every PATCH so far was the same bytes under the same key.
+    /// Asserts that every PATCH so far had the same bytes and the same key.
     fn assert_same_send(&self, sends: usize) {
         let seen = self.proxy.seen("PATCH");
         assert_eq!(seen.len(), sends);
@@ -113,7 +113,7 @@ async fn a_bare_refusal_of_a_proxy_is_looked_into(server: Server) {
         setup.add().await.unwrap();
         setup.assert_added(i64::try_from(n).unwrap() + 1).await;
     }
-    // The edit was applied, its answer lost, and then somebody in between says no.
+    // The edit was applied and its answer lost. A proxy then refuses the repeat.
     setup.proxy.next("PATCH", Fault::LoseAnswer);
     setup.proxy.next("PATCH", Fault::Answer { status: 412, body: "" });
     setup.add().await.unwrap();
@@ -174,7 +174,7 @@ async fn a_payment_is_charged_once_whatever_the_network_does(server: Server) {
     assert_eq!(setup.proxy.faults_left(), 0);
 }
 
-/// An addition whose outcome stays unknown, with `first` done to its first send.
+/// An addition whose outcome stays unknown; `first` is the fault of its first send.
 async fn unknown(setup: &Setup, first: Fault) -> ifmatch::OutcomeUnknown {
     setup.proxy.next("PATCH", first);
     for _ in 0..200 {
@@ -195,7 +195,7 @@ async fn an_unknown_outcome_can_be_settled_later(server: Server) {
     let setup = set_up(server).await;
     let unknown = unknown(&setup, Fault::LoseAnswer).await;
     setup.assert_added(1).await;
-    // The program may have been restarted in between, and the object may have moved on.
+    // The program may have restarted in between, and the object may have changed.
     let saved = serde_json::to_string(&unknown).unwrap();
     setup.server.api().patch(&setup.path, &json!({"notes": "x"})).if_match(2).await.ok(200);
     let settled = setup.client.resume(serde_json::from_str(&saved).unwrap()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Subscriptions: their states, trials, plan changes and endings.
+//! Subscriptions: their statuses, trials, plan changes and endings.
 
 use crate::harness::{Api, Server, both_databases, id};
 use jiff::{Timestamp, ToSpan};
@@ -15,7 +15,7 @@ both_databases![
     a_period_is_as_long_as_the_plan_says,
 ];
 
-/// The contract's table, row by row.
+/// The contract's table of transitions, row by row.
 const TRANSITIONS: [(&str, &[&str]); 5] = [
     ("trialing", &["active", "past_due", "paused", "canceled"]),
     ("active", &["past_due", "paused", "canceled"]),

@@ -1,4 +1,4 @@
-//! The whole surface, taken from the OpenAPI document: no route escapes these tests.
+//! Every route, taken from the OpenAPI document, so that none escapes these tests.
 
 use crate::harness::{Api, Call, Server, both_databases, id, unique, version};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// Paths that need no key.
 const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/console"];
-/// What only an admin may do, by path and method.
+/// Operations that only an admin may do, by path and method.
 const ADMIN_ONLY: [(&str, &str); 5] = [
     ("/v1/api-keys", "get"),
     ("/v1/api-keys", "post"),
@@ -25,7 +25,7 @@ both_databases![
     no_route_forgets_idempotency,
 ];
 
-/// Every path and method of the document, with the names of parameters taken out.
+/// Every path and method of the document, with parameter names removed.
 async fn operations(server: &Server) -> Vec<(String, String)> {
     let document = server.api().without_key().get("/openapi.json").await.ok(200);
     let mut operations = Vec::new();
@@ -44,7 +44,7 @@ fn is_open(path: &str) -> bool {
     OPEN.iter().any(|open| path == *open || path.starts_with(&format!("{open}/")))
 }
 
-/// A path with ids of the right type that name nothing.
+/// A path filled with ids of the right type that name no object.
 fn filled(path: &str) -> String {
     let mut filled = Vec::new();
     let mut previous = "";
@@ -78,7 +78,7 @@ fn filled(path: &str) -> String {
     filled.join("/")
 }
 
-/// A request that is refused by its contents, if it gets that far.
+/// A request that is refused for its body if it passes the checks before.
 fn probe(api: &Api, path: &str, method: &str) -> Call {
     let call = api.call(&method.to_uppercase(), &filled(path));
     if ["post", "put", "patch"].contains(&method) {
@@ -120,7 +120,7 @@ async fn every_route_asks_for_a_key_and_for_the_role_it_needs(server: Server) {
 }
 
 /// A fresh object of a collection, and a valid edit of it.
-async fn make(api: &Api, collection: &str) -> (Value, Value) {
+pub async fn make(api: &Api, collection: &str) -> (Value, Value) {
     match collection {
         "plans" => (api.make_plan(json!({})).await, json!({"name": "edited"})),
         "workspaces" => (api.make_workspace(json!({})).await, json!({"name": "edited"})),
@@ -149,7 +149,7 @@ async fn make(api: &Api, collection: &str) -> (Value, Value) {
     }
 }
 
-/// The versioned write `method` on an object, without a version.
+/// The versioned write `method` on an object, without naming a version.
 fn write(api: &Api, method: &str, path: &str, object: &Value, edit: &Value) -> Call {
     match method {
         "patch" => api.patch(path, edit),
@@ -202,7 +202,7 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
             None => collection.to_owned(),
         };
         if (collection.as_str(), method.as_str()) == ("bookings", "delete") {
-            // What goes on cannot be deleted.
+            // An active booking cannot be deleted.
             object = admin.make_cancelled_booking().await;
         }
         let path = format!("/v1/{collection}/{}", id(&object));
@@ -222,7 +222,7 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
         assert_eq!(
             i64::try_from(admin.history(&path).await.len()).unwrap(),
             now + 1,
-            "{route}: it happened once"
+            "{route}: it was applied once"
         );
         let stale = send(&admin).if_match(now).await;
         match method.as_str() {
@@ -252,7 +252,7 @@ async fn every_documented_path_exists_with_exactly_its_methods(server: Server) {
             .map(|method| method.trim().to_owned())
             .filter(|method| !["HEAD", "OPTIONS", ""].contains(&method.as_str()))
             .collect();
-        assert_eq!(allowed, documented, "{path} answers what is documented");
+        assert_eq!(allowed, documented, "{path} has the documented answers");
     }
 }
 

@@ -181,7 +181,7 @@ async fn transactions_over_the_same_objects_never_mix(server: Server) {
                     let now = api.read("workspaces", object).await;
                     edits.push(patch("workspace", &now, json!({"name": format!("{n}.{k}")})));
                 }
-                // Half of them name the objects the other way round.
+                // Half of the transactions name the objects in reverse order.
                 if n % 2 == 1 {
                     edits.reverse();
                 }

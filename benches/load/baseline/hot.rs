@@ -1,7 +1,7 @@
-//! Usage and bookings: one row that everybody raises, and a record of each request.
+//! Usage and bookings: one row that every request increases, and one record per request.
 //!
-//! What a scope may use is a constant, and a booking takes one day: no packages, boosts or bookables
-//! are looked up, no answer is kept for a repeated key, no history is written.
+//! The scope's limit is a constant and a booking takes one day. No packages, boosts or bookables
+//! are looked up, no answer is kept for a repeated key, and no history is written.
 
 use super::pool::Either;
 use crate::seed::LIMIT;
@@ -68,7 +68,6 @@ diesel::table! {
     }
 }
 
-/// Usage to record.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewUsage {
@@ -87,8 +86,8 @@ pub struct NewBooking {
     confirm: bool,
 }
 
-/// A transaction of either database that begins with a row nobody else then changes: PostgreSQL
-/// locks the row, SQLite everything.
+/// A transaction that begins by locking a row: `FOR UPDATE` on PostgreSQL, the whole database on
+/// SQLite.
 macro_rules! having_locked {
     ($connection:ident, $row:ident, |$c:ident, $found:pat_param| $then:block) => {
         match $connection {
@@ -104,7 +103,7 @@ macro_rules! having_locked {
     };
 }
 
-/// Records usage if there is room for it; what is answered.
+/// Records usage if it fits the limit. Returns the answer's body, or `None` if denied.
 pub fn record(
     connection: &mut Either,
     workspace: &str,
@@ -145,7 +144,7 @@ pub fn record(
     })
 }
 
-/// Books a day if it is not full; what is answered.
+/// Books a day if it is not full. Returns the answer's body, or `None` if it is.
 pub fn book(connection: &mut Either, new: &NewBooking) -> QueryResult<Option<Value>> {
     let (bookable, quantity) = (&new.bookable_id, new.quantity);
     let (start, end) = (new.start_date.to_string(), new.end_date.to_string());

@@ -1,4 +1,4 @@
-//! Connections, so many at most, used off the worker threads.
+//! A bounded pool of connections, used off the worker threads.
 
 use super::failed;
 use crate::Failure;
@@ -9,7 +9,7 @@ use diesel::{
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
-/// More connections than this make PostgreSQL slower on the machines this was tried on.
+/// More connections make PostgreSQL slower on the machines where this was tried.
 const POSTGRES_CONNECTIONS: usize = 16;
 const SQLITE_READERS: usize = 8;
 /// SQLite has one writer at a time; waiting here is fairer and faster than its busy handler.
@@ -37,7 +37,7 @@ impl Either {
     }
 }
 
-/// Idle connections, and the right to use one.
+/// Idle connections, and permits to use them.
 struct Shelf {
     idle: Mutex<Vec<Either>>,
     permits: Semaphore,
@@ -49,7 +49,7 @@ impl Shelf {
         Ok(Arc::new(Self { idle: Mutex::new(idle), permits: Semaphore::new(connections) }))
     }
 
-    /// Without the liveness query that pools make by default: one round trip less.
+    /// Runs work on a connection. Unlike most pools it sends no liveness query first.
     async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&mut Either) -> QueryResult<T> + Send + 'static,
@@ -70,7 +70,7 @@ impl Shelf {
     }
 }
 
-/// The pools for reading and for writing; on PostgreSQL it is the same one.
+/// The pools for reads and writes. On PostgreSQL they are the same pool.
 pub struct Pool {
     readers: Arc<Shelf>,
     writers: Arc<Shelf>,

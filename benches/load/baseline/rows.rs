@@ -49,7 +49,7 @@ diesel::table! {
     }
 }
 
-/// A subscription, as it is stored.
+/// A stored subscription.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = subscriptions)]
 struct SubscriptionRow {
@@ -73,7 +73,7 @@ struct SubscriptionRow {
     updated_by: String,
 }
 
-/// A subscription, as it is answered.
+/// A subscription as it is sent to clients.
 #[derive(Serialize)]
 pub struct Subscription {
     id: String,
@@ -125,7 +125,7 @@ fn instant(micros: i64) -> String {
     jiff::Timestamp::from_microsecond(micros).map(|at| at.to_string()).unwrap_or_default()
 }
 
-/// A patch: the version it was computed from, and what is to be otherwise.
+/// A patch: its base version and the new values.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edit {
@@ -160,9 +160,9 @@ struct NewEvent<'a> {
     state: String,
 }
 
-/// One subscription.
+/// Reads one subscription.
 pub fn find(connection: &mut Either, id: &str) -> QueryResult<Option<Subscription>> {
-    // Not `first`: its bound LIMIT would make SQLite prepare the statement again each time.
+    // Not `first`: its bound LIMIT makes SQLite prepare the statement again each time.
     let row = match connection {
         Either::Sqlite(connection) => {
             let query = subscriptions::table.find(id).select(SubscriptionRow::as_select());
@@ -176,7 +176,7 @@ pub fn find(connection: &mut Either, id: &str) -> QueryResult<Option<Subscriptio
     Ok(row.map(Subscription::from))
 }
 
-/// Writes an edit and its event; `None` if the version is not the one it was computed from.
+/// Writes an edit and its event. `None` if the version is not the patch's base.
 pub fn write(
     connection: &mut Either,
     id: &str,

@@ -1,4 +1,4 @@
-//! What scopes have: packages are assigned, suspended and cancelled, boosts are granted.
+//! Assignments of packages are made, suspended and cancelled; boosts are granted.
 
 use crate::fake::{KEY, problem};
 use crate::meter::{AT, RESETS_AT, workspace};
@@ -94,7 +94,7 @@ async fn a_suspension_is_made_again_on_what_others_did() {
     answer(&server, "PATCH", ASSIGNMENT, fresh, ok(suspended)).await;
     let suspended = client(&server).assignments(workspace()).suspend(&id()).await.expect("done");
     assert_eq!((suspended.version(), suspended.conflicts()), (3, 1));
-    assert!(suspended.cancel_at.is_some(), "what others did is still there");
+    assert!(suspended.cancel_at.is_some(), "the other writer's change is kept");
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_cancellation_is_planned_and_taken_back() {
     assignments.cancel_at(&id(), at).await.expect("planned");
     let kept = assignments.update(&id(), |a| a.cancel_at = None).await.expect("taken back");
     assert_eq!((kept.version(), kept.cancel_at), (3, None));
-    // Whoever asks for what is so already, writes nothing.
+    // An edit to the current values writes nothing.
     let active = assignments.reactivate(&id()).await.expect("active");
     assert!(!active.changed());
 }

@@ -250,15 +250,15 @@ async fn a_save_asks_only_about_clashes_and_reapplies_only_what_was_edited() {
 }
 
 #[tokio::test]
-async fn a_state_from_a_newer_server_parks_the_edit() {
+async fn a_state_that_cannot_be_read_parks_the_edit() {
     let fake = Fake::start().await;
     let billing = fake.client();
-    fake.fault(Fault::Rival(json!({"status": "added_later"})));
+    fake.fault(Fault::Rival(json!({"notes": ["a list by now"]})));
     let update = billing.subscriptions().update(&id(), |s| s.quantity += 5);
     let error = update.await.expect_err("parked");
     let Error::Unresolved(id) = error else { unreachable!("{error}") };
     let parked = billing.conflicts().get(&id).expect("parked");
-    assert_eq!(parked.conflict.remote.get("status"), Some(&json!("added_later")));
+    assert_eq!(parked.conflict.remote.get("notes"), Some(&json!(["a list by now"])));
     assert_eq!(parked.conflict.local.get("quantity"), Some(&json!(10)));
 }
 

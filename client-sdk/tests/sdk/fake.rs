@@ -1,5 +1,6 @@
-//! One object behind HTTP: versions, conflicts, idempotency and history as the contract has them,
-//! and faults on demand.
+//! A fake server with one object.
+//!
+//! It follows the contract for versions, conflicts, idempotency and history, and injects faults.
 
 use ifmatch::{Client, ClientBuilder, Kind, SubscriptionId, Verdict};
 use ifmatch_types::{Difference, merge};
@@ -18,17 +19,17 @@ pub fn id() -> SubscriptionId {
     SubscriptionId::from_unchecked(ID)
 }
 
-/// What befalls the next write.
+/// A fault of the next write.
 pub enum Fault {
-    /// Somebody else changes the object just before.
+    /// Another client changes the object just before the write.
     Rival(Value),
-    /// The write is applied, and its answer is lost in a proxy.
+    /// The write is applied; a proxy loses its answer.
     LoseAnswer,
-    /// The write is applied, and something in between answers in its place.
+    /// The write is applied; a proxy answers in its place.
     Replace(ResponseTemplate),
-    /// Something in between answers, and the write never arrives.
+    /// The write does not arrive; a proxy answers.
     Intercept(ResponseTemplate),
-    /// Somebody else is faster, and something in between strips the conflict's body.
+    /// Another client wins, and a proxy strips the conflict's body.
     StripConflict(u16, Value),
 }
 
@@ -47,7 +48,7 @@ pub struct Seen {
 struct State {
     object: Value,
     versions: HashMap<i64, Value>,
-    /// Which requests made which versions.
+    /// Each version that a request made, with the request's key.
     made: Vec<(i64, String)>,
     answers: HashMap<String, Value>,
     faults: VecDeque<Fault>,
@@ -94,13 +95,13 @@ impl Fake {
         self
     }
 
-    /// Somebody else changes the object right now.
+    /// Another client changes the object now.
     pub fn rival(&self, change: Value) -> &Self {
         self.state().change(&change);
         self
     }
 
-    /// Who asks with another API key finds no answers.
+    /// Drops the kept answers, as if the API key were another.
     pub fn forget_answers(&self) {
         self.state().answers.clear();
     }
@@ -125,7 +126,7 @@ impl Fake {
         self.seen().into_iter().filter(|seen| seen.method == "PATCH").collect()
     }
 
-    /// So many writes of the client took effect.
+    /// The number of this client's writes that took effect.
     pub fn applied(&self) -> usize {
         self.state().applied
     }
@@ -225,7 +226,7 @@ impl State {
         if !request.url.path().ends_with(ID) {
             return problem(404, "NOT_FOUND", json!({}));
         }
-        // As a proxy would leave it: nobody may take the version from here.
+        // A tag that a proxy changed: the client must not read the version from it.
         ResponseTemplate::new(200).insert_header("etag", "W/\"99\"").set_body_json(&self.object)
     }
 
@@ -321,7 +322,7 @@ impl State {
     }
 }
 
-/// A refusal in the server's own words.
+/// A problem body.
 pub fn problem(status: u16, code: &str, extensions: Value) -> ResponseTemplate {
     let action = match code {
         "CONFLICT_VERSION_MISMATCH" => "reapply",

@@ -1,8 +1,9 @@
-//! The client against a server that answers as the wire contract says, and misbehaves on demand.
+//! The client against a fake server that follows the wire contract and injects faults.
 
 mod assignments;
 mod conflicts;
 mod fake;
+mod future;
 mod meter;
 mod parking;
 mod sends;

@@ -1,5 +1,6 @@
-//! One counter behind HTTP, with a limit: checks, holds and idempotency as the contract has them,
-//! and answers that get lost on demand.
+//! A fake server with one limited counter.
+//!
+//! It follows the contract for checks, holds and idempotency, and loses answers on demand.
 
 use crate::fake::{KEY, Seen, problem};
 use ifmatch::{Client, ClientBuilder, WorkspaceId};
@@ -18,7 +19,7 @@ pub fn workspace() -> WorkspaceId {
     WorkspaceId::from_unchecked("wsp_1")
 }
 
-/// A status, a code, and what else the problem says.
+/// A status, a code, and the other members of the problem.
 type Refusal = (u16, &'static str, Value);
 
 #[derive(Default)]
@@ -26,11 +27,11 @@ struct Counter {
     limit: i64,
     used: i64,
     held: i64,
-    /// What is set aside, by the number of the hold.
+    /// Held units, by the hold's number.
     holds: HashMap<String, i64>,
     answers: HashMap<String, Value>,
     records: i64,
-    /// So many answers are lost after what they answer was done.
+    /// The number of answers to lose after their effect.
     lose: usize,
     seen: Vec<Seen>,
 }
@@ -42,7 +43,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A server on which the workspace `wsp_1` may use so much of `api.calls`, and nothing else.
+    /// A server on which the workspace `wsp_1` may use `limit` units of `api.calls` only.
     pub async fn start(limit: i64) -> Self {
         let counter = Arc::new(Mutex::new(Counter { limit, ..Counter::default() }));
         let server = Arc::new(MockServer::start().await);

@@ -1,4 +1,4 @@
-//! The conflict store: parking, watching, resolving, surviving.
+//! The conflict store: parks, watches, resolves and survives restarts.
 
 use crate::fake::{Fake, Fault, id};
 use ifmatch::{
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::{fs, io, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
-/// Parks `quantity 5 → 10` while somebody else writes 100.
+/// Parks `quantity 5 → 10` while another client writes 100.
 async fn park(fake: &Fake, billing: &Client) -> ConflictId {
     match parking(fake, billing).await {
         Error::Unresolved(id) => id,
@@ -196,7 +196,7 @@ async fn a_half_written_file_is_ignored_and_a_broken_one_is_not() {
     assert!(matches!(error, Error::Storage(_)), "{error}");
 }
 
-/// A disk that is full.
+/// A storage whose disk is full.
 struct Full;
 
 impl ConflictStorage for Full {
@@ -220,7 +220,10 @@ async fn a_storage_that_fails_leaves_the_edit_in_the_error() {
     let error = parking(&fake, &billing).await;
     let Error::NotParked { conflict, .. } = error else { unreachable!("{error}") };
     assert_eq!(quantity(&conflict.local), Some(10));
-    assert!(billing.conflicts().list().is_empty(), "what is not kept is not shown as kept");
+    assert!(
+        billing.conflicts().list().is_empty(),
+        "a conflict that could not be stored is not listed"
+    );
 }
 
 #[test]
@@ -231,7 +234,7 @@ fn an_id_from_elsewhere_cannot_leave_the_directory() {
     }
 }
 
-/// A storage that says when it begins to save, takes its time for it, and removes nothing.
+/// A slow storage that reports when a save begins, and removes nothing.
 struct Sluggish(Arc<Notify>);
 
 impl ConflictStorage for Sluggish {

@@ -1,4 +1,4 @@
-//! Sends: lost answers, busy servers, and what stays unknown.
+//! Sends: lost answers, busy servers, and outcomes that stay unknown.
 
 use crate::fake::{Fake, Fault, KEY, id, problem};
 use ifmatch::{Error, OutcomeUnknown, SendBudget, Subscription};
@@ -27,7 +27,7 @@ async fn a_lost_answer_is_asked_for_again_and_never_reapplied() {
     assert!(sent.len() == 2 && sent.first() == sent.last());
 }
 
-/// A proxy that delivers PATCHes and then breaks the connection, so many times.
+/// A proxy that delivers PATCHes and then breaks the connection, a given number of times.
 async fn breaking_proxy(to: String, breaks: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -98,7 +98,7 @@ async fn a_busy_server_is_asked_again() {
     assert_eq!((sub.quantity, fake.patches().len()), (10, 4));
 }
 
-/// The error of an update whose answers all get lost.
+/// The error of an update whose answers are all lost.
 async fn lost(fake: &Fake) -> Box<OutcomeUnknown> {
     let none = SendBudget { capacity: 0, refill_per_second: 0 };
     let impatient = fake.builder().send_budget(none).build().expect("a client");

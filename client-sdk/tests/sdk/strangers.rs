@@ -1,4 +1,4 @@
-//! Answers that are not the server's: what they leave open is found out, never done twice.
+//! Answers of proxies: the client finds out the outcome and applies nothing twice.
 
 use crate::fake::{Fake, Fault, ID, id};
 use ifmatch::{Decision, Error, GaveUp, OutcomeUnknown, Subscription, Versioned};
@@ -37,7 +37,7 @@ async fn a_write_without_version_that_was_contradicted_by_a_stranger_is_unknown(
     let fake = Fake::start().await;
     fake.fault(Fault::Intercept(bare(409)));
     let run = fake.client().run_billing(ifmatch::Timestamp::now()).await;
-    let error = run.expect_err("nobody knows");
+    let error = run.expect_err("the outcome is unknown");
     assert!(error.maybe_applied() && matches!(error, Error::OutcomeUnknown(_)), "{error}");
 }
 
@@ -63,7 +63,7 @@ async fn a_write_whose_answer_cannot_be_read_is_settled_by_its_key() {
     assert_eq!((sub.quantity, fake.applied()), (10, 1));
 }
 
-/// An update whose answer was lost, out of the hands of a client with another key.
+/// The outcome of a lost update by a client with another key.
 async fn lost(fake: &Fake) -> OutcomeUnknown {
     fake.fault(Fault::LoseAnswer);
     let budget = ifmatch::SendBudget { capacity: 0, refill_per_second: 0 };
@@ -77,7 +77,7 @@ async fn lost(fake: &Fake) -> OutcomeUnknown {
 async fn with_another_key_an_edit_is_settled_by_the_history() {
     let fake = Fake::start().await;
     let unknown = lost(&fake).await;
-    // Answers are kept by API key: for this one there is none.
+    // Answers are kept per API key. This key has none.
     fake.forget_answers();
     let settled = fake.client().resume(unknown).await.expect("settled");
     let sub: Versioned<Subscription> = settled.versioned().expect("a subscription");
@@ -99,7 +99,7 @@ async fn with_another_key_what_names_no_version_is_not_sent() {
     let error = fake.client().resume(unknown).await;
     let Err(Error::OutcomeUnknown(unknown)) = error else { unreachable!("{error:?}") };
     assert_eq!((unknown.why(), fake.seen().len()), (GaveUp::OtherKey, sends));
-    // With its own key it is.
+    // The client with the original key can settle it.
     fake.fault(Fault::Intercept(ResponseTemplate::new(200).set_body_json(json!({"done": 1}))));
     billing.resume(*unknown).await.expect("settled");
 }
@@ -129,7 +129,7 @@ async fn a_dry_run_keeps_to_its_deadline() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
-/// The URL of a server that takes connections and says nothing.
+/// The URL of a server that accepts connections and never answers.
 async fn silent_server() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let url = format!("http://{}", listener.local_addr().expect("it has an address"));

@@ -1,4 +1,4 @@
-//! The rest of the surface: setting up, reading, creating, lists, payments, transactions, events.
+//! The rest of the surface: setup, reads, creates, lists, payments, transactions, events.
 
 use crate::fake::{Fake, KEY, id, problem};
 use futures::TryStreamExt;
@@ -32,7 +32,7 @@ async fn the_key_is_in_no_debug_output_and_no_error() {
     let builder = Client::builder("http://127.0.0.1:9").key(KEY);
     let shown = format!("{builder:?}");
     let billing = builder.deadline(std::time::Duration::from_millis(50)).build().expect("a client");
-    let error = billing.subscriptions().get(&id()).await.expect_err("nobody there");
+    let error = billing.subscriptions().get(&id()).await.expect_err("no server answers");
     let update = billing.subscriptions().update(&id(), |s| s.quantity += 1);
     let call = billing.run_billing(ifmatch::Timestamp::now());
     for text in [
@@ -253,7 +253,7 @@ async fn events_stream_from_where_the_last_look_ended() {
             "by": {"actor": "me", "on_behalf_of": null, "source": "api", "forced": false},
             "kind": "created", "changes": [], "request_id": "r", "state": workspace(1)})
     };
-    // The filter left out what lies between 7 and 9.
+    // The filter left out the versions between 7 and 9.
     for (after, items, next) in [("4", vec![event(5), event(7)], "9"), ("9", vec![event(10)], "10")]
     {
         Mock::given(path("/v1/events"))

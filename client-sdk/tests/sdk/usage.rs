@@ -1,4 +1,4 @@
-//! Usage: denials are values, units are counted once, holds are given back.
+//! Usage: denials are values, units are counted once, holds are released.
 
 use crate::meter::{Meter, RESETS_AT, workspace};
 use ifmatch::{
@@ -30,7 +30,7 @@ fn unknown(error: Error) -> OutcomeUnknown {
     }
 }
 
-/// Waits for what a task in the background does.
+/// Waits for the effect of a background task.
 async fn eventually(is_so: impl Fn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(10), async {
         while !is_so() {
@@ -87,7 +87,7 @@ async fn a_lost_answer_is_asked_for_again_and_counted_once() {
     let usage = meter.client().usage(workspace());
     meter.lose_answers(2);
     let answer = usage.check_and_record("api.calls", 1).await.expect("an answer");
-    // It was the last unit: without the key the repeated sends would have been denied.
+    // It was the last unit, so without the key the repeated sends would have been denied.
     assert!(matches!(answer, Usage::Allowed { replayed: true, .. }), "{answer:?}");
     assert_eq!(meter.used(), 1);
     let seen = meter.seen();
@@ -122,7 +122,7 @@ async fn an_unknown_outcome_is_settled_as_a_value_too() {
     let answer = billing.resume(saved).await.expect("settled").usage().expect("usage");
     assert!(matches!(answer, Usage::Allowed { replayed: true, quantity: 2, .. }), "{answer:?}");
 
-    // A denial whose answer was lost has no stored answer: it is asked for anew.
+    // A denial has no kept answer, so the request is decided anew.
     meter.lose_answers(1);
     let lost = impatient.check_and_record("api.calls", 9).await.expect_err("lost");
     let settled = billing.resume(unknown(lost)).await.expect("settled");
@@ -156,7 +156,7 @@ async fn a_hold_is_settled_with_what_it_took() {
 
     let denied = held.settle(11).await.expect("an answer");
     assert!(matches!(denied, Usage::Denied { .. }), "{denied:?}");
-    assert_eq!((meter.used(), meter.held()), (0, 8), "it is as it was");
+    assert_eq!((meter.used(), meter.held()), (0, 8), "nothing changed");
     let settled = held.settle(5).await.expect("an answer");
     let Usage::Allowed { id, quantity, remaining, .. } = settled else {
         unreachable!("{settled:?}")
@@ -178,13 +178,13 @@ async fn a_dropped_hold_is_released_in_the_background() {
     drop(hold(&usage, 8).await);
     eventually(|| meter.held() == 0).await;
 
-    // Also if it was denied what it took.
+    // A hold is also released after a denied settlement.
     let mut held = hold(&usage, 8).await;
     assert!(!held.settle(11).await.expect("an answer").is_allowed());
     drop(held);
     eventually(|| meter.held() == 0).await;
 
-    // Without a runtime it is left to expire, and nothing panics.
+    // Without a runtime the hold is left to expire, and nothing panics.
     let held = hold(&usage, 8).await;
     std::thread::spawn(move || drop(held)).join().expect("no panic");
     assert_eq!((meter.used(), meter.held()), (0, 8));

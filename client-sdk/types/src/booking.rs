@@ -1,40 +1,40 @@
-//! Bookables and bookings: so many of something, on so many days.
+//! Bookables and bookings: a quantity of something, day by day.
 
-use crate::{BookableId, BookingId, Date, Metadata, Timestamp, Version};
+use crate::{BookableId, BookingId, Date, Metadata, Timestamp, Version, known};
 use std::collections::BTreeMap;
 
 names! {
     /// How a range of dates is read.
     RangeMode {
-        /// Both ends are used; one day is a range.
+        /// Both ends are used. One day is a range.
         InclusiveDays = "inclusive_days",
-        /// The end is the day of leaving, and is not used.
+        /// The end is the day of departure and is not used.
         Nights = "nights",
     }
 
     /// Whether something can be booked.
     BookableStatus {
-        /// It can.
+        /// It can be booked.
         Active = "active",
-        /// It takes no new bookings; those there are live on.
+        /// It takes no new bookings. Existing ones stay.
         Archived = "archived",
     }
 
-    /// Where a booking is in its life.
+    /// The life cycle of a booking.
     BookingStatus {
-        /// Kept for somebody until its hold expires.
+        /// Reserved until its hold expires.
         Held = "held",
-        /// Taken.
+        /// Confirmed.
         Confirmed = "confirmed",
-        /// Begun.
+        /// Started.
         InUse = "in_use",
-        /// Over, as it should be.
+        /// Completed.
         Completed = "completed",
-        /// Called off; everything was given back.
+        /// Cancelled. All its days were given back.
         Cancelled = "cancelled",
-        /// Nobody came; the remaining days were given back.
+        /// The guest did not come. The remaining days were given back.
         NoShow = "no_show",
-        /// Held for too long; everything was given back.
+        /// The hold expired. All its days were given back.
         Expired = "expired",
     }
 }
@@ -59,7 +59,7 @@ const fn ten_years() -> i64 {
     3_650
 }
 
-/// None of it, by whole days: what a struct update begins from.
+/// A capacity of 0, booked by whole days, for struct updates.
 impl Default for BookableFields {
     fn default() -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Default for BookableFields {
 }
 
 impl BookingFields {
-    /// So many of a bookable on these days, held: what a struct update begins from.
+    /// A held booking of a quantity on these days, for struct updates.
     pub fn new(bookable_id: BookableId, start_date: Date, end_date: Date, quantity: i64) -> Self {
         Self {
             bookable_id,
@@ -93,7 +93,7 @@ impl BookingFields {
 }
 
 wire! {
-    /// What can be booked by the day.
+    /// Something that can be booked by the day.
     pub struct Bookable {
         /// `bkb_…`
         pub id: BookableId,
@@ -101,17 +101,17 @@ wire! {
         pub version: Version,
         /// The name shown to people.
         pub name: String,
-        /// So many of it can be booked on one day; 0–1 000 000.
+        /// How many can be booked on one day, 0–1,000,000.
         pub capacity: i64,
         /// How the dates of its bookings are read.
         pub range_mode: RangeMode,
-        /// A booking has so many days or nights at least; ≥ 1.
+        /// Minimum days or nights of a booking, ≥ 1.
         pub min_days: i64,
-        /// A booking has so many days or nights at most; ≤ 366.
+        /// Maximum days or nights of a booking, ≤ 366.
         pub max_days: i64,
-        /// So long is a booking held before it must be confirmed; 1 ms to 30 days.
+        /// How long a booking is held before it must be confirmed, 1 ms to 30 days.
         pub hold_ttl_ms: i64,
-        /// So many days ahead can be booked; 1–3650.
+        /// How many days ahead can be booked, 1–3,650.
         pub horizon_days: i64,
         /// Whether it can be booked.
         pub status: BookableStatus,
@@ -125,63 +125,63 @@ wire! {
         pub updated_by: String,
     }
 
-    /// What a client may set on a [`Bookable`].
+    /// The settable fields of a [`Bookable`].
     #[serde(deny_unknown_fields)]
     pub struct BookableFields {
         /// The name shown to people, 1–200 characters.
         pub name: String,
-        /// So many of it can be booked on one day; 0–1 000 000.
+        /// How many can be booked on one day, 0–1,000,000.
         pub capacity: i64,
         /// How the dates of its bookings are read.
-        #[serde(default = "inclusive_days")]
+        #[serde(default = "inclusive_days", deserialize_with = "known::read")]
         pub range_mode: RangeMode,
-        /// A booking has so many days or nights at least; ≥ 1.
+        /// Minimum days or nights of a booking, ≥ 1.
         #[serde(default = "one")]
         pub min_days: i64,
-        /// A booking has so many days or nights at most; ≤ 366.
+        /// Maximum days or nights of a booking, ≤ 366.
         #[serde(default = "max_days")]
         pub max_days: i64,
-        /// So long is a booking held before it must be confirmed; 1 ms to 30 days.
+        /// How long a booking is held before it must be confirmed, 1 ms to 30 days.
         #[serde(default = "quarter_of_an_hour")]
         pub hold_ttl_ms: i64,
-        /// So many days ahead can be booked; 1–3650.
+        /// How many days ahead can be booked, 1–3,650.
         #[serde(default = "ten_years")]
         pub horizon_days: i64,
-        /// Left out: `active` at creation, unchanged in a replace.
-        #[serde(default)]
+        /// Default: `active` at creation, unchanged in a replace.
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<BookableStatus>,
         /// The caller's own keys and values.
         #[serde(default)]
         pub metadata: Metadata,
     }
 
-    /// So many of a bookable, on so many days.
+    /// A quantity of a bookable on a range of days.
     pub struct Booking {
         /// `bkg_…`
         pub id: BookingId,
         /// The number of this state.
         pub version: Version,
-        /// What is booked.
+        /// The bookable.
         pub bookable_id: BookableId,
         /// The first day.
         pub start_date: Date,
-        /// The last day; with `nights` the day of leaving.
+        /// The last day. With `nights`, the day of departure.
         pub end_date: Date,
-        /// So many of it on each day.
+        /// The quantity on each day.
         pub quantity: i64,
-        /// For whom, in the caller's own words.
+        /// The user it is for, in the caller's own words.
         pub user_id: Option<String>,
-        /// What people wrote about it; ≤ 10,000 characters.
+        /// Notes by people, ≤ 10,000 characters.
         pub notes: String,
-        /// Where it is in its life.
+        /// Its status.
         pub status: BookingStatus,
-        /// When its hold ends, unless it is confirmed before.
+        /// When its hold ends unless it is confirmed before.
         pub hold_expires_at: Option<Timestamp>,
         /// When it was confirmed.
         pub confirmed_at: Option<Timestamp>,
         /// When it was cancelled.
         pub cancelled_at: Option<Timestamp>,
-        /// When it was over, in whichever way.
+        /// When it ended, in whatever way.
         pub ended_at: Option<Timestamp>,
         /// The caller's own keys and values.
         pub metadata: Metadata,
@@ -193,25 +193,25 @@ wire! {
         pub updated_by: String,
     }
 
-    /// What a client may set on a [`Booking`].
+    /// The settable fields of a [`Booking`].
     #[serde(deny_unknown_fields)]
     pub struct BookingFields {
-        /// What is booked; set once.
+        /// The bookable; set once.
         pub bookable_id: BookableId,
         /// The first day; today (UTC) or later.
         pub start_date: Date,
-        /// The last day; with `nights` the day of leaving.
+        /// The last day. With `nights`, the day of departure.
         pub end_date: Date,
-        /// So many of it on each day; ≥ 1.
+        /// The quantity on each day, ≥ 1.
         pub quantity: i64,
-        /// For whom, in the caller's own words, ≤ 200 characters; set once.
+        /// The user it is for, in the caller's own words, ≤ 200 characters; set once.
         #[serde(default)]
         pub user_id: Option<String>,
-        /// What people wrote about it; ≤ 10,000 characters.
+        /// Notes by people, ≤ 10,000 characters.
         #[serde(default)]
         pub notes: String,
-        /// Left out: `held` at creation, unchanged in a replace.
-        #[serde(default)]
+        /// Default: `held` at creation, unchanged in a replace.
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<BookingStatus>,
         /// The caller's own keys and values.
         #[serde(default)]
@@ -221,64 +221,64 @@ wire! {
     /// A booking to make.
     #[serde(deny_unknown_fields)]
     pub struct NewBooking {
-        /// What is booked.
+        /// The bookable.
         pub bookable_id: BookableId,
         /// The first day; today (UTC) or later.
         pub start_date: Date,
-        /// The last day; with `nights` the day of leaving.
+        /// The last day. With `nights`, the day of departure.
         pub end_date: Date,
-        /// So many of it on each day; ≥ 1.
+        /// The quantity on each day, ≥ 1.
         pub quantity: i64,
-        /// For whom, in the caller's own words, ≤ 200 characters.
+        /// The user it is for, in the caller's own words, ≤ 200 characters.
         #[serde(default)]
         pub user_id: Option<String>,
-        /// What people wrote about it; ≤ 10,000 characters.
+        /// Notes by people, ≤ 10,000 characters.
         #[serde(default)]
         pub notes: String,
-        /// Confirmed at once, without a hold; the same as the status `confirmed`.
+        /// Confirms it at once, without a hold. The same as the status `confirmed`.
         #[serde(default)]
         pub confirm: bool,
         /// `held` (the default) or `confirmed`.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "known::read")]
         pub status: Option<BookingStatus>,
         /// The caller's own keys and values.
         #[serde(default)]
         pub metadata: Metadata,
     }
 
-    /// What is free of a bookable, day by day.
+    /// The free capacity of a bookable, day by day.
     pub struct Availability {
-        /// The days that were asked for, in order.
+        /// The requested days, in order.
         pub days: Vec<AvailableDay>,
-        /// The instant at which this was so; it promises nothing.
+        /// The instant of this answer. It reserves nothing.
         pub as_of: Timestamp,
     }
 
-    /// What is free on one day.
+    /// The free capacity on one day.
     pub struct AvailableDay {
         /// The day.
         pub date: Date,
-        /// So many there are.
+        /// The capacity.
         pub capacity: i64,
-        /// So many are taken; holds that expired are not.
+        /// How many are taken. Expired holds do not count.
         pub reserved: i64,
-        /// So many are left: `max(0, capacity − reserved)`.
+        /// How many are left: `max(0, capacity − reserved)`.
         pub available: i64,
     }
 
     /// The part of a problem body that `AVAILABILITY_CONFLICT` and `HOLD_EXPIRED` add.
     pub struct AvailabilityConflict {
-        /// What was to be booked.
+        /// The bookable.
         pub bookable_id: BookableId,
-        /// The first day that was asked for.
+        /// The first requested day.
         pub start_date: Date,
-        /// The last day; with `nights` the day of leaving.
+        /// The last day. With `nights`, the day of departure.
         pub end_date: Date,
-        /// So many were asked for.
+        /// The requested quantity.
         pub requested: i64,
-        /// So many there are on each day.
+        /// The capacity on each day.
         pub capacity: i64,
-        /// So many are taken by others, on exactly the days that were asked for.
+        /// How many others have taken, for exactly the requested days.
         pub usage: BTreeMap<Date, i64>,
         /// The first day without enough room.
         pub first_conflict_date: Date,

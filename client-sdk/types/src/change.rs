@@ -1,99 +1,50 @@
-//! What is recorded of a change: who, when, from where, and what it did.
+//! The record of a change: who, when, from where, and its effect.
 
 use crate::{Difference, Kind, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Through which door a change came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// The HTTP API.
-    Api,
-    /// The command line, on the machine of the database.
-    Cli,
-    /// One of the server's own background workers.
-    Worker,
-}
-
-impl Source {
-    /// The name on the wire: `api`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::Cli => "cli",
-            Self::Worker => "worker",
-        }
+names! {
+    /// The way a change came in.
+    Source {
+        /// The HTTP API.
+        Api = "api",
+        /// The command line, on the machine of the database.
+        Cli = "cli",
+        /// One of the server's own background workers.
+        Worker = "worker",
     }
 
-    /// The source with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Api, Self::Cli, Self::Worker].into_iter().find(|source| source.name() == name)
+    /// The kind of a change.
+    ChangeKind {
+        /// The object was created.
+        Created = "created",
+        /// A write computed from the current version.
+        Updated = "updated",
+        /// An admin's write that skipped the version check and replaced an unseen version.
+        Forced = "forced",
+        /// A write computed from an older version that the server merged into the current one.
+        Merged = "merged",
+        /// The object was deleted.
+        Deleted = "deleted",
+        /// A counter passed 80, 90 or 100 % of its limit. Only in the stream of events.
+        ThresholdReached = "threshold_reached",
     }
 }
 
-/// Who made a change.
+/// The author of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct By {
     /// The name of the API key.
     pub actor: String,
-    /// Whom the caller acted for, as it said in `X-On-Behalf-Of`.
+    /// The user the caller acted for, from `X-On-Behalf-Of`.
     pub on_behalf_of: Option<String>,
-    /// Through which door the change came.
+    /// The way the change came in.
     pub source: Source,
     /// Whether the version check was skipped by an admin.
     #[serde(default)]
     pub forced: bool,
-}
-
-/// What a change was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum ChangeKind {
-    /// The object came into being.
-    Created,
-    /// A write computed from the current version.
-    Updated,
-    /// An admin's write that skipped the version check, over a version it had not seen.
-    Forced,
-    /// A write computed from an older version, put on top of the current one by the server.
-    Merged,
-    /// The object was deleted.
-    Deleted,
-    /// A counter passed 80, 90 or 100 % of its limit; only in the stream of events.
-    ThresholdReached,
-}
-
-impl ChangeKind {
-    /// Every kind there is.
-    pub const ALL: [Self; 6] = [
-        Self::Created,
-        Self::Updated,
-        Self::Forced,
-        Self::Merged,
-        Self::Deleted,
-        Self::ThresholdReached,
-    ];
-
-    /// The name on the wire: `updated`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Forced => "forced",
-            Self::Merged => "merged",
-            Self::Deleted => "deleted",
-            Self::ThresholdReached => "threshold_reached",
-        }
-    }
-
-    /// The kind with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
 }
 
 /// One line of an object's history.
@@ -104,16 +55,16 @@ pub struct HistoryEntry {
     pub version: Version,
     /// When it was committed.
     pub at: Timestamp,
-    /// Who made it.
+    /// Its author.
     pub by: By,
-    /// What it was.
+    /// The kind of the change.
     pub kind: ChangeKind,
     /// The paths that changed, with their values before and after.
     pub changes: Vec<Difference>,
     /// The reason given with a forced write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Paths that somebody else had changed and that a repeated, earlier refused write replaced.
+    /// Paths changed by others that this write replaced when it was repeated after a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overwrote: Option<Vec<String>>,
     /// The request that made it.
@@ -126,61 +77,69 @@ pub struct HistoryEntry {
 pub struct ResourceRef {
     /// Its kind.
     #[serde(rename = "type")]
-    pub kind: Kind,
+    #[cfg_attr(feature = "openapi", schema(value_type = Kind))]
+    pub resource_type: String,
     /// Its id.
     pub id: String,
+}
+
+impl ResourceRef {
+    /// Its kind, if this version of the crate knows it.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::from_name(&self.resource_type)
+    }
 }
 
 /// One change in the stream of all changes, in commit order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// Its place in the stream; give the last one seen as `?after=`.
+    /// Its position in the stream. Pass the last one seen as `?after=`.
     pub seq: i64,
-    /// What happened to what: `subscription.updated`.
+    /// The type: resource and kind, such as `subscription.updated`.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// What it happened to: an object, or with `usage.threshold_reached` a counter.
+    /// The changed object, or the counter of a `usage.threshold_reached`.
     pub resource: AuditResource,
     /// The change itself.
     #[serde(flatten)]
     pub entry: HistoryEntry,
-    /// The object after the change (for `deleted`: as it last was). With `usage.threshold_reached`:
-    /// `{scope, feature, threshold, used, limit, window_start}`.
+    /// The object after the change, or its last state if it was deleted. With
+    /// `usage.threshold_reached`: `{scope, feature, threshold, used, limit, window_start}`.
     pub state: Value,
 }
 
-/// One line of the audit log: what needed a special right, and who used or wanted it.
+/// One line of the audit log: a special right that was used or denied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditRecord {
     /// `aud_…`
     pub id: String,
-    /// What happened: `forced_write`, `force_denied`, `api_key_created`,
+    /// The type: `forced_write`, `force_denied`, `api_key_created`,
     /// `api_key_revoked`, `capacity_override`.
     #[serde(rename = "type")]
     pub audit_type: String,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
     /// The name of the API key.
     pub actor: String,
-    /// Whom the caller acted for, as it said.
+    /// The user the caller acted for, as it said.
     pub on_behalf_of: Option<String>,
-    /// Why, as the caller said.
+    /// The reason that the caller gave.
     pub reason: Option<String>,
-    /// The request, as the log knows it.
+    /// The request's id, as in the log.
     pub request_id: String,
-    /// What it was about: `{type, id}`.
+    /// The object or key: `{type, id}`.
     pub resource: Option<AuditResource>,
-    /// The version the caller said it had seen: a number, or `blind`.
+    /// The version the caller named: a number, or `blind`.
     pub expected_version: Option<Value>,
     /// The version that was overwritten.
     pub overwritten_version: Option<Version>,
-    /// What was overwritten, with before and after.
+    /// The overwritten paths, with their values before and after.
     pub changes: Vec<Difference>,
 }
 
-/// What an event or an audit record is about.
+/// The resource of an event or an audit record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditResource {

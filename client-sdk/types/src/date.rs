@@ -29,7 +29,7 @@ impl Date {
         Self(date)
     }
 
-    /// So many days later, or earlier; `None` outside the years 0 to 9999.
+    /// The date this many days later; `None` outside the years 0 to 9999.
     pub fn plus_days(self, days: i64) -> Option<Self> {
         let moved = self.0.checked_add(Span::new().try_days(days).ok()?).ok()?;
         (moved.year() >= 0).then_some(Self(moved))

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 /// Why a text is not an id of the wanted type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdError {
-    /// What the id should begin with, underscore included.
+    /// The prefix the id should have, underscore included.
     pub expected_prefix: &'static str,
 }
 
@@ -43,7 +43,7 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// What every id of this type begins with, underscore included.
+            /// The prefix of every id of this type, underscore included.
             pub const PREFIX: &'static str = $prefix;
 
             /// The id as text.
@@ -51,8 +51,7 @@ macro_rules! id {
                 &self.0
             }
 
-            /// Takes a text for an id without looking at it: one that is none names nothing, and
-            /// the server says so.
+            /// Wraps a text without checking it. If it is not an id, the server refuses it.
             pub fn from_unchecked(text: impl Into<String>) -> Self {
                 Self(text.into())
             }

@@ -8,7 +8,7 @@ use std::fmt;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// What can be subscribed to, and its price.
+    /// A price that workspaces can subscribe to.
     Plan,
     /// The paying customer.
     Workspace,
@@ -16,7 +16,7 @@ pub enum Kind {
     Namespace,
     /// A workspace's running plan.
     Subscription,
-    /// What a workspace owes.
+    /// A bill to a workspace.
     Invoice,
     /// Something that can be granted and counted.
     Feature,
@@ -26,9 +26,9 @@ pub enum Kind {
     Assignment,
     /// Something given to a workspace or a namespace on top of its packages.
     Boost,
-    /// What can be booked by the day.
+    /// Something that can be booked by the day.
     Bookable,
-    /// So many of a bookable, on so many days.
+    /// A quantity of a bookable on a range of days.
     Booking,
 }
 
@@ -82,7 +82,7 @@ impl Kind {
         }
     }
 
-    /// What every id of this kind begins with, underscore included: `sub_`.
+    /// The prefix of every id of this kind, underscore included: `sub_`.
     pub const fn id_prefix(self) -> &'static str {
         match self {
             Self::Plan => "pln_",
@@ -104,7 +104,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The kind that a well-formed id belongs to, told by its prefix.
+    /// The kind of a well-formed id, by its prefix.
     pub fn of_id(id: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| crate::id::is_well_formed(id, kind.id_prefix()))
     }
@@ -134,10 +134,10 @@ impl Kind {
         }
     }
 
-    /// What a change of `status` freezes, as JSON Pointers.
+    /// The fields that a change of `status` freezes, as JSON Pointers.
     ///
-    /// It is not merged over changes of them: nobody activates a price, or finalizes lines, that
-    /// they have not seen. (The other way round the freeze itself refuses.)
+    /// Such a change is not merged over changes of them: a caller must have seen the price it
+    /// activates, or the lines it finalizes. (The other way round, the freeze itself refuses.)
     pub const fn frozen_by_status(self) -> &'static [&'static str] {
         match self {
             Self::Plan => &["/amount", "/currency", "/interval", "/interval_count", "/trial_days"],

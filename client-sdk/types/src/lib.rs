@@ -8,24 +8,28 @@
 #[macro_use]
 mod macros;
 
+pub mod access;
 pub mod billing;
 pub mod booking;
 pub mod change;
 pub mod date;
 pub mod entitlement;
 pub mod id;
+pub mod invoice;
 pub mod kind;
+pub mod known;
 pub mod list;
 pub mod merge;
 pub mod pointer;
 pub mod problem;
 pub mod time;
+mod unknown;
+pub mod usage;
 
+pub use access::{ApiKey, NewApiKey, Role};
 pub use billing::{
-    ApiKey, BillingRun, Deleted, Interval, Invoice, InvoiceFields, InvoiceLine, InvoiceLineFields,
-    InvoiceStatus, Metadata, Namespace, NamespaceFields, NewApiKey, NewPayment, Payment,
-    PaymentStatus, Plan, PlanFields, PlanStatus, Role, Subscription, SubscriptionFields,
-    SubscriptionStatus, Workspace, WorkspaceFields,
+    BillingRun, Deleted, Interval, Metadata, Namespace, NamespaceFields, Plan, PlanFields,
+    PlanStatus, Subscription, SubscriptionFields, SubscriptionStatus, Workspace, WorkspaceFields,
 };
 pub use booking::{
     Availability, AvailabilityConflict, AvailableDay, Bookable, BookableFields, BookableStatus,
@@ -37,20 +41,26 @@ pub use change::{
 pub use date::{Date, DateError};
 pub use entitlement::{
     Assignment, AssignmentFields, AssignmentStatus, Boost, BoostAnswer, BoostDuration, BoostKind,
-    CatalogStatus, Entitlement, EntitlementLogEntry, Feature, FeatureFields, FeatureType, Grant,
-    GrantKind, Hold, HoldAnswer, HoldStatus, Meter, NewAssignment, NewBoost, NewHold, NewReversal,
-    NewUsage, NewUsageBatch, Package, PackageFields, Recorded, RecordedBatch, Reset, Reversed,
-    Settlement, UsageRecord,
+    CatalogStatus, Feature, FeatureFields, FeatureType, Grant, GrantKind, NewAssignment, NewBoost,
+    Package, PackageFields, Reset,
 };
 pub use id::{
     ApiKeyId, AssignmentId, BookableId, BookingId, BoostId, FeatureId, HoldId, IdError, InvoiceId,
     NamespaceId, PackageId, PaymentId, PlanId, RecordId, SubscriptionId, WorkspaceId,
+};
+pub use invoice::{
+    Invoice, InvoiceFields, InvoiceLine, InvoiceLineFields, InvoiceStatus, NewPayment, Payment,
+    PaymentStatus,
 };
 pub use kind::Kind;
 pub use list::Page;
 pub use merge::{Difference, ForcePreview, MergeReport, Verdict};
 pub use problem::{Code, Conflict, ConflictChange, FieldError, Problem, Retry, RetryAction};
 pub use time::{Timestamp, TimestampError};
+pub use usage::{
+    Entitlement, EntitlementLogEntry, Hold, HoldAnswer, HoldStatus, Meter, NewHold, NewReversal,
+    NewUsage, NewUsageBatch, Recorded, RecordedBatch, Reversed, Settlement, UsageRecord,
+};
 
 /// The number of an object's state: 1 at creation, one more per effective change, never reused.
 pub type Version = i64;

@@ -1,4 +1,4 @@
-//! What a list answers.
+//! The answer of a list.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What changed between two states of an object, and whether two edits can be merged.
+//! Differences between two states of an object, and whether two edits can be merged.
 //!
 //! Objects are compared as JSON, path by path (JSON Pointer, RFC 6901): nested objects are
 //! descended into, a list is one path, and the bookkeeping fields in [`IGNORED`] never count.
@@ -22,7 +22,7 @@ pub struct Difference {
     pub to: Value,
 }
 
-/// What a forced write would overwrite; nothing was written.
+/// The paths that a forced write would overwrite. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ForcePreview {
@@ -32,21 +32,20 @@ pub struct ForcePreview {
     pub current_version: Version,
 }
 
-/// How a write that was computed from an old version relates to what happened since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It touches other paths than the changes since: it can be applied on top.
-    Clean,
-    /// Everything it asked for is already so.
-    Identical,
-    /// Both changed the same path, to different values.
-    Overlap,
-    /// Both changed one merge group, at different paths.
-    GroupOverlap,
-    /// The version it names never existed, or its snapshot was pruned.
-    UnknownBase,
+names! {
+    /// How a write that was computed from an old version relates to what happened since.
+    Verdict {
+        /// It touches other paths than the changes since, so it can be merged.
+        Clean = "clean",
+        /// The object already has every requested value.
+        Identical = "identical",
+        /// Both changed the same path, to different values.
+        Overlap = "overlap",
+        /// Both changed one merge group, at different paths.
+        GroupOverlap = "group_overlap",
+        /// The version it names never existed, or its snapshot was pruned.
+        UnknownBase = "unknown_base",
+    }
 }
 
 /// The verdict on a stale write, with its grounds.
@@ -57,14 +56,14 @@ pub struct MergeReport {
     pub verdict: Verdict,
     /// The paths that both sides changed to different values.
     pub overlap: Vec<String>,
-    /// The merge groups of which each side changed a different part.
+    /// The merge groups in which the sides changed different parts.
     pub groups_split: Vec<Vec<String>>,
     /// The merged object, if the verdict is `clean` and the rules allow it.
     pub preview: Option<Value>,
 }
 
 impl MergeReport {
-    /// The report on a write whose base nobody knows.
+    /// The report on a write whose base is unknown.
     pub fn unknown_base() -> Self {
         Self {
             verdict: Verdict::UnknownBase,
@@ -100,7 +99,7 @@ fn descend(
     after: &Map<String, Value>,
     differences: &mut Vec<Difference>,
 ) {
-    // Two states of one object mostly have the same keys in the same order: nothing to look up.
+    // Two states of one object mostly have the same keys in the same order, so no lookup is needed.
     if before.keys().eq(after.keys()) {
         for ((key, from), to) in before.iter().zip(after.values()) {
             compare(path, key, Some(from), Some(to), differences);
@@ -139,10 +138,10 @@ fn compare(
     path.truncate(parent_len);
 }
 
-/// Puts the `to` of every difference into `target`; `null` removes a key below the top level.
+/// Writes the `to` of every difference into `target`. `null` removes a key below the top level.
 ///
-/// This is what a merge does with the paths that a stale write wanted to change: fields that a
-/// form merely echoed are not among them and keep their current value.
+/// A merge does this with the paths that a stale write wanted to change. Fields that the form
+/// only echoed are not among them and keep their current value.
 pub fn apply(target: &mut Value, differences: &[Difference]) {
     for Difference { path, to, .. } in differences {
         set(target, &pointer::keys(path).collect::<Vec<_>>(), to);
@@ -185,19 +184,17 @@ pub fn merge_patch_of(differences: &[Difference]) -> Value {
             if !at.is_object() {
                 *at = Value::Object(Map::new());
             }
-            at = match at {
-                Value::Object(object) => object.entry(key).or_insert(Value::Null),
-                _ => unreachable!("just made an object"),
-            };
+            let object = at.as_object_mut().expect("it was just made an object");
+            at = object.entry(key).or_insert(Value::Null);
         }
         *at = to.clone();
     }
     patch
 }
 
-/// Judges a stale write: what it `attempted` against its base, and what `changes` came since.
+/// Judges a stale write by its `attempted` differences and the `changes` since its base.
 ///
-/// The preview is left empty: only who knows the rules can make it.
+/// The preview is left empty: it takes the server's rules to make it.
 pub fn judge(kind: Kind, attempted: &[Difference], changes: &[Difference]) -> MergeReport {
     let wanted_elsewhere: Vec<&Difference> =
         attempted.iter().filter(|wanted| !already_so(wanted, changes)).collect();
@@ -237,12 +234,12 @@ pub fn judge(kind: Kind, attempted: &[Difference], changes: &[Difference]) -> Me
     MergeReport { verdict, overlap, groups_split, preview: None }
 }
 
-/// Whether a change since the base already made what this one wanted.
+/// Whether a change since the base already set the wanted value.
 fn already_so(wanted: &Difference, changes: &[Difference]) -> bool {
     changes.iter().any(|change| change.path == wanted.path && change.to == wanted.to)
 }
 
-/// Whether two JSON Pointers name the same place, or one lies within the other.
+/// Whether two JSON Pointers are the same, or one lies within the other.
 pub fn touches(one: &str, other: &str) -> bool {
     let within = |outer: &str, inner: &str| {
         inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -4,153 +4,125 @@ use crate::{By, MergeReport, Timestamp, Version, change::ResourceRef};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:tt,)*) => {
-        /// What went wrong, for a machine. Dispatch on this, never on the status alone.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-        #[non_exhaustive]
-        pub enum Code {
-            $($(#[$doc])* #[serde(rename = $text)] $name,)*
-            /// A code that this version of the crate does not know.
-            #[serde(other)]
-            Unknown,
-        }
+names! {
+    /// The code of a problem. Dispatch on this, never on the status alone.
+    Code {
+        /// The write was computed from a version that is not the current one.
+        ConflictVersionMismatch = "CONFLICT_VERSION_MISMATCH",
+        /// The write names no version.
+        PreconditionRequired = "PRECONDITION_REQUIRED",
+        /// The version is named in a way that cannot be read, or twice and differently.
+        MalformedPrecondition = "MALFORMED_PRECONDITION",
+        /// No such object, or no such path.
+        NotFound = "NOT_FOUND",
+        /// The object was deleted.
+        Deleted = "DELETED",
+        /// A unique key is taken by an object with other content.
+        AlreadyExists = "ALREADY_EXISTS",
+        /// The object's status does not allow this.
+        InvalidStateTransition = "INVALID_STATE_TRANSITION",
+        /// The request cannot be read.
+        MalformedRequest = "MALFORMED_REQUEST",
+        /// Fields are wrong; `errors` names each.
+        ValidationFailed = "VALIDATION_FAILED",
+        /// The caller may not force.
+        ForceForbidden = "FORCE_FORBIDDEN",
+        /// A forced write needs `X-Force-Reason`.
+        ReasonRequired = "REASON_REQUIRED",
+        /// Too many requests.
+        RateLimited = "RATE_LIMITED",
+        /// The server or its database is busy or away. Nothing was written.
+        TryAgain = "TRY_AGAIN",
+        /// Something unforeseen. The log has it under the request id.
+        Internal = "INTERNAL",
+        /// The API key is missing or not accepted.
+        Unauthenticated = "UNAUTHENTICATED",
+        /// The key's role is too small.
+        Forbidden = "FORBIDDEN",
+        /// A well-formed id of another type.
+        WrongIdType = "WRONG_ID_TYPE",
+        /// The method does not exist on this path.
+        MethodNotAllowed = "METHOD_NOT_ALLOWED",
+        /// The body is too large.
+        PayloadTooLarge = "PAYLOAD_TOO_LARGE",
+        /// The content type is not one this path reads.
+        UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE",
+        /// The snapshot of that version was pruned.
+        VersionPruned = "VERSION_PRUNED",
+        /// The Idempotency-Key was used for another request.
+        IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED",
+        /// This request needs an Idempotency-Key.
+        IdempotencyKeyRequired = "IDEMPOTENCY_KEY_REQUIRED",
+        /// A number left the range of 64 bits.
+        AmountOverflow = "AMOUNT_OVERFLOW",
+        /// The price of a plan that was active once cannot change.
+        PlanPriceFrozen = "PLAN_PRICE_FROZEN",
+        /// The plan is not a draft, or has subscriptions.
+        PlanInUse = "PLAN_IN_USE",
+        /// Subscriptions need an active plan.
+        PlanInactive = "PLAN_INACTIVE",
+        /// The plans' currencies differ.
+        CurrencyMismatch = "CURRENCY_MISMATCH",
+        /// The workspace still has namespaces, subscriptions or invoices.
+        WorkspaceInUse = "WORKSPACE_IN_USE",
+        /// The subscription had an invoice.
+        SubscriptionInUse = "SUBSCRIPTION_IN_USE",
+        /// These fields of a finalized invoice cannot change.
+        InvoiceImmutable = "INVOICE_IMMUTABLE",
+        /// The invoice has settled payments.
+        InvoiceHasPayments = "INVOICE_HAS_PAYMENTS",
+        /// The payment is more than is due.
+        ExceedsAmountDue = "EXCEEDS_AMOUNT_DUE",
+        /// Too few units are left.
+        EntitlementLimitExceeded = "ENTITLEMENT_LIMIT_EXCEEDED",
+        /// Nothing grants the feature.
+        FeatureNotIncluded = "FEATURE_NOT_INCLUDED",
+        /// Something grants the feature, or draws from it.
+        FeatureInUse = "FEATURE_IN_USE",
+        /// The package was assigned before.
+        PackageInUse = "PACKAGE_IN_USE",
+        /// The package is archived.
+        PackageInactive = "PACKAGE_INACTIVE",
+        /// The hold was settled, released, or expired.
+        HoldNotActive = "HOLD_NOT_ACTIVE",
+        /// More units than are left of the record.
+        ReversalExceedsRecord = "REVERSAL_EXCEEDS_RECORD",
+        /// The external service id belongs to an assignment with other content.
+        DuplicateExternalService = "DUPLICATE_EXTERNAL_SERVICE",
+        /// The add-on id belongs to a boost with other content.
+        DuplicateAddon = "DUPLICATE_ADDON",
+        /// The scope has another base package.
+        BasePackageConflict = "BASE_PACKAGE_CONFLICT",
+        /// The fence is stale: the lock has a newer holder or none.
+        StaleFence = "STALE_FENCE",
+        /// A day of the range is full. `usage` has the usage of each day.
+        AvailabilityConflict = "AVAILABILITY_CONFLICT",
+        /// The hold expired and its days are taken.
+        HoldExpired = "HOLD_EXPIRED",
+        /// The new capacity is below the reserved quantity of some day.
+        CapacityBelowReserved = "CAPACITY_BELOW_RESERVED",
+        /// The bookable is archived and takes no new bookings.
+        BookableUnavailable = "BOOKABLE_UNAVAILABLE",
+        /// The bookable had a booking.
+        BookableInUse = "BOOKABLE_IN_USE",
+    }
 
-        impl Code {
-            /// Every code there is.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The code on the wire: `CONFLICT_VERSION_MISMATCH`.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                    Self::Unknown => "UNKNOWN",
-                }
-            }
-        }
-    };
-}
-
-codes! {
-    /// The write was computed from a version that is not the current one.
-    ConflictVersionMismatch = "CONFLICT_VERSION_MISMATCH",
-    /// The write names no version.
-    PreconditionRequired = "PRECONDITION_REQUIRED",
-    /// The version is named in a way nobody can read, or twice and differently.
-    MalformedPrecondition = "MALFORMED_PRECONDITION",
-    /// No such object, or no such path.
-    NotFound = "NOT_FOUND",
-    /// The object was deleted.
-    Deleted = "DELETED",
-    /// A unique key is taken by an object with other content.
-    AlreadyExists = "ALREADY_EXISTS",
-    /// The object's status does not allow this.
-    InvalidStateTransition = "INVALID_STATE_TRANSITION",
-    /// The request cannot be read.
-    MalformedRequest = "MALFORMED_REQUEST",
-    /// Fields are wrong; `errors` names each.
-    ValidationFailed = "VALIDATION_FAILED",
-    /// The caller may not force.
-    ForceForbidden = "FORCE_FORBIDDEN",
-    /// A forced write needs `X-Force-Reason`.
-    ReasonRequired = "REASON_REQUIRED",
-    /// Too many requests.
-    RateLimited = "RATE_LIMITED",
-    /// Busy or away; nothing was written.
-    TryAgain = "TRY_AGAIN",
-    /// Something unforeseen; the log knows it by the request id.
-    Internal = "INTERNAL",
-    /// No key, or one that is not accepted.
-    Unauthenticated = "UNAUTHENTICATED",
-    /// The key's role is too small.
-    Forbidden = "FORBIDDEN",
-    /// A well-formed id of another type.
-    WrongIdType = "WRONG_ID_TYPE",
-    /// The method does not exist on this path.
-    MethodNotAllowed = "METHOD_NOT_ALLOWED",
-    /// The body is too large.
-    PayloadTooLarge = "PAYLOAD_TOO_LARGE",
-    /// The content type is not one this path reads.
-    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE",
-    /// The snapshot of that version was pruned.
-    VersionPruned = "VERSION_PRUNED",
-    /// The Idempotency-Key was used for another request.
-    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED",
-    /// This request needs an Idempotency-Key.
-    IdempotencyKeyRequired = "IDEMPOTENCY_KEY_REQUIRED",
-    /// A number left the range of 64 bits.
-    AmountOverflow = "AMOUNT_OVERFLOW",
-    /// The price of a plan that was active once cannot change.
-    PlanPriceFrozen = "PLAN_PRICE_FROZEN",
-    /// The plan is not a draft, or has subscriptions.
-    PlanInUse = "PLAN_IN_USE",
-    /// Subscriptions need an active plan.
-    PlanInactive = "PLAN_INACTIVE",
-    /// The plans' currencies differ.
-    CurrencyMismatch = "CURRENCY_MISMATCH",
-    /// The workspace still has namespaces, subscriptions or invoices.
-    WorkspaceInUse = "WORKSPACE_IN_USE",
-    /// The subscription had an invoice.
-    SubscriptionInUse = "SUBSCRIPTION_IN_USE",
-    /// These fields of a finalized invoice cannot change.
-    InvoiceImmutable = "INVOICE_IMMUTABLE",
-    /// The invoice has settled payments.
-    InvoiceHasPayments = "INVOICE_HAS_PAYMENTS",
-    /// The payment is more than is due.
-    ExceedsAmountDue = "EXCEEDS_AMOUNT_DUE",
-    /// There is no room left for so many units.
-    EntitlementLimitExceeded = "ENTITLEMENT_LIMIT_EXCEEDED",
-    /// Nothing grants the feature.
-    FeatureNotIncluded = "FEATURE_NOT_INCLUDED",
-    /// Something grants the feature, or draws from it.
-    FeatureInUse = "FEATURE_IN_USE",
-    /// The package was assigned to somebody.
-    PackageInUse = "PACKAGE_IN_USE",
-    /// The package is archived.
-    PackageInactive = "PACKAGE_INACTIVE",
-    /// The hold was settled, released, or expired.
-    HoldNotActive = "HOLD_NOT_ACTIVE",
-    /// More units than are left of the record.
-    ReversalExceedsRecord = "REVERSAL_EXCEEDS_RECORD",
-    /// The external service id belongs to an assignment with other content.
-    DuplicateExternalService = "DUPLICATE_EXTERNAL_SERVICE",
-    /// The add-on id belongs to a boost with other content.
-    DuplicateAddon = "DUPLICATE_ADDON",
-    /// The scope has another base package.
-    BasePackageConflict = "BASE_PACKAGE_CONFLICT",
-    /// The lock that the write is fenced by is not held by that grant any more.
-    StaleFence = "STALE_FENCE",
-    /// A day of the range has no room; `usage` says how full each is.
-    AvailabilityConflict = "AVAILABILITY_CONFLICT",
-    /// The hold expired, and its days are taken.
-    HoldExpired = "HOLD_EXPIRED",
-    /// The capacity would be below what is reserved on some day.
-    CapacityBelowReserved = "CAPACITY_BELOW_RESERVED",
-    /// The bookable is archived and takes no new bookings.
-    BookableUnavailable = "BOOKABLE_UNAVAILABLE",
-    /// The bookable had a booking.
-    BookableInUse = "BOOKABLE_IN_USE",
-}
-
-/// What a machine should do about a problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RetryAction {
-    /// Fetch the current version, apply the edit to it, send that.
-    Reapply,
-    /// Send the same bytes again.
-    Resend,
-    /// Nothing: it will not work this way.
-    None,
+    /// What a program should do about a problem.
+    RetryAction {
+        /// Fetch the current version, apply the edit to it, send that.
+        Reapply = "reapply",
+        /// Send the same bytes again.
+        Resend = "resend",
+        /// Do not retry: the same request fails again.
+        None = "none",
+    }
 }
 
 /// Whether and when to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Retry {
-    /// What to do.
+    /// The next step.
     pub action: RetryAction,
     /// How long to wait first, in milliseconds.
     pub after_ms: u64,
@@ -162,7 +134,7 @@ pub struct Retry {
 pub struct FieldError {
     /// Where, as a JSON Pointer into the body.
     pub path: String,
-    /// What is wrong with it.
+    /// The message.
     pub message: String,
 }
 
@@ -177,18 +149,18 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// This occurrence, for a person.
+    /// A description of this occurrence, for people.
     pub detail: String,
-    /// This problem, for a machine.
+    /// The code, for programs.
     pub code: Code,
-    /// The request, as the log knows it.
+    /// The request's id, as in the log.
     pub request_id: String,
-    /// What to do next.
+    /// Whether and when to retry.
     pub retry: Retry,
     /// Wrong fields, with `VALIDATION_FAILED`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// What else the code brings, by the names of the API's documentation.
+    /// Further members of the code, by their names in the API's documentation.
     #[serde(flatten)]
     pub extensions: Map<String, Value>,
 }
@@ -197,7 +169,7 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Conflict {
-    /// This conflict, `cfl_…`, for logs and support.
+    /// The id of this conflict for logs and support, `cfl_…`.
     pub conflict_id: String,
     /// The object.
     pub resource: ResourceRef,
@@ -215,7 +187,7 @@ pub struct Conflict {
     pub merge: MergeReport,
 }
 
-/// One path that somebody changed since the version a stale write was computed from.
+/// One path that changed since the version that a stale write was computed from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConflictChange {
@@ -229,6 +201,6 @@ pub struct ConflictChange {
     pub version: Version,
     /// When that change was committed.
     pub at: Timestamp,
-    /// Who made that change.
+    /// The author of that change.
     pub by: By,
 }

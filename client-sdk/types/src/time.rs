@@ -7,13 +7,13 @@ use std::{fmt, str::FromStr};
 /// An instant in UTC, to the microsecond.
 ///
 /// On the wire it is RFC 3339 with exactly six fractional digits: `2026-11-22T01:06:00.123456Z`.
-/// Any RFC 3339 offset is accepted when reading; what is finer than a microsecond is cut off. It
-/// lies between 0000-01-01T00:00:00Z and 9999-12-30T22:00:00Z.
+/// Any RFC 3339 offset is accepted when reading; digits beyond microseconds are cut off. It lies
+/// between 0000-01-01T00:00:00Z and 9999-12-30T22:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The instant so many microseconds after 1970-01-01T00:00:00Z.
+    /// The instant this many microseconds after 1970-01-01T00:00:00Z.
     ///
     /// Returns `None` before the first instant and after the last one.
     pub fn from_micros(micros: i64) -> Option<Self> {
@@ -30,7 +30,7 @@ impl Timestamp {
         jiff::Timestamp::from_microsecond(self.0).expect("only representable instants are built")
     }
 
-    /// What the computer's clock says now.
+    /// The time of the computer's clock.
     pub fn now() -> Self {
         Self::from(jiff::Timestamp::now())
     }
@@ -63,7 +63,7 @@ impl std::error::Error for TimestampError {}
 
 /// The first instant that RFC 3339 can write in UTC: 0000-01-01T00:00:00Z.
 const MIN_MICROS: i64 = -62_167_219_200_000_000;
-/// The last instant that can be told in microseconds: jiff's own last one has a fraction beyond.
+/// The last whole microsecond: jiff's own last instant has nanoseconds beyond it.
 const MAX_MICROS: i64 = 253_402_207_200_000_000;
 
 impl From<jiff::Timestamp> for Timestamp {

@@ -1,8 +1,8 @@
-// Requests. A write is first made (its bytes and its Idempotency-Key) and then sent, so that it can be sent again as it was.
+// Requests. A write is built first (bytes and Idempotency-Key) and then sent, so that it can be sent again unchanged.
 
 import { headerOf, session } from "./session.js";
 
-/** The server refused; `problem` says why. */
+/** The server refused the request; `problem` has the reason. */
 export class Refused extends Error {
   constructor(status, headers, problem) {
     super(problem.detail ?? problem.title ?? `The server answered ${status}.`);
@@ -10,7 +10,7 @@ export class Refused extends Error {
   }
 }
 
-/** There was no answer. A write may have happened or not. */
+/** There was no answer. A write may or may not have been applied. */
 export class NoAnswer extends Error {}
 
 const addressOf = (path, query = {}) => {
@@ -32,11 +32,11 @@ async function answered(address, request) {
   try {
     body = text === "" ? {} : JSON.parse(text);
   } catch {
-    // A proxy between here and the server speaks for itself.
+    // The answer comes from a proxy.
     body = { detail: `The answer (status ${response.status}) is not from Ifmatch.` };
   }
   if (!response.ok) {
-    // An error that only a proxy explains leaves open whether the server did something.
+    // After an error from a proxy it is unknown whether the server applied the request.
     if (response.status >= 500 && body.code === undefined) throw new NoAnswer(body.detail);
     if (response.status === 401) document.dispatchEvent(new Event("unauthenticated"));
     throw new Refused(response.status, response.headers, body);
@@ -46,7 +46,7 @@ async function answered(address, request) {
 
 export const read = (path, query) => answered(addressOf(path, query), { headers: session.headers() });
 
-/** A write that was made and not sent yet. `version` is the one it was computed from. */
+/** Builds a write without sending it. `version` is the version that it was computed from. */
 export function write(method, path, { body, version, query, reason } = {}) {
   const headers = { "Idempotency-Key": freshKey() };
   if (body !== undefined) headers["Content-Type"] = method === "PATCH" ? "application/merge-patch+json" : "application/json";
@@ -61,7 +61,7 @@ export const send = ({ method, address, headers, body }) =>
 
 export const isConflict = (error) => error instanceof Refused && error.problem.code === "CONFLICT_VERSION_MISMATCH";
 
-/** Whether sending the same again is safe and may help. */
+/** Whether sending the same request again is safe and may help. */
 export const mayResend = (error) => error instanceof NoAnswer || error.problem?.retry?.action === "resend";
 
 function freshKey() {
@@ -78,7 +78,7 @@ export async function isReady() {
   }
 }
 
-/** The document that says what this server has. */
+/** The server's OpenAPI document. */
 export async function openApi() {
   return (await answered(new URL("openapi.json", document.baseURI), {})).body;
 }

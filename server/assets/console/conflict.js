@@ -1,9 +1,9 @@
-// What is to be decided in a version conflict, and what follows from the decisions.
+// The decisions of a version conflict, and the object and patch that result from them.
 
 import { at, diff, equal, put, touches } from "./patch.js";
 
-/** Every path that one of the sides changed, with all three values. `base` and `mine` are the object as the form got
- * it and as it was meant to be. A row that asks has no choice until a person makes it: "mine" or "theirs". */
+/** A row for each path that either side changed, with all three values. `base` is the object that the form loaded and
+ * `mine` the edited one. A row that asks has no choice until a person chooses "mine" or "theirs". */
 export function rowsOf(conflict, base, mine) {
   const { changes, attempted, current, merge } = conflict;
   const theirs = new Map(changes.map((change) => [change.path, change]));
@@ -31,25 +31,25 @@ export function rowsOf(conflict, base, mine) {
 
 export const isDecided = (rows) => rows.every((row) => row.choice !== null);
 
-/** Whether every row is as the server's own merge has it. */
+/** Whether the choices equal the server's merge. */
 export const isPlainMerge = (conflict, rows) =>
   conflict.merge.verdict === "clean" && rows.every((row) => row.choice === (row.isMine ? "mine" : "theirs"));
 
-/** The object as it should be: the current one, with mine where mine was chosen. */
+/** The resolved object: the current one, with my values where mine was chosen. */
 export function resolved(current, rows) {
   const mine = rows.filter((row) => row.choice === "mine" && !equal(row.mine, row.theirs));
   return mine.reduce((object, row) => put(object, row.path, row.mine ?? null), current);
 }
 
-/** What has to be sent for that. */
+/** The merge patch that makes the resolved object. */
 export const patchOf = (current, rows) => diff(current, resolved(current, rows));
 
 const VERDICTS = {
   clean: "You changed different fields. Both changes can be kept; nothing is lost either way.",
-  identical: "What you asked for is already so. There is nothing left to save.",
-  overlap: "You both changed the same field. Choose whose value stays; nothing is sent until you do.",
-  group_overlap: "You changed different fields that only make sense together. Choose for each of them.",
-  unknown_base: "What this object looked like when you opened it is not known any more. Compare with how it is now, and choose.",
+  identical: "The object already has your values. There is nothing to save.",
+  overlap: "You both changed the same field. Choose which value to keep. Nothing is sent until you do.",
+  group_overlap: "You changed different fields that belong together. Choose for each of them.",
+  unknown_base: "The server no longer has the version that you opened. Compare your values with the current ones, and choose.",
 };
 
 export const verdictText = (verdict) => VERDICTS[verdict] ?? `The server's verdict is “${verdict}”. Choose for each field.`;

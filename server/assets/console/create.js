@@ -1,4 +1,4 @@
-// Whatever is made or done by a POST: a new object, a payment, a key, a reversal.
+// Forms for a POST: a new object, a payment, a key, a reversal.
 
 import { html, nothing } from "./lit-html.js";
 import { mayResend, send, write } from "./api.js";
@@ -24,7 +24,7 @@ export class CreateView {
     return !this.made && this.draft.isDirty;
   }
 
-  /** The nearest place above that can be looked at. */
+  /** The nearest parent path that can be read. */
   get #above() {
     let path = this.place.operations.get ? this.path : parentOf(this.path);
     while (path !== "" && !this.page.doc.place(path)?.operations.get) path = parentOf(path);
@@ -44,7 +44,7 @@ export class CreateView {
       this.#submit();
     };
     const typed = () => {
-      // What is typed after a refusal is another request; after no answer it must not be.
+      // Input after a refusal makes another request. After no answer, the same request must be sent again.
       if (!(this.error && mayResend(this.error))) this.attempt = undefined;
       this.page.changed();
     };
@@ -54,7 +54,7 @@ export class CreateView {
       this.page.changed();
     };
     return html`${failure(this.error)}
-      ${locked && !this.sending ? html`<p>It may have happened or not. Sending the same again is safe: it happens once at most.</p>
+      ${locked && !this.sending ? html`<p>It is unknown whether this was done. Sending it again is safe: it is done at most once.</p>
         <div class="bar"><button class="primary" @click=${() => this.#submit()}>Send the same again</button><button @click=${back}>Go back to the form</button></div>` : nothing}
       <form class="card" @submit=${submit} novalidate>
         <fieldset ?disabled=${locked}><legend class="hidden">Fields</legend><div class="inputs">${inputs(this.draft, this.errors, typed)}</div></fieldset>
@@ -91,12 +91,12 @@ export class CreateView {
     const path = `${this.path}/${body.id}`;
     const place = this.page.doc.place(path);
     if (body.id && place?.operations.get && this.page.doc.shapeOf(place) === "object") {
-      this.page.leaveNotes([status === 201 ? "Created." : "It was there already; this is it.", ...notes(headers)]);
+      this.page.leaveNotes([status === 201 ? "Created." : "It already exists; this is it.", ...notes(headers)]);
       this.page.go(hashOf(path));
     }
   }
 
-  /** What has no page of its own is shown here; some of it, such as a key, this once. */
+  /** Shows a result that has no page of its own. Some of it, such as a key, is shown only once. */
   #result() {
     const { made, page } = this;
     const secret = typeof made.key === "string" && this.path === "/api-keys" ? made.key : undefined;

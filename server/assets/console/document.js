@@ -1,5 +1,5 @@
-// Reads the OpenAPI document: what there is, where, and which fields it has. The console knows nothing else about the
-// collections, so a new one appears here when the server has it.
+// Reads the OpenAPI document: the collections, their paths and their fields. The console knows nothing else about them,
+// so a new collection appears as soon as the server has it.
 
 import { label } from "./words.js";
 
@@ -17,7 +17,7 @@ export class ApiDocument {
       .map(([path, operations]) => ({ path: path.slice(PREFIX.length), operations }));
   }
 
-  /** The place of a path such as /plans/pln_1. Words are stronger than parameters. */
+  /** The documented place of a path such as /plans/pln_1. Literal segments win over parameters. */
   place(path) {
     const parts = path.split("/");
     const fits = this.places.filter((place) => {
@@ -28,7 +28,7 @@ export class ApiDocument {
     return fits.sort((a, b) => parameters(a) - parameters(b))[0];
   }
 
-  /** What a place is: list, history, version, object, table (an answer with a list in it) or other. */
+  /** The shape of a place: list, events, history, version, object, table (an answer that contains a list) or other. */
   shapeOf(place) {
     const answer = this.#answer(place);
     if (answer === undefined) return "other";
@@ -45,25 +45,25 @@ export class ApiDocument {
     return schema?.$ref === undefined ? undefined : nameOf(schema);
   }
 
-  /** The schema of what a list lists. */
+  /** The name of the schema of a list's items. */
   itemOf(place) {
     const page = this.#answer(place);
     if (page === undefined || !page.endsWith("Page")) return undefined;
     return nameOf(this.#schema(page).properties.items.items);
   }
 
-  /** The schema of an object. */
+  /** The name of an object's schema. */
   entityOf(place) {
     return this.#answer(place);
   }
 
-  /** The name and the schema of the list in an answer that is no page. */
+  /** The name and the item schema of the list in an answer without pages. */
   rowsOf(place) {
     const lists = this.fields(this.#answer(place)).filter((field) => field.type === "array" && field.items);
     return lists.length === 1 ? { name: lists[0].name, item: lists[0].items } : undefined;
   }
 
-  /** Lists at the top: collections (what has a history) first, then the rest. */
+  /** The top-level lists, in the order of the document's tags. A collection is a list whose objects have a history. */
   tops() {
     return (this.#tops ??= this.#findTops());
   }
@@ -82,48 +82,48 @@ export class ApiDocument {
     return tagged.sort((a, b) => order.indexOf(a.place.operations.get.tags[0]) - order.indexOf(b.place.operations.get.tags[0]));
   }
 
-  /** What belongs to an object: lists and tables right below its path. */
+  /** The lists and tables directly below an object's path. */
   belowOf(place) {
     const below = this.places.filter((other) => {
       const rest = other.path.startsWith(`${place.path}/`) ? other.path.slice(place.path.length + 1) : "";
       return rest !== "" && !rest.includes("/") && ["list", "table"].includes(this.shapeOf(other));
     });
-    // Logs last: they are long.
+    // Logs come last, because they are long.
     const isLog = (other) => this.fields(this.itemOf(other) ?? "").some(({ name }) => name === "request_id");
     return [...below.filter((other) => !isLog(other)), ...below.filter(isLog)]
       .map((other) => ({ place: other, name: other.path.slice(place.path.length + 1) }));
   }
 
-  /** Where one item of a list is; undefined if items have no place of their own. */
+  /** The place of a list's item; undefined if items have no page. */
   itemPlace(list) {
     return this.places.find((other) => new RegExp(`^${escaped(list.path)}/\\{[^/]+\\}$`).test(other.path));
   }
 
-  /** What can be done with an item beside reading and changing it: POST …/{id}/reverse. */
+  /** An item's actions beside reading and changing it, such as POST …/{id}/reverse. */
   actionsOf(item) {
     return this.places.filter((other) => other.path.startsWith(`${item.path}/`) && other.operations.post && !other.operations.get
       && !other.path.slice(item.path.length + 1).includes("/"));
   }
 
-  /** Top lists that can be filtered by what this schema describes: bookings by bookable_id. */
+  /** The top-level lists with a filter for objects of this schema, such as bookings by bookable_id. */
   referringTo(entity) {
     const filter = `${kindOf(entity)}_id`;
     const lists = this.tops().filter(({ place }) => this.filters(place).some((field) => field.name === filter));
     return lists.map((top) => ({ ...top, filter }));
   }
 
-  /** The path of the collection of a kind as events name it: "subscription". */
+  /** The path of a kind's collection. Kinds are named as in events: "subscription". */
   collectionOfKind(kind) {
     return this.tops().find(({ place, isCollection }) => isCollection && kindOf(this.itemOf(place)) === kind)?.place.path;
   }
 
-  /** The path of the object with this id, if ids of the kind are known by their pattern. */
+  /** The path of the object with this id; undefined if no collection's id pattern fits. */
   pathOfId(id) {
     const top = this.tops().find(({ ids }) => ids?.test(id));
     return top === undefined ? undefined : `${top.place.path}/${id}`;
   }
 
-  /** By what a list can be filtered; what its items say about a field counts too. */
+  /** The filters of a list, completed with what its items' schema says about the same fields. */
   filters(list) {
     const item = new Map(this.fields(this.itemOf(list)).map((field) => [field.name, field]));
     return this.#query(list).filter(({ name }) => !PAGING.includes(name)).map((parameter) => {
@@ -133,7 +133,7 @@ export class ApiDocument {
     });
   }
 
-  /** The orders a list can be in. */
+  /** The sort orders of a list. */
   sorts(list) {
     return this.#query(list).find(({ name }) => name === "sort")?.schema.enum ?? [];
   }
@@ -143,25 +143,25 @@ export class ApiDocument {
     return parameters.map((parameter) => this.#target(parameter)).filter((parameter) => parameter.in === "query");
   }
 
-  /** The fields of a request body, in the order of what is answered, long ones last; none if there is no body. */
+  /** The fields of a request body, in the order of the answer's, large ones last. Empty if there is no body. */
   bodyFields(place, method) {
     const operation = place.operations[method];
     const body = operation.requestBody?.content[OWN].schema;
     if (body === undefined) return [];
     const told = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content?.[OWN]?.schema;
-    // The object itself is the first choice; a dry run's answer is the other.
+    // With two schemas the first is the object, the other is a dry run's answer.
     const answer = told?.anyOf?.[0] ?? told;
     const stored = answer?.$ref === undefined ? [] : this.fields(nameOf(answer));
     const rank = ({ name, isLarge }) => (isLarge ? stored.length : 0) + stored.findIndex((field) => field.name === name);
     return this.fields(nameOf(body))
       .filter((field) => field.name !== "version" && !(method === "patch" && field.setOnce))
-      // In a merge patch everything may be null, to put it back to its default. What a form may leave empty is what can
-      // be empty in the object.
+      // A merge patch allows null for every field, which resets it to its default. The form allows an empty field only
+      // if it can be null in the object.
       .map((field) => ({ ...field, nullable: (stored.find(({ name }) => name === field.name) ?? field).nullable }))
       .sort((a, b) => rank(a) - rank(b));
   }
 
-  /** An object with only what these fields may hold: an invoice's lines have an amount that nobody sets. */
+  /** An object reduced to what these fields accept. For example, the amount of an invoice's line is computed. */
   writable(fields, object) {
     const kept = fields.map((field) => {
       const found = object[field.name] ?? null;
@@ -172,7 +172,7 @@ export class ApiDocument {
     return Object.fromEntries(kept);
   }
 
-  /** The fields that a schema describes, in the order of the wire as far as the document says it. */
+  /** The fields of a schema: the required ones, then the others, each in the document's order. */
   fields(name) {
     const schema = this.#whole(this.#schema(name));
     const required = schema.required ?? [];
@@ -206,7 +206,7 @@ export class ApiDocument {
     };
   }
 
-  /** A schema without references, unions with null or lists of types. */
+  /** A schema with references, unions with null and lists of types resolved. */
   #plain(schema) {
     if (schema.$ref !== undefined) {
       const { $ref, ...own } = schema;
@@ -223,7 +223,7 @@ export class ApiDocument {
     return schema;
   }
 
-  /** A schema with everything that it is made of. */
+  /** A schema merged with the schemas that it is composed of. */
   #whole(schema) {
     if (schema.$ref !== undefined) return this.#whole(this.#target(schema));
     const parts = (schema.allOf ?? []).map((part) => this.#whole(part));
@@ -246,5 +246,5 @@ export class ApiDocument {
 const nameOf = (schema) => schema.$ref.slice(schema.$ref.lastIndexOf("/") + 1);
 const escaped = (text) => text.replace(/[{}]/g, "\\$&");
 
-/** "BookingPhase" → "booking_phase", which is how events and conflicts name a kind. */
+/** "BookingPhase" → "booking_phase", as events and conflicts name a kind. */
 export const kindOf = (entity) => entity.replace(/(?!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();

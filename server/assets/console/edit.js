@@ -1,5 +1,5 @@
-// Editing an object. A save names the version the form was loaded from and sends only what was changed. Whatever happens,
-// what was typed stays until it is saved or given up.
+// Editing an object. A save names the version that the form was loaded from and sends only the changed fields. The input
+// is kept until it is saved or discarded.
 
 import { html, nothing } from "./lit-html.js";
 import { isConflict, mayResend, NoAnswer, read, send, write } from "./api.js";
@@ -55,7 +55,7 @@ export class EditView {
     return html`<article>
       <header class="object"><p class="kind"><a href=${hashOf(this.path)}>${label(kindOf(this.page.doc.entityOf(this.place)))}</a> <code>${this.base.id}</code></p>
         <h1 tabindex="-1">${this.title}</h1>
-        <p class="quiet">From version <strong data-version>${this.base.version}</strong>${this.query.from ? html`, filled with version ${this.query.from}` : nothing}. If somebody else saves first, you decide what becomes of it.</p></header>
+        <p class="quiet">From version <strong data-version>${this.base.version}</strong>${this.query.from ? html`, filled with version ${this.query.from}` : nothing}. If somebody else saves first, you decide which changes to keep.</p></header>
       ${this.conflict ? this.conflict.template() : html`${this.#news()} ${this.#outcome()} ${this.#form()}`}
     </article>`;
   }
@@ -68,11 +68,11 @@ export class EditView {
       this.page.changed();
     };
     return html`${news(event, html`<button class="link" aria-expanded=${this.isComparing ? "true" : "false"} @click=${toggle}>See the difference</button>
-      What you typed is kept; saving shows you both.`)}
+      Your input is kept; saving shows you both.`)}
       ${this.isComparing ? html`<div class="card">${differences(event.changes)}</div>` : nothing}`;
   }
 
-  /** What became of the last save, if it did not succeed. */
+  /** The result of the last save, unless it succeeded. */
   #outcome() {
     if (this.unchanged) return html`<div class="notice plain" role="status"><p>You have not changed anything.</p></div>`;
     if (!this.error) return nothing;
@@ -83,7 +83,7 @@ export class EditView {
     };
     const unknown = this.error instanceof NoAnswer || this.error.status === 500;
     return html`${failure(this.error)}
-      ${unknown ? html`<p>Nobody knows whether your change was saved. Sending the same again is safe: it is applied once at most.</p>` : nothing}
+      ${unknown ? html`<p>It is unknown whether your change was saved. Sending it again is safe: it is applied at most once.</p>` : nothing}
       ${mayResend(this.error) ? html`<div class="bar">
         <button class="primary" ?disabled=${this.sending} @click=${again}>Send the same again</button>
         <button ?disabled=${this.sending} @click=${back}>Go back to the form</button></div>` : nothing}
@@ -123,7 +123,7 @@ export class EditView {
     this.#submit({ attempt, patch, base: this.base, mine: { ...this.base, ...values } });
   }
 
-  /** Sends a save: { attempt, patch, base, mine }. Also the ones that a conflict or a force leads to. */
+  /** Sends a save { attempt, patch, base, mine }, including the saves that follow a conflict or a force. */
   #submit = async (pending) => {
     this.pending = pending;
     this.sending = true;
@@ -158,14 +158,14 @@ export class EditView {
       this.error = error;
       this.errors = error.problem?.errors ?? [];
       if (!mayResend(error)) this.pending = undefined;
-      // The one rule that names force itself: see CAPACITY_BELOW_RESERVED in the API's documentation.
+      // The only rule that force overrides: see CAPACITY_BELOW_RESERVED in the API's documentation.
       const canForce = page.isAdmin && error.problem?.code === "CAPACITY_BELOW_RESERVED";
       this.force = canForce ? new ForcePanel({ page, path, pending, submit: this.#submit }) : undefined;
       page.focus(this.errors.length ? '[aria-invalid="true"]' : '[role="alert"]');
     }
   }
 
-  /** Back to the form, on top of what is there now, with `mine` typed into it. */
+  /** Goes back to the form, based on the current object and filled with `mine`. */
   #rebase = (current, mine) => {
     this.#begin(current);
     this.draft.fill(this.page.doc.writable(this.fields, mine));

@@ -1,4 +1,4 @@
-// Force, for admins: write over whatever is there, with a reason, after having seen what that would be.
+// Force, for admins: overwrites the current version with a reason, after a preview of what is lost.
 
 import { html, nothing } from "./lit-html.js";
 import { send, write } from "./api.js";
@@ -7,7 +7,7 @@ import { differences, failure } from "./parts.js";
 export class ForcePanel {
   reason = "";
 
-  /** `pending` is the save that was refused; `submit` sends the forced one. */
+  /** `pending` is the refused save; `submit` sends the forced one. */
   constructor({ page, path, pending, submit }) {
     Object.assign(this, { page, path, pending, submit });
   }
@@ -23,7 +23,7 @@ export class ForcePanel {
     };
     return html`<details class="force card" ?open=${this.seen !== undefined || this.error !== undefined}>
       <summary>Force my change (admins)</summary>
-      <p>Writes your change over the current version without asking what else changed. All other rules stay. The reason and everything that is
+      <p>Writes your change over the current version, whatever else changed. All other rules still apply. The reason and everything that is
         overwritten go to the audit log, under your name.</p>
       <form @submit=${look}>
         <div class="field wide"><label for="force-reason">Reason</label>
@@ -40,7 +40,7 @@ export class ForcePanel {
     return html`<div class="preview" role="status" aria-label="What would be overwritten">
       ${overwritten.length
         ? html`<p>At version ${version} this would overwrite:</p>${differences(overwritten)}`
-        : html`<p>At version ${version} this would overwrite nothing that somebody else changed.</p>`}
+        : html`<p>At version ${version} this would overwrite no change by others.</p>`}
       <div class="bar"><button class="danger primary" name="force" ?disabled=${this.reason.trim() === ""} @click=${() => this.#force()}>Force it, overwriting ${overwritten.length === 1 ? "1 field" : `${overwritten.length} fields`}</button></div>
     </div>`;
   }

@@ -1,4 +1,4 @@
-// A form for the fields of a request body. What was typed is kept as it was typed; values are made of it when it is sent.
+// A form for the fields of a request body. Input is kept as text and converted to values when it is sent.
 
 import { html, nothing } from "./lit-html.js";
 import { equal, keysOf } from "./patch.js";
@@ -11,9 +11,9 @@ function textOf(field, found) {
   return isJson(field) ? JSON.stringify(found, null, 2) : String(found);
 }
 
-/** What a person makes of an object, or of nothing. */
+/** The edited fields of an object, or of a new one. */
 export class Draft {
-  /** `base` is the object as it is; undefined if there is none yet. */
+  /** `base` is the loaded object; undefined for a new one. */
   constructor(fields, base) {
     this.fields = fields;
     this.base = base;
@@ -21,7 +21,7 @@ export class Draft {
     this.given = new Map(this.texts);
   }
 
-  /** Puts values into the form as if they had been typed. */
+  /** Fills in values as if they had been typed. */
   fill(values) {
     for (const field of this.fields) {
       if (field.name in values) this.texts.set(field.name, textOf(field, values[field.name]));
@@ -32,7 +32,7 @@ export class Draft {
     return this.fields.some(({ name }) => this.texts.get(name) !== this.given.get(name));
   }
 
-  /** The values, and what is wrong with those that are none. A field that was not touched is as it was. */
+  /** The values, and an error for each invalid text. Untouched fields keep their loaded value. */
   read() {
     const values = {};
     const errors = [];
@@ -71,7 +71,7 @@ function valueOf(field, text, before) {
   return text;
 }
 
-/** The inputs of a draft. `errors` are [{ path, message }]; `changed` is called for each thing typed. */
+/** The inputs of a draft. `errors` are [{ path, message }]; `changed` is called on each input. */
 export function inputs(draft, errors, changed) {
   return draft.fields.map((field) => {
     const { name } = field;

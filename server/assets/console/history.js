@@ -1,4 +1,4 @@
-// Who changed what and when, and how an object was at a version.
+// An object's history (who changed what and when) and its state at a version.
 
 import { html, nothing } from "./lit-html.js";
 import { read } from "./api.js";
@@ -39,7 +39,7 @@ export class HistoryView {
     return html`<li class="card" data-version=${version}>
       <header><h2>Version ${version}</h2> ${badge(kind)} ${author(entry)} <span class="quiet">${when(at)}</span></header>
       ${entry.reason ? html`<p>Reason: <q>${entry.reason}</q></p>` : nothing}
-      ${overwrote?.length ? html`<p class="warn">Replaced what somebody else had changed: ${overwrote.map(label).join(", ")}</p>` : nothing}
+      ${overwrote?.length ? html`<p class="warn">Replaced changes by others: ${overwrote.map(label).join(", ")}</p>` : nothing}
       ${changes.length && kind !== "created" ? differences(changes) : nothing}
       ${kind === "created" && changes.length ? html`<details><summary>With ${changes.length} fields</summary>${differences(changes)}</details>` : nothing}
       ${kind === "deleted" ? nothing : html`<p class="bar">

@@ -1,4 +1,4 @@
-// A list of anything: filters, order, pages. Also what is listed below an object, with `inside`.
+// A list with filters, sort order and pages. With `inside` it is shown below an object.
 
 import { html, nothing } from "./lit-html.js";
 import { read, send, write } from "./api.js";
@@ -8,7 +8,7 @@ import { label, shortId, titleOf } from "./words.js";
 import { kindOf } from "./document.js";
 
 const COLUMNS_MAX = 7;
-/** What says little in a row, or is its title. */
+/** Fields that are left out of rows: they say little, or are the title. */
 const LEFT_OUT = ["id", "name", "created_at", "updated_by", "scope", "charged_scope", "as_of", "request_id"];
 const PAGE = 50;
 const PAGE_INSIDE = 10;
@@ -36,7 +36,7 @@ export class ListView {
     }
   }
 
-  /** Newest first where that is possible: it is what people look for. */
+  /** Newest first where possible, because people mostly look for recent items. */
   #order() {
     return this.sorts.includes("-created_at") ? { sort: this.query.sort ?? "-created_at" } : {};
   }
@@ -81,7 +81,7 @@ export class ListView {
   #table() {
     if (this.items.length === 0) {
       const filtered = Object.keys(this.query).length > 0;
-      return html`<p class="empty">${filtered ? "Nothing fits." : "There is nothing here yet."}</p>`;
+      return html`<p class="empty">${filtered ? "No matches." : "There is nothing here yet."}</p>`;
     }
     const { doc } = this.page;
     const actions = this.#rowActions();
@@ -105,7 +105,7 @@ export class ListView {
     return hashOf(`${this.path}/${encodeURIComponent(key)}`);
   }
 
-  /** What can be done with an item that has no page of its own, or beside it. */
+  /** The actions on an item, shown beside it or in place of its page. */
   #rowActions() {
     const { doc } = this.page;
     if (this.item === undefined) return [];
@@ -119,7 +119,7 @@ export class ListView {
   }
 
   async #remove(item, summary) {
-    if (!window.confirm(`${summary}: ${titleOf(item)} (${item.id})?\n\nThis cannot be taken back.`)) return;
+    if (!window.confirm(`${summary}: ${titleOf(item)} (${item.id})?\n\nThis cannot be undone.`)) return;
     this.error = undefined;
     try {
       await send(write("DELETE", `${this.path}/${item.id}`));
@@ -146,7 +146,7 @@ export class ListView {
 
 const orderText = (sort) => (sort.startsWith("-") ? `${label(sort.slice(1))}, descending` : `${label(sort)}, ascending`);
 
-/** What fits in a row: short values, the most telling first. What has its own page leaves the rest to that. */
+/** The columns that fit in a row: short values, the most useful first. An item's page shows the others. */
 function columnsOf(fields, canOpen) {
   if (!canOpen) {
     const told = fields.filter(({ name }) => name !== "id" && name !== "request_id");

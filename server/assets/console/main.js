@@ -1,4 +1,4 @@
-// The page: who is signed in, which view the address asks for, and what is around it.
+// The page: the session, the view for the current address, and the frame around it.
 
 import { html, nothing, render } from "./lit-html.js";
 import { isReady, openApi } from "./api.js";
@@ -21,15 +21,15 @@ class Nowhere {
   title = "Not found";
   load() {}
   template() {
-    return html`<h1 tabindex="-1">There is no such page</h1><p>The address may be mistyped. <a href="#">To the start</a></p>`;
+    return html`<h1 tabindex="-1">There is no such page</h1><p>The address may be mistyped. <a href="#">Go to the start page</a></p>`;
   }
 }
 
-/** What views know of the rest. */
+/** The interface of the page for its views. */
 const page = {
   doc: undefined,
   isAdmin: false,
-  /** Something changed: shows it with the next frame. */
+  /** Renders the page again with the next frame. */
   changed: () => {
     waiting ||= requestAnimationFrame(show);
   },
@@ -38,7 +38,7 @@ const page = {
     else location.hash = hash;
   },
   focus: (selector) => requestAnimationFrame(() => document.querySelector(`main ${selector}`)?.focus()),
-  /** What the next view should tell of what was just done. */
+  /** Leaves notes about a finished write for the next view. */
   leaveNotes: (lines) => {
     notes = lines;
   },
@@ -50,7 +50,7 @@ const page = {
   signedIn: async () => {
     page.doc ??= new ApiDocument(await openApi());
     page.isAdmin = await readIsAdmin(page.doc);
-    // Whoever signs in again goes on where they were.
+    // Signing in again continues where the user was.
     signInAgain = undefined;
     if (view instanceof SignIn) await route();
   },
@@ -61,12 +61,12 @@ let notes;
 let view = new SignIn(page);
 let shown = "";
 let ready = "asking";
-/** The key stopped working while a view was open: what was typed there stays. */
+/** Set when the key stopped working while a view was open. The view keeps its input. */
 let signInAgain;
 
 async function route() {
   if (session.key === "") return;
-  if (view.isDirty && location.hash !== shown && !window.confirm("Leave this page? What you typed is not saved.")) {
+  if (view.isDirty && location.hash !== shown && !window.confirm("Leave this page? Your input is not saved.")) {
     history.replaceState(null, "", shown || location.pathname);
     return;
   }
@@ -99,7 +99,7 @@ function viewOf(place, query) {
 }
 
 function signOut() {
-  if (view.isDirty && !window.confirm("Sign out? What you typed is not saved.")) return;
+  if (view.isDirty && !window.confirm("Sign out? Your input is not saved.")) return;
   view.close?.();
   session.signOut();
   signInAgain = undefined;
@@ -113,7 +113,7 @@ function jump(event) {
   event.preventDefault();
   const input = event.currentTarget.elements.id;
   const path = page.doc.pathOfId(input.value.trim());
-  input.setCustomValidity(path === undefined ? "This is no ID of anything here. IDs look like sub_0193f0c0…" : "");
+  input.setCustomValidity(path === undefined ? "This is not an ID of an object. IDs look like sub_0193f0c0…" : "");
   if (path === undefined) return input.reportValidity();
   input.value = "";
   page.go(hashOf(path));

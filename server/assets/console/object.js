@@ -1,4 +1,4 @@
-// One object: what it is now, what belongs to it, and that somebody has just changed it.
+// One object: its current state, its lists and actions, and a notice when it has just been changed.
 
 import { html, nothing } from "./lit-html.js";
 import { isConflict, read, send, write } from "./api.js";
@@ -110,11 +110,11 @@ export class ObjectView {
     return html`<article>
       ${this.#heading(`Delete ${shortId(titleOf(object))}?`)}
       ${changes ? html`<div class="notice bad" role="alert">
-        <p><strong>It was changed meanwhile</strong>: it is at version ${removal.conflict.current_version} now. Nothing was deleted. Look at the changes before you go on.</p>
+        <p><strong>It was changed in the meantime</strong> and is now at version ${removal.conflict.current_version}. Nothing was deleted. Look at the changes before you go on.</p>
         ${differences(changes.map(({ path, base, current }) => ({ path, from: base, to: current })))}
         <p class="detail">${[...new Set(changes.map(({ by, at }) => `${byText(by)}, ${instant(at)}`))].join("; ")}</p>
       </div>` : failure(removal.error)}
-      <p>It is deleted as it is at version ${object.version}. If somebody changes it before, nothing is deleted. Its history stays.</p>
+      <p>This deletes version ${object.version}. If somebody changes the object first, nothing is deleted. Its history is kept.</p>
       <div class="bar">
         <button class="danger primary" ?disabled=${removal.sending} @click=${() => this.#remove()}>Delete version ${object.version}</button>
         <a class="button" href=${hashOf(this.path)}>Keep it</a>
@@ -123,7 +123,7 @@ export class ObjectView {
   }
 
   async #remove() {
-    // The same write again, if nobody knows whether the first one arrived.
+    // The same write again, if it is unknown whether the first one was applied.
     const attempt = this.removal?.attempt ?? write("DELETE", this.path, { version: this.object.version });
     this.removal = { attempt, sending: true };
     this.page.changed();

@@ -1,4 +1,4 @@
-// Small pieces that several views show alike.
+// Small pieces that several views share.
 
 import { html, nothing } from "./lit-html.js";
 import { byText, explain, instant, label, money, shortId } from "./words.js";
@@ -8,7 +8,7 @@ import { NoAnswer } from "./api.js";
 const GOOD = ["active", "paid", "open", "confirmed", "completed", "in_use", "created"];
 const BAD = ["past_due", "canceled", "cancelled", "void", "uncollectible", "no_show", "deleted", "forced", "expired", "failed", "force_denied", "reversed"];
 
-/** A word from a closed set, such as a status. */
+/** A word of an enumeration, such as a status. */
 export function badge(text) {
   const tone = GOOD.includes(text) ? "good" : BAD.includes(text) ? "bad" : "plain";
   return html`<span class="badge ${tone}">${String(text).replaceAll("_", " ")}</span>`;
@@ -16,8 +16,8 @@ export function badge(text) {
 
 export const when = (text) => html`<time datetime=${text} title=${text}>${instant(text)}</time>`;
 
-/** A value as a person reads it; `field` is what the document says about it, `object` what it is a part of. In a row of a
- * table there is little room: `isShort`. */
+/** A value for people. `field` is its description in the document, `object` is the object that contains it. `isShort` is
+ * for the rows of a table, which have little room. */
 export function value(doc, field, found, object = {}, isShort = false) {
   if (found === null || found === undefined || found === "") return html`<span class="none" title="not set">–</span>`;
   if (typeof found === "boolean") return found ? "Yes" : "No";
@@ -48,7 +48,7 @@ function large(doc, field, found, object) {
   return html`<pre>${JSON.stringify(found, null, 2)}</pre>`;
 }
 
-/** A text; one that is an id of something leads there. */
+/** A text; an object's id becomes a link to it. */
 export function text(doc, found, isShort = false) {
   const path = doc.pathOfId(found);
   const shown = isShort ? shortId(found) : found;
@@ -63,7 +63,7 @@ export function resource(doc, { type, id }) {
   return path === undefined ? html`<span class="text">${name}</span>` : html`<a class="id" href=${hashOf(`${path}/${id}`)}>${name}</a>`;
 }
 
-/** A value as it stands in a comparison: short and exact. */
+/** A value in a comparison: short and exact. */
 export function raw(found) {
   if (found === null || found === undefined) return html`<span class="none">not set</span>`;
   if (found === "") return html`<span class="none">empty</span>`;
@@ -83,7 +83,7 @@ export function differences(changes) {
   </table>`;
 }
 
-/** Why something did not work: what it means, the server's own words, and the request's id for the log. */
+/** An error: what it means, the server's own text, and the request's id for the log. */
 export function failure(error) {
   if (!error) return nothing;
   if (error instanceof NoAnswer) {
@@ -103,7 +103,7 @@ export function failure(error) {
 export const notice = (lines) =>
   lines?.length ? html`<div class="notice good" role="status">${lines.map((line) => html`<p>${line}</p>`)}</div>` : nothing;
 
-/** Somebody changed what is on the screen. */
+/** A notice that the object on the screen was changed. */
 export function news(event, more) {
   return html`<div class="notice news" role="status">
     <p>${event.kind === "deleted" ? "Deleted" : `Changed to version ${event.version}`} by ${byText(event.by)}. ${more}</p>

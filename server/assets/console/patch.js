@@ -1,4 +1,4 @@
-// Values that are JSON: what differs (RFC 7396), and places in them (RFC 6901). An absent member and null are the same here.
+// JSON values: differences (RFC 7396) and pointers (RFC 6901). An absent member and null are the same here.
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
@@ -13,7 +13,7 @@ export function equal(a, b) {
   return left === right;
 }
 
-/** The merge patch that makes `mine` of `base`: only what differs. */
+/** The merge patch from `base` to `mine`: only the differences. */
 export function diff(base, mine) {
   const patch = {};
   for (const key of new Set([...Object.keys(base), ...Object.keys(mine)])) {
@@ -24,21 +24,21 @@ export function diff(base, mine) {
   return patch;
 }
 
-/** The keys that a JSON Pointer descends by. */
+/** The keys of a JSON Pointer. */
 export const keysOf = (pointer) =>
   pointer.split("/").slice(1).map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
 
-/** What stands at a JSON Pointer; undefined if nothing does. */
+/** The value at a JSON Pointer; undefined if there is none. */
 export function at(value, pointer) {
   return keysOf(pointer).reduce((found, key) => found?.[key], value);
 }
 
-/** A copy of `value` with something else at a JSON Pointer. */
+/** A copy of `value` with another value at a JSON Pointer. */
 export function put(value, pointer, wanted) {
   const set = (container, [key, ...rest]) =>
     key === undefined ? wanted : { ...container, [key]: set(container?.[key], rest) };
   return set(value, keysOf(pointer));
 }
 
-/** Whether one of two JSON Pointers lies in the other. */
+/** Whether one of two JSON Pointers contains the other. */
 export const touches = (a, b) => a === b || a.startsWith(`${b}/`) || b.startsWith(`${a}/`);

@@ -1,4 +1,4 @@
-// A version conflict: what they changed, what I changed, and what is to become of it.
+// A version conflict: their changes, my changes, and the choice between them.
 
 import { html, nothing } from "./lit-html.js";
 import { mayResend, NoAnswer, write } from "./api.js";
@@ -8,14 +8,14 @@ import { isDecided, isPlainMerge, patchOf, resolved, rowsOf, verdictText } from 
 import { byText, label } from "./words.js";
 
 export class ConflictPanel {
-  /** `pending` is the save that was refused; `submit` sends another one, `rebase` goes back to the form, `discard` away. */
+  /** `pending` is the refused save. `submit` sends a new one, `rebase` goes back to the form, `discard` drops the edit. */
   constructor({ page, path, problem, pending, submit, rebase, discard }) {
     Object.assign(this, { page, path, problem, pending, submit, rebase, discard });
     this.rows = rowsOf(problem, pending.base, pending.mine);
     if (page.isAdmin) this.force = new ForcePanel({ page, path, pending, submit });
   }
 
-  /** A resolution was refused for another reason than a newer version. */
+  /** Called when a resolution was refused for another reason than a newer version. */
   refused(error, pending) {
     this.error = error;
     this.again = mayResend(error) ? pending : undefined;
@@ -35,7 +35,7 @@ export class ConflictPanel {
         <p><strong>${verdictText(verdict)}</strong></p>
       </div>
       ${failure(this.error)}
-      ${this.error instanceof NoAnswer ? html`<p>Nobody knows whether this was saved. Sending the same again is safe: it is applied once at most.</p>` : nothing}
+      ${this.error instanceof NoAnswer ? html`<p>It is unknown whether this was saved. Sending it again is safe: it is applied at most once.</p>` : nothing}
       <div class="rows">${rows.map((row, index) => this.#row(row, index))}</div>
       <div class="bar">
         ${this.again
@@ -75,7 +75,7 @@ export class ConflictPanel {
     const { problem, rows, pending, path } = this;
     this.error = undefined;
     if (isPlainMerge(problem, rows)) {
-      // The server's own merge also holds if somebody saves yet another field in this moment.
+      // The server's merge also works if another writer saves a different field at this moment.
       const attempt = write("PATCH", path, { body: pending.patch, version: problem.expected_version, query: { on_conflict: "merge" } });
       this.submit({ ...pending, attempt });
       return;
@@ -87,6 +87,6 @@ export class ConflictPanel {
   }
 
   #discard() {
-    if (window.confirm("Discard what you typed? The object stays as it is now.")) this.discard();
+    if (window.confirm("Discard your input? The object stays as it is now.")) this.discard();
   }
 }

@@ -1,4 +1,4 @@
-// Addresses. The part after # is the path of the API without /v1, so that there is one way to name a thing:
+// Addresses. The part after # is the path of the API without /v1, so that both name things alike:
 // #/plans?status=active lists, #/plans/pln_1 shows, #/plans/pln_1?view=edit edits.
 
 /** "#/plans?status=active" → { path: "/plans", query: { status: "active" } } */
@@ -18,5 +18,5 @@ export function hashOf(path, query = {}) {
 /** "/plans/pln_1/history" → "/plans/pln_1" */
 export const parentOf = (path) => path.slice(0, path.lastIndexOf("/"));
 
-/** "/plans/pln_1" → "pln_1", as it was before it was put into a path. */
+/** "/plans/pln_1" → "pln_1", decoded. */
 export const lastOf = (path) => decodeURIComponent(path.slice(path.lastIndexOf("/") + 1));

@@ -1,4 +1,4 @@
-// Who is signed in: an API key and, if need be, whom its holder acts for. Kept in this tab until it is closed.
+// The session: an API key and optionally the user on whose behalf it acts. Kept until the tab is closed.
 
 const KEY = "ifmatch.key";
 const ON_BEHALF_OF = "ifmatch.on_behalf_of";

@@ -46,7 +46,7 @@ export class SignIn {
   }
 }
 
-/** Whether the key that is signed in may look at what only admins see. Throws what the server says of a bad key. */
+/** Whether the session's key may read what only admins may. Throws the server's refusal of an invalid key. */
 export async function readIsAdmin(doc) {
   const tops = doc.tops();
   await read(tops.find(({ isCollection }) => isCollection).place.path, { limit: 1 });

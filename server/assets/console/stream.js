@@ -5,8 +5,8 @@ import { eventStream } from "./api.js";
 const PAUSE_MS = 1000;
 const PAUSE_MAX_MS = 15000;
 
-/** Follows the stream until `signal` says stop, also over broken connections: it goes on after the last event seen.
- * `query` may hold `type` and `last`; `onState` is told "live" or "waiting". */
+/** Follows the stream until `signal` aborts it. After a broken connection it resumes after the last event received.
+ * `query` may have `type` and `last`. `onState` is called with "live", "waiting" or "refused". */
 export async function follow(query, signal, onEvent, onState = () => {}) {
   let lastEventId;
   let pause = PAUSE_MS;
@@ -25,7 +25,7 @@ export async function follow(query, signal, onEvent, onState = () => {}) {
         return;
       }
     } catch {
-      // A broken connection is followed by the next one.
+      // The loop opens another connection.
     }
     if (signal.aborted) return;
     onState("waiting");

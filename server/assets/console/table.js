@@ -1,4 +1,4 @@
-// An answer with a list in it that has no pages: a bookable's availability, day by day.
+// An answer that contains a list without pages, such as a bookable's availability by day.
 
 import { html, nothing } from "./lit-html.js";
 import { read } from "./api.js";

@@ -1,8 +1,8 @@
-// Tells when somebody changes the object on the screen.
+// Reports changes of the object on the screen.
 
 import { follow } from "./stream.js";
 
-/** The stream begins so many places back, for what happened between reading the object and following it. */
+/** Events to read back, for changes between reading the object and following the stream. */
 const BACK = 100;
 
 export class Watch {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::log::LogFormat;
 use ifmatch_types::Role;
 use secrecy::ExposeSecret;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 const KEY: &str = "an-admin-key-of-24-chars";
 
 /// Reads a command line, an environment of `NAME=value` and the content of `app.toml`.
-fn try_read(args: &str, env: &[&str], file: &str) -> Result<(Action, Config), ConfigError> {
+fn try_read(args: &str, env: &[&str], file: &str) -> Result<(Task, Config), ConfigError> {
     let arguments = std::iter::once("ifmatch-server").chain(args.split_whitespace());
     let environment = env.iter().map(|pair| {
         let (name, value) = pair.split_once('=').unwrap();
@@ -32,7 +33,7 @@ fn sentence(args: &str, env: &[&str], file: &str) -> String {
 #[test]
 fn without_a_word_it_serves_on_loopback() {
     let (action, config) = try_read("", &[], "").unwrap();
-    assert_eq!(action, Action::Serve);
+    assert_eq!(action, Task::Serve);
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.database_url, DatabaseUrl::Sqlite("ifmatch.db".to_owned()));
     assert_eq!((config.lanes(), config.queue, config.batch_max), (1, 4096, 512));
@@ -84,7 +85,7 @@ fn names_are_written_one_way() {
 #[test]
 fn flags_may_stand_before_and_after_the_subcommand() {
     let (action, config) = try_read("--lanes 2 doctor --queue 9", &[], "").unwrap();
-    assert_eq!(action, Action::Doctor);
+    assert_eq!(action, Task::Doctor);
     assert_eq!((config.lanes, config.queue), (Some(2), 9));
 }
 
@@ -92,21 +93,21 @@ fn flags_may_stand_before_and_after_the_subcommand() {
 fn subcommands() {
     let action = |args| try_read(args, &[], "").unwrap().0;
     for (name, expected) in [
-        ("serve", Action::Serve),
-        ("migrate", Action::Migrate),
-        ("openapi", Action::Openapi),
-        ("verify", Action::Verify),
-        ("keys list", Action::Keys(KeysAction::List)),
-        ("keys revoke key_1", Action::Keys(KeysAction::Revoke { id: "key_1".to_owned() })),
+        ("serve", Task::Serve),
+        ("migrate", Task::Migrate),
+        ("openapi", Task::Openapi),
+        ("verify", Task::Verify),
+        ("keys list", Task::Keys(KeysTask::List)),
+        ("keys revoke key_1", Task::Keys(KeysTask::Revoke { id: "key_1".to_owned() })),
     ] {
         assert_eq!(action(name), expected);
     }
-    let create = KeysAction::Create {
+    let create = KeysTask::Create {
         name: "ci".to_owned(),
         role: Role::Agent,
         expires_in: Some(Duration::from_secs(90 * 24 * 3_600)),
     };
-    assert_eq!(action("keys create --name ci --role agent --expires-in 90d"), Action::Keys(create));
+    assert_eq!(action("keys create --name ci --role agent --expires-in 90d"), Task::Keys(create));
 }
 
 #[test]

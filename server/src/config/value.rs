@@ -1,10 +1,10 @@
-//! How the text of a setting becomes its value; `None` is "not one".
+//! Parsers for the values of settings. `None` means that the text is not a valid value.
 
 use crate::log::LogFormat;
 use secrecy::{ExposeSecret, SecretString};
 use std::{path::PathBuf, str::FromStr};
 
-/// Whatever the type itself can read.
+/// A value that the type itself can parse.
 pub fn parsed<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
@@ -14,7 +14,7 @@ pub fn between<T: FromStr + PartialOrd>(text: &str, least: T, most: T) -> Option
     parsed(text).filter(|number| least <= *number && *number <= most)
 }
 
-/// Up to a day.
+/// Milliseconds, from 1 up to a day.
 pub fn milliseconds(text: &str) -> Option<u64> {
     between(text, 1, 86_400_000)
 }
@@ -45,19 +45,19 @@ pub fn visible(text: &str) -> Option<SecretString> {
     good.then(|| SecretString::from(text))
 }
 
-/// A key must fit into an `Authorization` header.
+/// A key that fits into an `Authorization` header.
 pub fn admin_key(text: &str) -> Option<SecretString> {
     visible(text).filter(|key| (24..=255).contains(&key.expose_secret().len()))
 }
 
-/// A secret long enough not to be guessed.
+/// A secret that is long enough not to be guessed.
 pub fn secret(text: &str) -> Option<SecretString> {
     (text.chars().count() >= 24).then(|| SecretString::from(text))
 }
 
-/// An HTTP address, without a slash at its end.
+/// An HTTP address. A slash at its end is removed.
 pub fn web_url(text: &str) -> Option<String> {
     let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme))?;
-    // A password in it would end up in logs.
+    // A password in the address would end up in logs.
     (!host.is_empty() && !host.contains('@')).then(|| text.trim_end_matches('/').to_owned())
 }

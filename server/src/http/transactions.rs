@@ -1,27 +1,30 @@
-//! Several operations, all or nothing.
+//! Transactions: several operations on objects of any system, all or nothing.
 
 use super::{
-    bookings::read_confirm,
-    objects::{Answer, check_id, take_version},
-    problem::HttpProblem,
-    query::Params,
-    render::render,
-    request::Mutation,
+    core::{
+        collection::READS,
+        endpoint::{Endpoint, group, post},
+        objects::{check_id, take_version},
+        problem::{HttpProblem, HttpResult},
+        render::Reply,
+        request::Mutation,
+    },
+    systems::read_create,
 };
 use crate::app::App;
-use actix_web::{HttpRequest, web};
+use actix_web::web;
 use ifmatch_domain::{
-    Action, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, Rejection, Transact,
-    UpdateObject,
+    Action, Rejection,
+    core::{self, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, UpdateObject},
 };
 use ifmatch_types::{Code, Kind, Version, pointer};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-/// So many operations at most.
+/// Maximum number of operations of a transaction.
 const OPERATIONS_MAX: usize = 50;
 
-/// What to do, all or nothing.
+/// A transaction: operations that are carried out all or nothing.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTransaction {
@@ -33,18 +36,18 @@ pub struct NewTransaction {
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOperation {
-    /// What to do; `check` only asserts a version.
+    /// What to do. `check` only asserts a version.
     pub op: Op,
     /// The kind of the object.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// The object; not for `create`.
+    /// The id of the object; not for `create`.
     #[serde(default)]
     pub id: Option<String>,
-    /// The version it was computed from; not for `create`.
+    /// The version that the operation was computed from; not for `create`.
     #[serde(default)]
     pub version: Option<Version>,
-    /// The fields of a `create`, the merge patch of a `patch`.
+    /// The fields for `create`, the merge patch for `patch`.
     #[serde(default)]
     pub body: Option<Map<String, Value>>,
 }
@@ -53,7 +56,7 @@ pub struct NewOperation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
-    /// Makes an object.
+    /// Creates an object.
     Create,
     /// Changes an object.
     Patch,
@@ -63,16 +66,37 @@ pub enum Op {
     Check,
 }
 
-/// What a transaction did.
+/// The results of a transaction.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct TransactionResults {
     /// One result per operation, in order.
     pub results: Vec<Value>,
 }
 
+/// The route of transactions.
+///
+/// An operation may be refused for the same reasons as the route of its object.
+pub fn routes(others: &[Endpoint]) -> Vec<Endpoint> {
+    let of_objects: Vec<Code> =
+        others.iter().flat_map(Endpoint::object_problems).copied().collect();
+    group(
+        "Billing",
+        [post("/v1/transactions", transact)
+            .agent()
+            .idempotent()
+            .operation_id("transact")
+            .summary("Several operations, all or nothing")
+            .body::<NewTransaction>()
+            .answers::<TransactionResults>(200)
+            .problems(READS)
+            .problems(&[Code::ConflictVersionMismatch, Code::PreconditionRequired])
+            .problems(&of_objects)],
+    )
+}
+
 /// `POST /v1/transactions`
-pub async fn transact(app: web::Data<App>, request: HttpRequest, mutation: Mutation) -> Answer {
-    Params::of(&request)?.end()?;
+async fn transact(app: web::Data<App>, mut mutation: Mutation) -> HttpResult {
+    mutation.takes_no_params()?;
     let body = mutation.body.object()?;
     if let Some(name) = body.keys().find(|name| *name != "operations") {
         return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
@@ -90,85 +114,136 @@ pub async fn transact(app: web::Data<App>, request: HttpRequest, mutation: Mutat
     let operations = operations
         .iter()
         .enumerate()
-        .map(|(index, operation)| read(index, operation))
+        .map(|(index, operation)| {
+            let path = format!("/operations/{index}");
+            read(&path, operation).map_err(|problem| problem.with("failed_index", index))
+        })
         .collect::<Result<Vec<Operation>, HttpProblem>>()?;
-    let outcome = mutation.submit(&app, Action::Transact(Transact { operations })).await?;
-    Ok(render(&outcome).into_response())
+    let outcome = mutation.submit(&app, Action::Core(core::Action::Transact(operations))).await?;
+    Ok(Reply::from(&outcome).into_response())
 }
 
-fn read(index: usize, operation: &Value) -> Result<Operation, HttpProblem> {
-    let at = |field: &str| format!("/operations/{index}{field}");
-    let failed = |problem: HttpProblem| problem.with("failed_index", index);
+/// The parsed fields of an operation.
+struct Fields {
+    op: Op,
+    kind: Kind,
+    id: Option<String>,
+    version: Option<Version>,
+    body: Option<Map<String, Value>>,
+}
+
+fn read_fields(path: &str, operation: &Value) -> Result<Fields, HttpProblem> {
     let mut fields = operation
         .as_object()
         .cloned()
-        .ok_or_else(|| failed(HttpProblem::invalid(at(""), "must be a JSON object")))?;
-    let required = |field: &str| failed(HttpProblem::invalid(at(field), "is required"));
-    let refused =
-        |field: &str| failed(HttpProblem::invalid(at(field), "has no meaning in this operation"));
+        .ok_or_else(|| HttpProblem::invalid(path, "must be a JSON object"))?;
     let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
     let (op, kind, id) = (take("op"), take("type"), take("id"));
     let (version, body) = (take("version"), take("body"));
     if let Some(name) = fields.keys().next() {
-        let path = at(&pointer::member("", name));
-        return Err(failed(HttpProblem::invalid(path, "is not a field here")));
+        return Err(HttpProblem::invalid(pointer::member(path, name), "is not a field here"));
     }
-    let op: Op = typed(op, &at("/op")).map_err(failed)?.ok_or_else(|| required("/op"))?;
-    let kind: Kind = typed(kind, &at("/type")).map_err(failed)?.ok_or_else(|| required("/type"))?;
-    let id: Option<String> = typed(id, &at("/id")).map_err(failed)?;
-    let version: Option<Version> = typed(version, &at("/version")).map_err(failed)?;
-    let body: Option<Map<String, Value>> = typed(body, &at("/body")).map_err(failed)?;
-    if op == Op::Create {
-        if id.is_some() {
-            return Err(refused("/id"));
-        }
-        if version.is_some() {
-            return Err(refused("/version"));
-        }
-        let mut body = body.ok_or_else(|| required("/body"))?;
-        read_confirm(kind, &mut body).map_err(failed)?;
-        return Ok(Operation::Create(CreateObject { kind, body }));
-    }
-    let id = id.ok_or_else(|| required("/id"))?;
-    check_id(kind, &id).map_err(failed)?;
-    let precondition = version.map_or(Precondition::Missing, Precondition::Version);
-    match (op, body) {
-        (Op::Patch, Some(mut body)) => {
-            let in_body = take_version(&mut body).map_err(failed)?;
-            let precondition = match (version, in_body) {
-                (Some(version), Some(in_body)) if version != in_body => {
-                    let both = "the operation and its body name different versions";
-                    return Err(failed(HttpProblem::new(Code::MalformedPrecondition, both)));
-                }
-                (version, in_body) => {
-                    version.or(in_body).map_or(Precondition::Missing, Precondition::Version)
-                }
-            };
-            Ok(Operation::Update(UpdateObject {
-                kind,
-                id,
-                change: Change::Patch(body),
-                precondition,
-                mode: Mode::Strict,
-                refused_at: None,
-            }))
-        }
-        (Op::Patch, None) => Err(required("/body")),
-        (_, Some(_)) => Err(refused("/body")),
-        (Op::Delete, None) => {
-            Ok(Operation::Delete(DeleteObject { kind, id, precondition, force: None }))
-        }
-        (_, None) => {
-            let version = version.ok_or_else(|| failed(Rejection::PreconditionRequired.into()))?;
-            Ok(Operation::Check { kind, id, version })
-        }
+    let required = |field: &str| required(path, field);
+    Ok(Fields {
+        op: typed(op, path, "/op")?.ok_or_else(|| required("/op"))?,
+        kind: typed(kind, path, "/type")?.ok_or_else(|| required("/type"))?,
+        id: typed(id, path, "/id")?,
+        version: typed(version, path, "/version")?,
+        body: typed(body, path, "/body")?,
+    })
+}
+
+/// Reads the operation at this path of the request's body.
+fn read(path: &str, operation: &Value) -> Result<Operation, HttpProblem> {
+    let fields = read_fields(path, operation)?;
+    match fields.op {
+        Op::Create => fields.into_create(path),
+        Op::Patch => fields.into_patch(path),
+        Op::Delete => fields.into_delete(path),
+        Op::Check => fields.into_check(path),
     }
 }
 
+impl Fields {
+    fn into_create(self, path: &str) -> Result<Operation, HttpProblem> {
+        if self.id.is_some() {
+            return Err(meaningless(path, "/id"));
+        }
+        if self.version.is_some() {
+            return Err(meaningless(path, "/version"));
+        }
+        let mut body = self.body.ok_or_else(|| required(path, "/body"))?;
+        read_create(self.kind, &mut body)?;
+        Ok(Operation::Create(CreateObject { kind: self.kind, body }))
+    }
+
+    fn into_patch(self, path: &str) -> Result<Operation, HttpProblem> {
+        let id = self.target(path)?;
+        let mut body = self.body.ok_or_else(|| required(path, "/body"))?;
+        let precondition = match (self.version, take_version(&mut body)?) {
+            (Some(version), Some(in_body)) if version != in_body => {
+                let both = "the operation and its body name different versions";
+                return Err(HttpProblem::new(Code::MalformedPrecondition, both));
+            }
+            (version, in_body) => precondition(version.or(in_body)),
+        };
+        Ok(Operation::Update(UpdateObject {
+            kind: self.kind,
+            id,
+            change: Change::Patch(body),
+            precondition,
+            mode: Mode::Strict,
+            refused_at: None,
+        }))
+    }
+
+    fn into_delete(self, path: &str) -> Result<Operation, HttpProblem> {
+        let id = self.target(path)?;
+        self.refuse_body(path)?;
+        let precondition = precondition(self.version);
+        Ok(Operation::Delete(DeleteObject { kind: self.kind, id, precondition, force: None }))
+    }
+
+    fn into_check(self, path: &str) -> Result<Operation, HttpProblem> {
+        let id = self.target(path)?;
+        self.refuse_body(path)?;
+        let version = self.version.ok_or(Rejection::Core(core::Rejection::PreconditionRequired))?;
+        Ok(Operation::Check { kind: self.kind, id, version })
+    }
+
+    /// The id of the object, which all operations but `create` need.
+    fn target(&self, path: &str) -> Result<String, HttpProblem> {
+        let id = self.id.clone().ok_or_else(|| required(path, "/id"))?;
+        check_id(self.kind, &id)?;
+        Ok(id)
+    }
+
+    fn refuse_body(&self, path: &str) -> Result<(), HttpProblem> {
+        if self.body.is_some() { Err(meaningless(path, "/body")) } else { Ok(()) }
+    }
+}
+
+fn precondition(version: Option<Version>) -> Precondition {
+    version.map_or(Precondition::Missing, Precondition::Version)
+}
+
+fn required(path: &str, field: &str) -> HttpProblem {
+    HttpProblem::invalid(format!("{path}{field}"), "is required")
+}
+
+fn meaningless(path: &str, field: &str) -> HttpProblem {
+    HttpProblem::invalid(format!("{path}{field}"), "has no meaning in this operation")
+}
+
 /// A field of an operation, if it is there.
-fn typed<T: DeserializeOwned>(value: Option<Value>, path: &str) -> Result<Option<T>, HttpProblem> {
+fn typed<T: DeserializeOwned>(
+    value: Option<Value>,
+    path: &str,
+    field: &str,
+) -> Result<Option<T>, HttpProblem> {
     let read = |value| {
-        serde_json::from_value(value).map_err(|error| HttpProblem::invalid(path, error.to_string()))
+        serde_json::from_value(value)
+            .map_err(|error| HttpProblem::invalid(format!("{path}{field}"), error.to_string()))
     };
     value.map(read).transpose()
 }

@@ -1,12 +1,15 @@
 //! One lane's thread: batches, their retries, and what becomes of a batch that keeps failing.
 
-use super::{Job, LaneConfig, Refusal, habit::Habit, queue::Queue};
-use crate::{http::render, metrics};
-use ifmatch_domain::{Mutant, Need, Outcome, State, decide, needs};
+use super::{
+    Job, LaneConfig, Refusal, Seams,
+    queue::Queue,
+    rounds::{Round, Rounds},
+};
+use crate::metrics;
+use ifmatch_domain::{Mutant, Outcome, State, decide, needs};
 use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
 use ifmatch_types::Timestamp;
 use std::{
-    collections::BTreeSet,
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -14,17 +17,17 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// So often a batch is run again when other writers are in its way,
+/// Maximum reruns of a batch after conflicts with other writers.
 const RERUNS_MAX: u32 = 5;
-/// and for so long: behind it, everybody else waits.
+/// Give up on a batch after this long; the whole lane is waiting.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// So long the lane tries to learn what became of a commit whose answer was lost.
+/// Maximum time to find out whether a commit took place whose answer was lost.
 const DOUBT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long it waits between two tries to reach the database.
+/// Pause between two tries to reach the database.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-/// How long answers are kept for repeats of their requests, in hours. At least 24 are promised.
+/// How long kept answers are stored, in hours. At least 24 are promised.
 const ANSWERS_KEPT_H: i64 = 48;
-/// So often old answers are looked for.
+/// Time between two searches for old kept answers.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
 type Decided = Vec<Result<Outcome, Refusal>>;
@@ -35,23 +38,24 @@ pub(super) struct Lane {
     url: DatabaseUrl,
     queue: Queue,
     committed: Arc<watch::Sender<u64>>,
+    seams: Seams,
     db: Option<Db>,
-    /// Whether the last commit began the next transaction; nothing was done in it yet.
+    /// Whether the last commit began the next transaction. Nothing was done in it yet.
     has_begun: bool,
     was_connected: bool,
     pruned_at: Instant,
-    habit: Habit,
-    /// What the last batch held in memory: let go only after its commands were answered.
+    /// The state of the last batch. It is freed only after the batch's commands were answered.
     spent: Option<State>,
 }
 
-/// What a run of a batch is for.
+/// The purpose of a run of a batch.
 enum Run<'a> {
-    /// All that waited. Whoever arrives for the same objects before they are decided, joins.
+    /// A batch from the queue. Commands for the same objects that arrive before it is decided join
+    /// it.
     Together,
     /// One command of a batch that failed.
     Alone,
-    /// To learn what became of a commit: what it decided, it decided for this batch.
+    /// To find out whether a commit took place. Holds what that commit decided for this batch.
     InDoubt(&'a mut Doubt),
 }
 
@@ -59,9 +63,9 @@ enum Run<'a> {
 enum Ended {
     /// Committed, or there was nothing to commit.
     Decided(Decided),
-    /// Nothing of it was written.
+    /// Nothing of the batch was written.
     Failed(StoreError),
-    /// The commit was sent and its answer lost.
+    /// The commit was sent, but its answer was lost.
     InDoubt(Doubt),
 }
 
@@ -71,7 +75,7 @@ impl From<StoreError> for Ended {
     }
 }
 
-/// A commit whose answer was lost: it took place exactly if its evidence is stored.
+/// A commit whose answer was lost. It took place if and only if its evidence is stored.
 struct Doubt {
     decided: Decided,
     evidence: Evidence,
@@ -79,9 +83,9 @@ struct Doubt {
 
 /// Why a batch has no outcomes.
 enum Failure {
-    /// Nothing of it was written.
+    /// Nothing of the batch was written.
     Store(StoreError),
-    /// Nobody knows whether it was.
+    /// It is unknown whether the batch was written.
     Unknown,
 }
 
@@ -97,20 +101,20 @@ impl Lane {
             url: config.url.clone(),
             queue,
             committed,
+            seams: config.seams,
             db: None,
             has_begun: false,
             was_connected: false,
             pruned_at: Instant::now(),
-            habit: Habit::default(),
             spent: None,
         }
     }
 
-    /// Works until nobody can submit any more and the queue is empty.
+    /// Works until all senders are gone and the queue is empty.
     pub(super) fn run(mut self) {
         while let Some(batch) = self.queue.next_batch() {
-            // A panic outside the rules is a bug that must not end the lane: what was under way is
-            // answered as a failure by being dropped.
+            // A panic outside the rules is a bug that must not end the lane. The jobs of the batch
+            // are dropped, and their callers get a failure.
             let carried_out = catch_unwind(AssertUnwindSafe(|| {
                 self.carry_out(batch);
                 if Mutant::AnswerBeforeCommit.is_planted() {
@@ -136,7 +140,7 @@ impl Lane {
         }
         let deadline = Instant::now() + PATIENCE;
         match self.run_until(&mut batch, false, deadline) {
-            Ok(decided) => answer(batch, decided),
+            Ok(decided) => answer(batch, decided, self.seams),
             Err(failure) if batch.len() == 1 || failure.concerns_all() => {
                 answer_all(batch, &failure);
             }
@@ -150,26 +154,27 @@ impl Lane {
         }
     }
 
-    /// What a mutant does after it has answered; where nothing was written there is nothing to end.
+    /// Commits after the answer, for a mutant. If nothing was written, there is nothing to commit.
     fn commit_late(&mut self) {
         std::thread::sleep(Duration::from_millis(5));
         let _ = self.db.as_mut().map(Db::commit);
     }
 
-    /// Carries out one command of a batch that failed, so that a poisonous one hurts only itself.
+    /// Carries out one command of a failed batch, so that a command that always fails hurts only
+    /// itself.
     fn carry_out_alone(&mut self, job: Job, deadline: Instant) {
         if Instant::now() >= deadline {
-            let late = StoreError::Raced("the batch took too long".to_owned());
+            let late = StoreError::Raced("the batch took too long".into());
             return answer_all(vec![job], &Failure::Store(late));
         }
         let mut batch = vec![job];
         match self.run_until(&mut batch, true, deadline) {
-            Ok(decided) => answer(batch, decided),
+            Ok(decided) => answer(batch, decided, self.seams),
             Err(failure) => answer_all(batch, &failure),
         }
     }
 
-    /// Runs a batch until it is committed, is known to be hopeless, or has been tried enough.
+    /// Runs a batch until it is committed, cannot succeed, or has used up its reruns or its time.
     fn run_until(
         &mut self,
         batch: &mut Vec<Job>,
@@ -197,10 +202,9 @@ impl Lane {
         }
     }
 
-    /// Finds out what became of a commit whose answer was lost, and carries the batch out if it
-    /// did not take place.
+    /// Finds out whether a commit took place whose answer was lost. If not, carries the batch out.
     ///
-    /// Whoever asks meanwhile is told to try again: the database is away.
+    /// Meanwhile, queued commands are told to try again, because the database is away.
     fn resolve(&mut self, batch: &mut Vec<Job>, mut doubt: Doubt) -> Result<Decided, Failure> {
         tracing::warn!("the answer to a commit was lost; finding out what became of it");
         metrics::batch_rerun("in_doubt");
@@ -222,12 +226,13 @@ impl Lane {
 
     fn turn_away_the_queue(&mut self) {
         while let Some(job) = self.queue.take() {
-            let gone = StoreError::Gone("in doubt about a commit".to_owned());
+            let gone = StoreError::Gone("in doubt about a commit".into());
             answer_all(vec![job], &Failure::Store(gone));
         }
     }
 
-    /// Load, decide, save, commit: once. In doubt, first looks whether it was committed before.
+    /// Loads, decides, saves and commits once. In doubt, first checks whether it was committed
+    /// before.
     fn run_once(&mut self, batch: &mut Vec<Job>, run: Run<'_>) -> Ended {
         self.try_once(batch, run).unwrap_or_else(|ended| ended)
     }
@@ -240,9 +245,10 @@ impl Lane {
             db.begin()?;
         }
         let mut state = self.load(batch, matches!(run, Run::Together))?;
+        let seams = self.seams;
         let db = self.connection()?;
         if let Run::InDoubt(doubt) = run {
-            // The rows are locked now, so that the earlier commit is over, one way or the other.
+            // The rows are locked now, so the earlier commit has either taken place or failed.
             let is_there =
                 db.was_committed(&doubt.evidence)? && !Mutant::ForgetLostCommit.is_planted();
             if is_there || Mutant::TrustLostCommit.is_planted() {
@@ -252,7 +258,8 @@ impl Lane {
             }
         }
         let now = state.clock.unwrap_or_else(Timestamp::now);
-        let decided: Decided = batch.iter().map(|job| decide_one(&mut state, job, now)).collect();
+        let decided: Decided =
+            batch.iter().map(|job| decide_one(&mut state, job, now, seams)).collect();
         if !state.is_changed() {
             self.end_unchanged();
             return Ok(Ended::Decided(decided));
@@ -267,69 +274,47 @@ impl Lane {
             });
         }
         metrics::batch_committed(batch.len(), started_at.elapsed());
-        for (reserved, capacity) in state.fullest_days() {
-            metrics::booking_occupancy(reserved, capacity);
-        }
+        (self.seams.committed)(&state);
         self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
         self.spent = Some(state);
         Ok(Ended::Decided(decided))
     }
 
-    /// Loads everything the batch needs, in rounds: what a command needs may depend on what it finds.
+    /// Loads everything the batch needs, in [`Rounds`]: a need may depend on what was loaded
+    /// before.
     ///
-    /// Locks are taken in one order by everybody: objects by kind and id, then sequences. The clock and
-    /// kept answers are read when nothing is left to lock: whoever waited for a lock must see the answer
-    /// that its holder committed. A round that wants a lock before one that was taken, or after the
-    /// clock was read, begins anew with every lock that is known to be needed.
-    ///
-    /// Waiting for locks takes time, in which others arrive who want them as well. Those join, if they
-    /// may: they cost neither a wait nor a commit of their own. Once, so that it ends.
+    /// A command that arrives during the lock wait and targets the same objects joins the batch, if
+    /// the batch may grow. It then costs neither a wait nor a commit of its own. This happens once,
+    /// so that loading ends.
     fn load(&mut self, batch: &mut Vec<Job>, mut may_join: bool) -> Result<State, StoreError> {
-        self.habit.begin();
-        let mut known: BTreeSet<Need> = BTreeSet::new();
+        let mut rounds = Rounds::default();
         let mut state = State::default();
-        let mut last_lock: Option<(u8, String)> = None;
-        let mut is_late = false;
         loop {
-            if last_lock.is_some() && !is_late && std::mem::take(&mut may_join) {
+            if rounds.may_grow() && std::mem::take(&mut may_join) {
                 self.queue.join(batch);
             }
             let wanted = needs(batch.iter().map(|job| &job.command), &state);
-            let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
-            if wanted.is_empty() {
-                return Ok(state);
-            }
-            if wanted.iter().any(Need::locks) {
-                let turn = wanted.iter().map(Need::turn).min();
-                wanted.retain(|need| Some(need.turn()) == turn);
-                known.extend(wanted.iter().filter(|need| need.locks()).cloned());
-                let taken = last_lock.as_ref().map(|(place, id)| (*place, id.as_str()));
-                let is_early = |lock| Some(lock) < taken;
-                if is_late || wanted.iter().filter_map(Need::lock).any(is_early) {
+            let wanted = match rounds.next(wanted, &state) {
+                Round::Complete => return Ok(state),
+                Round::Load(wanted) => wanted,
+                Round::BeginAnew(wanted) => {
                     let db = self.connection()?;
                     db.rollback()?;
                     db.begin()?;
                     state = State::default();
-                    is_late = false;
-                    last_lock = None;
-                    // Everything that is not a lock is asked for again: it depends on what was dropped.
-                    let turn = known.iter().map(Need::turn).min();
-                    wanted =
-                        known.iter().filter(|need| Some(need.turn()) == turn).cloned().collect();
+                    wanted
                 }
-                let locks = wanted.iter().filter_map(Need::lock);
-                last_lock = last_lock.max(locks.max().map(|(place, id)| (place, id.to_owned())));
-            } else if wanted.iter().any(Need::leads_to_locks) {
-                wanted.retain(|need| !need.comes_after_locks());
-            }
-            self.habit.apply(&mut wanted);
-            is_late |= wanted.iter().any(Need::comes_after_locks);
+                Round::Unanswered(wanted) => {
+                    let what = format!("these needs are never loaded: {wanted:?}");
+                    return Err(StoreError::Unforeseen(what.into()));
+                }
+            };
             self.connection()?.load(wanted, &mut state)?;
         }
     }
 
-    /// Commits, durably. If somebody waits already, that begins the next transaction as well: one
-    /// way to the database less for every batch.
+    /// Commits, durably. If work is queued, the commit also begins the next transaction, which
+    /// saves one round trip per batch.
     fn commit(&mut self) -> Result<(), StoreError> {
         let goes_on = !self.queue.is_empty() && !self.is_time_to_prune();
         let db = self.connection()?;
@@ -356,10 +341,10 @@ impl Lane {
             }
             self.was_connected = true;
         }
-        self.db.as_mut().ok_or_else(|| StoreError::Gone("no connection".to_owned()))
+        self.db.as_mut().ok_or_else(|| StoreError::Gone("no connection".into()))
     }
 
-    /// Leaves the failed transaction; a connection that cannot even do that is thrown away.
+    /// Rolls the failed transaction back. A connection that cannot do that is dropped.
     fn give_up_transaction(&mut self, error: &StoreError) {
         let usable = !error.is_gone() && self.db.as_mut().is_some_and(|db| db.rollback().is_ok());
         if !usable {
@@ -371,9 +356,9 @@ impl Lane {
         self.number == 0 && self.pruned_at.elapsed() >= PRUNE_INTERVAL
     }
 
-    /// Forgets answers that are old enough, now and then, a bounded number at a time.
+    /// Deletes old kept answers from time to time, a bounded number at once.
     fn prune(&mut self) {
-        // Within a transaction that has begun for others it would be theirs.
+        // A transaction that was begun for the next batch must not be used for this.
         if self.has_begun || !self.is_time_to_prune() {
             return;
         }
@@ -383,7 +368,7 @@ impl Lane {
             return;
         };
         match db.prune_answers(before) {
-            // There may be more: the next batch is followed by another slice.
+            // There may be more. They are deleted after the next batch.
             Ok(pruned) if pruned >= PRUNED_AT_ONCE => {}
             Ok(_) => self.pruned_at = Instant::now(),
             Err(error) => {
@@ -396,7 +381,7 @@ impl Lane {
 }
 
 impl Failure {
-    /// Whether no command of the batch would fare better alone.
+    /// Whether every command of the batch would fail alone, too.
     fn concerns_all(&self) -> bool {
         match self {
             Self::Store(error) => error.is_gone(),
@@ -414,9 +399,15 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Decides one command; if it panics, only it is answered with a failure.
-fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, Refusal> {
+/// Decides one command. If it panics, only this command fails.
+fn decide_one(
+    state: &mut State,
+    job: &Job,
+    now: Timestamp,
+    seams: Seams,
+) -> Result<Outcome, Refusal> {
     let command = &job.command;
+    let _entered = job.span.enter();
     let decided = catch_unwind(AssertUnwindSafe(|| {
         state.attempt(|state| {
             let decided = decide(state, command, now);
@@ -425,9 +416,9 @@ fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, R
                 && outcome.is_kept()
                 && !Mutant::IgnoreKeptAnswers.is_planted()
             {
-                state.remember(key, render::render(outcome).into_answer(&key.fingerprint));
+                state.remember(key, (seams.kept)(outcome, &key.fingerprint));
             }
-            // A rejection was taken back already, but for the line that a denial leaves in the log.
+            // A rejection has already been undone, except for the log line of a denial.
             Ok::<_, Infallible>(decided)
         })
     }));
@@ -435,36 +426,36 @@ fn decide_one(state: &mut State, job: &Job, now: Timestamp) -> Result<Outcome, R
         Ok(Ok(decided)) => decided.map_err(Refusal::Rejected),
         Ok(Err(never)) => match never {},
         Err(_) => {
-            let request_id = &command.meta.request_id;
-            tracing::error!(request_id, "a rule panicked; its command had no effect");
+            tracing::error!("a rule panicked; its command had no effect");
             Err(Refusal::Internal)
         }
     }
 }
 
-fn answer(batch: Vec<Job>, mut decided: Decided) {
+fn answer(batch: Vec<Job>, mut decided: Decided, seams: Seams) {
     if Mutant::SwapAnswers.is_planted() {
         decided.reverse();
     }
     for (job, outcome) in batch.into_iter().zip(decided) {
-        // A client that went away needs no answer; its effect stays.
-        let _ = job.answer.send(outcome);
+        // A client that went away needs no answer. Its effect stays, and is counted here.
+        if let Err(unheard) = job.answer.send(outcome) {
+            job.span.in_scope(|| (seams.observe)(&unheard));
+        }
     }
 }
 
 fn answer_all(batch: Vec<Job>, failure: &Failure) {
     for job in batch {
-        let request_id = &job.command.meta.request_id;
-        let refusal = match failure {
+        let refusal = job.span.in_scope(|| match failure {
             Failure::Store(error) if error.is_gone() || error.is_transient() => {
-                tracing::warn!(%failure, request_id, "nothing was written");
+                tracing::warn!(%failure, "nothing was written");
                 Refusal::TryAgain
             }
-            _ => {
-                tracing::error!(%failure, request_id, "a command failed for a technical reason");
+            Failure::Store(_) | Failure::Unknown => {
+                tracing::error!(%failure, "a command failed for a technical reason");
                 Refusal::Internal
             }
-        };
+        });
         let _ = job.answer.send(Err(refusal));
     }
 }
@@ -479,7 +470,7 @@ fn reason(error: &StoreError) -> &'static str {
     }
 }
 
-/// A random pause, longer with each rerun: 5 ms · 2ⁿ at most.
+/// A random pause before a rerun, at most 5 ms · 2ⁿ.
 fn jitter(reruns: u32) -> Duration {
     let most_us = 5_000u64.saturating_mul(1u64 << reruns.min(6));
     Duration::from_micros(fastrand::u64(0..=most_us))

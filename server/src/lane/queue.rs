@@ -1,4 +1,4 @@
-//! What waits for a lane, and in which order it is taken.
+//! A lane's queue, and the order in which its commands are taken.
 
 use super::{Job, Subject};
 use crate::metrics;
@@ -8,19 +8,20 @@ use tokio::sync::mpsc;
 /// The lane's end of its queue.
 pub(super) struct Queue {
     arriving: mpsc::Receiver<Job>,
-    /// Taken from the queue and passed over; first in the next batch.
+    /// Taken from the queue but not into a batch; first in the next batch.
     passed_over: VecDeque<Job>,
     batch_max: usize,
 }
 
 impl Queue {
-    /// A queue from which batches of so many are taken at most.
+    /// A queue that hands out batches of at most `batch_max` commands.
     pub(super) fn new(arriving: mpsc::Receiver<Job>, batch_max: usize) -> Self {
         Self { arriving, passed_over: VecDeque::new(), batch_max }
     }
 
-    /// The next batch: whatever waits now, or else the first command that arrives. `None` once
-    /// nobody can submit any more and nothing waits.
+    /// The next batch: the commands that wait now, or else the first one that arrives.
+    ///
+    /// `None` once all senders are gone and nothing waits.
     pub(super) fn next_batch(&mut self) -> Option<Vec<Job>> {
         let first = match self.take() {
             Some(job) => job,
@@ -36,8 +37,9 @@ impl Queue {
         Some(batch)
     }
 
-    /// Lets into a batch what arrived since and is about something that the batch is about, too: it
-    /// waits for the same locks. Everything else keeps its place.
+    /// Adds commands to a batch that arrived since and are about the same objects.
+    ///
+    /// They wait for the same locks. All other commands keep their place.
     pub(super) fn join(&mut self, batch: &mut Vec<Job>) {
         if self.arriving.is_empty() {
             return;
@@ -65,7 +67,7 @@ impl Queue {
     }
 }
 
-/// Whose client went away may be dropped here, before it is decided, and never later.
+/// Adds a job to a batch. Drops it if its client is gone, which is only safe before it is decided.
 fn admit(batch: &mut Vec<Job>, job: Job) {
     if !job.answer.is_closed() {
         metrics::lane_wait(job.queued_at.elapsed());
@@ -77,15 +79,20 @@ fn admit(batch: &mut Vec<Job>, job: Job) {
 mod tests {
     use super::*;
     use crate::lane::Refusal;
-    use ifmatch_domain::{Action, Actor, Command, ExpireBookings, Meta, Outcome};
+    use ifmatch_domain::{
+        Action, Command, Outcome,
+        booking::{self, ExpireBookings},
+        core::{Actor, Meta},
+    };
     use ifmatch_types::{ApiKeyId, Source};
     use std::time::Instant;
     use tokio::sync::oneshot;
+    use tracing::Span;
     use uuid::Uuid;
 
-    type Answer = oneshot::Receiver<Result<Outcome, Refusal>>;
+    type Pending = oneshot::Receiver<Result<Outcome, Refusal>>;
 
-    fn job(about: &str) -> (Job, Answer) {
+    fn job(about: &str) -> (Job, Pending) {
         let command = Command {
             meta: Meta {
                 actor: Actor { key_id: ApiKeyId::from_unchecked("key_1"), name: "test".to_owned() },
@@ -95,21 +102,29 @@ mod tests {
             },
             seed: Uuid::nil(),
             idempotency: None,
-            action: Action::ExpireBookings(ExpireBookings { bookable_id: about.to_owned() }),
+            action: Action::Booking(booking::Action::ExpireBookings(ExpireBookings {
+                bookable_id: about.to_owned(),
+            })),
         };
         let (answer, outcome) = oneshot::channel();
         (
-            Job { subject: Subject::of(&command), command, answer, queued_at: Instant::now() },
+            Job {
+                subject: Subject::of(&command),
+                command,
+                span: Span::none(),
+                answer,
+                queued_at: Instant::now(),
+            },
             outcome,
         )
     }
 
     fn about(batch: &[Job]) -> Vec<&str> {
-        batch.iter().filter_map(|job| crate::lane::object_of(&job.command.action)).collect()
+        batch.iter().filter_map(|job| job.command.action.subject()).collect()
     }
 
-    /// A queue, and a way to let something arrive.
-    fn queue(batch_max: usize) -> (Queue, impl FnMut(&[&str]) -> Vec<Answer>) {
+    /// A queue, and a function that lets commands arrive.
+    fn queue(batch_max: usize) -> (Queue, impl FnMut(&[&str]) -> Vec<Pending>) {
         let (sender, arriving) = mpsc::channel(100);
         let arrive = move |names: &[&str]| {
             let send = |name: &&str| {

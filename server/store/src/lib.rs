@@ -1,35 +1,29 @@
 //! Loads and saves the state of Ifmatch with Diesel, on SQLite and PostgreSQL.
 //!
-//! The lane's statements are few and hot; they are generated from [`schema`] in one place and
-//! cached by their text. Everything that differs between the two databases is in `db.rs`, `bulk.rs`
-//! and `migrate.rs`.
+//! `core` is shared by all systems. Each system has a folder with its rows, loads, saves, reads and
+//! checks; `systems.rs` lists them. The lane's statements are few and hot. They are generated from
+//! [`schema`] in one place and cached by their text. Most differences between the two databases are
+//! in `core`: `db.rs`, `bulk.rs`, `select.rs`, `lookup.rs` and `migrate.rs`.
 #![deny(missing_docs)]
 
-mod bookings;
-mod bulk;
-mod db;
-mod entitlements;
-mod error;
-mod list;
-mod load;
-mod log;
-mod lookup;
-mod migrate;
-mod mistimed;
-mod prune;
-mod read;
-mod row;
-mod save;
+mod access;
+mod billing;
+mod booking;
+mod core;
+mod entitlement;
 pub mod schema;
-mod sql;
-mod verify;
+mod systems;
 
-pub use db::{DatabaseUrl, Db, UrlError, Use};
-pub use error::StoreError;
-pub use list::{Field, FieldType, ListQuery, SortKey, filters, sorts};
-pub use log::{AuditQuery, EventsQuery};
-pub use migrate::sqlite_version;
-pub use prune::PRUNED_AT_ONCE;
-pub use read::Found;
-pub use save::Evidence;
-pub use verify::Broken;
+pub use crate::access::ApiKeyTally;
+pub use crate::core::{
+    db::{Db, Use},
+    error::{Cause, StoreError},
+    evidence::Evidence,
+    journal::{AuditQuery, EventsQuery},
+    list::{Field, FieldType, ListQuery, SortKey, filters, sorts},
+    migrate::sqlite_version,
+    prune::PRUNED_AT_ONCE,
+    read::Found,
+    url::{DatabaseUrl, UrlError},
+    verify::Broken,
+};

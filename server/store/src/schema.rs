@@ -1,13 +1,16 @@
-//! Every table and column, once: the rows as Diesel reads them, and what bulk statements need.
+//! The one list of all tables and columns, for Diesel's rows and for bulk statements.
 //!
-//! Common column types only: ids, enums and JSON are text, instants are microseconds UTC, money is
-//! a 64-bit integer. A test compares this page with both databases column by column.
+//! Only column types that both databases have are used. Ids, enums and JSON are text, instants are
+//! microseconds in UTC, money is a 64-bit integer. A test compares this list with both databases,
+//! column by column.
 
 use crate::{
-    db::Db,
-    error::StoreError,
+    core::{
+        db::Db,
+        error::StoreError,
+        sql::{Cell, Sql},
+    },
     on_backend,
-    sql::{Cell, Sql},
 };
 use std::sync::OnceLock;
 
@@ -41,6 +44,8 @@ impl<T: Native + sql_types::SqlType> Native for Nullable<T> {
 pub(crate) trait StoredRow: Sized {
     /// The table's name.
     const TABLE: &'static str;
+    /// The SQL types of all columns, in order.
+    type Columns;
     /// The names of all columns, in order; the first is the key.
     const COLUMNS: &'static [&'static str];
 
@@ -60,7 +65,7 @@ pub(crate) trait StoredRow: Sized {
 }
 
 /// Names, quoted, separated by commas.
-fn quoted(names: &[&str]) -> String {
+pub(crate) fn quoted(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     quoted.join(", ")
 }
@@ -84,6 +89,7 @@ macro_rules! tables {
             }
 
             impl StoredRow for $row {
+                type Columns = ($($type,)*);
                 const TABLE: &'static str = stringify!($table);
                 const COLUMNS: &'static [&'static str] = &[$(stringify!($column),)*];
 
@@ -97,7 +103,7 @@ macro_rules! tables {
                 }
 
                 fn query(db: &mut Db, sql: Sql) -> Result<Vec<Self>, StoreError> {
-                    let query = sql.returning::<($($type,)*)>();
+                    let query = sql.returning::<Self::Columns>();
                     Ok(on_backend!(db, connection => query.load::<Self>(connection))?)
                 }
             }
@@ -133,7 +139,7 @@ tables! {
         metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
         deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
     }
-    /// A subscription, with what billing remembers of it.
+    /// A subscription, with billing's own columns.
     subscriptions => SubscriptionRow {
         id: Text, version: BigInt, workspace_id: Text, plan_id: Text, quantity: BigInt,
         status: Text, notes: Text, cancel_at_period_end: Bool, start_at: BigInt,
@@ -158,7 +164,7 @@ tables! {
         status: Text, created_at: BigInt, created_by: Text, reversed_at: Nullable<BigInt>,
         reversal_reason: Nullable<Text>,
     }
-    /// One change of one object; `seq` is given by the database.
+    /// One change of one object. Its `seq` is assigned by the database.
     events => EventRow {
         resource_id: Text, version: BigInt, resource_type: Text, kind: Text, at: BigInt,
         actor: Text, on_behalf_of: Nullable<Text>, source: Text, forced: Bool,
@@ -172,12 +178,12 @@ tables! {
         resource_id: Nullable<Text>, expected_version: Nullable<Text>,
         overwritten_version: Nullable<BigInt>, changes: Text,
     }
-    /// An answer kept for a repeat of its request.
+    /// A kept answer: the stored answer for an Idempotency-Key. `scope` is the key's owner.
     answers => AnswerRow {
         scope: Text, key: Text, fingerprint: Text, status: BigInt, headers: Text, body: Text,
         created_at: BigInt,
     }
-    /// The last number given out in a series.
+    /// The last number assigned in a series.
     sequences => SequenceRow {
         series: Text, last: BigInt,
     }
@@ -194,13 +200,13 @@ tables! {
         granted: Bool, created_at: BigInt, updated_at: BigInt, updated_by: Text,
         deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
     }
-    /// A package, its grants with the pools they add to.
+    /// A package. Each of its grants names the pool it adds to.
     packages => PackageRow {
         id: Text, version: BigInt, code: Text, name: Text, is_base: Bool, is_stackable: Bool,
         grants: Text, status: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
         deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
     }
-    /// A package that a scope has.
+    /// A package assigned to a scope.
     assignments => AssignmentRow {
         id: Text, version: BigInt, scope: Text, package_id: Text, package: Text, status: Text,
         is_base: Bool, starts_at: BigInt, expires_at: Nullable<BigInt>,
@@ -217,7 +223,7 @@ tables! {
         is_over: Bool, created_at: BigInt, updated_at: BigInt, updated_by: Text,
         deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
     }
-    /// What was used of a pool in a window.
+    /// The usage of a pool in one window.
     counters => CounterRow {
         id: Text, version: BigInt, scope: Text, pool: Text, window_start: Nullable<BigInt>,
         used: BigInt, held: BigInt, burns: Text, rolled_until: Nullable<BigInt>,
@@ -229,7 +235,7 @@ tables! {
         feature: Text, quantity: BigInt, reversed: BigInt, is_rolling: Bool, metadata: Text,
         at: BigInt, actor: Text, on_behalf_of: Nullable<Text>, source: Text, request_id: Text,
     }
-    /// Units set aside.
+    /// A usage hold: units set aside until it ends.
     usage_holds => UsageHoldRow {
         id: Text, version: BigInt, counter_id: Text, scope: Text, charged_scope: Text,
         feature: Text, quantity: BigInt, status: Text, expires_at: BigInt,
@@ -241,14 +247,14 @@ tables! {
         id: Text, scope: Text, log_type: Text, at: BigInt, actor: Text,
         on_behalf_of: Nullable<Text>, source: Text, request_id: Text, details: Text,
     }
-    /// What can be booked by the day.
+    /// A bookable: something that is booked by the day.
     bookables => BookableRow {
         id: Text, version: BigInt, name: Text, capacity: BigInt, range_mode: Text,
         min_days: BigInt, max_days: BigInt, hold_ttl_ms: BigInt, horizon_days: BigInt,
         status: Text, metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
         deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
     }
-    /// A booking, with what it takes of its range.
+    /// A booking, with the range of days that it takes.
     bookings => BookingRow {
         id: Text, version: BigInt, bookable_id: Text, start_date: Text, end_date: Text,
         quantity: BigInt, user_id: Nullable<Text>, notes: Text, status: Text,

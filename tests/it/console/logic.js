@@ -1,4 +1,4 @@
-// Runs in the page, as the body of an async function: returns what does not hold.
+// Runs in the page as the body of an async function. Returns the checks that failed.
 return (async () => {
   const script = document.querySelector("script[src]").src;
   const from = (name) => import(new URL(name, script));
@@ -15,7 +15,7 @@ return (async () => {
     if (JSON.stringify(found) !== JSON.stringify(wanted)) failures.push({ what, found, wanted });
   };
 
-  // RFC 7396: only what differs, deep in objects, whole in lists, null for what goes.
+  // RFC 7396: only the differences; objects deep, lists whole, null for removed members.
   holds("no difference", diff({ a: 1, m: { x: [1] } }, { a: 1, m: { x: [1] } }), {});
   holds("a changed member", diff({ a: 1, b: 2 }, { a: 1, b: 3 }), { b: 3 });
   holds("a member that goes", diff({ m: { x: "1", y: "2" } }, { m: { y: "2" } }), { m: { x: null } });

@@ -1,4 +1,4 @@
-//! Advisory reads: what a scope may use, and when that was true.
+//! Advisory reads: what a scope may use, and the instant that the answer is valid for.
 
 use crate::harness::{Server, both_databases, grant, instant, members, unique, units, with};
 use jiff::{SignedDuration, Timestamp};
@@ -81,10 +81,7 @@ async fn advice_says_when_it_was_true(server: Server) {
             assert!(age < SignedDuration::from_secs(30), "advice may be old, not ancient: {age}");
             let told = advice["used"].as_i64().unwrap();
             assert!(told <= used, "{advice}");
-            assert!(
-                told == used || as_of <= recorded_at,
-                "it says it is newer than it is: {advice}"
-            );
+            assert!(told == used || as_of <= recorded_at, "its as_of is too new: {advice}");
         }
     }
 }

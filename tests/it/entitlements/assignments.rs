@@ -1,4 +1,4 @@
-//! Assignments: a package that a scope has, from its first to its last day.
+//! Assignments: a package of a scope, from its start to its end.
 
 use crate::harness::{
     Server, both_databases, eventually, id, in_ms, instant, members, unique, units, version, with,
@@ -107,7 +107,7 @@ async fn a_suspended_package_grants_nothing_until_it_is_active_again(server: Ser
     let active = api.reassign(&scope, &assignment, json!({"status": "active"})).await.ok(200);
     assert_eq!((version(&active), &active["status"]), (3, &json!("active")));
     let recorded = api.spend(&scope, &feature, 2).await.ok(201);
-    assert_eq!(recorded["used"], 5, "what was used stays used");
+    assert_eq!(recorded["used"], 5, "earlier usage still counts");
     api.spend(&scope, &feature, 1).await.exceeded();
     let path = format!("/v1/{scope}/packages/{}", id(&assignment));
     assert_eq!(api.history(&path).await.len(), 3);
@@ -160,7 +160,7 @@ async fn a_package_to_be_cancelled_grants_until_then(server: Server) {
         })
     })
     .await;
-    assert!(asked_at >= end, "it granted until then");
+    assert!(asked_at >= end, "it granted units until then");
     let path = format!("/v1/{scope}/packages/{}", id(&assignment));
     eventually("it is shown as cancelled", async || {
         (api.get(&path).await.ok(200)["status"] == "cancelled").then_some(())
@@ -188,7 +188,7 @@ async fn a_package_ends_on_its_date_without_anybody_doing_anything(server: Serve
         })
     })
     .await;
-    assert!(answered_at >= end, "it granted until then");
+    assert!(answered_at >= end, "it granted units until then");
     assert_eq!(api.entitlement(&scope, &feature).await["allowed"], false);
 }
 
@@ -266,7 +266,7 @@ async fn a_stackable_package_counts_as_often_as_it_is_assigned(server: Server) {
     let single = api.make_package(grants, json!({})).await;
     api.assign(&scope, &single, json!({})).await.ok(201);
     let refused = api.assign(&scope, &single, json!({})).await;
-    assert_eq!(refused.status, 409, "it has it already: {}", refused.text);
+    assert_eq!(refused.status, 409, "it is already assigned: {}", refused.text);
     assert_eq!(api.entitlement(&scope, &feature).await["limit"], 20);
 }
 
@@ -297,7 +297,7 @@ async fn the_same_external_service_again_is_answered_with_the_first_assignment(s
         assert_eq!(api.entitlement(&scope, &feature).await["limit"], 5, "it counts once");
         let end = api.reassign(&scope, &first, json!({"status": "cancelled"})).await.ok(200);
         let late = api.assign(&scope, &package, external).await.ok(200);
-        assert_eq!(late["id"], end["id"], "also when it is over");
+        assert_eq!(late["id"], end["id"], "even after its end");
         assert_eq!(api.list(&format!("/v1/{scope}/packages")).await.len(), 1);
     }
 }

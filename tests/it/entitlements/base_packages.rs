@@ -1,4 +1,4 @@
-//! Base packages: one at most for each scope, replaced in one commit.
+//! Base packages: at most one per scope, replaced in one commit.
 
 use crate::harness::{Api, Server, both_databases, id, instant, units};
 use serde_json::{Value, json};
@@ -14,12 +14,12 @@ both_databases![
     a_repeated_external_service_replaces_nothing,
 ];
 
-/// A new base package with so many units of a feature.
+/// A new base package that grants `limit` units of a feature.
 async fn base(api: &Api, feature: &str, limit: i64) -> Value {
     api.make_package(json!([units(feature, limit)]), json!({"is_base": true})).await
 }
 
-/// The assignments of base packages that are not over.
+/// The base-package assignments that have not ended.
 async fn bases(api: &Api, scope: &str) -> Vec<Value> {
     let mut assignments = api.list(&format!("/v1/{scope}/packages")).await;
     let over = |assignment: &Value| assignment["ended_at"].is_string();
@@ -47,7 +47,7 @@ async fn a_new_base_package_replaces_the_old_one(server: Server) {
         let after = api.spend(&scope, &feature, 1).await.ok(201);
         assert_eq!((&after["used"], &after["limit"]), (&json!(5), &json!(20)));
         assert_eq!(after["resets_at"], before["resets_at"], "the running window goes on");
-        // One commit: the two changes are neighbours in the stream of events.
+        // One commit: the two changes are adjacent in the event stream.
         let events = api.get("/v1/events?after=0&limit=200").await.ok(200);
         let events = events["items"].as_array().unwrap();
         let of = |assignment: &Value, kind: &str| {

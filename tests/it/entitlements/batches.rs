@@ -1,4 +1,4 @@
-//! Batches of usage: all of it or nothing.
+//! Usage batches: all items are recorded or none.
 
 use crate::harness::{Answer, Api, Server, both_databases, id, together, unique, units, with};
 use serde_json::{Value, json};
@@ -71,7 +71,11 @@ async fn the_items_of_a_batch_share_the_room_there_is(server: Server) {
     let denied = send(&api, &scope, items).await.exceeded();
     let expected = json!({"failed_index": 1, "used": 0, "held": 0, "remaining": 10, "limit": 10,
         "requested": 11});
-    assert_eq!(with(denied.clone(), &expected), denied, "what is recorded, and all that is wanted");
+    assert_eq!(
+        with(denied.clone(), &expected),
+        denied,
+        "the recorded state and the total requested"
+    );
     let detail = denied["detail"].as_str().unwrap();
     let told = format!("11 are wanted, 5 of {feature} among them, and 10 are left");
     assert!(detail.starts_with(&told), "{detail}");
@@ -183,7 +187,7 @@ async fn a_batch_has_1_to_100_items(server: Server) {
     assert_eq!(batch["items"][99]["used"], 100);
 }
 
-/// Batches over two features in both orders: no deadlock, no half of one.
+/// Batches over two features in both orders: no deadlock and no partial batch.
 async fn racing_batches_are_each_recorded_as_a_whole(server: Server) {
     let (apis, _siblings) = super::clients(&server).await;
     let (scope, first) = apis[0].make_entitled(40).await;

@@ -1,4 +1,4 @@
-//! Boosts: what a scope gets on top of its packages, each add-on once.
+//! Boosts: additional units for a scope, each add-on granted once.
 
 use crate::harness::{
     Server, both_databases, eventually, grant, id, in_ms, instant, members, unique, units, with,
@@ -149,8 +149,8 @@ async fn a_fixed_boost_ends_at_its_instant(server: Server) {
     eventually("the boost is over", async || {
         let asked_at = Timestamp::now();
         let limit = api.spend(&scope, &feature, 100).await.exceeded()["limit"].clone();
-        assert!(limit == 10 || asked_at < end, "it gave something after its end");
-        assert!(limit == 15 || Timestamp::now() >= end, "it gave nothing before its end");
+        assert!(limit == 10 || asked_at < end, "it granted units after its end");
+        assert!(limit == 15 || Timestamp::now() >= end, "it granted nothing before its end");
         (limit == 10).then_some(())
     })
     .await;
@@ -227,7 +227,7 @@ async fn an_add_on_is_known_by_its_source(server: Server) {
         let members = with(add_on.clone(), &json!({"source": source}));
         api.boost(&scope, &feature, members).await.ok(201);
     }
-    // Without the caller's own name, two boosts are two boosts.
+    // Without an external add-on id, two requests make two boosts.
     api.boost(&scope, &feature, json!({"source": "shop"})).await.ok(201);
     api.boost(&scope, &feature, json!({"source": "shop"})).await.ok(201);
     assert_eq!(api.entitlement(&scope, &feature).await["limit"], 35);
@@ -248,7 +248,7 @@ async fn boosts_of_a_namespace_never_raise_the_limit_of_its_workspace(server: Se
     let own = api.spend(&namespace, &feature, 101).await.ok(201);
     assert_eq!((&own["limit"], &own["charged_scope"]), (&json!(101), &json!(namespace)));
     assert_eq!(api.entitlement(&workspace, &feature).await["limit"], 10);
-    // Nor does a boost of the workspace raise the limit of a namespace with a grant of its own.
+    // A boost of the workspace does not raise the limit of a namespace with its own grant.
     api.boost(&workspace, &feature, json!({"amount": 7})).await.ok(201);
     assert_eq!(api.entitlement(&namespace, &feature).await["limit"], 101);
     assert_eq!(api.entitlement(&workspace, &feature).await["limit"], 17);

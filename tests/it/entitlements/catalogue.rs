@@ -1,4 +1,4 @@
-//! Features: what can be granted, and what may change once something is.
+//! Features: what can be granted, and what is frozen once a grant exists.
 
 use crate::harness::{Server, both_databases, grant, id, members, unique, units, with};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Consumable boosts: burnt after everything else, in a known order, and never twice.
+//! Consumable boosts: burnt after all other units, in a defined order, and once.
 
 use crate::harness::{Api, Server, both_databases, id, in_ms, together, units};
 use serde_json::{Value, json};
@@ -13,13 +13,13 @@ both_databases![
     two_consumers_never_share_the_last_unit,
 ];
 
-/// A consumable of 5 units, with more members.
+/// A consumable boost of 5 units, with additional members.
 async fn consumable(api: &Api, scope: &str, feature: &str, more: Value) -> Value {
     let members = crate::harness::with(json!({"duration": "consumable"}), &more);
     api.boost(scope, feature, members).await.ok(201)
 }
 
-/// So much of each boost is burnt.
+/// The burnt units of each boost.
 async fn burnt(api: &Api, scope: &str, boosts: &[&Value]) -> Vec<i64> {
     let mut consumed = Vec::new();
     for boost in boosts {
@@ -118,7 +118,7 @@ async fn a_consumable_that_runs_out_of_time_gives_nothing_more(server: Server) {
     api.spend(&scope, &feature, if spent.status == 201 { 1 } else { 3 }).await.exceeded();
 }
 
-/// 16 clients want more of base plus consumables than there is.
+/// Races 32 requests for the 25 units of the base package and three consumables.
 async fn race(apis: &[Api]) {
     let (scope, feature) = apis[0].make_entitled(10).await;
     let mut boosts = Vec::new();

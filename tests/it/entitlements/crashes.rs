@@ -1,4 +1,4 @@
-//! Restarts and crashes: a limit holds through them, and nothing acknowledged is lost.
+//! Restarts and crashes: limits hold, and no acknowledged usage is lost.
 
 use crate::harness::{
     Answer, Api, Backend, Server, both_databases, eventually, id, postgres_only, run_to_end, unique,
@@ -24,7 +24,7 @@ postgres_only![one_server_of_two_dies_and_the_limit_holds];
 
 const CLIENTS: usize = 12;
 
-/// What the clients share: where the server is now, and what they were told.
+/// What the clients share: the server's current address, and the answers they got.
 struct Load {
     url: Mutex<String>,
     api: Api,
@@ -58,7 +58,7 @@ impl Load {
         self.api.at(&self.url.lock().unwrap())
     }
 
-    /// One usage under one key, sent until somebody answers it.
+    /// Records one usage under one key and repeats it until it is answered.
     async fn spend(&self, scope: &str, key: &str) -> Answer {
         let body = json!({"feature": self.feature, "quantity": self.quantity});
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
@@ -71,10 +71,10 @@ impl Load {
             }
             ticks.tick().await;
         }
-        panic!("nobody answers {key}");
+        panic!("no server answers {key}");
     }
 
-    /// Clients that go on until there is no room left.
+    /// Starts clients that record usage until the limit is reached.
     fn start(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
         (0..CLIENTS)
             .map(|n| {
@@ -96,7 +96,7 @@ impl Load {
             .collect()
     }
 
-    /// Waits until so many more requests were answered, or all were.
+    /// Waits for `more` further answers, or until all clients have finished.
     async fn progress(&self, more: usize, clients: &[JoinHandle<()>]) {
         let wanted = self.answered.load(Ordering::SeqCst) + more;
         eventually("the clients are under way", async || {
@@ -106,7 +106,7 @@ impl Load {
         .await;
     }
 
-    /// Every acknowledged record is there once, and the counter is the sum of the records.
+    /// Asserts that each acknowledged record exists once and that the counter is their sum.
     async fn check(&self, server: &Server, limit: i64) {
         let api = server.api();
         let admitted = self.admitted.lock().unwrap().clone();
@@ -120,18 +120,18 @@ impl Load {
             }
         }
         let told: BTreeSet<_> = admitted.iter().map(|(_, one)| id(one).to_owned()).collect();
-        assert_eq!(told.len(), admitted.len(), "each key has a record of its own");
+        assert_eq!(told.len(), admitted.len(), "each key has its own record");
         assert!(told.is_subset(&stored), "an acknowledged record is gone");
         assert_eq!(told, stored, "every usage was sent until it was answered");
         let full = limit / self.quantity * self.quantity;
-        assert_eq!(sum, full, "neither over nor under");
+        assert_eq!(sum, full, "exactly the limit");
         assert_eq!(api.counted(&self.scopes[0], &self.feature).await, (full, 0));
         let url = [("IFMATCH_DATABASE_URL", server.database().url())];
         run_to_end(server.database(), &["verify"], &url).await.succeeded();
     }
 }
 
-/// Clients use a limit up while the server ends `times` times.
+/// Clients exhaust a limit while the server ends `times` times.
 async fn exhaust_through(
     mut server: Server,
     limit: i64,
@@ -201,7 +201,7 @@ async fn holds_in_flight_when_the_server_is_killed_are_held_or_not(mut server: S
                 tokio::spawn(async move {
                     let body = json!({"feature": feature, "quantity": 1, "ttl_ms": 3_600_000});
                     let path = format!("/v1/{scope}/usage/holds");
-                    // The end of the server leaves one hold of each client unanswered.
+                    // When the server ends, one hold of each client is unanswered.
                     loop {
                         match api.post(&path, &body).key(&unique("hold")).send().await {
                             Ok(answer) if answer.status == 201 => {

@@ -1,4 +1,4 @@
-//! Thresholds: 80, 90 and 100 % of a limit are told once each.
+//! Thresholds: one event each at 80, 90 and 100 % of a limit.
 
 use crate::harness::{Server, both_databases, grant, instant, members, together, units};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ both_databases![
 
 const THRESHOLD: &str = "usage.threshold_reached";
 
-/// The thresholds that events told of, in their order.
+/// The thresholds reported by these events, in order.
 fn told(events: &[Value]) -> Vec<i64> {
     events.iter().map(|event| event["state"]["threshold"].as_i64().unwrap()).collect()
 }
@@ -85,7 +85,7 @@ async fn a_namespace_that_falls_back_tells_of_the_workspace(server: Server) {
     api.spend(&own, &feature, 4).await.ok(201);
     let events = api.events_of(THRESHOLD).await;
     let scopes: Vec<_> = events.iter().map(|event| &event["state"]["scope"]).collect();
-    assert_eq!(scopes, [&json!(workspace), &json!(own)], "whose counter it is");
+    assert_eq!(scopes, [&json!(workspace), &json!(own)], "the scope of the counter");
     assert_eq!(told(&events), [80, 80]);
 }
 

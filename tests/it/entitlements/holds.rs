@@ -1,4 +1,4 @@
-//! Holds: units set aside for work of unknown cost, which end exactly once.
+//! Holds: units reserved for work of unknown cost; each hold ends exactly once.
 
 use crate::harness::{
     Server, both_databases, eventually, id, instant, members, together, unique, units, with,
@@ -107,7 +107,7 @@ async fn settling_more_than_held_needs_room(server: Server) {
     let denied = api.settle(&scope, &hold, 6).await.exceeded();
     assert_eq!((&denied["limit"], &denied["used"]), (&json!(10), &json!(5)));
     let path = format!("/v1/{scope}/usage/holds/{}", id(&hold));
-    assert_eq!(api.get(&path).await.ok(200)["status"], "active", "it goes on");
+    assert_eq!(api.get(&path).await.ok(200)["status"], "active", "the hold is still active");
     assert_eq!(api.counted(&scope, &feature).await, (5, 4));
     assert_eq!(api.settle(&scope, &hold, 5).await.done()["used"], 10);
     assert_eq!(api.counted(&scope, &feature).await, (10, 0));
@@ -148,7 +148,7 @@ async fn an_expired_hold_gives_its_units_back_without_anybody_doing_anything(ser
     let (scope, feature) = api.make_entitled(10).await;
     let hold = api.hold(&scope, &feature, 10, 1_000).await.ok(201);
     let end = instant(&hold["expires_at"]);
-    eventually("its units are there again", async || {
+    eventually("its units are available again", async || {
         let answer = api.spend(&scope, &feature, 10).await;
         if answer.status == 201 {
             assert!(Timestamp::now() >= end, "admitted while they were held");
@@ -212,7 +212,7 @@ async fn a_hold_of_a_namespace_is_held_on_the_workspace(server: Server) {
     assert_eq!(api.counted(&workspace, &feature).await, (5, 0));
     assert_eq!(api.recorded(&namespace, &feature).await, 5);
 
-    // What was held on the workspace ends there, also when the namespace has a grant by then.
+    // A hold charged to the workspace is settled there, even if the namespace now has a grant.
     let hold = api.hold(&namespace, &feature, 4, 60_000).await.ok(201);
     api.entitle(&namespace, json!([units(&feature, 100)])).await;
     let end = api.settle(&namespace, &hold, 2).await.done();

@@ -1,4 +1,4 @@
-//! Quantities: whole numbers from 1 to 10¹², and windows in which they count.
+//! Quantities: integers from 1 to 10¹², and the windows in which they count.
 
 use crate::harness::{Answer, Api, Server, both_databases, id, instant, unique, units, with};
 use jiff::{SignedDuration, ToSpan, tz::TimeZone};
@@ -15,7 +15,7 @@ both_databases![
     a_rolling_window_gives_units_back_after_its_days,
 ];
 
-/// Every quantity that is none.
+/// Every invalid quantity.
 fn wrong_quantities() -> Vec<Value> {
     vec![
         json!(0),
@@ -34,7 +34,7 @@ fn wrong_quantities() -> Vec<Value> {
     ]
 }
 
-/// Everything that may have happened in a scope.
+/// Everything that a write in a scope could have changed.
 async fn everything(api: &Api, scope: &str, feature: &str) -> (Value, usize, (i64, i64)) {
     let events = api.get("/v1/events?after=0&limit=200").await.ok(200)["items"].clone();
     let records = api.list(&format!("/v1/{scope}/usage")).await.len();
@@ -149,7 +149,7 @@ async fn limits_that_add_up_to_too_much_are_no_accident(server: Server) {
             made.invalid_within("/grants");
             return;
         }
-        // Two of them are more than a number can say: refused, or as much as a number can say.
+        // Two of these exceed an i64. The server refuses the second or saturates the sum.
         let assigned = api.assign(&scope, &made.body, json!({})).await;
         assert!([201, 422].contains(&assigned.status), "{}", assigned.text);
     }
@@ -190,7 +190,7 @@ async fn a_rolling_window_gives_units_back_after_its_days(server: Server) {
     let feature = api.make_feature(json!({"reset": "rolling", "rolling_days": 7})).await;
     api.entitle(&scope, json!([units(&feature, 5)])).await;
     let advice = api.entitlement(&scope, &feature).await;
-    assert_eq!(advice["resets_at"], Value::Null, "there are none to come back");
+    assert_eq!(advice["resets_at"], Value::Null, "no units can come back");
     let first = api.spend(&scope, &feature, 3).await.ok(201);
     api.spend(&scope, &feature, 2).await.ok(201);
     let at = instant(&api.get(&format!("/v1/{scope}/usage/{}", id(&first))).await.ok(200)["at"]);

@@ -1,4 +1,4 @@
-//! The entitlement log: what a scope was given, lost, or was denied.
+//! The entitlement log: what a scope was granted, lost or denied.
 
 use crate::harness::{Api, Server, both_databases, eventually, id, members, units};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ async fn everything_that_happens_to_a_scope_is_in_its_log(server: Server) {
             assert!(details.contains(about), "{log_type} names {about}: {details}");
         }
         let short = api.hold(&scope, &feature, 1, 1).await.ok(201);
-        // The hold is over by itself; its line comes with the next write at the latest.
+        // The hold expires on its own. Its log line is written by the next write at the latest.
         eventually("the end of the hold is logged", async || {
             api.spend(&scope, &feature, 1).await;
             let lines = log(&api, &scope, "hold.expired").await;

@@ -1,4 +1,4 @@
-//! Packages: bundles of grants, checked when they are made, counted as they are now.
+//! Packages: bundles of grants, validated at creation; their current grants count.
 
 use crate::harness::{Server, both_databases, grant, id, members, unique, units, version, with};
 use serde_json::json;

@@ -13,12 +13,12 @@ both_databases![
     of_racing_changes_of_one_assignment_exactly_one_wins,
 ];
 
-/// The answers, first the ones with status `won`.
+/// The answers, split into those with status `won` and the rest.
 fn split(answers: Vec<Answer>, won: u16) -> (Vec<Answer>, Vec<Answer>) {
     answers.into_iter().partition(|answer| answer.status == won)
 }
 
-/// A workspace, a namespace in it, and a package for both with 5 units of a feature.
+/// A workspace, a namespace in it, a feature, and a package of 5 units for both scopes.
 async fn scopes(api: &Api) -> (String, String, String, Value) {
     let workspace = api.make_scope().await;
     let namespace = api.make_scope_in(&workspace).await;
@@ -129,7 +129,7 @@ async fn of_racing_add_ons_with_other_content_one_is_granted(server: Server) {
     }
 }
 
-/// The base packages of a scope that are not over.
+/// The base-package assignments of a scope that have not ended.
 async fn bases(api: &Api, scope: &str) -> Vec<Value> {
     let mut all = api.list(&format!("/v1/{scope}/packages")).await;
     all.retain(|one| {

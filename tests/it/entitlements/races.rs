@@ -1,4 +1,4 @@
-//! Many users of one limit at once: exactly what fits is admitted, neither over nor under.
+//! Many clients of one limit: exactly what fits is admitted.
 
 use crate::harness::{Api, Server, both_databases, id, run_to_end, together, units, version};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ both_databases![
     suspending_under_load_ends_admission_with_its_answer,
 ];
 
-/// A workspace with so many units, three namespaces that fall back to it, and the feature.
+/// A workspace with `limit` units, three namespaces that share them, and the feature.
 async fn pool(api: &Api, limit: i64) -> (Vec<String>, String) {
     let (workspace, feature) = api.make_entitled(limit).await;
     let mut scopes = vec![workspace];
@@ -32,7 +32,7 @@ async fn pool(api: &Api, limit: i64) -> (Vec<String>, String) {
     (scopes, feature)
 }
 
-/// So many units are recorded for these scopes together.
+/// The units recorded for these scopes together.
 async fn recorded(api: &Api, scopes: &[String], feature: &str) -> i64 {
     let mut sum = 0;
     for scope in scopes {
@@ -41,7 +41,7 @@ async fn recorded(api: &Api, scopes: &[String], feature: &str) -> i64 {
     sum
 }
 
-/// 32 clients want more than there is, each unit `quantity` at once; what was admitted.
+/// 32 clients request more than the limit, `quantity` units at a time. Checks what was admitted.
 async fn exhaust(server: &Server, limit: i64, quantity: i64) {
     let (apis, _siblings) = super::clients(server).await;
     let (scopes, feature) = pool(&apis[0], limit).await;
@@ -62,7 +62,7 @@ async fn exhaust(server: &Server, limit: i64, quantity: i64) {
                 } else {
                     let denied = answer.exceeded();
                     let used = denied["used"].as_i64().unwrap();
-                    assert!(used + quantity > limit, "denied though there was room: {denied}");
+                    assert!(used + quantity > limit, "denied although there was room: {denied}");
                 }
             }
             admitted
@@ -74,7 +74,7 @@ async fn exhaust(server: &Server, limit: i64, quantity: i64) {
     assert_eq!(count, limit / quantity, "⌊{limit}/{quantity}⌋");
     let steps: BTreeSet<_> = admitted.iter().map(|one| one["used"].as_i64().unwrap()).collect();
     let expected: BTreeSet<_> = (1..=count).map(|step| step * quantity).collect();
-    assert_eq!(steps, expected, "each at its own place in the order");
+    assert_eq!(steps, expected, "each has its own position in the order");
     assert_eq!(apis[0].counted(&scopes[0], &feature).await, (count * quantity, 0));
     assert_eq!(recorded(&apis[0], &scopes, &feature).await, count * quantity);
     let url = [("IFMATCH_DATABASE_URL", server.database().url())];
@@ -97,7 +97,8 @@ async fn clients_of_different_quantities_fill_the_limit(server: Server) {
         let feature = feature.clone();
         async move {
             let mut sum = 0;
-            // Large ones first; the ones fill the rest, whoever comes last.
+            // Large quantities first. The single units then fill the limit, in any order of
+            // clients.
             for quantity in [13, 7, 5, 3].into_iter().chain([1; 40]) {
                 let answer = api.spend(&scope, &feature, quantity).await;
                 if answer.status == 201 {
@@ -105,7 +106,7 @@ async fn clients_of_different_quantities_fill_the_limit(server: Server) {
                 } else {
                     let denied = answer.exceeded();
                     let free = denied["remaining"].as_i64().unwrap();
-                    assert!(free < quantity, "denied though there was room: {denied}");
+                    assert!(free < quantity, "denied although there was room: {denied}");
                 }
             }
             sum
@@ -234,7 +235,7 @@ async fn two_servers_on_any_database_admit_exactly_the_limit(server: Server) {
         async move {
             let (path, mut admitted) = (format!("/v1/{scope}/usage"), 0);
             for k in 0..12 {
-                // A file that two processes write to may be busy; the key makes it safe to resend.
+                // SQLite may be busy when two processes write to it. The key makes a resend safe.
                 let answer = loop {
                     let answer = api.post(&path, &body).key(&format!("{n}-{k}")).await;
                     if answer.status != 503 {
@@ -257,8 +258,10 @@ async fn two_servers_on_any_database_admit_exactly_the_limit(server: Server) {
     }
 }
 
-/// 16 clients use a package's units one by one while it changes: `change` is asked for when
-/// `begun` of them are admitted, and everything admitted after its answer keeps `rule`.
+/// Lets 16 clients use a package's units one by one while the package changes.
+///
+/// `change` is requested once `begun` units are admitted. Usage admitted after its answer must
+/// satisfy `rule`.
 async fn under_change<C>(
     server: &Server,
     each: usize,
@@ -302,7 +305,7 @@ where
             (count.load(Ordering::SeqCst) >= begun).then_some(())
         })
         .await;
-        // The change goes to the server that the first clients do not use, if there is one.
+        // The change goes to the other server, if there is one.
         let api = apis.last().unwrap().clone();
         change(api, scope.clone(), package.clone(), assignment.clone()).await;
         changed.store(true, Ordering::SeqCst);

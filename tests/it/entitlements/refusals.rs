@@ -1,4 +1,4 @@
-//! Who may do what, and where: roles, scopes that are not there, ids of another type.
+//! Permissions and addresses: roles, missing scopes, ids of another type.
 
 use crate::harness::{Server, both_databases, id, unique, units, with};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ both_databases![
 
 const UUID: &str = "0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
 
-/// Every write of a scope: its path, and a body that would do.
+/// Every write of a scope: its path and a valid body.
 fn writes(
     scope: &str,
     feature: &str,
@@ -42,7 +42,7 @@ fn writes(
     .into()
 }
 
-/// Every read of a scope that needs nothing else to be there.
+/// Every read of a scope that needs no other object.
 fn reads(scope: &str) -> Vec<String> {
     let paths = ["packages", "boosts", "entitlements", "usage", "entitlement-log"];
     paths.map(|path| format!("/v1/{scope}/{path}")).into()

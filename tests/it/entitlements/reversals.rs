@@ -1,4 +1,4 @@
-//! Reversals: usage given back, never more than was recorded.
+//! Reversals: recorded usage is given back, never more than was recorded.
 
 use crate::harness::{Server, both_databases, id, members, together, unique, units, with};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Whose counter is charged: a namespace's own, or its workspace's.
+//! Which counter is charged: the namespace's own or its workspace's.
 
 use crate::harness::{Server, both_databases, grant, together, units};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ async fn without_a_grant_of_its_own_a_namespace_is_charged_on_the_workspace(serv
         assert_eq!(api.counted(scope, &feature).await, (7, 0));
     }
     let records = api.list(&format!("/v1/{namespace}/usage")).await;
-    assert_eq!(records.len(), 1, "what was used for the workspace is not the namespace's");
+    assert_eq!(records.len(), 1, "usage charged to the workspace does not count for the namespace");
     assert_eq!(
         (&records[0]["scope"], &records[0]["charged_scope"]),
         (&json!(namespace), &json!(workspace))

@@ -1,4 +1,4 @@
-//! Usage: checked and recorded in one step, once for each key, denied with the reason.
+//! Usage: checked and recorded in one step, once per key, denied with a reason.
 
 use crate::harness::{Answer, Server, both_databases, id, members, together, unique, units, with};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ both_databases![
     records_are_listed_page_by_page,
 ];
 
-/// The members that a refusal has beside those that every refusal has.
+/// The members of a refusal beyond those that every refusal has.
 fn own_members(problem: &Value) -> Vec<&str> {
     let common = ["type", "title", "status", "detail", "code", "request_id", "retry"];
     members(problem).into_iter().filter(|name| !common.contains(name)).collect()
@@ -167,7 +167,7 @@ async fn the_same_key_again_is_the_same_record_counted_once(server: Server) {
         let again = send().await.is(201);
         assert_eq!(again.header("Idempotency-Replayed"), Some("true"));
         assert_eq!(again.header("Location"), first.header("Location"));
-        assert_eq!(again.body, first.body, "the first answer, as it was");
+        assert_eq!(again.body, first.body, "the first answer, unchanged");
     }
     assert_eq!(api.counted(&scope, &feature).await, (5, 0));
     assert_eq!(api.list(&path).await.len(), 2);

@@ -1,9 +1,9 @@
-//! What the server answered, and what is true of every answer.
+//! An answer of the server, with the checks that apply to every answer.
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// An answer, read to its end.
+/// An answer with its whole body.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -24,20 +24,20 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("headers are ASCII"))
     }
 
-    /// The answer, which has this status.
+    /// Asserts the status.
     #[track_caller]
     pub fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self
     }
 
-    /// The body of the answer, which has this status.
+    /// The body, after asserting the status.
     #[track_caller]
     pub fn ok(self, status: u16) -> Value {
         self.is(status).body
     }
 
-    /// The body of a refusal, which is as every refusal is.
+    /// The body of a refusal, after checking what every refusal has.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Value {
         let Self { headers, body, text, .. } = self.clone().is(status);
@@ -56,7 +56,7 @@ impl Answer {
         body
     }
 
-    /// The body of a 422 that names a wrong field.
+    /// The body of a 422 that names this wrong field.
     #[track_caller]
     pub fn invalid(self, path: &str) -> Value {
         let body = self.problem(422, "VALIDATION_FAILED");

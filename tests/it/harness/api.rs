@@ -1,4 +1,4 @@
-//! A plain HTTP client: nothing is retried, nothing is interpreted.
+//! A plain HTTP client: it retries nothing and interprets nothing.
 
 use super::{Answer, documented};
 use reqwest::Method;
@@ -19,17 +19,17 @@ impl Api {
         Self { http, url: url.to_owned(), key: key.map(str::to_owned) }
     }
 
-    /// The same server, with another key.
+    /// The same server with another key.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }
     }
 
-    /// The same server, with no key.
+    /// The same server without a key.
     pub fn without_key(&self) -> Self {
         Self { key: None, ..self.clone() }
     }
 
-    /// The same key, at another server (or at a proxy before it).
+    /// The same key at another server, or at a proxy before it.
     pub fn at(&self, url: &str) -> Self {
         Self { url: url.to_owned(), ..self.clone() }
     }
@@ -90,7 +90,7 @@ impl Api {
         entries
     }
 
-    /// Audit records of one type that are about one object.
+    /// The audit records of one type about one object.
     pub async fn audit(&self, audit_type: &str, id: &str) -> Vec<Value> {
         let mut records = self.list(&format!("/v1/audit?type={audit_type}")).await;
         records.retain(|record| record["resource"]["id"] == id);
@@ -98,9 +98,9 @@ impl Api {
     }
 }
 
-/// An HTTP client that does nothing by itself.
+/// An HTTP client without retries, redirects or a proxy.
 pub fn plain_client() -> reqwest::Client {
-    // The SDK's features ask reqwest for TLS without a provider; some test has to be the first.
+    // The SDK's features give reqwest TLS without a provider; the first client installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
@@ -120,27 +120,27 @@ impl Call {
         Self(self.0.header(name, value.to_string()))
     }
 
-    /// The version that the write was computed from, as a header.
+    /// Names the version that the write was computed from, in `If-Match`.
     pub fn if_match(self, version: i64) -> Self {
         self.header("If-Match", format!("\"{version}\""))
     }
 
-    /// The Idempotency-Key.
+    /// Sets the Idempotency-Key.
     pub fn key(self, key: &str) -> Self {
         self.header("Idempotency-Key", key)
     }
 
-    /// The raw body.
+    /// Sets the raw body.
     pub fn body(self, content_type: &str, body: String) -> Self {
         Self(self.0.header("Content-Type", content_type).body(body))
     }
 
-    /// Sends it; an error if there was no answer.
+    /// Sends it. An error means that no answer arrived.
     pub async fn send(self) -> Result<Answer, reqwest::Error> {
         Answer::read(self.0.send().await?).await
     }
 
-    /// Sends it and does not read the answer's body.
+    /// Sends it without reading the answer's body.
     pub async fn open(self) -> reqwest::Response {
         self.0.send().await.expect("the server answers")
     }

@@ -1,7 +1,7 @@
-//! A browser that a scenario drives: headless Chromium, by the WebDriver protocol.
+//! A browser driven by a scenario: headless Chromium over the WebDriver protocol.
 //!
-//! The protocol is JSON over HTTP, and a scenario needs a dozen of its calls: less than what a
-//! client library for it would bring along.
+//! The protocol is JSON over HTTP. A scenario needs a dozen of its calls, which is less code than a
+//! client library would bring.
 
 use super::{Server, api::plain_client, eventually};
 use reqwest::Method;
@@ -18,9 +18,9 @@ use std::{
 use tempfile::TempDir;
 
 const HOW_TO_INSTALL: &str = "no chromedriver: install Chromium and its driver (apt-get install chromium chromium-driver), or run tests/run";
-/// How long the driver may take to listen.
+/// Maximum time until the driver listens.
 const START_MAX: Duration = Duration::from_secs(60);
-/// High enough that nothing has to be scrolled to.
+/// High enough that no element has to be scrolled into view.
 const WINDOW: &str = "--window-size=1280,2400";
 const FLAGS: [&str; 9] = [
     "--headless",
@@ -33,10 +33,10 @@ const FLAGS: [&str; 9] = [
     "--disable-component-update",
     "--disable-sync",
 ];
-/// By this name the protocol calls a reference to an element.
+/// The member that holds an element reference in the protocol.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// A browser with an empty profile, on one page; ends when dropped.
+/// A browser with an empty profile and one page. Closed when dropped.
 pub struct Browser {
     driver: Child,
     http: reqwest::Client,
@@ -51,7 +51,7 @@ impl Browser {
         Self::open_at(server.url()).await
     }
 
-    /// Opens the console of the server (or of the proxy before one) at `url`.
+    /// Opens the console at `url`, the address of the server or of a proxy before it.
     pub async fn open_at(url: &str) -> Self {
         let profile = tempfile::tempdir().expect("a directory can be made");
         let mut flags: Vec<_> = FLAGS.iter().map(|&flag| flag.to_owned()).collect();
@@ -94,7 +94,7 @@ impl Browser {
         Some(format!("/element/{}", found[ELEMENT].as_str()?))
     }
 
-    /// Does something to the element that this selector finds, as soon as that is possible.
+    /// Acts on the element of this selector, as soon as it is ready.
     async fn act(&self, css: &str, action: &str, body: Value) {
         eventually(&format!("{action} of {css} is possible"), async || {
             let element = self.find(css).await?;
@@ -103,23 +103,23 @@ impl Browser {
         .await;
     }
 
-    /// Presses the element.
+    /// Clicks the element.
     pub async fn click(&self, css: &str) {
         self.act(css, "click", json!({})).await;
     }
 
-    /// Types a text in place of what is there.
+    /// Replaces the element's text.
     pub async fn fill(&self, css: &str, text: &str) {
         self.act(css, "clear", json!({})).await;
         self.act(css, "value", json!({ "text": text })).await;
     }
 
-    /// Chooses an option of a list.
+    /// Selects an option of a list.
     pub async fn choose(&self, css: &str, value: &str) {
         self.click(&format!("{css} option[value=\"{value}\"]")).await;
     }
 
-    /// What the element says, as soon as there is one.
+    /// The element's text, as soon as the element exists.
     pub async fn text(&self, css: &str) -> String {
         eventually(&format!("there is {css}"), async || {
             let element = self.find(css).await?;
@@ -130,7 +130,7 @@ impl Browser {
         .await
     }
 
-    /// Waits until the element says something that contains `part`.
+    /// Waits until the element's text contains `part`.
     pub async fn see(&self, css: &str, part: &str) -> String {
         eventually(&format!("{css} says {part:?}"), async || {
             let element = self.find(css).await?;
@@ -141,37 +141,37 @@ impl Browser {
         .await
     }
 
-    /// Whether the page has such an element now.
+    /// Whether the page has this element now.
     pub async fn has(&self, css: &str) -> bool {
         self.find(css).await.is_some()
     }
 
-    /// What is in an input now.
+    /// The current value of an input.
     pub async fn value(&self, css: &str) -> String {
         let script = "return document.querySelector(arguments[0]).value";
         let value = self.run(script, json!([css])).await;
         value.as_str().expect("an input has a value").to_owned()
     }
 
-    /// Goes to an address of the console, as a link would.
+    /// Goes to an address of the console, as a link does.
     pub async fn visit(&self, path: &str) {
         self.run("location.hash = arguments[0]", json!([path])).await;
     }
 
-    /// Where it is: what follows `#`.
+    /// The current address: the part after `#`.
     pub async fn place(&self) -> String {
         let hash = self.run("return location.hash", json!([])).await;
         hash.as_str().expect("a hash is a text").trim_start_matches('#').to_owned()
     }
 
-    /// Runs a script in the page; what it returns, also later, is the answer.
+    /// Runs a script in the page and returns its result. Waits if that is a promise.
     pub async fn run(&self, script: &str, args: Value) -> Value {
         let body = json!({ "script": script, "args": args });
         let answer = self.call(Method::POST, "/execute/sync", body).await;
         answer.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// What the page asks in a dialog; answers it.
+    /// Answers the open dialog and returns its text.
     pub async fn answer_dialog(&self, yes: bool) -> String {
         let text = eventually("the page asks", async || {
             self.call(Method::GET, "/alert/text", Value::Null).await.ok()
@@ -188,7 +188,7 @@ impl Browser {
         self.see("nav.side", "Plans").await;
     }
 
-    /// Ends the browser; panics if a page did what its policy forbids, or a script failed.
+    /// Closes the browser. Panics if a page violated its policy or a script failed.
     pub async fn close(self) {
         let kind = json!({ "type": "browser" });
         let log = self.call(Method::POST, "/se/log", kind).await.expect("the browser keeps a log");
@@ -239,7 +239,7 @@ fn start_driver() -> (Child, String) {
     }
 }
 
-/// Ends a driver and the browser that it started: they are a process group of their own.
+/// Ends a driver and its browser. They are one process group.
 fn end(driver: &mut Child) {
     let _ = kill_process_group(Pid::from_child(driver), Signal::KILL);
     let _ = driver.wait();

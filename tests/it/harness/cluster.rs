@@ -1,8 +1,8 @@
-//! PostgreSQL clusters that the tests make themselves, with `initdb` in a temporary directory.
+//! PostgreSQL clusters for the tests, made with `initdb` in a temporary directory.
 //!
-//! Each runs under a small shell that stops it and removes its files when this process lets go of
-//! a pipe, which also happens when the process panics or is killed. PostgreSQL refuses to run as
-//! root; the shell then runs as the user `postgres`, else as `nobody`.
+//! A small shell watches each one. It stops the cluster and removes its files when this process
+//! closes a pipe, which also happens on a panic or a kill. PostgreSQL refuses to run as root; the
+//! shell then runs as the user `postgres`, else as `nobody`.
 
 use std::{
     env, fs,
@@ -49,12 +49,12 @@ impl Cluster {
         SHARED.get_or_init(Self::create).clone()
     }
 
-    /// A cluster for one test, which may stop it.
+    /// A cluster for one test, which may stop or crash it.
     pub fn create() -> Arc<Self> {
         Self::create_with(&[])
     }
 
-    /// A cluster with settings of its own, each as `name=value`.
+    /// A cluster with additional settings, each as `name=value`.
     pub fn create_with(settings: &[&str]) -> Arc<Self> {
         let settings = settings.iter().map(|setting| format!("-c{setting}")).collect();
         let bin = find_binaries().expect(HOW_TO_INSTALL);
@@ -67,7 +67,7 @@ impl Cluster {
         if let Some((uid, gid)) = user {
             chown(&dir, Some(uid), Some(gid)).expect("root can give a directory away");
         }
-        // Another program may take the port before PostgreSQL does; then the next one is tried.
+        // Another program may take the port before PostgreSQL does. Then another port is tried.
         let mut cluster = Self { bin, dir, port: 0, user, settings, keeper: Mutex::new(None) };
         cluster.init();
         for _ in 0..5 {
@@ -79,7 +79,7 @@ impl Cluster {
         panic!("PostgreSQL does not start: {}", cluster.log());
     }
 
-    /// What `--database-url` takes for one of its databases.
+    /// The `--database-url` of one of its databases.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
@@ -95,7 +95,7 @@ impl Cluster {
         );
     }
 
-    /// Runs one statement if it can be run.
+    /// Runs one statement and ignores a failure.
     pub fn try_execute(&self, database: &str, sql: &str) {
         self.psql(database, sql);
     }
@@ -108,7 +108,7 @@ impl Cluster {
         output.stdout
     }
 
-    /// Takes the database away as a crash does: every connection ends at once.
+    /// Stops the cluster as a crash does: every connection ends at once.
     pub fn crash(&self) {
         let keeper = self.keeper.lock().unwrap().take();
         let (mut child, mut pipe) = keeper.expect("the cluster is running");
@@ -117,7 +117,7 @@ impl Cluster {
         child.wait().expect("the keeper ends");
     }
 
-    /// Brings it back on the same port.
+    /// Starts it again on the same port.
     pub fn start(&self) {
         assert!(self.try_start(), "PostgreSQL does not start again: {}", self.log());
     }
@@ -207,7 +207,7 @@ impl Drop for Cluster {
     }
 }
 
-/// The directory that holds `initdb` and `postgres`: of PATH, of `pg_config`, or Debian's newest.
+/// The directory with `initdb` and `postgres`: from PATH, from `pg_config`, or Debian's newest.
 fn find_binaries() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let configured = Command::new("pg_config").arg("--bindir").output().ok();
@@ -226,7 +226,7 @@ fn find_binaries() -> Option<PathBuf> {
         .find(|dir: &PathBuf| dir.join("initdb").is_file() && dir.join("postgres").is_file())
 }
 
-/// The user whom root starts PostgreSQL as.
+/// The user that runs PostgreSQL when the tests run as root.
 fn unprivileged_user() -> (u32, u32) {
     let passwd = fs::read_to_string("/etc/passwd").expect("there is a list of users");
     let find = |wanted: &str| {

@@ -1,6 +1,7 @@
-//! A database of its own for every scenario.
+//! A separate database for every scenario.
 
 use super::{Cluster, unique};
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
@@ -11,7 +12,7 @@ pub enum Backend {
     Postgres,
 }
 
-/// A fresh database, and a directory for the servers on it.
+/// A fresh database and a directory for the servers that use it.
 pub struct Database {
     url: String,
     name: String,
@@ -20,7 +21,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty database; on PostgreSQL, in the cluster that all tests share.
+    /// An empty database. On PostgreSQL it is in the cluster that all tests share.
     pub fn create(backend: Backend) -> Self {
         match backend {
             Backend::Sqlite => {
@@ -39,12 +40,12 @@ impl Database {
         Self { url: cluster.url(&name), name, dir: fresh_dir(), cluster: Some(cluster) }
     }
 
-    /// What `--database-url` takes.
+    /// Its `--database-url`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where its servers run and log, and where the SQLite file is.
+    /// The directory of its servers, their logs and the SQLite file.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -53,12 +54,25 @@ impl Database {
         if self.cluster.is_some() { Backend::Postgres } else { Backend::Sqlite }
     }
 
-    /// The cluster that it is in; SQLite has none.
+    /// The cluster that holds it; `None` on SQLite.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_deref()
     }
 
-    /// Every byte that is stored, as far as a reader of the disk or of a dump would see it.
+    /// Runs SQL directly on the database, without the server.
+    pub fn execute(&self, sql: &str) {
+        match &self.cluster {
+            Some(cluster) => cluster.execute(&self.name, sql),
+            None => {
+                let file = self.url.strip_prefix("sqlite://").expect("it is a SQLite file");
+                let mut db = SqliteConnection::establish(file).expect("the file can be opened");
+                db.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+                db.batch_execute(sql).expect("the SQL is right");
+            }
+        }
+    }
+
+    /// All stored bytes, as a reader of the disk or of a dump sees them.
     pub fn stored_bytes(&self) -> Vec<u8> {
         match &self.cluster {
             Some(cluster) => cluster.dump(&self.name),

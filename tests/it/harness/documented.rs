@@ -1,4 +1,4 @@
-//! The OpenAPI document is a promise: every answer that a scenario awaits is compared with it.
+//! Compares every answer that a scenario awaits with the OpenAPI document.
 
 use super::{Answer, binary};
 use boon::{Compiler, SchemaIndex, Schemas};
@@ -9,9 +9,9 @@ use std::{
     sync::OnceLock,
 };
 
-/// Where the compiler finds the document.
+/// The address under which the schema compiler finds the document.
 const PLACE: &str = "http://localhost/openapi.json";
-/// Headers that HTTP itself has, or a browser asks for; the document tells of all others.
+/// Headers of HTTP itself or for browsers. The document must list all others.
 const USUAL: [&str; 16] = [
     "access-control-allow-origin",
     "cache-control",
@@ -31,20 +31,20 @@ const USUAL: [&str; 16] = [
     "x-frame-options",
 ];
 
-/// What the document says of one method of one path.
+/// What the document says about one method of one path.
 struct Operation {
     method: String,
-    /// With `{names}`.
+    /// The path's segments; parameters as `{name}`.
     segments: Vec<String>,
     answers: BTreeMap<u16, Documented>,
 }
 
-/// What it says of one status.
+/// What the document says about one status.
 struct Documented {
-    /// Names the codes of refusals.
+    /// The description. It names the codes of refusals.
     description: String,
     headers: BTreeSet<String>,
-    /// Which of the shapes there is, by content type.
+    /// Index into the shapes, by content type.
     contents: BTreeMap<String, usize>,
 }
 
@@ -58,14 +58,14 @@ struct Document {
 ///
 /// # Panics
 ///
-/// If the document tells otherwise, or nothing.
+/// If the answer is not documented, or documented differently.
 pub fn check(method: &str, path: &str, answer: &Answer) {
     let found = document().compare(method, path, answer);
     assert!(found.is_empty(), "{method} {path} is documented otherwise: {found:#?}\n{answer:?}");
 }
 
 impl Document {
-    /// What is not as the document says.
+    /// The differences between an answer and the document.
     fn compare(&self, method: &str, path: &str, answer: &Answer) -> Vec<String> {
         let status = answer.status;
         let Some(operation) = self.operation(method, path) else {
@@ -108,7 +108,7 @@ impl Document {
                     (known.starts_with('{') && !asked.is_empty()) || known == asked
                 })
         };
-        // The most literal path has it: `usage/batch` is no `usage/{record_id}`.
+        // The path with the fewest parameters wins: `usage/batch` is not `usage/{record_id}`.
         let named = |operation: &Operation| {
             operation.segments.iter().filter(|s| s.starts_with('{')).count()
         };
@@ -149,7 +149,7 @@ fn read(mut document: Value) -> Document {
     Document { operations, schemas, shapes }
 }
 
-/// The schemas of answers, each once: there are many routes, and few things to answer.
+/// The distinct schemas of answers. Many routes share a few.
 #[derive(Default)]
 struct Shapes(Vec<Value>);
 
@@ -177,7 +177,7 @@ fn documented(answer: &Value, shapes: &mut Shapes) -> Documented {
     }
 }
 
-/// Compiles all schemas: those of the answers, and every other that the document has.
+/// Compiles the schemas of answers and all named schemas of the document.
 fn compile(mut document: Value, shapes: Shapes) -> (Schemas, Vec<SchemaIndex>) {
     let count = shapes.0.len();
     let named = members(&document["components"]["schemas"]);
@@ -200,7 +200,7 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flat_map(Map::iter)
 }
 
-/// The schemas that others are put together from: there may be more beside their members.
+/// The schemas used in an `allOf`. They must allow members beside their own.
 fn parts(value: &Value) -> Vec<String> {
     match value {
         Value::Object(all) => all
@@ -216,7 +216,7 @@ fn parts(value: &Value) -> Vec<String> {
     }
 }
 
-/// Members that a schema does not name are a mistake, unless it says that there may be more.
+/// Forbids members that a schema does not name, unless it sets `additionalProperties`.
 fn forbid_more(schema: &mut Value, is_part: bool) {
     let Value::Object(keywords) = schema else { return };
     for (keyword, value) in keywords.iter_mut() {

@@ -1,10 +1,10 @@
-//! Features, packages and scopes that scenarios of entitlements start from.
+//! Features, packages and scopes that entitlement scenarios start from.
 
 use super::{Answer, Api, id, unique, with};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-/// A grant of so many units.
+/// A grant of `limit` units.
 pub fn units(feature: &str, limit: i64) -> Value {
     json!({"feature": feature, "grant": "limit", "limit": limit})
 }
@@ -19,7 +19,7 @@ pub fn scope(workspace: &Value) -> String {
     format!("workspaces/{}", id(workspace))
 }
 
-/// The instant so many milliseconds from now, as the API writes it.
+/// The instant `ms` milliseconds from now, in the API's format.
 pub fn in_ms(ms: i64) -> String {
     let now = Timestamp::now().as_millisecond();
     Timestamp::from_millisecond(now + ms).expect("an instant near now").to_string()
@@ -51,7 +51,7 @@ impl Api {
         feature["code"].as_str().expect("a code").to_owned()
     }
 
-    /// A new package with these grants.
+    /// A new package with these grants. `members` are added to its body.
     pub async fn make_package(&self, grants: Value, members: Value) -> Value {
         let body = json!({"code": unique("pro"), "name": "Pro", "grants": grants});
         self.post("/v1/packages", &with(body, &members)).await.ok(201)
@@ -70,20 +70,20 @@ impl Api {
         self.patch(&path, &with(members, &json!({"version": now["version"]}))).await
     }
 
-    /// A new workspace's scope and a new feature, of which it has so many units.
+    /// A new workspace's scope and a new feature of which it has `limit` units.
     pub async fn make_entitled(&self, limit: i64) -> (String, String) {
         let (scope, feature) = (self.make_scope().await, self.make_feature(json!({})).await);
         self.entitle(&scope, json!([units(&feature, limit)])).await;
         (scope, feature)
     }
 
-    /// Gives a scope a new package with these grants; the assignment of it.
+    /// Assigns a new package with these grants to a scope. Returns the assignment.
     pub async fn entitle(&self, scope: &str, grants: Value) -> Value {
         let package = self.make_package(grants, json!({})).await;
         self.assign(scope, &package, json!({})).await.ok(201)
     }
 
-    /// Gives a scope a boost, by default one of 5 units for ever.
+    /// Gives a scope a boost; by default 5 units without an end.
     pub async fn boost(&self, scope: &str, feature: &str, members: Value) -> Answer {
         let body = json!({"feature": feature, "kind": "add_limit", "amount": 5,
             "duration": "permanent"});
@@ -92,19 +92,19 @@ impl Api {
         self.post(&format!("/v1/{scope}/boosts"), &body).await
     }
 
-    /// Uses so many units, under a new key.
+    /// Records usage of `quantity` units under a new key.
     pub async fn spend(&self, scope: &str, feature: &str, quantity: i64) -> Answer {
         let body = json!({"feature": feature, "quantity": quantity});
         self.post(&format!("/v1/{scope}/usage"), &body).key(&unique("usage")).await
     }
 
-    /// Sets so many units aside, under a new key.
+    /// Holds `quantity` units under a new key.
     pub async fn hold(&self, scope: &str, feature: &str, quantity: i64, ttl_ms: i64) -> Answer {
         let body = json!({"feature": feature, "quantity": quantity, "ttl_ms": ttl_ms});
         self.post(&format!("/v1/{scope}/usage/holds"), &body).key(&unique("hold")).await
     }
 
-    /// Settles a hold with so many units.
+    /// Settles a hold with `quantity` units.
     pub async fn settle(&self, scope: &str, hold: &Value, quantity: i64) -> Answer {
         let path = format!("/v1/{scope}/usage/holds/{}/settle", id(hold));
         self.post(&path, &json!({"quantity": quantity})).key(&unique("settle")).await
@@ -115,13 +115,13 @@ impl Api {
         self.post(&path, &json!({})).key(&unique("release")).await
     }
 
-    /// Gives so many units of a record back.
+    /// Reverses `quantity` units of a record.
     pub async fn reverse(&self, scope: &str, record: &Value, quantity: i64) -> Answer {
         let path = format!("/v1/{scope}/usage/{}/reversals", id(record));
         self.post(&path, &json!({"quantity": quantity})).key(&unique("reversal")).await
     }
 
-    /// What a scope may use of a feature, as of now or later: advice may be older, and says so.
+    /// The advisory state of a feature for a scope, asserted to be as of the call or later.
     pub async fn entitlement(&self, scope: &str, feature: &str) -> Value {
         let asked_at = Timestamp::now() - 1.milliseconds();
         let path = format!("/v1/{scope}/entitlements/{feature}");
@@ -132,7 +132,7 @@ impl Api {
         .await
     }
 
-    /// `(used, held)` of a feature now.
+    /// The current `(used, held)` of a feature.
     pub async fn counted(&self, scope: &str, feature: &str) -> (i64, i64) {
         let advice = self.entitlement(scope, feature).await;
         let count = |name: &str| {
@@ -141,7 +141,7 @@ impl Api {
         (count("used"), count("held"))
     }
 
-    /// So many units of a feature are recorded for a scope and not given back.
+    /// The units of a feature recorded for a scope, less the reversed ones.
     pub async fn recorded(&self, scope: &str, feature: &str) -> i64 {
         let mut records = self.list(&format!("/v1/{scope}/usage")).await;
         records.retain(|record| record["feature"] == feature);
@@ -149,7 +149,7 @@ impl Api {
         records.iter().map(left).sum()
     }
 
-    /// Every event of one type that there ever was.
+    /// All events of one type.
     pub async fn events_of(&self, event_type: &str) -> Vec<Value> {
         let (mut events, mut after) = (Vec::new(), 0);
         loop {
@@ -157,27 +157,27 @@ impl Api {
             let page = self.get(&path).await.ok(200);
             let items = page["items"].as_array().expect("a list has items");
             let Some(last) = items.last() else { return events };
-            after = last["seq"].as_i64().expect("an event has its place");
+            after = last["seq"].as_i64().expect("an event has a sequence number");
             events.extend(items.iter().cloned());
         }
     }
 }
 
 impl Answer {
-    /// The body of a success, whichever 2xx it is.
+    /// The body of a success with any 2xx status.
     #[track_caller]
     pub fn done(self) -> Value {
         assert!((200..300).contains(&self.status), "{}: {}", self.status, self.text);
         self.body
     }
 
-    /// The body of a denial for want of room.
+    /// The body of a denial because the limit is reached.
     #[track_caller]
     pub fn exceeded(self) -> Value {
         self.problem(403, "ENTITLEMENT_LIMIT_EXCEEDED")
     }
 
-    /// The body of a 422 that names a field: this one, or something in it.
+    /// The body of a 422 that names this field or a field inside it.
     #[track_caller]
     pub fn invalid_within(self, path: &str) -> Value {
         let body = self.problem(422, "VALIDATION_FAILED");

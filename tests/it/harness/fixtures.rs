@@ -1,16 +1,16 @@
-//! The objects that scenarios start from, each made through the API.
+//! The objects that scenarios start from, each created through the API.
 
 use super::Api;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A name that nothing else in this process has.
+/// A name that is unique in this process.
 pub fn unique(prefix: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!("{prefix}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The date so many days from today, in UTC.
+/// The date `days` days from today, in UTC.
 pub fn day(days: i64) -> String {
     let today = ifmatch::Date::of(ifmatch::Timestamp::now());
     today.plus_days(days).expect("the calendar goes on").to_string()
@@ -87,12 +87,12 @@ impl Api {
         self.make("invoices", defaults, members).await
     }
 
-    /// A room of which there are two.
+    /// A bookable room with a capacity of two.
     pub async fn make_bookable(&self, members: Value) -> Value {
         self.make("bookables", json!({"name": "Room", "capacity": 2}), members).await
     }
 
-    /// A held booking of a new room, far from now.
+    /// A held booking of a new room, on distant days.
     pub async fn make_booking(&self, members: Value) -> Value {
         let bookable = self.make_bookable(json!({})).await;
         let defaults = json!({"bookable_id": id(&bookable), "start_date": day(30),
@@ -100,7 +100,7 @@ impl Api {
         self.make("bookings", defaults, members).await
     }
 
-    /// A booking that is over, and can be deleted.
+    /// A cancelled booking, which can be deleted.
     pub async fn make_cancelled_booking(&self) -> Value {
         let booking = self.make_booking(json!({})).await;
         let cancel = json!({"version": 1, "status": "cancelled"});
@@ -118,14 +118,14 @@ impl Api {
         self.patch(&format!("/v1/invoices/{}", id(draft)), &body).await.ok(200)
     }
 
-    /// Pays an amount of an invoice under a new provider reference.
+    /// Records a payment of `amount` under a new provider reference.
     pub async fn pay(&self, invoice: &Value, amount: i64) -> super::Answer {
         let body = json!({"amount": amount, "provider_ref": unique("ref")});
         let path = format!("/v1/invoices/{}/payments", id(invoice));
         self.post(&path, &body).key(&unique("payment")).await
     }
 
-    /// An object as it is now.
+    /// The current state of an object.
     pub async fn read(&self, collection: &str, object: &Value) -> Value {
         self.get(&format!("/v1/{collection}/{}", id(object))).await.ok(200)
     }
@@ -143,7 +143,7 @@ impl Api {
         api
     }
 
-    /// A client with a new key of this role, and what the server said of the key.
+    /// A client with a new key of this role, and the server's answer about the key.
     pub async fn make_named_key(&self, role: &str) -> (Self, Value) {
         let body = json!({"name": unique(role), "role": role});
         let made = self.post("/v1/api-keys", &body).await.ok(201);

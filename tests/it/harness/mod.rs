@@ -1,4 +1,4 @@
-//! What every scenario stands on: a database, the server's own binary, a client, and faults.
+//! The base of every scenario: a database, the server's binary, a client, and faults.
 
 mod answer;
 mod api;
@@ -12,6 +12,7 @@ mod process;
 pub mod proxy;
 mod scenario;
 mod server;
+mod socket;
 mod sse;
 mod wait;
 mod wire;
@@ -27,6 +28,7 @@ pub use process::{Finished, MUTANT, binary, find_key, run_deaf, run_example, run
 pub use scenario::{block_on, run};
 pub(crate) use scenario::{both_databases, postgres_only, sqlite_only};
 pub use server::{ADMIN_KEY, Server, Settings};
+pub use socket::Socket;
 pub use sse::EventStream;
 pub use wait::{eventually, together};
 pub use wire::Wire;

@@ -1,4 +1,4 @@
-//! The server's binary as a program: where it is, and how to run it to its end.
+//! The server's binary as a program: where it is and how to run it until it exits.
 
 use super::{Database, Server};
 use std::{
@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-/// How long a command that should end may take.
+/// Maximum run time of a command.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
 
-/// Names the bug that `tests/mutants` plants.
+/// The setting that names the bug planted by `tests/mutants`.
 pub const MUTANT: &str = "IFMATCH_TEST_MUTANT";
 
-/// A program that ended.
+/// A program that has exited.
 pub struct Finished {
     pub code: Option<i32>,
     pub stdout: String,
@@ -22,19 +22,19 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Everything it said.
+    /// Everything it printed.
     pub fn output(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
 
-    /// The program did its work.
+    /// Asserts that it exited with 0.
     #[track_caller]
     pub fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "should exit with 0: {}", self.output());
         self
     }
 
-    /// The program refused, and said why.
+    /// Asserts that it failed and named this setting.
     #[track_caller]
     pub fn refused_naming(self, setting: &str) -> Self {
         assert_ne!(self.code, Some(0), "should not exit with 0: {}", self.output());
@@ -60,11 +60,11 @@ pub fn binary() -> PathBuf {
     }
 }
 
-/// The binary in the database's directory, with none of this process's own settings.
+/// The binary in the database's directory, without this process's own settings.
 pub fn command(database: &Database) -> Command {
     let mut command = without_settings(Command::new(binary()));
     command.current_dir(database.dir()).stdin(Stdio::null());
-    // The one setting of the tests that is for the server, if it was built for it.
+    // The one test setting that reaches the server, if the server was built for it.
     command.envs(env::var_os(MUTANT).map(|name| (MUTANT, name)));
     command
 }
@@ -78,14 +78,14 @@ fn without_settings(mut command: Command) -> Command {
     command
 }
 
-/// Runs the binary with exactly these arguments and variables, until it ends.
+/// Runs the binary with exactly these arguments and variables until it exits.
 pub async fn run_to_end(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Finished {
     let mut command = command(database);
     command.args(args).envs(env.iter().copied());
     finish(database, command).await
 }
 
-/// Runs the binary with a stdout whose reader has left, until it ends; what it said on stderr.
+/// Runs the binary until it exits, with a closed stdout. Only stderr is captured.
 pub async fn run_deaf(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Finished {
     let (reader, writer) = std::io::pipe().expect("a pipe can be made");
     drop(reader);
@@ -94,7 +94,7 @@ pub async fn run_deaf(database: &Database, args: &[&str], env: &[(&str, &str)]) 
     finish_into(database, command, writer.into()).await
 }
 
-/// Runs an example of this repository against a server, with this text typed into it.
+/// Runs an example against a server until it exits, with `typed` as its stdin.
 pub async fn run_example(
     name: &str,
     server: &Server,
@@ -154,7 +154,7 @@ async fn finish_into(database: &Database, mut command: Command, stdout: Stdio) -
     }
 }
 
-/// The first API key that a text shows.
+/// The first API key in a text.
 pub fn find_key(text: &str) -> Option<String> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
         .find(|word| word.starts_with("ifm_"))

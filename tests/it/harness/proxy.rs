@@ -1,4 +1,4 @@
-//! A proxy that does to requests and answers what networks do, one scripted fault per request.
+//! A proxy that injects network faults, one scripted fault per request.
 //!
 //! It speaks just enough HTTP/1.1: one request per connection, bodies with a Content-Length.
 
@@ -14,22 +14,22 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// What happens to one request.
+/// A fault for one request.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Nothing.
+    /// Delivered and answered.
     Pass,
-    /// It is delivered, and the answer is lost.
+    /// Delivered; the answer is lost.
     LoseAnswer,
-    /// It is never delivered, and the connection ends.
+    /// Not delivered; the connection ends.
     LoseRequest,
-    /// It is delivered, and the answer comes late.
+    /// Delivered; the answer is delayed.
     DelayAnswer(Duration),
-    /// It is delivered twice; the answer is the second one's.
+    /// Delivered twice; the second answer is returned.
     Duplicate,
-    /// It is never delivered, and the proxy answers by itself, without any of our headers.
+    /// Not delivered; the proxy answers itself, without any of Ifmatch's headers.
     Answer { status: u16, body: &'static str },
-    /// It is delivered, and the answer's ETag comes back weak.
+    /// Delivered; the answer's ETag is made weak.
     WeakenEtag,
 }
 
@@ -67,7 +67,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before the server at `http://host:port`, which passes everything at first.
+    /// A proxy before the server at `http://host:port`. At first it passes everything.
     pub async fn before(server_url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let url = format!("http://{}", listener.local_addr().expect("it has an address"));
@@ -92,24 +92,24 @@ impl Proxy {
         *self.upstream.lock().unwrap() = host(server_url);
     }
 
-    /// Does `fault` to the next request of this method that no earlier fault waits for.
+    /// Applies `fault` to the next request of this method, after the faults already queued.
     pub fn next(&self, method: &'static str, fault: Fault) -> &Self {
         self.script.lock().unwrap().faults.push_back((method, fault));
         self
     }
 
-    /// Every request so far that has this method, in the order of arrival.
+    /// Every request of this method so far, in order of arrival.
     pub fn seen(&self, method: &str) -> Vec<Seen> {
         let script = self.script.lock().unwrap();
         script.seen.iter().filter(|seen| seen.method == method).cloned().collect()
     }
 
-    /// Forgets the faults that have not happened.
+    /// Drops the queued faults.
     pub fn heal(&self) {
         self.script.lock().unwrap().faults.clear();
     }
 
-    /// How many scripted faults have not happened.
+    /// The number of queued faults.
     pub fn faults_left(&self) -> usize {
         self.script.lock().unwrap().faults.len()
     }
@@ -166,7 +166,7 @@ async fn handle(mut client: TcpStream, upstream: &str, script: &Mutex<Script>) -
     client.shutdown().await
 }
 
-/// Sends a request over a connection of its own and reads the answer to its end.
+/// Sends a request on a new connection and reads the whole answer.
 async fn deliver(seen: &Seen, upstream: &str) -> io::Result<Vec<u8>> {
     let mut server = TcpStream::connect(upstream).await?;
     let lines = seen.head.lines().filter(|line| {

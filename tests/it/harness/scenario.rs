@@ -1,12 +1,12 @@
-//! Runs a scenario as a test: on a fresh database, with a fresh server, inside a runtime.
+//! Runs a scenario as a test: a fresh database, a fresh server, its own runtime.
 
 use super::{Backend, Database, Server};
 use std::{sync::Arc, time::Duration};
 
-/// A scenario that takes longer hangs; the tests that kill servers many times stay below it too.
+/// A longer scenario is taken for hung. Tests that kill servers many times stay below it too.
 const SCENARIO_MAX: Duration = Duration::from_mins(15);
 
-/// Runs `scenario` against a server of its own on a database of its own.
+/// Runs `scenario` against a new server on a new database.
 pub fn run<F>(backend: Backend, scenario: impl FnOnce(Server) -> F)
 where
     F: Future<Output = ()>,
@@ -17,7 +17,7 @@ where
     });
 }
 
-/// Runs a future to its end on a runtime of its own.
+/// Runs a future to its end on a new runtime.
 pub fn block_on(scenario: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -64,8 +64,8 @@ macro_rules! postgres_only {
     };
 }
 
-/// Makes the test `name::sqlite` of each scenario that is about what is in front of the API: it costs
-/// much, and would tell nothing new of another database.
+/// Makes the test `name::sqlite` of each scenario about the layer before the API: it is expensive,
+/// and a second database would show nothing new.
 macro_rules! sqlite_only {
     ($($name:ident),* $(,)?) => {
         $(

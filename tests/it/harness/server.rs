@@ -1,4 +1,4 @@
-//! A running server: the real binary, on port 0, with its log kept for when a test fails.
+//! A running server: the real binary on port 0, with its log kept for failing tests.
 
 use super::{Api, Database, process};
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,27 +16,26 @@ use tokio::time::{Instant, interval, timeout};
 /// The admin key of every server that a scenario starts.
 pub const ADMIN_KEY: &str = "test-admin-key-0123456789abcdef";
 
-/// How long a server may take to accept requests, or to stop.
+/// Maximum time until a server accepts requests, or until it has stopped.
 const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// What a server is started with, beside the database, the port and the admin key.
+/// A server's settings beside the database, the port and the admin key.
 #[derive(Clone, Default)]
 pub struct Settings {
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
-    /// Which of the tests' own settings are left out: `--listen`, `--database-url` or
-    /// `IFMATCH_ADMIN_KEY`.
+    /// The tests' own settings to leave out: `--listen`, `--database-url` or `IFMATCH_ADMIN_KEY`.
     pub omit: Vec<&'static str>,
 }
 
 impl Settings {
-    /// The server's own choice where the tests would have theirs.
+    /// Leaves one of the tests' settings out, so that the server uses its own.
     pub fn without(omit: &'static str) -> Self {
         Self { omit: vec![omit], ..Self::default() }
     }
 
-    /// Only command-line arguments.
+    /// Adds only command-line arguments.
     pub fn args(args: &[&str]) -> Self {
         Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), ..Self::default() }
     }
@@ -58,7 +57,7 @@ impl Server {
         Self::start_with(database, Settings::default()).await
     }
 
-    /// Starts a server with more settings than the tests' own.
+    /// Starts a server with additional settings.
     pub async fn start_with(database: Arc<Database>, settings: Settings) -> Self {
         let log = database.dir().join(super::unique("server-log"));
         let mut server = Self {
@@ -73,7 +72,7 @@ impl Server {
         server
     }
 
-    /// Another process on the same database.
+    /// Starts another process on the same database.
     pub async fn sibling(&self) -> Self {
         Self::start_with(self.database.clone(), self.settings.clone()).await
     }
@@ -82,7 +81,9 @@ impl Server {
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = process::command(&self.database);
         let own = |name| !self.settings.omit.contains(&name);
-        command.args(["--log-format", "json"]);
+        if own("--log-format") {
+            command.args(["--log-format", "json"]);
+        }
         if own("--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
@@ -109,7 +110,7 @@ impl Server {
         }
     }
 
-    /// Where it listens: `http://127.0.0.1:PORT`.
+    /// Its address: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -123,12 +124,12 @@ impl Server {
         Api::new(&self.url, Some(ADMIN_KEY))
     }
 
-    /// Everything it logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Everything it printed so far.
+    /// Its stdout so far.
     pub fn stdout(&self) -> String {
         self.stdout.lock().unwrap().clone()
     }
@@ -138,24 +139,24 @@ impl Server {
         Pid::from_child(child)
     }
 
-    /// Asks it to stop, without waiting for it.
+    /// Sends SIGTERM, without waiting.
     pub fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).expect("the server can be signalled");
     }
 
-    /// Asks it to stop as Ctrl-C does, without waiting for it.
+    /// Sends SIGINT, as Ctrl-C does, without waiting.
     pub fn interrupt(&self) {
         kill_process(self.pid(), Signal::INT).expect("the server can be signalled");
     }
 
-    /// Stops it as an operator does, and expects a clean exit.
+    /// Stops it with SIGTERM and expects exit code 0.
     pub async fn stop(&mut self) {
         self.terminate();
         let status = self.ended().await;
         assert_eq!(status.code(), Some(0), "SIGTERM should end in exit 0: {}", self.log());
     }
 
-    /// Waits for it to end.
+    /// Waits until it exits.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the server is running");
         let deadline = Instant::now() + STOP_MAX;
@@ -172,13 +173,13 @@ impl Server {
         }
     }
 
-    /// Ends it as a power cut does.
+    /// Kills it with SIGKILL and waits.
     pub async fn kill9(&mut self) {
         kill_process(self.pid(), Signal::KILL).expect("the server can be killed");
         self.ended().await;
     }
 
-    /// Starts it again on the same database, after it ended; the port is another one.
+    /// Starts it again on the same database after it exited. The port changes.
     pub async fn restart(&mut self) {
         assert!(self.child.is_none(), "stop or kill it first");
         self.launch().await;
@@ -200,7 +201,7 @@ impl Drop for Server {
     }
 }
 
-/// Keeps what the server prints, and tells where it listens as soon as it says so.
+/// Keeps what the server prints, and sends its address as soon as it is printed.
 fn read_lines(
     stdout: ChildStdout,
     kept: &Mutex<String>,

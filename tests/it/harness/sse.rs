@@ -16,7 +16,12 @@ impl EventStream {
         Self { response, unread: String::new() }
     }
 
-    /// The next event: its id and its data. Comments and other fields are skipped.
+    /// The rest of the stream, unparsed.
+    pub fn into_response(self) -> reqwest::Response {
+        self.response
+    }
+
+    /// The next event's id and data. Comments and other fields are skipped.
     pub async fn next(&mut self) -> (i64, Value) {
         loop {
             while let Some((block, rest)) = self.unread.split_once("\n\n") {
@@ -29,7 +34,10 @@ impl EventStream {
                 let (id, data) = (field("id:"), field("data:"));
                 if !data.is_empty() {
                     let data = serde_json::from_str(&data).expect("an event's data is JSON");
-                    return (id.trim().parse().expect("an event has its place as id"), data);
+                    return (
+                        id.trim().parse().expect("an event's id is its sequence number"),
+                        data,
+                    );
                 }
             }
             let chunk = self.response.chunk().await.expect("the stream is readable");

@@ -1,9 +1,9 @@
-//! Waiting for a condition, and doing things at the same time. Nothing here waits for the clock.
+//! Waits for conditions and runs work concurrently. Nothing here sleeps for a fixed time.
 
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// Asks `condition` again and again until it answers something, at most for 30 seconds.
+/// Polls `condition` until it returns a value, for at most 30 seconds.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut ticks = interval(Duration::from_millis(20));
@@ -17,7 +17,7 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
     }
 }
 
-/// Runs `work(0) … work(count - 1)` at the same time and collects what they answer, in that order.
+/// Runs `work(0) … work(count - 1)` concurrently and returns their results in that order.
 pub async fn together<T, F>(count: usize, mut work: impl FnMut(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,

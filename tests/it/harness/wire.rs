@@ -1,5 +1,7 @@
-//! A proxy before PostgreSQL that loses commits: the request, so that nothing was committed, or its
-//! answer, so that everything was. Either way the server only sees a connection that ended.
+//! A proxy before PostgreSQL that loses commits.
+//!
+//! It loses either the request, so that nothing is committed, or the answer, so that everything is.
+//! In both cases the server only sees a closed connection.
 
 use std::{
     io,
@@ -17,12 +19,12 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// The messages by which the server commits: simple queries.
+/// The messages with which the server commits: simple queries.
 const COMMITS: [&[u8]; 2] = [b"Q\0\0\0\x0bCOMMIT\0", b"Q\0\0\0\x15COMMIT AND CHAIN\0"];
 
 #[derive(Default)]
 struct Losses {
-    /// Every so many commits one is lost; none at 0.
+    /// One of this many commits is lost; 0 loses none.
     every: AtomicUsize,
     commits: AtomicUsize,
     lost: AtomicUsize,
@@ -36,7 +38,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A proxy before the database at `postgres://user@host:port/name`, which loses nothing at first.
+    /// A proxy before `postgres://user@host:port/name`. At first it loses nothing.
     pub async fn before(database_url: &str) -> Self {
         let (user, place) = database_url.split_once('@').expect("a URL with a user");
         let (upstream, name) = place.split_once('/').expect("a URL with a database");
@@ -54,17 +56,17 @@ impl Wire {
         Self { url, losses, accepting: accepting.abort_handle() }
     }
 
-    /// What `--database-url` takes.
+    /// Its `--database-url`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// From now on, loses one of so many commits, by turns the request and the answer; 0: none.
+    /// From now on loses one of `commits` commits, alternating request and answer; 0 loses none.
     pub fn lose_one_of(&self, commits: usize) {
         self.losses.every.store(commits, Ordering::SeqCst);
     }
 
-    /// How many commits were lost.
+    /// The number of lost commits.
     pub fn lost(&self) -> usize {
         self.losses.lost.load(Ordering::SeqCst)
     }
@@ -82,7 +84,7 @@ async fn carry(client: TcpStream, upstream: &str, losses: &Losses) -> io::Result
     database.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_database, mut to_database) = database.into_split();
-    // Whichever ends first ends both.
+    // The end of one direction closes both.
     tokio::select! {
         ended = requests(&mut from_client, &mut to_database, losses) => match ended? {
             Ended::AnswerLost => { from_database.read_u8().await?; }
@@ -95,7 +97,7 @@ async fn carry(client: TcpStream, upstream: &str, losses: &Losses) -> io::Result
 
 enum Ended {
     Closed,
-    /// A commit was delivered whose answer nobody may see.
+    /// A commit was delivered and its answer must be dropped.
     AnswerLost,
 }
 

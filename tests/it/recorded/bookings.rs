@@ -13,9 +13,9 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 pub const CLIENTS: usize = 5;
 const OPERATIONS: usize = 40;
 const CAPACITY: i64 = 3;
-/// The days that are booked, counted from the first one.
+/// The number of days that are booked.
 const DAYS: u32 = 6;
-/// How far the first one is away: the calendar may turn during the race.
+/// Days from today to the first one. The date may change during the race.
 const AHEAD: i64 = 10;
 const TTL: Duration = Duration::from_millis(250);
 
@@ -30,14 +30,14 @@ pub async fn race(mut stage: Stage, disturbances: Disturbances) {
             use_room(client, room.clone(), Arc::clone(&for_clients))
         })
         .await;
-    // What is still held ends by itself.
+    // Waits until all remaining holds have expired.
     tokio::time::sleep(TTL).await;
     let end = end(&stage.server().api(), &room, &dates).await;
     assert_none("the room", check(&history, &end));
     let api = stage.server().api();
     for (place, date) in (0..DAYS).zip(dates.iter()) {
         let left = CAPACITY - end.counted[&place];
-        assert_eq!(fill(&api, &room, date).await, left, "{date}: what is free can be booked");
+        assert_eq!(fill(&api, &room, date).await, left, "{date}: free places can be booked");
     }
 }
 
@@ -84,7 +84,7 @@ async fn end_one(client: &mut Client, id: String, quantity: i64, confirms: bool)
     let path = format!("/v1/bookings/{id}");
     let sent = client.send("PATCH", Some(&token), |api| api.patch(&path, &body)).await;
     let outcome = match outcome(&sent) {
-        // Whatever stands in the way of a hold's end is that it is over.
+        // A hold cannot be confirmed or cancelled only if it is over.
         Outcome::Denied => Outcome::Over,
         other => other,
     };
@@ -99,19 +99,19 @@ fn outcome(sent: &Sent) -> Outcome {
     let Some(answer) = sent.answer.clone() else { return Outcome::Maybe };
     match answer.status {
         200 | 201 => Outcome::Done { id: id(&answer.body).to_owned(), level: None },
-        // An earlier send may be under way, and find room when this one did not.
+        // An earlier send may still be running, and may find room where this one did not.
         _ if sent.was_repeated => Outcome::Maybe,
         _ => match answer.body["code"].as_str() {
             Some("AVAILABILITY_CONFLICT") => Outcome::Denied,
             Some("HOLD_EXPIRED" | "CONFLICT_VERSION_MISMATCH" | "INVALID_STATE_TRANSITION") => {
                 Outcome::Over
             }
-            _ => panic!("an unforeseen answer: {answer:?}"),
+            _ => panic!("an unexpected answer: {answer:?}"),
         },
     }
 }
 
-/// Books a day until it is full; how often.
+/// Books a day until it is full. Returns the number of bookings made.
 async fn fill(api: &Api, room: &str, date: &str) -> i64 {
     let body = json!({"bookable_id": room, "start_date": date, "end_date": date,
         "quantity": 1, "confirm": true});
@@ -125,7 +125,7 @@ async fn fill(api: &Api, room: &str, date: &str) -> i64 {
     CAPACITY + 1
 }
 
-/// What the server says there is in the end.
+/// The server's final state.
 async fn end(api: &Api, room: &str, dates: &[String]) -> End {
     let place = |date: &Value| {
         let at = dates.iter().position(|known| date == known).expect("one of the days");
@@ -135,7 +135,7 @@ async fn end(api: &Api, room: &str, dates: &[String]) -> End {
     let listed = bookings.iter().map(|booking| {
         let places: Range<u32> = place(&booking["start_date"])..place(&booking["end_date"]) + 1;
         let token = booking["notes"].as_str().map(str::to_owned);
-        // All holds are over, whether or not anybody has written that down.
+        // Every hold has expired, whether or not it is stored as expired.
         let quantity = match booking["status"].as_str() {
             Some("confirmed") => booking["quantity"].as_i64().expect("a number"),
             _ => 0,

@@ -1,7 +1,7 @@
-//! Judges histories of something that is limited: units of a feature, days of a room. n log n.
+//! Judges histories of a limited resource: units of a feature, days of a room. O(n log n).
 //!
-//! Each operation takes a quantity at some places (a unit's only place; every day of a booking) and
-//! each place has one capacity. Who took what is known by a token that nobody else sends.
+//! Each operation takes a quantity at some places: a feature has one place, a booking one per day.
+//! All places have the same capacity. A unique token identifies the client's operation.
 
 use super::{
     operation::{Instant, NEVER, Operation, Violations},
@@ -16,55 +16,55 @@ pub type Recorded = Operation<Call, Outcome>;
 
 #[derive(Clone, Debug)]
 pub enum Call {
-    /// Takes so many at each place: for good, or as a hold that ends by itself.
+    /// Takes `quantity` at each place, permanently or as a hold that expires after `ttl`.
     Take { token: String, places: Range<u32>, quantity: i64, ttl: Option<Instant> },
-    /// Keeps so many of what a hold took.
+    /// Keeps `quantity` of a hold.
     Keep { id: String, quantity: i64 },
-    /// Gives so many back.
+    /// Gives `quantity` back.
     GiveBack { id: String, quantity: i64 },
 }
 
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// Done; what took it is known by this id, and so many were taken after it, if anybody said so.
+    /// Done. `id` identifies the take; `level` is the total taken after it, if the answer has one.
     Done { id: String, level: Option<i64> },
-    /// There was no room.
+    /// Refused for lack of room.
     Denied,
-    /// What was to be kept or given back was over.
+    /// The take to keep or give back was already over.
     Over,
-    /// Nobody told: it may have taken effect, or do so later, once at most.
+    /// Unknown: it may have taken effect, or may still do so, at most once.
     Maybe,
 }
 
-/// What the server says there is in the end.
+/// The server's final state.
 #[derive(Clone, Debug, Default)]
 pub struct End {
     pub capacity: i64,
-    /// Whether holds are in the list as well, and one that is over can still be kept.
+    /// Whether holds are listed too, and an expired one can still be kept.
     pub lists_holds: bool,
-    /// Everything that was taken, by its id, also if nothing of it is left.
+    /// Every take by its id, even with nothing left.
     pub listed: BTreeMap<String, Listed>,
-    /// So many are taken at each place, by the server's own count.
+    /// The server's own count of what is taken at each place.
     pub counted: BTreeMap<u32, i64>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// The token, if it was kept with it.
+    /// The token, if the server stored it.
     pub token: Option<String>,
     pub places: Range<u32>,
-    /// So many are still taken.
+    /// The quantity that is still taken.
     pub quantity: i64,
 }
 
-/// A clock may be read a little later than an operation was sent, or answered.
+/// Tolerance in nanoseconds: a clock may be read slightly after a send or an answer.
 const SLACK: Instant = 20_000_000;
 
 /// Everything that is wrong with a history.
 pub fn check(history: &[Recorded], end: &End) -> Violations {
     let mut found = Violations::new();
     let tokens: BTreeSet<_> = end.listed.values().filter_map(|one| one.token.as_ref()).collect();
-    // Of what nobody was told, the list knows whether it ever took effect.
+    // For a take with unknown outcome, the list shows whether it took effect.
     let happened =
         |token: &String, is_hold: bool| tokens.contains(token) || (is_hold && !end.lists_holds);
     let levels = Levels::of(&claims(history, happened));
@@ -83,7 +83,7 @@ pub fn check(history: &[Recorded], end: &End) -> Violations {
     found
 }
 
-/// Each take is listed once if it was acknowledged, not at all if it was denied.
+/// Each acknowledged take is listed once; a denied one is not listed.
 fn check_tokens(history: &[Recorded], end: &End, found: &mut Violations) {
     let mut by_token: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (id, listed) in &end.listed {
@@ -97,7 +97,7 @@ fn check_tokens(history: &[Recorded], end: &End, found: &mut Violations) {
         match (&operation.outcome, ids.as_slice()) {
             (_, [_, _, ..]) => found.push(format!("{token} was applied twice: {ids:?}")),
             (Outcome::Done { id, .. }, [listed]) if id != listed => {
-                found.push(format!("{token} was told {id} and is {listed}"));
+                found.push(format!("{token} was answered {id} and is listed as {listed}"));
             }
             (Outcome::Denied, [listed]) => {
                 found.push(format!("{token} was denied and is {listed}"));
@@ -106,11 +106,11 @@ fn check_tokens(history: &[Recorded], end: &End, found: &mut Violations) {
         }
     }
     for (token, ids) in by_token {
-        found.push(format!("nobody asked for {token}: {ids:?}"));
+        found.push(format!("no client asked for {token}: {ids:?}"));
     }
 }
 
-/// Of everything acknowledged, as much is listed as was taken and not given back.
+/// Each acknowledged quantity is listed, less what was given back.
 fn check_quantities(history: &[Recorded], end: &End, found: &mut Violations) {
     let mut given_back: BTreeMap<&str, Vec<&Recorded>> = BTreeMap::new();
     for operation in history {
@@ -120,7 +120,7 @@ fn check_quantities(history: &[Recorded], end: &End, found: &mut Violations) {
     }
     for operation in history {
         let Outcome::Done { id, .. } = &operation.outcome else { continue };
-        // A hold is judged by what became of it; the list may not show it.
+        // A hold is judged by its end, because the list may not show holds.
         let (Call::Take { quantity, ttl: None, .. } | Call::Keep { quantity, .. }) = operation.call
         else {
             continue;
@@ -145,7 +145,7 @@ fn check_quantities(history: &[Recorded], end: &End, found: &mut Violations) {
     }
 }
 
-/// The server's count is the sum of its list, and within what the history allows.
+/// The server's count is the sum of its list and within what the history allows.
 fn check_counts(end: &End, levels: &Levels, found: &mut Violations) {
     for (place, counted) in &end.counted {
         let here = end.listed.values().filter(|listed| listed.places.contains(place));
@@ -163,7 +163,7 @@ fn check_counts(end: &End, levels: &Levels, found: &mut Violations) {
     }
 }
 
-/// One answer against what can have been so while it was made.
+/// Compares one answer with every state that was possible during the call.
 fn check_answer(
     operation: &Recorded,
     lasting: &BTreeMap<&str, Range<Instant>>,
@@ -174,7 +174,7 @@ fn check_answer(
     if let Outcome::Done { id, level: Some(level) } = &operation.outcome
         && *level > end.capacity
     {
-        found.push(format!("{id} was told that {level} are taken, of {}", end.capacity));
+        found.push(format!("{id} was answered that {level} are taken, of {}", end.capacity));
     }
     let over = |id: &String| lasting.get(id.as_str());
     match (&operation.call, &operation.outcome) {
@@ -195,13 +195,13 @@ fn check_answer(
         (Call::Keep { id, .. }, Outcome::Over)
             if over(id).is_some_and(|over| operation.returned_at < over.start) =>
         {
-            found.push(format!("{id} was said to be over while it lasted"));
+            found.push(format!("{id} was reported over while it lasted"));
         }
         _ => {}
     }
 }
 
-/// For each hold that was acknowledged: when it is over, at the earliest and at the latest.
+/// For each acknowledged hold, the earliest and the latest instant of its end.
 fn lasting(history: &[Recorded]) -> BTreeMap<&str, Range<Instant>> {
     let holds = history.iter().filter_map(|take| match (&take.call, &take.outcome) {
         (Call::Take { ttl: Some(ttl), .. }, Outcome::Done { id, .. }) => {
@@ -212,12 +212,12 @@ fn lasting(history: &[Recorded]) -> BTreeMap<&str, Range<Instant>> {
     holds.collect()
 }
 
-/// When a hold is over: so long after the server decided it, which was between its call and answer.
+/// The span in which a hold expires: `ttl` after the decision, between its call and answer.
 pub fn over(take: &Recorded, ttl: Instant) -> Range<Instant> {
     (take.invoked_at + ttl).saturating_sub(SLACK)..take.returned_at + ttl + SLACK
 }
 
-/// Forgets a call's outcome, as its client does that gives up.
+/// Makes an operation's outcome unknown, as if its client had given up.
 pub fn forget(operation: &mut Recorded) -> bool {
     operation.returned_at = NEVER;
     operation.outcome = Outcome::Maybe;

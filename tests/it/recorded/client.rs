@@ -1,4 +1,4 @@
-//! A client that keeps asking until it is answered for good, over links that lose things.
+//! A client that repeats requests over unreliable links until it has a final answer.
 
 use super::operation::{Instant, NEVER, Operation};
 use crate::harness::{
@@ -13,11 +13,11 @@ use std::{
     time::Duration,
 };
 
-/// So long a client waits for an answer before it repeats its request.
+/// Timeout of one send.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// So long it goes on repeating.
+/// Maximum time for all repeats of a request.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// The pause before a repeat, in which a server may have come back.
+/// The pause before a repeat, in which a server may come back.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The recording's clock.
@@ -34,33 +34,33 @@ impl Clock {
     }
 }
 
-/// What clients do is the same in each run, but for how they meet; with another
-/// `IFMATCH_TEST_SEED` it is something else.
+/// Seeds the clients' choices, so that runs differ only in timing. `IFMATCH_TEST_SEED` selects
+/// other choices.
 fn seed() -> u64 {
     let wanted = std::env::var("IFMATCH_TEST_SEED").ok();
     let wanted: u64 = wanted.map_or(0, |n| n.parse().expect("IFMATCH_TEST_SEED is a number"));
     wanted * 1_000
 }
 
-/// What became of a request and its repeats.
+/// The result of a request and its repeats.
 pub struct Sent {
     invoked_at: Instant,
     returned_at: Instant,
-    /// The answer; none if the client gave up.
+    /// The answer; `None` if the client gave up.
     pub answer: Option<Answer>,
-    /// Whether an earlier send may have been carried out, or be under way.
+    /// Whether an earlier send may have been applied or may still be running.
     pub was_repeated: bool,
 }
 
 impl Sent {
-    /// The operation that it was.
+    /// The recorded operation.
     pub fn operation<C, O>(&self, client: &Client, call: C, outcome: O) -> Operation<C, O> {
         let Self { invoked_at, returned_at, .. } = *self;
         Operation { client: client.number, invoked_at, returned_at, call, outcome }
     }
 }
 
-/// What came of one send.
+/// The result of one send.
 enum Reply {
     Answer(Answer),
     NothingWritten,
@@ -72,13 +72,13 @@ impl Reply {
         matches!(self, Self::Answer(_))
     }
 
-    /// The better of two: one that says it was done, else one that says anything.
+    /// The better of two replies: a success, else any answer, else a lost one.
     fn or(self, other: Self) -> Self {
         match (&self, &other) {
             (Self::Answer(one), Self::Answer(two)) => {
                 let done = |answer: &Answer| answer.status < 300;
                 if done(one) && done(two) {
-                    assert_eq!(one.body, two.body, "twins are answered alike");
+                    assert_eq!(one.body, two.body, "duplicates get the same answer");
                 }
                 if done(one) { self } else { other }
             }
@@ -95,7 +95,7 @@ pub struct Client {
     clock: Clock,
     progress: Arc<AtomicUsize>,
     sent: usize,
-    /// Whether the server may say that it does not know.
+    /// Whether the server may answer that the outcome is unknown.
     is_forgiving: bool,
 }
 
@@ -124,22 +124,21 @@ impl Client {
         }
     }
 
-    /// A client that takes "nobody knows" for an answer that was lost.
+    /// Accepts an unknown outcome from the server like a lost answer.
     pub fn forgiving(self, is_forgiving: bool) -> Self {
         Self { is_forgiving, ..self }
     }
 
-    /// A text that no client has sent before.
+    /// A unique text.
     pub fn token(&mut self) -> String {
         self.sent += 1;
         format!("c{}-{}", self.number, self.sent)
     }
 
-    /// Sends a request until there is an answer that is not "try again".
+    /// Sends a request until there is a final answer.
     ///
-    /// With a key it is repeated after a lost answer, sometimes, and may be delivered twice, also at
-    /// the same time. Without one it is sent once, but for when the server said that nothing was
-    /// written.
+    /// With a key it may be repeated after a lost answer, and may be delivered twice, also at the
+    /// same time. Without a key it is repeated only if the server said that nothing was written.
     pub async fn send(
         &mut self,
         method: &'static str,
@@ -177,7 +176,7 @@ impl Client {
                 Reply::Lost => was_repeated = true,
             }
             let now = tokio::time::Instant::now();
-            assert!(now < deadline, "nobody answers client {} any more", self.number);
+            assert!(now < deadline, "no server answers client {} any more", self.number);
             tokio::time::sleep(PAUSE).await;
         };
         self.progress.fetch_add(1, Ordering::SeqCst);
@@ -185,7 +184,7 @@ impl Client {
         Sent { invoked_at, returned_at, answer, was_repeated }
     }
 
-    /// Which way a send takes, and what happens to it there.
+    /// Chooses a link and a fault for one send.
     fn link(&mut self, has_key: bool) -> (usize, Fault) {
         (self.random.usize(..self.links.len()), self.fault(has_key))
     }
@@ -201,12 +200,12 @@ impl Client {
         match tokio::time::timeout(PATIENCE, request(api).send()).await {
             Ok(Ok(answer)) if answer.status < 500 => Reply::Answer(answer),
             Ok(Ok(answer)) if answer.status == 503 => Reply::NothingWritten,
-            Ok(Ok(answer)) if !self.is_forgiving => panic!("an unforeseen answer: {answer:?}"),
+            Ok(Ok(answer)) if !self.is_forgiving => panic!("an unexpected answer: {answer:?}"),
             _ => Reply::Lost,
         }
     }
 
-    /// What happens to one send.
+    /// Chooses the fault of one send.
     fn fault(&mut self, has_key: bool) -> Fault {
         match self.random.u8(..100) {
             0..8 => Fault::LoseAnswer,

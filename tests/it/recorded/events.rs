@@ -1,4 +1,4 @@
-//! The stream of events, followed while everything happens, and as it is in the end.
+//! The event stream, followed during the run and read again at the end.
 
 use super::operation::Violations;
 use crate::harness::{Api, id};
@@ -20,7 +20,7 @@ pub struct Event {
     pub version: i64,
 }
 
-/// What is wrong with what a reader saw, given the whole stream.
+/// The errors in what a follower saw, given the whole stream.
 pub fn check(followed: &[Event], whole: &[Event]) -> Violations {
     let mut found = Violations::new();
     for (name, events) in [("followed", followed), ("whole", whole)] {
@@ -41,7 +41,7 @@ pub fn check(followed: &[Event], whole: &[Event]) -> Violations {
     let seen: BTreeMap<i64, &Event> = followed.iter().map(|event| (event.seq, event)).collect();
     for event in whole {
         if seen.get(&event.seq) != Some(&event) {
-            found.push(format!("{event:?} was skipped by who followed"));
+            found.push(format!("{event:?} was skipped by the follower"));
         }
     }
     if followed.len() != whole.len() {
@@ -50,10 +50,10 @@ pub fn check(followed: &[Event], whole: &[Event]) -> Violations {
     found
 }
 
-/// So long the last event may take to come: a writer that does not end delays those after it.
+/// Maximum wait for the last event. A transaction that stays open delays the events after it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Somebody who reads the stream from its beginning while it grows.
+/// A reader that follows the stream from its beginning while it grows.
 pub struct Follower {
     last: Arc<OnceLock<String>>,
     following: JoinHandle<Vec<Event>>,
@@ -66,18 +66,18 @@ impl Follower {
         Self { last, following }
     }
 
-    /// What it saw up to an object that was made when everything else was over, and what is seen
-    /// from there by somebody who only begins now.
+    /// Stops after a final object is created. Returns the followed events and the whole stream,
+    /// read anew up to that object.
     pub async fn stop(self, api: &Api) -> (Vec<Event>, Vec<Event>) {
         let made = id(&api.make_workspace(json!({"name": "the last"})).await).to_owned();
         self.last.set(made).expect("it is stopped once");
         let both = async { (self.following.await, read(api.clone(), self.last).await) };
         let (followed, whole) = timeout(PATIENCE, both).await.expect("the last event comes");
-        (followed.expect("who reads the stream goes on"), whole)
+        (followed.expect("the follower does not fail"), whole)
     }
 }
 
-/// The stream from its beginning up to the first event of the last object.
+/// Reads the stream from its beginning to the first event of the last object.
 async fn read(api: Api, last: Arc<OnceLock<String>>) -> Vec<Event> {
     let mut seen: Vec<Event> = Vec::new();
     while seen.last().is_none_or(|event| last.get() != Some(&event.resource)) {
@@ -89,7 +89,7 @@ async fn read(api: Api, last: Arc<OnceLock<String>>) -> Vec<Event> {
     seen
 }
 
-/// What comes after an event; nothing at all if there is no answer.
+/// The events after `after`; `None` if there is no answer.
 async fn page(api: &Api, after: Option<&Event>) -> Option<Vec<Event>> {
     let after = after.map_or(0, |event| event.seq);
     let answer = api.get(&format!("/v1/events?after={after}&wait_ms=50")).send().await.ok()?;
@@ -124,7 +124,7 @@ mod tests {
     fn what_is_skipped_missing_or_out_of_order_is_found() {
         let whole = [event(1, 1), event(4, 2), event(5, 3)];
         let skipped = [event(1, 1), event(5, 3)];
-        assert_says(&check(&skipped, &whole), "skipped by who followed");
+        assert_says(&check(&skipped, &whole), "skipped by the follower");
         assert_says(&check(&skipped, &skipped), "follows version 1");
         let turned = [event(4, 1), event(1, 2)];
         assert_says(&check(&turned, &turned), "comes after");

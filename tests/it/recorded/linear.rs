@@ -1,8 +1,8 @@
-//! Linearizability of short histories, by the checker of `todc-utils` (Wing & Gong, with Lowe's
-//! memoization): a versioned register with compare-and-set, and a bounded counter.
+//! Linearizability of short histories: a register with compare-and-set, a bounded counter.
 //!
-//! An operation whose outcome nobody knows never returns: it may take effect at any later time. That
-//! it never does is the same as that it does after everything else, when nobody looks any more.
+//! Uses the checker of `todc-utils` (Wing & Gong, with Lowe's memoization). An operation with an
+//! unknown outcome never returns, so it may take effect at any later time. If it never takes
+//! effect, that equals taking effect after the last read.
 
 use super::{
     operation::{Instant, NEVER, Operation},
@@ -14,7 +14,7 @@ use todc_utils::{
     specifications::Specification,
 };
 
-/// What an object's name is when it is made; it has no other field then.
+/// An object's name when it is created. It has no other field then.
 pub const MADE: &str = "made";
 
 /// A step of a versioned object.
@@ -24,7 +24,7 @@ pub enum Register {
         version: i64,
         fields: Fields,
     },
-    /// With a base: compare-and-set. Without: it applies to whatever is there.
+    /// Compare-and-set with a base; without one it applies to any state.
     Write {
         path: String,
         token: String,
@@ -83,7 +83,7 @@ pub enum Counter {
 
 #[derive(Clone, Debug)]
 pub enum Counted {
-    /// Done, and so much is used now.
+    /// Done; the counter after it.
     Used(i64),
     Denied,
     Unknown,
@@ -114,7 +114,7 @@ impl Specification for Counter {
     }
 }
 
-/// Whether operations can be put in an order that real time, every answer and the rules allow.
+/// Whether some order of the operations fits real time, every answer and the rules.
 pub fn is_linearizable<S>(steps: &[(Instant, Instant, S)]) -> bool
 where
     S: Specification<Operation = S> + Clone,
@@ -124,15 +124,16 @@ where
         actions.push((*invoked_at, 0, process, Action::Call(step.clone())));
         actions.push((*returned_at, 1, process, Action::Response(step.clone())));
     }
-    // What begins at the very instant at which something ends is concurrent with it.
+    // An operation that begins when another ends is concurrent with it.
     actions.sort_by_key(|(instant, order, process, _)| (*instant, *order, *process));
     let actions: Vec<_> =
         actions.into_iter().map(|(_, _, process, action)| (process, action)).collect();
     actions.is_empty() || WGLChecker::<S>::is_linearizable(History::from_actions(actions))
 }
 
-/// The beginning of a history: what returned after it has no known outcome. Linearizability of a
-/// whole is that of all its beginnings, so that none of them may fail.
+/// The first operations of a history. Those that return later have an unknown outcome.
+///
+/// Every prefix of a linearizable history is linearizable, so none may fail.
 pub fn beginning<C, O>(
     mut history: Vec<Operation<C, O>>,
     operations_max: usize,
@@ -174,7 +175,7 @@ mod tests {
         let history = [a.clone(), refused, (1, 2, read(1, MADE)), (3, 4, read(2, "a"))];
         assert!(is_linearizable(&history));
         let back = [a, (1, 2, read(2, "a")), (3, 4, read(1, MADE))];
-        assert!(!is_linearizable(&back), "what was seen stays seen");
+        assert!(!is_linearizable(&back), "a version that was read stays visible");
     }
 
     #[test]
@@ -207,7 +208,7 @@ mod tests {
         let again = [twice.as_slice(), &[(11, 12, read(4, "a"))]].concat();
         assert!(!is_linearizable(&again), "and not twice");
         let early = [(0, 1, read(2, "a")), (2, NEVER, write("a", 1, Written::Unknown))];
-        assert!(!is_linearizable(&early), "and not before it was sent");
+        assert!(!is_linearizable(&early), "not before it was sent");
     }
 
     fn record(quantity: i64, ended: Counted) -> Counter {

@@ -1,4 +1,4 @@
-//! Clients that read and write a few workspaces: at a version, merging, by force.
+//! Clients that read and write a few workspaces: versioned, merged or forced.
 
 use super::{
     client::Client,
@@ -17,15 +17,15 @@ use std::{
 
 pub const CLIENTS: usize = 6;
 const OPERATIONS: usize = 50;
-/// Fields that are written; a merge needs more than one.
+/// The fields that are written. A merge needs more than one.
 const PATHS: [&str; 3] = ["/name", "/metadata/a", "/metadata/b"];
-/// So many objects are written in every way, and by many; the others at their version only.
+/// Objects that are merged and forced too. The others have only versioned writes.
 const MIXED: usize = 2;
 const OBJECTS: usize = 5;
-/// So much of a history is searched for an order.
+/// Maximum number of operations in the search for an order.
 const LINEAR_MAX: usize = 60;
 
-/// What a client did to one of the objects.
+/// An object's id and an operation on it.
 type Done = (String, Recorded);
 
 pub async fn race(mut stage: Stage, disturbances: Disturbances) {
@@ -51,7 +51,7 @@ pub async fn race(mut stage: Stage, disturbances: Disturbances) {
         assert_none(object, check(&history, &entries));
         let stored = entries.len();
         let seen = whole.iter().filter(|event| event.resource == *object).count();
-        assert_eq!(seen, stored, "{object}: each version is one event");
+        assert_eq!(seen, stored, "{object}: each version has one event");
         if place >= MIXED {
             assert!(is_linearizable(&steps(history)), "{object}: no order explains its history");
         }
@@ -145,7 +145,7 @@ fn saw(body: &Value) -> Outcome {
     Outcome::Saw { version: version(body), fields: PATHS.into_iter().filter_map(value).collect() }
 }
 
-/// What the server's history says of an object, with what its audit says of it.
+/// An object's history, with marks from its audit records.
 async fn entries(api: &Api, object: &str) -> Vec<Entry> {
     let records = api.audit("forced_write", object).await;
     let overwritten: BTreeSet<_> =
@@ -168,11 +168,11 @@ async fn entries(api: &Api, object: &str) -> Vec<Entry> {
     history.iter().map(entry).collect()
 }
 
-/// The beginning of a history as steps of a register.
+/// The first operations of a history as steps of a register.
 fn steps(history: Vec<Recorded>) -> Vec<(u64, u64, Register)> {
     let forget = |operation: &mut Recorded| {
         operation.outcome = Outcome::Maybe;
-        // A read that saw nothing did nothing.
+        // A read with an unknown result has no effect.
         matches!(operation.call, Call::Write { .. })
     };
     let step = |operation: Recorded| {

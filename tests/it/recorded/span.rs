@@ -1,4 +1,4 @@
-//! When what was taken counted: for sure, and at most.
+//! When each take counted: certainly and possibly.
 
 use super::{
     capacity::{Call, Outcome, Recorded, over},
@@ -9,19 +9,21 @@ use std::{
     ops::Range,
 };
 
-/// So many at some places, for some time.
+/// A quantity at some places for some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub places: Range<u32>,
     pub quantity: i64,
-    /// While it counts for sure; empty if it never does.
+    /// While it certainly counts; empty if it never does.
     pub certain: Range<Instant>,
     /// While it may count.
     pub possible: Range<Instant>,
 }
 
-/// What the takes of a history claim, given what became of them. Of one that nobody was told of,
-/// `happened` says by its token, and whether it is a hold, if it may ever have taken effect.
+/// The claims of the takes in a history.
+///
+/// `happened` tells for an unanswered take, by its token and whether it is a hold, if it may have
+/// taken effect.
 pub fn claims(history: &[Recorded], happened: impl Fn(&String, bool) -> bool) -> Vec<Claim> {
     let mut ends: HashMap<&str, &Recorded> = HashMap::new();
     for operation in history {
@@ -84,7 +86,7 @@ pub fn claims(history: &[Recorded], happened: impl Fn(&String, bool) -> bool) ->
     claims
 }
 
-/// How much was taken at each place, as steps: from an instant on, so many.
+/// The quantity taken at each place, as steps: from an instant on, this much.
 pub struct Levels {
     certain: BTreeMap<u32, Vec<(Instant, i64)>>,
     possible: BTreeMap<u32, Vec<(Instant, i64)>>,
@@ -92,21 +94,21 @@ pub struct Levels {
 
 impl Levels {
     pub fn of(claims: &[Claim]) -> Self {
-        // What ends at the instant at which another begins was never there together with it for
-        // sure, and may have been.
+        // One claim ends at the instant at which another begins: they certainly never overlap, but
+        // possibly do.
         Self {
             certain: steps(claims, |claim| claim.certain.clone(), false),
             possible: steps(claims, |claim| claim.possible.clone(), true),
         }
     }
 
-    /// The most that was taken at any moment, at each place, for sure.
+    /// The highest quantity that was certainly taken at each place.
     pub fn most_certain(&self) -> impl Iterator<Item = (u32, i64)> {
         let most = |steps: &Vec<(Instant, i64)>| steps.iter().map(|step| step.1).max();
         self.certain.iter().filter_map(move |(place, steps)| Some((*place, most(steps)?)))
     }
 
-    /// The most that can have been taken at a place at any moment of a span, both ends included.
+    /// The highest quantity possibly taken at a place during a span, both ends included.
     pub fn most_possible(&self, place: u32, span: Range<Instant>) -> i64 {
         let Some(steps) = self.possible.get(&place) else { return 0 };
         let first = steps.partition_point(|step| step.0 < span.start);
@@ -115,7 +117,7 @@ impl Levels {
         within.map(|step| step.1).max().unwrap_or(0).max(before)
     }
 
-    /// At least and at most so many are taken at a place when everything is over.
+    /// The minimum and maximum taken at a place at the end.
     pub fn in_the_end(&self, place: u32) -> (i64, i64) {
         let last = |steps: &BTreeMap<u32, Vec<(Instant, i64)>>| {
             steps.get(&place).and_then(|steps| steps.last()).map_or(0, |step| step.1)

@@ -1,4 +1,4 @@
-//! Servers, clients that reach them over bad networks, and what is done to the servers meanwhile.
+//! Servers, clients on unreliable networks, and disturbances of the servers.
 
 use super::client::{Client, Clock};
 use crate::harness::{Api, Server, Wire, eventually, proxy::Proxy};
@@ -11,40 +11,40 @@ use std::{
     time::Duration,
 };
 
-/// Longer than a client waits for an answer, so that it repeats what a frozen server still has.
+/// Longer than a client's timeout, so that it repeats what a frozen server still holds.
 const PAUSE: Duration = Duration::from_millis(600);
 
-/// One of so many commits is lost, if any are.
+/// One of this many commits is lost, if the stage has a wire.
 const LOST_ONE_OF: usize = 8;
 
-/// What happens to a server while clients use it.
+/// A disturbance of a server while clients use it.
 #[derive(Clone, Copy, Debug)]
 pub enum Disturbance {
-    /// It is killed and started again.
+    /// Killed and started again.
     Kill,
-    /// It is frozen for a while, with everything that it was doing.
+    /// Frozen for a while, with everything in progress.
     Pause,
     /// Its database crashes and comes back.
     Crash,
 }
 
-/// At which hundredths of the operations what happens, to one server after the other.
+/// Disturbances by the percentage of operations done. They rotate over the servers.
 pub type Disturbances = &'static [(usize, Disturbance)];
 
-/// Servers on one database, and a proxy before each of them for each client.
+/// Servers on one database, with one proxy per server and client.
 pub struct Stage {
     servers: Vec<Server>,
-    /// By server, then by client; one more is for somebody who only looks on.
+    /// By server, then by client. The last one is for the bystander.
     proxies: Vec<Vec<Arc<Proxy>>>,
     clients: usize,
-    /// What is between the servers and their database, if that loses commits.
+    /// The proxy before the database that loses commits, if there is one.
     wire: Option<Wire>,
     progress: Arc<AtomicUsize>,
     clock: Clock,
 }
 
 impl Stage {
-    /// A stage for so many clients.
+    /// A stage for this many clients.
     pub async fn set(servers: Vec<Server>, clients: usize) -> Self {
         let mut proxies = Vec::new();
         for server in &servers {
@@ -64,7 +64,7 @@ impl Stage {
         }
     }
 
-    /// One of some commits is lost while clients play.
+    /// Puts the servers behind a wire that loses some commits while clients play.
     pub fn behind(self, wire: Wire) -> Self {
         Self { wire: Some(wire), ..self }
     }
@@ -74,13 +74,13 @@ impl Stage {
         &self.servers[0]
     }
 
-    /// A way to the last server without faults, also when that was started again.
+    /// A fault-free client of the last server that survives its restarts.
     pub fn bystander(&self) -> Api {
         let last = self.proxies.len() - 1;
         self.server().api().at(self.proxies[last][self.clients].url())
     }
 
-    /// Lets every client do so many operations, while servers are disturbed; what they recorded.
+    /// Runs every client's operations while servers are disturbed. Returns the recordings.
     pub async fn play<T, F>(
         &mut self,
         operations_each: usize,
@@ -96,7 +96,7 @@ impl Stage {
             wire.lose_one_of(LOST_ONE_OF);
         }
         let api = self.server().api();
-        // Only a commit whose answer was lost on its way from the database is nobody's knowledge.
+        // The outcome is unknown only if the database's answer to a commit was lost in a crash.
         let is_forgiving = disturbances.iter().any(|(_, one)| matches!(one, Disturbance::Crash));
         let playing: Vec<_> = (0..clients)
             .map(|number| {
@@ -109,7 +109,7 @@ impl Stage {
             .collect();
         for (turn, (share, disturbance)) in disturbances.iter().enumerate() {
             let due = clients * operations_each * share / 100;
-            eventually("the clients are that far", async || {
+            eventually("the clients have done enough operations", async || {
                 let is_over = playing.iter().any(tokio::task::JoinHandle::is_finished);
                 (is_over || self.progress.load(Ordering::SeqCst) >= due).then_some(())
             })
@@ -118,7 +118,9 @@ impl Stage {
         }
         let mut history = Vec::new();
         for client in playing {
-            history.extend(client.await.expect("no client meets what the contract rules out"));
+            history.extend(
+                client.await.expect("no client gets an answer that the contract rules out"),
+            );
         }
         if let Some(wire) = &self.wire {
             wire.lose_one_of(0);

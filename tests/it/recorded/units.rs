@@ -1,4 +1,4 @@
-//! Clients that use, hold and give back units of two features, each with its limit.
+//! Clients that use, hold and give back units of two features with limits.
 
 use super::{
     capacity::{Call, End, Listed, Outcome, Recorded, check, forget},
@@ -14,9 +14,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 pub const CLIENTS: usize = 6;
 const OPERATIONS: usize = 45;
 const LIMIT: i64 = 25;
-/// So many operations are searched for an order.
+/// Maximum number of operations in the search for an order.
 const LINEAR_MAX: usize = 60;
-/// How long holds last: some are over before their client comes back to them.
+/// The TTL of holds. Some expire before their client returns to them.
 const TTL: Duration = Duration::from_millis(250);
 const ONLY_PLACE: std::ops::Range<u32> = 0..1;
 
@@ -24,7 +24,7 @@ const ONLY_PLACE: std::ops::Range<u32> = 0..1;
 struct Pool {
     scope: String,
     feature: String,
-    /// Whether clients hold units of it, too.
+    /// Whether clients hold units of it too.
     holds: bool,
 }
 
@@ -38,7 +38,7 @@ pub async fn race(mut stage: Stage, disturbances: Disturbances) {
     let pools: Arc<[Pool]> = pools.into();
     let played =
         stage.play(OPERATIONS, disturbances, |client| use_units(client, Arc::clone(&pools))).await;
-    // What is still held ends by itself.
+    // Waits until all remaining holds have expired.
     tokio::time::sleep(TTL).await;
     let api = stage.server().api();
     let mut histories: BTreeMap<usize, Vec<Recorded>> = BTreeMap::new();
@@ -50,7 +50,7 @@ pub async fn race(mut stage: Stage, disturbances: Disturbances) {
         let end = end(&api, pool).await;
         assert_none(&pool.feature, check(&history, &end));
         let left = LIMIT - end.counted[&0];
-        assert_eq!(fill(&api, pool).await, left, "{}: what is free can be used", pool.feature);
+        assert_eq!(fill(&api, pool).await, left, "{}: free units can be used", pool.feature);
         if !pool.holds {
             let steps = steps(history);
             assert!(is_linearizable(&steps), "{}: no order explains its history", pool.feature);
@@ -58,7 +58,7 @@ pub async fn race(mut stage: Stage, disturbances: Disturbances) {
     }
 }
 
-/// What a client took and has not given back.
+/// A take of this client that it has not given back.
 struct Mine {
     pool: usize,
     id: String,
@@ -107,7 +107,7 @@ async fn take(client: &mut Client, pool: &Pool, quantity: i64, is_hold: bool) ->
     sent.operation(client, call, outcome)
 }
 
-/// Settles or releases a hold, or reverses some of a record.
+/// Settles or releases a hold, or reverses part of a record.
 async fn end_one(client: &mut Client, pool: &Pool, taken: &Mine) -> Recorded {
     let token = client.token();
     let Mine { id, quantity, is_hold, .. } = taken;
@@ -142,7 +142,7 @@ fn outcome(sent: &Sent, id_name: &str) -> Outcome {
             let id = answer.body[id_name].as_str().expect("an id").to_owned();
             Outcome::Done { id, level }
         }
-        // An earlier send may be under way, and find room when this one did not.
+        // An earlier send may still be running, and may find room where this one did not.
         _ if sent.was_repeated => Outcome::Maybe,
         403 => {
             answer.exceeded();
@@ -155,7 +155,7 @@ fn outcome(sent: &Sent, id_name: &str) -> Outcome {
     }
 }
 
-/// What the server says there is in the end.
+/// The server's final state.
 async fn end(api: &Api, pool: &Pool) -> End {
     let number = |value: &Value| value.as_i64().expect("a number");
     let records = api.list(&format!("/v1/{}/usage", pool.scope)).await;
@@ -172,7 +172,7 @@ async fn end(api: &Api, pool: &Pool) -> End {
     End { capacity: LIMIT, lists_holds: false, listed: listed.collect(), counted }
 }
 
-/// Uses units until there are no more; how many there were.
+/// Uses units until none are left. Returns their number.
 async fn fill(api: &Api, pool: &Pool) -> i64 {
     for filled in 0..=LIMIT {
         let answer: Answer = api.spend(&pool.scope, &pool.feature, 1).await;
@@ -184,7 +184,7 @@ async fn fill(api: &Api, pool: &Pool) -> i64 {
     LIMIT + 1
 }
 
-/// The beginning of a history without holds as steps of a counter.
+/// The first operations of a history without holds, as steps of a counter.
 fn steps(history: Vec<Recorded>) -> Vec<(u64, u64, Counter)> {
     let step = |operation: Recorded| {
         let ended = match operation.outcome {

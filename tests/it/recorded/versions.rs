@@ -1,7 +1,7 @@
-//! Judges histories of one versioned object, of any length: sorting is the most it does.
+//! Judges histories of one versioned object, of any length: sorting costs the most.
 //!
-//! What the server's own history says happened is held against what clients sent and were told.
-//! Each write sets one field to a text that nobody else ever writes, so that its place is known.
+//! Compares the server's own history with what clients sent and which answers they got. Each write
+//! sets one field to a unique text, which identifies its version.
 
 use super::operation::{Instant, NEVER, Operation, Violations};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub enum Call {
     Write { path: String, token: String, base: i64, mode: Mode },
 }
 
-/// What a write does if its base is not the current version.
+/// How a write treats a base that is not the current version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Refuse,
@@ -26,22 +26,22 @@ pub enum Mode {
 
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It read, or wrote, this version.
+    /// It read or wrote this version.
     Saw { version: i64, fields: Fields },
-    /// Its base was not the current version, which is this.
+    /// Refused: its base was not the current version `current`.
     Stale { current: i64 },
-    /// Nobody told: it may have taken effect, or do so later, once at most.
+    /// Unknown: it may have taken effect, or may still do so, at most once.
     Maybe,
 }
 
-/// A version as the server's history has it.
+/// A version in the server's history.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
     pub version: i64,
     pub kind: String,
-    /// What it changed, and to what.
+    /// The changed fields and their new values.
     pub changed: Fields,
-    /// An audit record says that a forced write overwrote the version before.
+    /// Whether an audit record says that a forced write overwrote the version before.
     pub is_audited: bool,
 }
 
@@ -57,7 +57,7 @@ pub fn check(history: &[Recorded], entries: &[Entry]) -> Violations {
     found
 }
 
-/// The object after each version, the first one first; before it, there was nothing.
+/// The object's state after each version, in order.
 fn states(entries: &[Entry], found: &mut Violations) -> Vec<Fields> {
     let mut states = vec![Fields::new()];
     for (entry, expected) in entries.iter().zip(1i64..) {
@@ -76,7 +76,7 @@ fn states(entries: &[Entry], found: &mut Violations) -> Vec<Fields> {
     states
 }
 
-/// Whose write made each version, by version; nobody's is the first one, which made the object.
+/// The write that made each version. The first version is the creation and has none.
 fn writers<'a>(
     history: &'a [Recorded],
     entries: &[Entry],
@@ -95,7 +95,8 @@ fn writers<'a>(
         match (&operation.outcome, places.as_slice()) {
             (_, [_, _, ..]) => found.push(format!("{token} was applied twice: {places:?}")),
             (Outcome::Saw { version, .. }, [place]) if version != place => {
-                found.push(format!("{token} was told version {version} and is version {place}"));
+                found
+                    .push(format!("{token} was answered version {version} and is version {place}"));
             }
             (Outcome::Saw { version, .. }, []) => {
                 found.push(format!("{token} was acknowledged as {version} and is lost"));
@@ -112,12 +113,12 @@ fn writers<'a>(
         }
     }
     for (token, places) in versions {
-        found.push(format!("nobody wrote {token} of versions {places:?}"));
+        found.push(format!("no client wrote {token} of versions {places:?}"));
     }
     writers
 }
 
-/// One operation against the states: was it right by what it named and saw?
+/// Checks one operation's outcome against the states of the versions that it named and saw.
 fn check_outcome(
     operation: &Recorded,
     entries: &[Entry],
@@ -156,8 +157,8 @@ fn check_outcome(
     }
 }
 
-/// Real time: whoever asks after somebody was told of a version sees it or a later one, writes a
-/// later one, and sees nothing that nobody has asked for yet.
+/// Checks real time. After an answer with a version, later calls see it or a newer one, and later
+/// writes make a newer one. No call sees a version before its write was sent.
 fn check_time(history: &[Recorded], writers: &BTreeMap<i64, &Recorded>, found: &mut Violations) {
     let seen = |operation: &Recorded| match operation.outcome {
         Outcome::Saw { version, .. } => Some(version),
@@ -167,7 +168,7 @@ fn check_time(history: &[Recorded], writers: &BTreeMap<i64, &Recorded>, found: &
     let mut told: Vec<(Instant, i64)> =
         history.iter().filter_map(|one| Some((one.returned_at, seen(one)?))).collect();
     told.sort_unstable();
-    // The highest version that anybody was told of before each of these instants.
+    // The highest version in any answer before each of these instants.
     let mut highest = 0;
     for (_, version) in &mut told {
         highest = highest.max(*version);

@@ -1,50 +1,54 @@
-//! Features: what can be granted and counted.
+//! Features: what packages and boosts grant and usage counts.
 //!
-//! What a feature is counted by is frozen once something grants it or draws from it. What was read
-//! of it then stays true for ever, so that nobody has to lock it.
+//! A feature's type, reset and pool are frozen once something grants it or draws from its pool.
+//! From then on they can be read without locking the feature.
 
-use crate::{
-    Rejection, Resource, Row, Scope, State, fields::Errors, resource::usual_parts,
-    versioned::keep_internally,
+use super::{Need, Rejection};
+use crate::core::{
+    self, CodeHolder, Context, Errors, Resource, Row, State, UpdateObject, Wants, keep_internally,
+    usual_parts,
 };
 use ifmatch_types::{CatalogStatus, Feature, FeatureFields, FeatureId, FeatureType, Kind, Reset};
+use serde_json::{Map, Value};
 
-/// A feature with what the API does not show of it.
+/// A feature as it is stored, with fields that the API does not show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureRecord {
     /// The feature as the API shows it.
     pub feature: Feature,
-    /// The pool of units it draws from: its parent's or its own.
+    /// The pool of units that it draws from: its parent's or its own.
     pub pool: PoolTerms,
-    /// Whether a package or a boost ever granted it, or another feature draws from it.
+    /// Whether it was ever granted by a package or boost, or is the parent of another feature.
     pub granted: bool,
 }
 
-/// A pool of units, and when it begins anew.
+/// A pool of units, and how its counter resets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolTerms {
-    /// The code of the feature that it is the pool of.
+    /// The code of the feature that owns the pool.
     pub code: String,
-    /// When its counter begins anew.
+    /// How its counter resets.
     pub reset: Reset,
-    /// With `rolling`: the last so many days count.
+    /// The length of the window in days; only for `rolling`.
     pub rolling_days: Option<i64>,
 }
 
-/// What is relied on of a feature without a lock; only `status` may change once it is granted.
+/// The terms of a feature that are read without a lock.
+///
+/// Once the feature is granted, only `status` may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureTerms {
-    /// The feature.
+    /// The feature's id.
     pub id: FeatureId,
-    /// Its code.
+    /// The feature's code.
     pub code: String,
-    /// What it is measured by.
+    /// The feature's type.
     pub feature_type: FeatureType,
     /// Whether it draws from another feature's pool.
     pub has_parent: bool,
-    /// The pool of units it draws from.
+    /// The pool of units that it draws from.
     pub pool: PoolTerms,
-    /// Whether it can be newly granted.
+    /// Its status. An archived feature cannot be newly granted.
     pub status: CatalogStatus,
     /// Whether its terms are frozen.
     pub granted: bool,
@@ -66,26 +70,31 @@ impl From<&FeatureRecord> for FeatureTerms {
 
 /// The terms of the living feature with this code.
 pub(crate) fn terms(code: &str, state: &State) -> Option<FeatureTerms> {
-    let holder = state.feature_codes.get(code)?;
-    match state.features.find(&holder.id) {
+    let holder = state.entitlement().feature_codes.get(code)?;
+    match state.entitlement().features.find(&holder.id) {
         Some(row) => row.deleted.is_none().then(|| FeatureTerms::from(&row.record)),
-        None => state.feature_terms.get(&holder.id).cloned(),
+        None => state.entitlement().feature_terms.get(&holder.id).cloned(),
     }
 }
 
 /// The terms of the feature that a field names.
-pub(crate) fn named(path: &str, code: &str, state: &State) -> Result<FeatureTerms, Rejection> {
-    terms(code, state).ok_or_else(|| Rejection::invalid(path, format!("no such feature: {code}")))
+pub(crate) fn named(
+    path: &str,
+    code: &str,
+    state: &State,
+) -> Result<FeatureTerms, core::Rejection> {
+    terms(code, state)
+        .ok_or_else(|| core::Rejection::invalid(path, format!("no such feature: {code}")))
 }
 
-/// The terms of a feature that is about to be granted: from now on they are frozen.
-pub(crate) fn freeze(terms: &FeatureTerms, scope: &mut Scope<'_>) {
+/// Freezes the terms of a feature that is about to be granted.
+pub(crate) fn freeze(terms: &FeatureTerms, ctx: &mut Context<'_>) {
     if terms.granted {
         return;
     }
-    let row = scope.state.features.get(terms.id.as_str());
+    let row = ctx.state.entitlement().features.get(terms.id.as_str());
     let record = row.expect("a feature is locked before it is granted for the first time");
-    keep_internally(FeatureRecord { granted: true, ..record.record.clone() }, scope);
+    keep_internally(FeatureRecord { granted: true, ..record.record.clone() }, ctx);
 }
 
 impl Resource for FeatureRecord {
@@ -105,8 +114,8 @@ impl Resource for FeatureRecord {
         errors.text("/name", &fields.name, 0, 200);
         match (fields.reset, fields.rolling_days) {
             (Reset::Rolling, Some(days)) => errors.range("/rolling_days", days, 1, 366),
-            (Reset::Rolling, None) => errors.push("/rolling_days", "is required with rolling"),
-            (_, Some(_)) => errors.push("/rolling_days", "goes with reset rolling only"),
+            (Reset::Rolling, None) => errors.push("/rolling_days", "is required for reset rolling"),
+            (_, Some(_)) => errors.push("/rolling_days", "is only allowed with reset rolling"),
             (_, None) => {}
         }
         if let Some(parent) = &fields.parent_code {
@@ -114,16 +123,16 @@ impl Resource for FeatureRecord {
                 errors.push("/parent_code", "must be another feature");
             }
             if fields.feature_type != FeatureType::Limit {
-                errors.push("/parent_code", "only a limit draws from another feature's pool");
+                errors.push("/parent_code", "is only allowed for a feature of type limit");
             }
         }
     }
 
-    fn create(fields: FeatureFields, id: String, scope: &mut Scope<'_>) -> Result<Self, Rejection> {
-        let pool = pool_of(&fields, scope)?;
+    fn create(fields: FeatureFields, id: String, ctx: &mut Context<'_>) -> Result<Self, Rejection> {
+        let pool = pool_of(&fields, ctx)?;
         let id = FeatureId::from_unchecked(id);
-        let holder = crate::CodeHolder { id: id.to_string() };
-        scope.state.feature_codes.put(fields.code.clone(), holder);
+        let holder = CodeHolder { id: id.to_string() };
+        ctx.state.entitlement_mut().feature_codes.put(fields.code.clone(), holder);
         let feature = Feature {
             id,
             version: 1,
@@ -135,14 +144,14 @@ impl Resource for FeatureRecord {
             parent_code: fields.parent_code,
             releasable: fields.releasable,
             status: fields.status.unwrap_or(CatalogStatus::Active),
-            created_at: scope.now,
-            updated_at: scope.now,
-            updated_by: scope.meta.actor.name.clone(),
+            created_at: ctx.now,
+            updated_at: ctx.now,
+            updated_by: ctx.meta.actor.name.clone(),
         };
         Ok(Self { feature, pool, granted: false })
     }
 
-    fn change(&self, fields: FeatureFields, scope: &mut Scope<'_>) -> Result<Self, Rejection> {
+    fn change(&self, fields: FeatureFields, ctx: &mut Context<'_>) -> Result<Self, Rejection> {
         let feature = &self.feature;
         let frozen = [
             ("type", feature.feature_type != fields.feature_type),
@@ -155,7 +164,7 @@ impl Resource for FeatureRecord {
         let pool = match (changed.is_empty(), self.granted) {
             (true, _) => self.pool.clone(),
             (false, true) => return Err(Rejection::FeatureInUse { fields: changed }),
-            (false, false) => pool_of(&fields, scope)?,
+            (false, false) => pool_of(&fields, ctx)?,
         };
         let feature = Feature {
             name: fields.name,
@@ -170,7 +179,7 @@ impl Resource for FeatureRecord {
         Ok(Self { feature, pool, granted: self.granted })
     }
 
-    fn delete(&self, _scope: &mut Scope<'_>) -> Result<(), Rejection> {
+    fn delete(&self, _: &mut Context<'_>) -> Result<(), Rejection> {
         if self.granted {
             return Err(Rejection::FeatureInUse { fields: Vec::new() });
         }
@@ -178,15 +187,70 @@ impl Resource for FeatureRecord {
     }
 
     fn existing(fields: &FeatureFields, state: &State) -> Option<Self> {
-        let holder = state.feature_codes.get(&fields.code)?;
-        let row: &Row<Self> = state.features.get(&holder.id)?;
-        // A deleted feature gives its code back.
+        let holder = state.entitlement().feature_codes.get(&fields.code)?;
+        let row: &Row<Self> = state.entitlement().features.get(&holder.id)?;
+        // The code of a deleted feature is free again.
         row.deleted.is_none().then(|| row.record.clone())
+    }
+
+    fn want_for_create<'c>(body: &'c Map<String, Value>, wants: &mut Wants<'_, 'c, Need>) {
+        want_fields(body, wants);
+    }
+
+    fn want_for_change<'c>(update: &'c UpdateObject, wants: &mut Wants<'_, 'c, Need>) {
+        want_fields(update.change.body(), wants);
+        // A patch that does not name the parent still depends on it.
+        let row = wants.state.entitlement().features.original(&update.id);
+        if let Some(parent) = row.and_then(|row| row.record.feature.parent_code.as_deref()) {
+            want_granted_feature(parent, wants);
+        }
     }
 }
 
-/// The pool that a feature with these fields draws from; a parent is frozen by it.
-fn pool_of(fields: &FeatureFields, scope: &mut Scope<'_>) -> Result<PoolTerms, Rejection> {
+/// Requests the feature with this code; returns its terms once it is loaded and exists.
+pub(crate) fn want_feature_code(
+    code: &str,
+    wants: &mut Wants<'_, '_, Need>,
+) -> Option<FeatureTerms> {
+    want_feature(code, Need::FeatureCode, wants)
+}
+
+fn want_feature(
+    code: &str,
+    need: fn(String) -> Need,
+    wants: &mut Wants<'_, '_, Need>,
+) -> Option<FeatureTerms> {
+    let entitlement = wants.state.entitlement();
+    if !entitlement.feature_codes.is_loaded(code) {
+        wants.push(need(code.to_owned()));
+        return None;
+    }
+    let holder = entitlement.feature_codes.original(code)?;
+    entitlement.feature_terms.get(&holder.id).cloned()
+}
+
+/// Requests a feature to be granted. The first grant also locks it, to freeze its terms.
+pub(crate) fn want_granted_feature(code: &str, wants: &mut Wants<'_, '_, Need>) {
+    if let Some(terms) = want_feature(code, Need::FeatureToGrant, wants)
+        && !terms.granted
+    {
+        wants.object(Kind::Feature, terms.id.as_str());
+    }
+}
+
+fn want_fields(body: &Map<String, Value>, wants: &mut Wants<'_, '_, Need>) {
+    if let Some(code) = body.get("code").and_then(Value::as_str)
+        && let Some(terms) = want_feature(code, Need::FeatureToGrant, wants)
+    {
+        wants.object(Kind::Feature, terms.id.as_str());
+    }
+    if let Some(parent) = body.get("parent_code").and_then(Value::as_str) {
+        want_granted_feature(parent, wants);
+    }
+}
+
+/// The pool that a feature with these fields draws from. Freezes the parent, if it has one.
+fn pool_of(fields: &FeatureFields, ctx: &mut Context<'_>) -> Result<PoolTerms, Rejection> {
     let Some(parent) = &fields.parent_code else {
         return Ok(PoolTerms {
             code: fields.code.clone(),
@@ -194,11 +258,11 @@ fn pool_of(fields: &FeatureFields, scope: &mut Scope<'_>) -> Result<PoolTerms, R
             rolling_days: fields.rolling_days,
         });
     };
-    let parent = named("/parent_code", parent, scope.state)?;
+    let parent = named("/parent_code", parent, ctx.state)?;
     if parent.feature_type != FeatureType::Limit || parent.has_parent {
-        let message = "must be a limit without a parent of its own";
-        return Err(Rejection::invalid("/parent_code", message));
+        let message = "must be a feature of type limit that has no parent";
+        return Err(core::Rejection::invalid("/parent_code", message).into());
     }
-    freeze(&parent, scope);
+    freeze(&parent, ctx);
     Ok(parent.pool)
 }

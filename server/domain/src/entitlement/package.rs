@@ -1,41 +1,47 @@
 //! Packages: bundles of grants.
 
-use super::feature::{self, freeze};
-use crate::{
-    CodeHolder, Rejection, Resource, Row, Scope, State, fields::Errors, resource::usual_parts,
+use super::{
+    Need, Rejection,
+    feature::{self, freeze, want_granted_feature},
+};
+use crate::core::{
+    self, CodeHolder, Context, DeleteObject, Errors, Resource, Row, State, UpdateObject, Wants,
+    usual_parts,
 };
 use ifmatch_types::{
     CatalogStatus, FeatureType, Grant, GrantKind, Kind, Package, PackageFields, PackageId,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// So many grants may be in a package.
+/// Maximum number of grants in a package.
 const GRANTS_MAX: usize = 200;
-/// The largest limit of a grant or a boost: sums of many stay far from the end of 64 bits.
+/// Maximum limit of a grant or a boost. Sums of many stay well within 64 bits.
 pub(crate) const UNITS_MAX: i64 = 1_000_000_000_000_000;
 
-/// A package with what the API does not show of it.
+/// A package as it is stored, with the pools of its grants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackageRecord {
     /// The package as the API shows it.
     pub package: Package,
-    /// Its grants with the pools they add to, which are frozen.
+    /// Its grants, with the pools that they add to. The pool of a granted feature is frozen.
     pub grants: Vec<PoolGrant>,
 }
 
-/// A grant, and the pool it adds to.
+/// A grant, and the pool that it adds to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolGrant {
     /// The feature's code.
     pub feature: String,
     /// The code of the pool.
     pub pool: String,
-    /// What is given.
+    /// The kind of grant.
+    #[serde(deserialize_with = "ifmatch_types::known::read")]
     pub grant: GrantKind,
-    /// With `limit`: so many units.
+    /// The number of units; only for `limit`.
     pub limit: Option<i64>,
-    /// Whether the feature itself has no limit.
+    /// Whether the feature's type is unlimited.
     pub is_unlimited: bool,
 }
 
@@ -47,10 +53,14 @@ impl PoolGrant {
 }
 
 /// The living package with this code.
-pub(crate) fn named(path: &str, code: &str, state: &State) -> Result<PackageRecord, Rejection> {
-    let unknown = || Rejection::invalid(path, format!("no such package: {code}"));
-    let holder = state.package_codes.get(code).ok_or_else(unknown)?;
-    let row = state.packages.get(&holder.id).filter(|row| row.deleted.is_none());
+pub(crate) fn named(
+    path: &str,
+    code: &str,
+    state: &State,
+) -> Result<PackageRecord, core::Rejection> {
+    let unknown = || core::Rejection::invalid(path, format!("no such package: {code}"));
+    let holder = state.entitlement().package_codes.get(code).ok_or_else(unknown)?;
+    let row = state.entitlement().packages.get(&holder.id).filter(|row| row.deleted.is_none());
     row.map(|row| row.record.clone()).ok_or_else(unknown)
 }
 
@@ -76,22 +86,22 @@ impl Resource for PackageRecord {
         for (index, grant) in fields.grants.iter().enumerate() {
             let at = |name: &str| format!("/grants/{index}/{name}");
             if !seen.insert(&grant.feature) {
-                errors.push(at("feature"), "is there twice");
+                errors.push(at("feature"), "is a duplicate");
             }
             match (grant.grant, grant.limit) {
                 (GrantKind::Limit, Some(limit)) => errors.range(&at("limit"), limit, 0, UNITS_MAX),
-                (GrantKind::Limit, None) => errors.push(at("limit"), "is required with limit"),
-                (_, Some(_)) => errors.push(at("limit"), "goes with grant limit only"),
+                (GrantKind::Limit, None) => errors.push(at("limit"), "is required for grant limit"),
+                (_, Some(_)) => errors.push(at("limit"), "is only allowed with grant limit"),
                 (_, None) => {}
             }
         }
     }
 
-    fn create(fields: PackageFields, id: String, scope: &mut Scope<'_>) -> Result<Self, Rejection> {
-        let grants = resolve(&fields.grants, &[], scope)?;
+    fn create(fields: PackageFields, id: String, ctx: &mut Context<'_>) -> Result<Self, Rejection> {
+        let grants = resolve(&fields.grants, &[], ctx)?;
         let id = PackageId::from_unchecked(id);
         let holder = CodeHolder { id: id.to_string() };
-        scope.state.package_codes.put(fields.code.clone(), holder);
+        ctx.state.entitlement_mut().package_codes.put(fields.code.clone(), holder);
         let package = Package {
             id,
             version: 1,
@@ -101,15 +111,15 @@ impl Resource for PackageRecord {
             is_stackable: fields.is_stackable,
             grants: fields.grants,
             status: fields.status.unwrap_or(CatalogStatus::Active),
-            created_at: scope.now,
-            updated_at: scope.now,
-            updated_by: scope.meta.actor.name.clone(),
+            created_at: ctx.now,
+            updated_at: ctx.now,
+            updated_by: ctx.meta.actor.name.clone(),
         };
         Ok(Self { package, grants })
     }
 
-    fn change(&self, fields: PackageFields, scope: &mut Scope<'_>) -> Result<Self, Rejection> {
-        let grants = resolve(&fields.grants, &self.grants, scope)?;
+    fn change(&self, fields: PackageFields, ctx: &mut Context<'_>) -> Result<Self, Rejection> {
+        let grants = resolve(&fields.grants, &self.grants, ctx)?;
         let package = Package {
             name: fields.name,
             is_base: fields.is_base,
@@ -121,13 +131,13 @@ impl Resource for PackageRecord {
         Ok(Self { package, grants })
     }
 
-    fn delete(&self, scope: &mut Scope<'_>) -> Result<(), Rejection> {
-        // Whoever assigns a package locks its row, so that what was counted when this row was
-        // locked is still true at the commit.
+    fn delete(&self, ctx: &mut Context<'_>) -> Result<(), Rejection> {
+        // Assigning a package locks its row. While that row is locked here, no assignment can
+        // appear before the commit.
         let id = self.package.id.as_str();
-        let mut assigned = scope.state.assignments.iter();
+        let mut assigned = ctx.state.entitlement().assignments.iter();
         if assigned.any(|row| row.record.package_id.as_str() == id)
-            || scope.state.is_used_elsewhere(id)
+            || ctx.state.is_used_elsewhere(id)
         {
             return Err(Rejection::PackageInUse);
         }
@@ -135,24 +145,71 @@ impl Resource for PackageRecord {
     }
 
     fn existing(fields: &PackageFields, state: &State) -> Option<Self> {
-        let holder = state.package_codes.get(&fields.code)?;
-        let row: &Row<Self> = state.packages.get(&holder.id)?;
-        // A deleted package gives its code back.
+        let holder = state.entitlement().package_codes.get(&fields.code)?;
+        let row: &Row<Self> = state.entitlement().packages.get(&holder.id)?;
+        // The code of a deleted package is free again.
         row.deleted.is_none().then(|| row.record.clone())
+    }
+
+    fn want_for_create<'c>(body: &'c Map<String, Value>, wants: &mut Wants<'_, 'c, Need>) {
+        want_fields(body, wants);
+    }
+
+    fn want_for_change<'c>(update: &'c UpdateObject, wants: &mut Wants<'_, 'c, Need>) {
+        want_fields(update.change.body(), wants);
+        // A patch that does not name the grants keeps them.
+        let row = wants.state.entitlement().packages.original(&update.id);
+        for grant in row.into_iter().flat_map(|row| &row.record.grants) {
+            want_granted_feature(&grant.feature, wants);
+        }
+        // A merge combines the current grants with those of the base, so the base's are needed too.
+        let history = wants.state.histories.get(&update.id);
+        for base in history.into_iter().flat_map(|history| history.bases.values()) {
+            want_grants(base.get("grants"), wants);
+        }
+    }
+
+    fn want_for_delete<'c>(delete: &'c DeleteObject, wants: &mut Wants<'_, 'c, Need>) {
+        wants.users(Kind::Package, &delete.id);
     }
 }
 
-/// Finds the pool of each grant and freezes its feature; `known` are the grants there are.
+fn want_fields(body: &Map<String, Value>, wants: &mut Wants<'_, '_, Need>) {
+    if let Some(code) = body.get("code").and_then(Value::as_str) {
+        want_package_code(code, wants);
+    }
+    want_grants(body.get("grants"), wants);
+}
+
+fn want_grants(grants: Option<&Value>, wants: &mut Wants<'_, '_, Need>) {
+    for grant in grants.and_then(Value::as_array).into_iter().flatten() {
+        if let Some(code) = grant.get("feature").and_then(Value::as_str) {
+            want_granted_feature(code, wants);
+        }
+    }
+}
+
+/// Requests the living package with this code as a reference.
+pub(crate) fn want_package_code(code: &str, wants: &mut Wants<'_, '_, Need>) {
+    let entitlement = wants.state.entitlement();
+    if !entitlement.package_codes.is_loaded(code) {
+        wants.push(Need::PackageCode(code.to_owned()));
+    } else if let Some(holder) = entitlement.package_codes.original(code) {
+        wants.reference(Kind::Package, &holder.id);
+    }
+}
+
+/// Finds the pool of each grant and freezes its feature; `known` are the current grants.
 fn resolve(
     grants: &[Grant],
     known: &[PoolGrant],
-    scope: &mut Scope<'_>,
+    ctx: &mut Context<'_>,
 ) -> Result<Vec<PoolGrant>, Rejection> {
     let mut errors = Errors::default();
     let mut resolved = Vec::with_capacity(grants.len());
     for (index, grant) in grants.iter().enumerate() {
         let path = format!("/grants/{index}/feature");
-        let Some(terms) = feature::terms(&grant.feature, scope.state) else {
+        let Some(terms) = feature::terms(&grant.feature, ctx.state) else {
             errors.push(path, format!("no such feature: {}", grant.feature));
             continue;
         };
@@ -161,9 +218,9 @@ fn resolve(
             errors.push(path, "is archived and cannot be newly granted");
         }
         if terms.feature_type == FeatureType::Boolean && grant.grant != GrantKind::Enabled {
-            errors.push(format!("/grants/{index}/grant"), "a boolean feature is enabled or not");
+            errors.push(format!("/grants/{index}/grant"), "must be enabled for a boolean feature");
         }
-        freeze(&terms, scope);
+        freeze(&terms, ctx);
         resolved.push(PoolGrant {
             feature: grant.feature.clone(),
             pool: terms.pool.code,

@@ -1,13 +1,22 @@
-//! Advice: what a scope may use, by the same rules that admit it.
+//! Needs for charging pools, and the read that tells whether usage would be allowed.
+//!
+//! The read follows the same rules that admit usage.
 
-use super::{ScopeRef, feature, pool::Charged};
-use crate::State;
+use super::{
+    FeatureTerms, Need, ScopeRef,
+    charge::Charged,
+    counter::want_counter,
+    counter_key,
+    feature::{self, want_feature_code},
+    scope::{want_chain, want_holdings},
+};
+use crate::core::{State, Wants};
 use ifmatch_types::{Entitlement, FeatureType, Kind, Timestamp};
 
-/// What a scope may use of a feature, from what was loaded for such a request; `None` if there is no
-/// such feature.
+/// How much of a feature a scope may use, from the loaded state.
 ///
-/// Holds whose time is over are taken off, whether or not anybody has ended them.
+/// Returns `None` if the feature does not exist. Expired holds do not count, even if they are not
+/// ended yet.
 pub fn entitlement(
     of: &ScopeRef,
     code: &str,
@@ -17,12 +26,13 @@ pub fn entitlement(
     let terms = feature::terms(code, state)?;
     let mut chain = vec![of.clone()];
     if of.kind == Kind::Namespace {
-        let row = state.namespaces.get(&of.id)?;
+        let row = state.billing().namespaces.get(&of.id)?;
         chain.push(ScopeRef::workspace(row.record.workspace_id.as_str()));
     }
     let mut charged = Charged::of_chain(&chain, &terms, now, state);
-    let due = state.due_holds.get(&charged.counter.id).into_iter().flat_map(|due| &due.ids);
-    let due = due.filter_map(|id| state.holds.find(id));
+    let due =
+        state.entitlement().due_holds.get(&charged.counter.id).into_iter().flat_map(|due| &due.ids);
+    let due = due.filter_map(|id| state.entitlement().holds.find(id));
     let over = due.filter(|stored| !stored.hold.is_active(now));
     let held = over.fold(0i64, |sum, stored| sum.saturating_add(stored.hold.quantity));
     charged.counter.held = charged.counter.held.saturating_sub(held).max(0);
@@ -36,6 +46,80 @@ pub fn entitlement(
             is_granted
         }
         FeatureType::Limit | FeatureType::Unlimited => is_granted && charged.has_room(1),
+        FeatureType::Unknown(_) => false,
     };
     Some(Entitlement { feature: terms.code, allowed, meter, as_of: now })
+}
+
+/// Requests the pools that features draw from, for a scope and the workspace it falls back to.
+pub(crate) fn want_usage<'c>(
+    scope: &'c ScopeRef,
+    features: impl Iterator<Item = &'c str>,
+    wants: &mut Wants<'_, 'c, Need>,
+) {
+    let mut is_repeat = false;
+    let mut new = Vec::new();
+    for code in features {
+        match wants.is_first((scope.kind, scope.id.as_str(), code)) {
+            true => new.push(code),
+            false => is_repeat = true,
+        }
+    }
+    // A request that names no feature is refused, but only after its scope is locked.
+    if !new.is_empty() || !is_repeat {
+        want_pools(scope, new.into_iter(), wants);
+    }
+}
+
+/// Requests the pools that features draw from, even if this round already requested them.
+pub fn want_pools<'f>(
+    scope: &ScopeRef,
+    features: impl Iterator<Item = &'f str>,
+    wants: &mut Wants<'_, '_, Need>,
+) {
+    // Everything else is loaded together, after the row locks are taken.
+    let Some(chain) = want_chain(scope, wants) else { return };
+    let are_loaded = want_holdings(&chain, wants);
+    wants.clock();
+    for code in features {
+        let terms = want_feature_code(code, wants);
+        let (true, Some(now)) = (are_loaded, wants.state.clock) else { continue };
+        for terms in pools_to_be(terms, wants.state) {
+            for scope in &chain {
+                let scope = scope.to_string();
+                let holdings = wants.state.entitlement().holdings.original(&scope);
+                let anchor = holdings.and_then(|holdings| holdings.anchor);
+                let key = counter_key(&scope, &terms.pool, anchor.unwrap_or(now), now);
+                want_counter(&key, &terms, now, wants);
+            }
+        }
+    }
+}
+
+/// The pools that a feature may draw from when the command is decided.
+///
+/// Earlier commands of this batch may create the feature, or change its pool if it is not frozen
+/// yet. Such a feature may then draw from any pool, so this returns all loaded ones.
+fn pools_to_be(terms: Option<FeatureTerms>, state: &State) -> Vec<FeatureTerms> {
+    if terms.as_ref().is_some_and(|terms| terms.granted) {
+        return terms.into_iter().collect();
+    }
+    let known = state.entitlement().feature_terms.values();
+    let parents = known.filter(|t| t.feature_type == FeatureType::Limit && !t.has_parent);
+    terms.into_iter().chain(parents.cloned()).collect()
+}
+
+/// Requests the pool that an earlier request was charged to.
+pub(crate) fn want_charged_then(
+    scope: &ScopeRef,
+    feature: &str,
+    counter_id: &str,
+    wants: &mut Wants<'_, '_, Need>,
+) {
+    want_pools(scope, std::iter::once(feature), wants);
+    if let Some(terms) = want_feature_code(feature, wants)
+        && let Some(now) = wants.state.clock
+    {
+        want_counter(counter_id, &terms, now, wants);
+    }
 }

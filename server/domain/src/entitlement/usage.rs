@@ -1,54 +1,52 @@
-//! Check and record: usage that is admitted exactly as far as the limit reaches.
+//! Check and record: usage is recorded only if it fits within the limit.
 
 use super::{
-    LogLine, ScopeRef, chain,
+    Denial, DenialReason, Need, Outcome, Rejection, ScopeRef,
+    charge::Charged,
     feature::{self, FeatureTerms},
-    log,
-    pool::Charged,
+    log::log,
+    read::{want_charged_then, want_usage},
+    scope::{chain, want_chain},
 };
-use crate::{
-    Command, Mutant, Outcome, Rejection, Scope, edit, fields::Errors, id::Ids, state::State,
-    table::Guarded,
-};
+use crate::core::{self, Context, Errors, Guarded, Mutant, State, Wants, read};
 use ifmatch_types::{
-    EntitlementLogEntry, FeatureType, Meter, NewReversal, NewUsage, RecordId, Recorded, Reversed,
-    Timestamp, UsageRecord,
+    FeatureType, NewReversal, NewUsage, RecordId, Recorded, Reversed, UsageRecord,
 };
 use serde_json::{Map, Value, json};
 
-/// So many units at once, at most: sums of many stay far from the end of 64 bits.
+/// Maximum number of units in one item. Sums of many stay well within 64 bits.
 pub(crate) const QUANTITY_MAX: i64 = 1_000_000_000_000;
 
-/// Record usage, if there is room for all of it.
+/// Record usage if the limit has room for all of it.
 #[derive(Clone, Debug)]
 pub struct CheckAndRecord {
-    /// Who uses it.
+    /// The scope that uses the units.
     pub scope: ScopeRef,
-    /// The request's items: [`NewUsage`] each.
+    /// The request's items, each a [`NewUsage`].
     pub items: Vec<Map<String, Value>>,
-    /// Whether the request was a batch, which names the item that was refused.
+    /// Whether the request was a usage batch. If so, a rejection names the refused item.
     pub is_batch: bool,
 }
 
-/// Give recorded usage back.
+/// Reverse recorded usage.
 #[derive(Clone, Debug)]
 pub struct ReverseUsage {
-    /// Who used it.
+    /// The scope that used the units.
     pub scope: ScopeRef,
-    /// The record.
+    /// The record's id.
     pub record_id: String,
-    /// The request's body: a [`NewReversal`].
+    /// The request's body, a [`NewReversal`].
     pub body: Map<String, Value>,
 }
 
-/// Recorded usage with what the API does not show of it.
+/// A usage record as it is stored, with fields that the API does not show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredRecord {
     /// The record as the API shows it.
     pub record: UsageRecord,
-    /// The counter that was charged.
+    /// The key of the counter that was charged.
     pub counter_id: String,
-    /// Whether it leaves its window by and by.
+    /// Whether it was recorded in a rolling window, which it leaves later.
     pub is_rolling: bool,
 }
 
@@ -58,64 +56,28 @@ impl Guarded for StoredRecord {
     }
 }
 
-/// A quota's answer: no.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Denial {
-    /// Why.
-    pub reason: DenialReason,
-    /// Who asked.
-    pub scope: String,
-    /// For what.
-    pub feature: String,
-    /// So many units; of a batch all that it wants of the pool, up to the item that was refused.
-    pub requested: i64,
-    /// So many of them for the feature itself, by what was refused.
-    pub quantity: i64,
-    /// The pool it would have been charged to.
-    pub meter: Meter,
-}
-
-/// Why usage was denied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DenialReason {
-    /// There is not enough room.
-    LimitExceeded,
-    /// Nothing grants the feature.
-    NotIncluded,
-}
-
-impl DenialReason {
-    /// The code it is answered with.
-    pub const fn code(self) -> ifmatch_types::Code {
-        match self {
-            Self::LimitExceeded => ifmatch_types::Code::EntitlementLimitExceeded,
-            Self::NotIncluded => ifmatch_types::Code::FeatureNotIncluded,
-        }
-    }
-}
-
 impl CheckAndRecord {
-    /// The features that the items name.
-    pub(crate) fn features(&self) -> impl Iterator<Item = &str> {
-        self.items.iter().filter_map(|item| item.get("feature")?.as_str())
+    pub(crate) fn wants<'c>(&'c self, wants: &mut Wants<'_, 'c, Need>) {
+        let features = self.items.iter().filter_map(|item| item.get("feature")?.as_str());
+        want_usage(&self.scope, features, wants);
     }
 
-    pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
-        let chain = chain(&self.scope, scope)?;
+    pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
+        let chain = chain(&self.scope, ctx)?;
         let mut items = Vec::with_capacity(self.items.len());
         for (index, item) in self.items.iter().enumerate() {
-            let item = Item::read(item, scope.state);
+            let item = Item::read(item, ctx.state);
             items.push(item.map_err(|rejection| self.of_item(index, rejection))?);
         }
-        let before = scope.state.checkpoint();
+        let before = ctx.state.checkpoint();
         let mut recorded = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            match record(&chain, item, scope) {
+            match record(&chain, item, ctx) {
                 Ok(one) => recorded.push(one),
                 Err(Rejection::Denied(denial)) if self.is_batch => {
-                    scope.state.rollback(&before);
+                    ctx.state.rollback(&before);
                     let wanted = items.get(..=index).unwrap_or_default();
-                    let denial = of_batch(*denial, wanted, &chain, scope);
+                    let denial = of_batch(*denial, wanted, &chain, ctx);
                     return Err(self.of_item(index, Rejection::Denied(Box::new(denial))));
                 }
                 Err(rejection) => return Err(self.of_item(index, rejection)),
@@ -124,17 +86,17 @@ impl CheckAndRecord {
         Ok(Outcome::Usage { recorded, is_batch: self.is_batch })
     }
 
-    /// A refusal of one item: a batch says which one, and where in its body the fields are.
+    /// The rejection of one item. For a batch it has the item's index and full field paths.
     fn of_item(&self, failed_index: usize, rejection: Rejection) -> Rejection {
         if !self.is_batch {
             return rejection;
         }
         let rejection = Box::new(rejection.within(&format!("/items/{failed_index}")));
-        Rejection::Operation { failed_index, rejection }
+        Rejection::Item { failed_index, rejection }
     }
 }
 
-/// An item with nothing wrong in it.
+/// A valid item.
 struct Item {
     new: NewUsage,
     terms: FeatureTerms,
@@ -142,7 +104,7 @@ struct Item {
 
 impl Item {
     fn read(item: &Map<String, Value>, state: &State) -> Result<Self, Rejection> {
-        let new: NewUsage = edit::read(item)?;
+        let new: NewUsage = read(item)?;
         let mut errors = Errors::default();
         errors.range("/quantity", new.quantity, 1, QUANTITY_MAX);
         errors.metadata(&new.metadata);
@@ -155,26 +117,28 @@ impl Item {
 fn record(
     chain: &[ScopeRef],
     Item { new, terms }: &Item,
-    scope: &mut Scope<'_>,
+    ctx: &mut Context<'_>,
 ) -> Result<Recorded, Rejection> {
     let of = chain.first().expect("a chain begins with the scope itself");
-    let mut charged = Charged::now(chain, terms, scope);
+    let mut charged = Charged::now(chain, terms, ctx);
     admit(&charged, of, terms, new.quantity, new.quantity)?;
     if !Mutant::RecordWithoutCounting.is_planted() {
-        charged.take(new.quantity, 0, scope)?;
+        charged.take(new.quantity, 0, ctx)?;
     }
-    let (id, feature, quantity) = (fresh_record_id(scope), new.feature.clone(), new.quantity);
-    store(&id, of, &charged, (feature.clone(), quantity, new.metadata.clone()), scope);
-    Ok(Recorded { id, feature, quantity, meter: charged.keep(scope) })
+    let (id, feature, quantity) = (fresh_record_id(ctx), new.feature.clone(), new.quantity);
+    store(&id, of, &charged, (feature.clone(), quantity, new.metadata.clone()), ctx);
+    Ok(Recorded { id, feature, quantity, meter: charged.keep(ctx) })
 }
 
-/// The denial of a batch at its last item: of the pool as it stays, and with all that the batch
-/// wanted of it so far, for nothing of that is recorded.
-fn of_batch(denial: Denial, items: &[Item], chain: &[ScopeRef], scope: &mut Scope<'_>) -> Denial {
+/// The denial of a usage batch whose last item here was denied.
+///
+/// Nothing of the batch is recorded. The denial therefore shows the pool without the batch, and all
+/// units that the batch requested from it so far.
+fn of_batch(denial: Denial, items: &[Item], chain: &[ScopeRef], ctx: &mut Context<'_>) -> Denial {
     let Some(refused) = items.last() else { return denial };
-    let charged = Charged::now(chain, &refused.terms, scope);
+    let charged = Charged::now(chain, &refused.terms, ctx);
     let counter_of =
-        |item: &Item| Charged::of_chain(chain, &item.terms, scope.now, scope.state).counter.id;
+        |item: &Item| Charged::of_chain(chain, &item.terms, ctx.now, ctx.state).counter.id;
     let requested = items
         .iter()
         .filter(|item| counter_of(item) == charged.counter.id)
@@ -182,8 +146,8 @@ fn of_batch(denial: Denial, items: &[Item], chain: &[ScopeRef], scope: &mut Scop
     Denial { requested, meter: charged.meter(), ..denial }
 }
 
-pub(crate) fn fresh_record_id(scope: &mut Scope<'_>) -> RecordId {
-    RecordId::from_unchecked(scope.ids.fresh(RecordId::PREFIX))
+pub(crate) fn fresh_record_id(ctx: &mut Context<'_>) -> RecordId {
+    RecordId::from_unchecked(ctx.ids.fresh(RecordId::PREFIX))
 }
 
 /// Stores a record of units that were taken.
@@ -192,7 +156,7 @@ pub(crate) fn store(
     of: &ScopeRef,
     charged: &Charged,
     (feature, quantity, metadata): (String, i64, ifmatch_types::Metadata),
-    scope: &mut Scope<'_>,
+    ctx: &mut Context<'_>,
 ) {
     let record = UsageRecord {
         id: id.clone(),
@@ -202,26 +166,26 @@ pub(crate) fn store(
         quantity,
         reversed: 0,
         metadata,
-        at: scope.now,
-        by: scope.meta.by(false),
-        request_id: scope.meta.request_id.clone(),
+        at: ctx.now,
+        by: ctx.meta.by(false),
+        request_id: ctx.meta.request_id.clone(),
     };
     let counter_id = charged.counter.id.clone();
     let stored = StoredRecord { record, counter_id, is_rolling: charged.is_rolling() };
-    scope.state.records.put(id.to_string(), stored);
+    ctx.state.entitlement_mut().records.put(id.to_string(), stored);
 }
 
-/// The terms of a feature whose units are counted.
+/// The terms of a feature with countable units; refuses a boolean feature.
 pub(crate) fn countable(code: &str, state: &State) -> Result<FeatureTerms, Rejection> {
     let terms = feature::named("/feature", code, state)?;
     if terms.feature_type == FeatureType::Boolean {
-        let message = "is a switch; it has no units to use";
-        return Err(Rejection::invalid("/feature", message));
+        let message = "is a boolean feature, which has no units to use";
+        return Err(core::Rejection::invalid("/feature", message).into());
     }
     Ok(terms)
 }
 
-/// Admits so many more units, or denies what was requested.
+/// Admits `more` units, or denies the request for `requested` units.
 pub(crate) fn admit(
     charged: &Charged,
     of: &ScopeRef,
@@ -246,42 +210,34 @@ pub(crate) fn admit(
     })))
 }
 
-/// A denial changes nothing but this: it leaves a line in its scope's log.
-pub(crate) fn log_denial(denial: &Denial, command: &Command, now: Timestamp, state: &mut State) {
-    let details = json!({
-        "reason": denial.reason.code(),
-        "feature": denial.feature,
-        "requested": denial.requested,
-        "used": denial.meter.used,
-        "held": denial.meter.held,
-        "limit": denial.meter.limit,
-        "charged_scope": denial.meter.charged_scope,
-    });
-    let entry = EntitlementLogEntry {
-        id: Ids::from_seed(command.seed).fresh("elg_"),
-        log_type: "usage.denied".to_owned(),
-        at: now,
-        by: command.meta.by(false),
-        request_id: command.meta.request_id.clone(),
-        details,
-    };
-    state.log.push(LogLine { scope: denial.scope.clone(), entry });
-}
-
 impl ReverseUsage {
-    pub(crate) fn decide(&self, scope: &mut Scope<'_>) -> Result<Outcome, Rejection> {
-        chain(&self.scope, scope)?;
-        let stored = scope
+    pub(crate) fn wants(&self, wants: &mut Wants<'_, '_, Need>) {
+        if want_chain(&self.scope, wants).is_none() {
+            return;
+        }
+        let records = &wants.state.entitlement().records;
+        if !records.is_loaded(&self.record_id) {
+            return wants.push(Need::Record(self.record_id.clone()));
+        }
+        if let Some(stored) = records.original(&self.record_id) {
+            want_charged_then(&self.scope, &stored.record.feature, &stored.counter_id, wants);
+        }
+    }
+
+    pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
+        chain(&self.scope, ctx)?;
+        let stored = ctx
             .state
+            .entitlement()
             .records
             .get(&self.record_id)
             .filter(|stored| stored.record.scope == self.scope.to_string())
             .cloned()
-            .ok_or_else(|| Rejection::NotFound {
+            .ok_or_else(|| core::Rejection::NotFound {
                 what: "usage record",
                 id: self.record_id.clone(),
             })?;
-        let new: NewReversal = edit::read(&self.body)?;
+        let new: NewReversal = read(&self.body)?;
         let mut errors = Errors::default();
         errors.range("/quantity", new.quantity, 1, QUANTITY_MAX);
         errors.into_result()?;
@@ -291,12 +247,12 @@ impl ReverseUsage {
             return Err(Rejection::ReversalExceedsRecord { requested: new.quantity, left });
         }
         let reversed = record.reversed.saturating_add(new.quantity);
-        let terms = countable(&record.feature, scope.state)?;
-        let charged = Charged::then(&stored.counter_id, &terms, scope);
+        let terms = countable(&record.feature, ctx.state)?;
+        let charged = Charged::then(&stored.counter_id, &terms, ctx);
         let mut charged = charged.expect("a record's counter is never removed");
         let counts = charged.counter.rolled_until.is_none_or(|until| record.at > until);
         if counts {
-            charged.give_back(new.quantity, 0, scope);
+            charged.give_back(new.quantity, 0, ctx);
         }
         let details = json!({
             "record_id": record.id, "feature": record.feature, "quantity": new.quantity,
@@ -306,11 +262,14 @@ impl ReverseUsage {
             feature: record.feature.clone(),
             quantity: record.quantity,
             reversed,
-            meter: charged.keep_given_back(scope),
+            meter: charged.keep_given_back(ctx),
         };
-        log(&stored.record.scope, "usage.reversed", details, scope);
+        log(&stored.record.scope, "usage.reversed", details, ctx);
         let record = UsageRecord { reversed, ..stored.record };
-        scope.state.records.put(self.record_id.clone(), StoredRecord { record, ..stored });
+        ctx.state
+            .entitlement_mut()
+            .records
+            .put(self.record_id.clone(), StoredRecord { record, ..stored });
         Ok(Outcome::Reversed(answer))
     }
 }

@@ -1,4 +1,4 @@
-//! Commands that meet in one batch: each sees what the ones before it did, as if they had come alone.
+//! Commands in one batch: each sees the effects of those before it, as if sent alone.
 
 use crate::{
     book::Book,
@@ -6,11 +6,15 @@ use crate::{
     invariants::assert_holds,
     world::Decided,
 };
-use ifmatch_domain::{Action, BillSubscription, How, Outcome, RecordPayment, Rejection};
+use ifmatch_domain::{
+    Action, Outcome, Rejection,
+    billing::{self, BillSubscription, RecordPayment},
+    core::{self, How},
+};
 use ifmatch_types::{Kind, Verdict};
 use serde_json::json;
 
-/// Carries out commands in one batch, and asserts that one by one they come to the same.
+/// Carries out commands in one batch and asserts the same results as one by one.
 fn together(book: &mut Book, actions: Vec<Action>) -> Vec<Decided> {
     let batch: Vec<_> =
         actions.into_iter().map(|action| command(book.fresh_seed(), action)).collect();
@@ -28,12 +32,12 @@ fn together(book: &mut Book, actions: Vec<Action>) -> Vec<Decided> {
 
 fn bill(book: &Book, id: &str) -> Action {
     let (subscription_id, as_of) = (id.to_owned(), book.now);
-    Action::BillSubscription(BillSubscription { subscription_id, as_of })
+    Action::Billing(billing::Action::BillSubscription(BillSubscription { subscription_id, as_of }))
 }
 
 fn made(decided: &Decided) -> i64 {
     match decided {
-        Ok(Outcome::Billed { made, .. }) => *made,
+        Ok(Outcome::Billing(billing::Outcome::Billed { made, .. })) => *made,
         other => panic!("a bill was expected: {other:?}"),
     }
 }
@@ -76,15 +80,15 @@ fn a_code_is_free_as_soon_as_its_draft_is_deleted_and_taken_as_soon_as_it_is_use
     let actions = vec![plan(1), delete(Kind::Plan, &old, 1), plan(1), plan(1), plan(2)];
     let decided = together(&mut book, actions);
     assert!(
-        matches!(&decided[0], Err(Rejection::AlreadyExists { existing_id, .. }) if *existing_id == old)
+        matches!(&decided[0], Err(Rejection::Core(core::Rejection::AlreadyExists { existing_id, .. })) if *existing_id == old)
     );
     let how = |decided: &Decided| match decided {
-        Ok(Outcome::Object(object)) => object.how,
+        Ok(Outcome::Core(core::Outcome::Object(object))) => object.how,
         other => panic!("a plan was expected: {other:?}"),
     };
     assert_eq!([how(&decided[2]), how(&decided[3])], [How::Created, How::Existed]);
     assert!(
-        matches!(&decided[4], Err(Rejection::AlreadyExists { existing_id, .. }) if *existing_id != old)
+        matches!(&decided[4], Err(Rejection::Core(core::Rejection::AlreadyExists { existing_id, .. })) if *existing_id != old)
     );
 }
 
@@ -101,13 +105,15 @@ fn a_workspace_is_in_use_exactly_while_something_lives_in_it() {
         gone.clone(),
     ];
     let decided = together(&mut book, actions);
-    assert_eq!(decided[0], Err(Rejection::WorkspaceInUse));
-    assert_eq!(decided[3], Err(Rejection::WorkspaceInUse));
+    assert_eq!(decided[0], Err(Rejection::Billing(billing::Rejection::WorkspaceInUse)));
+    assert_eq!(decided[3], Err(Rejection::Billing(billing::Rejection::WorkspaceInUse)));
     let last = book.world.namespaces.keys().max().unwrap().clone();
     let fresh = create(Kind::Namespace, json!({"workspace_id": workspace, "name": "late"}));
     let decided = together(&mut book, vec![delete(Kind::Namespace, &last, 1), gone, fresh]);
     assert!(decided[1].is_ok(), "{decided:?}");
-    assert!(matches!(&decided[2], Err(Rejection::Invalid(e)) if e[0].path == "/workspace_id"));
+    assert!(
+        matches!(&decided[2], Err(Rejection::Core(core::Rejection::Invalid(e))) if e[0].path == "/workspace_id")
+    );
 }
 
 #[test]
@@ -126,14 +132,18 @@ fn stale_writes_are_explained_and_merged_by_what_the_batch_did() {
         edit(6, json!({"notes": "last"})),
     ];
     let decided = together(&mut book, actions);
-    let Err(Rejection::Conflict(conflict)) = &decided[2] else { panic!("{:?}", decided[2]) };
+    let Err(Rejection::Core(core::Rejection::Conflict(conflict))) = &decided[2] else {
+        panic!("{:?}", decided[2])
+    };
     assert_eq!((conflict.changes.len(), conflict.changes[0].version), (1, 4));
-    let Err(Rejection::Conflict(conflict)) = &decided[3] else { panic!("{:?}", decided[3]) };
+    let Err(Rejection::Core(core::Rejection::Conflict(conflict))) = &decided[3] else {
+        panic!("{:?}", decided[3])
+    };
     assert_eq!((conflict.changes.len(), conflict.merge.verdict), (2, Verdict::Overlap));
     let how: Vec<How> = decided
         .iter()
         .filter_map(|decided| match decided {
-            Ok(Outcome::Object(object)) => Some(object.how),
+            Ok(Outcome::Core(core::Outcome::Object(object))) => Some(object.how),
             _ => None,
         })
         .collect();
@@ -153,7 +163,9 @@ fn numbers_are_given_out_in_the_order_of_the_batch() {
     let numbers: Vec<_> = decided
         .iter()
         .map(|decided| match decided {
-            Ok(Outcome::Object(object)) => object.body["number"].as_str().map(str::to_owned),
+            Ok(Outcome::Core(core::Outcome::Object(object))) => {
+                object.body["number"].as_str().map(str::to_owned)
+            }
             _ => None,
         })
         .collect();
@@ -168,14 +180,32 @@ fn a_payment_sent_several_times_at_once_counts_once() {
     let id = book.invoice(&workspace, json!({"status": "open"}));
     let pay = |amount: i64, provider_ref: &str| {
         let body = json!({"amount": amount, "provider_ref": provider_ref});
-        Action::RecordPayment(RecordPayment { invoice_id: id.clone(), body })
+        Action::Billing(billing::Action::RecordPayment(RecordPayment {
+            invoice_id: id.clone(),
+            body,
+        }))
     };
     let actions = vec![pay(600, "a"), pay(600, "a"), pay(500, "b"), pay(400, "b"), pay(1, "c")];
     let decided = together(&mut book, actions);
-    assert!(matches!(&decided[1], Ok(Outcome::Payment { first: false, .. })));
-    assert_eq!(decided[2], Err(Rejection::ExceedsAmountDue { amount_due: 400, amount: 500 }));
-    assert!(matches!(&decided[3], Ok(Outcome::Payment { first: true, .. })));
-    assert_eq!(decided[4], Err(Rejection::ExceedsAmountDue { amount_due: 0, amount: 1 }));
+    assert!(matches!(
+        &decided[1],
+        Ok(Outcome::Billing(billing::Outcome::Payment { first: false, .. }))
+    ));
+    assert_eq!(
+        decided[2],
+        Err(Rejection::Billing(billing::Rejection::ExceedsAmountDue {
+            amount_due: 400,
+            amount: 500
+        }))
+    );
+    assert!(matches!(
+        &decided[3],
+        Ok(Outcome::Billing(billing::Outcome::Payment { first: true, .. }))
+    ));
+    assert_eq!(
+        decided[4],
+        Err(Rejection::Billing(billing::Rejection::ExceedsAmountDue { amount_due: 0, amount: 1 }))
+    );
     assert_eq!(book.field(&id, "status"), "paid");
 }
 

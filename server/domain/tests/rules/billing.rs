@@ -1,15 +1,19 @@
-//! The billing run: what is due when, and what is not.
+//! The billing run: what it bills, when, and what it leaves alone.
 
 use crate::{
     book::Book,
     commands::{at, create, delete},
     invariants::assert_holds,
 };
-use ifmatch_domain::{Action, BillSubscription, Rejection};
+use ifmatch_domain::{
+    Action, Rejection,
+    billing::{self, BillSubscription},
+    core,
+};
 use ifmatch_types::Kind;
 use serde_json::{Value, json};
 
-/// A book with a subscription to a plan of USD 30.00 a month, both with changes.
+/// A book with a subscription to a plan of USD 30.00 a month, each with changes.
 fn book(plan: Value, subscription: Value) -> (Book, String) {
     let mut book = Book::default();
     let workspace = book.workspace();
@@ -56,7 +60,7 @@ fn a_trial_is_free_and_the_first_period_begins_where_it_ends() {
 
 #[test]
 fn cancel_at_period_end_ends_it_at_the_boundary() {
-    // (trial days, statuses it takes first, invoices before its end, end)
+    // (trial days, previous statuses, invoices before the end, end)
     for (trial_days, statuses, invoices, end) in [
         (0, vec![], 1, "2027-02-01T00:00:00Z"),
         (0, vec!["past_due"], 1, "2027-02-01T00:00:00Z"),
@@ -155,8 +159,8 @@ fn what_is_far_behind_is_caught_up_in_steps() {
 fn a_bill_that_does_not_fit_is_refused_and_leaves_no_trace() {
     let (mut book, id) = book(json!({"amount": i64::MAX}), json!({"quantity": 2}));
     let bill = BillSubscription { subscription_id: id.clone(), as_of: book.now };
-    let refused = book.refused(Action::BillSubscription(bill));
-    assert!(matches!(refused, Rejection::AmountOverflow { .. }));
+    let refused = book.refused(Action::Billing(billing::Action::BillSubscription(bill)));
+    assert!(matches!(refused, Rejection::Core(core::Rejection::AmountOverflow { .. })));
     book.edit(&id, json!({"quantity": 1})).unwrap();
     assert_eq!(book.bill(&id, "2027-01-01T00:00:00Z"), (1, false));
     assert_eq!(book.bills(&id)[0].2, i64::MAX);
@@ -168,9 +172,11 @@ fn a_bill_needs_a_living_subscription() {
     book.run(delete(Kind::Subscription, &id, 1)).unwrap();
     for (id, is_deleted) in [(id.as_str(), true), ("sub_0", false)] {
         let bill = BillSubscription { subscription_id: id.to_owned(), as_of: book.now };
-        match book.refused(Action::BillSubscription(bill)) {
-            Rejection::Deleted(Kind::Subscription, _) => assert!(is_deleted),
-            Rejection::NotFound { what: "subscription", .. } => assert!(!is_deleted),
+        match book.refused(Action::Billing(billing::Action::BillSubscription(bill))) {
+            Rejection::Core(core::Rejection::Deleted(Kind::Subscription, _)) => assert!(is_deleted),
+            Rejection::Core(core::Rejection::NotFound { what: "subscription", .. }) => {
+                assert!(!is_deleted)
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -1,16 +1,18 @@
-//! One caller's book: a world, a clock that stands still until it is set, and short sentences.
+//! One caller's book: a world, a clock that only the test moves, and short commands.
 
 use crate::{
     commands::{at, command, create, members, patch},
     world::{Decided, World},
 };
 use ifmatch_domain::{
-    Action, BillSubscription, How, ObjectAnswer, Outcome, RecordPayment, Rejection, ReversePayment,
+    Action, Outcome, Rejection,
+    billing::{self, BillSubscription, RecordPayment, ReversePayment},
+    core::{self, How, ObjectAnswer},
 };
 use ifmatch_types::{Kind, Timestamp, Version};
 use serde_json::{Map, Value, json};
 
-/// One caller's book.
+/// A world with one caller and a clock.
 pub struct Book {
     pub world: World,
     pub now: Timestamp,
@@ -33,7 +35,7 @@ impl Book {
         self.seed
     }
 
-    /// Decides and saves one action.
+    /// Decides and saves one action. Asserts that a rejection changes nothing.
     pub fn run(&mut self, action: Action) -> Decided {
         let command = command(self.fresh_seed(), action);
         let before = self.world.clone();
@@ -47,7 +49,7 @@ impl Book {
     #[track_caller]
     pub fn ok(&mut self, action: Action) -> ObjectAnswer {
         match self.run(action).unwrap() {
-            Outcome::Object(object) => object,
+            Outcome::Core(core::Outcome::Object(object)) => object,
             other => panic!("an object was expected: {other:?}"),
         }
     }
@@ -57,7 +59,7 @@ impl Book {
         self.run(action).unwrap_err()
     }
 
-    /// Makes an object of these members on top of the usual ones.
+    /// Creates an object from the kind's usual fields, with these members changed.
     #[track_caller]
     pub fn make(&mut self, kind: Kind, body: Value) -> String {
         let answer = self.ok(create(kind, body));
@@ -84,7 +86,7 @@ impl Book {
         self.make(Kind::Subscription, with(usual, changed))
     }
 
-    /// A draft of one line over USD 10.00.
+    /// A draft invoice with one line over USD 10.00.
     #[track_caller]
     pub fn invoice(&mut self, workspace: &str, changed: Value) -> String {
         let lines = json!([{"description": "Work", "quantity": 2, "unit_amount": 500}]);
@@ -122,24 +124,27 @@ impl Book {
     #[track_caller]
     pub fn pay(&mut self, invoice: &str, amount: i64, provider_ref: &str) -> Decided {
         let body = json!({"amount": amount, "provider_ref": provider_ref});
-        self.run(Action::RecordPayment(RecordPayment { invoice_id: invoice.into(), body }))
+        self.run(Action::Billing(billing::Action::RecordPayment(RecordPayment {
+            invoice_id: invoice.into(),
+            body,
+        })))
     }
 
     #[track_caller]
     pub fn reverse(&mut self, invoice: &str, payment: &str) -> Decided {
-        self.run(Action::ReversePayment(ReversePayment {
+        self.run(Action::Billing(billing::Action::ReversePayment(ReversePayment {
             invoice_id: invoice.to_owned(),
             payment_id: payment.to_owned(),
             reason: "bounced".to_owned(),
-        }))
+        })))
     }
 
-    /// One step of a billing run: invoices made, and whether there is more to do.
+    /// One step of a billing run: the invoices made, and whether more is due.
     #[track_caller]
     pub fn bill(&mut self, subscription: &str, as_of: &str) -> (i64, bool) {
         let bill = BillSubscription { subscription_id: subscription.into(), as_of: at(as_of) };
-        match self.run(Action::BillSubscription(bill)).unwrap() {
-            Outcome::Billed { made, skipped, more } => {
+        match self.run(Action::Billing(billing::Action::BillSubscription(bill))).unwrap() {
+            Outcome::Billing(billing::Outcome::Billed { made, skipped, more }) => {
                 assert_eq!(skipped, made == 0);
                 (made, more)
             }

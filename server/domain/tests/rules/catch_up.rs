@@ -1,4 +1,4 @@
-//! Periods against a calendar that counts days, through the invoices of billing runs.
+//! The periods that billing runs invoice, compared with a calendar that counts days.
 
 use crate::{book::Book, invariants::assert_holds, random::few, reference::Day};
 use proptest::{prelude::*, sample::select};

@@ -1,14 +1,17 @@
-//! Commands in the words of the scenarios, and a book that carries them out one after the other.
+//! Short constructors of commands, and a book that carries them out in order.
 
 use ifmatch_domain::{
-    Action, Actor, Change, Command, CreateObject, DeleteObject, Force, IdempotencyKey, Meta, Mode,
-    NamedVersion, Precondition, UpdateObject,
+    Action, Command,
+    core::{
+        self, Actor, Change, CreateObject, DeleteObject, Force, IdempotencyKey, Meta, Mode,
+        NamedVersion, Precondition, UpdateObject,
+    },
 };
 use ifmatch_types::{ApiKeyId, Kind, Source, Timestamp, Version};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// Who acts unless a scenario says otherwise.
+/// The actor, unless a scenario names another.
 pub const ACTOR: &str = "alice";
 
 /// The members of a JSON object.
@@ -37,31 +40,41 @@ pub fn meta(actor: &str) -> Meta {
     }
 }
 
-/// A command of its own seed.
+/// A command with its own seed.
 pub fn command(seed: u128, action: Action) -> Command {
     Command { meta: meta(ACTOR), seed: Uuid::from_u128(seed), idempotency: None, action }
 }
 
 pub fn key(text: &str, fingerprint: &str) -> IdempotencyKey {
     IdempotencyKey {
-        scope: ApiKeyId::from_unchecked("key_alice"),
+        owner: ApiKeyId::from_unchecked("key_alice"),
         key: text.to_owned(),
         fingerprint: fingerprint.to_owned(),
     }
 }
 
 pub fn create(kind: Kind, body: Value) -> Action {
-    Action::Create(CreateObject { kind, body: members(body) })
+    Action::Core(core::Action::Create(CreateObject { kind, body: members(body) }))
 }
 
-/// A patch computed from a version.
+/// A patch based on a version.
 pub fn patch(kind: Kind, id: &str, version: Version, body: Value) -> Action {
-    Action::Update(update(kind, id, Precondition::Version(version), Change::Patch(members(body))))
+    Action::Core(core::Action::Update(update(
+        kind,
+        id,
+        Precondition::Version(version),
+        Change::Patch(members(body)),
+    )))
 }
 
-/// A full replace computed from a version.
+/// A full replace based on a version.
 pub fn put(kind: Kind, id: &str, version: Version, body: Value) -> Action {
-    Action::Update(update(kind, id, Precondition::Version(version), Change::Replace(members(body))))
+    Action::Core(core::Action::Update(update(
+        kind,
+        id,
+        Precondition::Version(version),
+        Change::Replace(members(body)),
+    )))
 }
 
 pub fn update(kind: Kind, id: &str, precondition: Precondition, change: Change) -> UpdateObject {
@@ -89,7 +102,9 @@ pub fn force(dry_run: bool) -> Force {
 
 fn with_mode(action: Action, mode: Mode) -> Action {
     match action {
-        Action::Update(update) => Action::Update(UpdateObject { mode, ..update }),
+        Action::Core(core::Action::Update(update)) => {
+            Action::Core(core::Action::Update(UpdateObject { mode, ..update }))
+        }
         other => panic!("only updates have a mode: {other:?}"),
     }
 }
@@ -97,8 +112,12 @@ fn with_mode(action: Action, mode: Mode) -> Action {
 /// The same write with another precondition.
 pub fn with_precondition(action: Action, precondition: Precondition) -> Action {
     match action {
-        Action::Update(update) => Action::Update(UpdateObject { precondition, ..update }),
-        Action::Delete(delete) => Action::Delete(DeleteObject { precondition, ..delete }),
+        Action::Core(core::Action::Update(update)) => {
+            Action::Core(core::Action::Update(UpdateObject { precondition, ..update }))
+        }
+        Action::Core(core::Action::Delete(delete)) => {
+            Action::Core(core::Action::Delete(DeleteObject { precondition, ..delete }))
+        }
         other => panic!("it has no precondition: {other:?}"),
     }
 }
@@ -115,5 +134,10 @@ pub fn weak_tag(version: Version) -> NamedVersion {
 
 pub fn delete(kind: Kind, id: &str, version: Version) -> Action {
     let precondition = Precondition::Version(version);
-    Action::Delete(DeleteObject { kind, id: id.to_owned(), precondition, force: None })
+    Action::Core(core::Action::Delete(DeleteObject {
+        kind,
+        id: id.to_owned(),
+        precondition,
+        force: None,
+    }))
 }

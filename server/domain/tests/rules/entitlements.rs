@@ -1,4 +1,4 @@
-//! The rules of entitlements, sentence by sentence, and against a slow and obvious reference.
+//! The rules of entitlements, one by one and against a slow, simple reference.
 
 mod assignments;
 mod catalog;

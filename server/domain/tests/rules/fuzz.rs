@@ -1,4 +1,4 @@
-//! Bodies that no sensible client sends: a command is refused or accepted, and never a panic.
+//! Bodies that no sensible client sends: each command is accepted or refused, without a panic.
 
 use crate::{
     book::Book,
@@ -7,16 +7,23 @@ use crate::{
     world::World,
 };
 use ifmatch_domain::{
-    Action, AssignPackage, BillSubscription, Change, CheckAndRecord, Command, CreateApiKey,
-    CreateObject, DeleteObject, EndHold, ExpireEntitlements, FinishBillingRun, GrantBoost, HoldEnd,
-    Mode, NamedVersion, Operation, PlaceHold, Precondition, RecordDenied, RecordPayment,
-    ReversePayment, ReverseUsage, RevokeApiKey, ScopeRef, Transact,
+    Action, Command,
+    access::{self, CreateApiKey, RevokeApiKey},
+    billing::{self, BillSubscription, FinishBillingRun, RecordPayment, ReversePayment},
+    core::{
+        self, Change, CreateObject, DeleteObject, Mode, NamedVersion, Operation, Precondition,
+        RecordDenied,
+    },
+    entitlement::{
+        self, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
+        PlaceHold, ReverseUsage, ScopeRef,
+    },
 };
 use ifmatch_types::{ApiKeyId, BillingRun, Kind, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
-/// Names of fields of all kinds, and some of none.
+/// Field names of all kinds, and some that no kind has.
 const NAMES: &[&str] = &[
     "code",
     "name",
@@ -77,7 +84,7 @@ const NAMES: &[&str] = &[
     "$secret",
 ];
 
-/// One object of every kind, plans in all states, invoices in all states.
+/// A world with objects of every kind, plans in all statuses, invoices in all statuses.
 fn everything() -> World {
     let mut book = Book::default();
     let (one, two) = (book.workspace(), book.workspace());
@@ -102,7 +109,7 @@ fn everything() -> World {
     book.world
 }
 
-/// A pool with a child, a base package and something of everything that is charged on it.
+/// A pool with a child, a base package, and one of everything that is charged to it.
 fn entitle(book: &mut Book, workspace: &str) {
     book.make(Kind::Feature, json!({"code": "calls", "type": "limit", "reset": "monthly"}));
     let child = json!({"code": "calls.fast", "type": "limit", "parent_code": "calls"});
@@ -123,32 +130,46 @@ fn entitle(book: &mut Book, workspace: &str) {
     }
 }
 
-/// One of the commands about what a scope has and uses.
+/// One of the commands about a scope's entitlements and usage.
 fn of_scope(n: u8, scope: ScopeRef, id: &str, body: Map<String, Value>) -> Action {
     let id = id.to_owned();
     match n % 8 {
-        0 => Action::AssignPackage(AssignPackage { scope, body }),
-        1 => Action::GrantBoost(GrantBoost { scope, body }),
-        2 => Action::CheckAndRecord(CheckAndRecord { scope, items: vec![body], is_batch: false }),
-        3 => Action::PlaceHold(PlaceHold { scope, body }),
-        4 => Action::EndHold(EndHold { scope, hold_id: id, end: HoldEnd::Settle(body) }),
-        5 => Action::EndHold(EndHold {
+        0 => Action::Entitlement(entitlement::Action::AssignPackage(AssignPackage { scope, body })),
+        1 => Action::Entitlement(entitlement::Action::GrantBoost(GrantBoost { scope, body })),
+        2 => Action::Entitlement(entitlement::Action::CheckAndRecord(CheckAndRecord {
+            scope,
+            items: vec![body],
+            is_batch: false,
+        })),
+        3 => Action::Entitlement(entitlement::Action::PlaceHold(PlaceHold { scope, body })),
+        4 => Action::Entitlement(entitlement::Action::EndHold(EndHold {
+            scope,
+            hold_id: id,
+            end: HoldEnd::Settle(body),
+        })),
+        5 => Action::Entitlement(entitlement::Action::EndHold(EndHold {
             scope,
             hold_id: id,
             end: HoldEnd::Release(Default::default()),
-        }),
-        6 => Action::ReverseUsage(ReverseUsage { scope, record_id: id, body }),
-        _ => Action::ExpireEntitlements(ExpireEntitlements { scope }),
+        })),
+        6 => Action::Entitlement(entitlement::Action::ReverseUsage(ReverseUsage {
+            scope,
+            record_id: id,
+            body,
+        })),
+        _ => Action::Entitlement(entitlement::Action::ExpireEntitlements(ExpireEntitlements {
+            scope,
+        })),
     }
 }
 
-/// The scope that an id is of, whatever it is.
+/// A scope reference made of any id.
 fn any_scope(id: &str) -> ScopeRef {
     let namespace = ScopeRef::parse(&format!("namespaces/{id}"));
     namespace.filter(|_| id.starts_with("nsp_")).unwrap_or(ScopeRef::workspace(id))
 }
 
-/// What values may be; ids come from the world.
+/// Random scalars. Ids are those in the world.
 fn scalar(ids: Vec<String>) -> impl Strategy<Value = Value> {
     let odd = vec![
         Value::Null,
@@ -211,10 +232,10 @@ fn value(ids: Vec<String>) -> impl Strategy<Value = Value> {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Value::Array),
             vec((select(NAMES), inner.clone()), 0..4).prop_map(object),
-            // How serde also reads a name of an enumeration.
+            // An enumeration's name in another form that serde accepts.
             select(&["open", "active", "month", "agent"][..])
                 .prop_map(|name| json!({ name: null })),
-            // A line, or almost.
+            // An invoice line, or almost one.
             (inner.clone(), inner.clone(), inner)
                 .prop_map(|(d, q, u)| json!([{"description": d, "quantity": q, "unit_amount": u}])),
         ]
@@ -225,12 +246,12 @@ fn object(pairs: Vec<(&str, Value)>) -> Value {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>().into()
 }
 
-/// A body that is right but for some fields, or wrong altogether.
+/// A correct body with some random fields, or an entirely random one.
 fn body(ids: Vec<String>) -> impl Strategy<Value = (u8, Vec<(&'static str, Value)>)> {
     (any::<u8>(), vec((select(NAMES), value(ids)), 0..4))
 }
 
-/// Everything that one random command is made of.
+/// Everything that makes one random command.
 type Draw = (u8, u8, u8, u8, (u8, Vec<(&'static str, Value)>), Option<u8>);
 
 fn draw(ids: Vec<String>) -> impl Strategy<Value = Draw> {
@@ -244,7 +265,7 @@ fn read(
 ) -> Command {
     let id = ids[usize::from(target) % ids.len()].clone();
     let kind_of_id = Kind::ALL.into_iter().find(|kind| id.starts_with(kind.id_prefix()));
-    // One in eight aims at an object of another kind.
+    // One in eight uses a kind that may differ from the id's.
     let kind = kind_of_id
         .filter(|_| !mode.is_multiple_of(8))
         .unwrap_or(Kind::ALL[usize::from(op) % Kind::ALL.len()]);
@@ -276,24 +297,25 @@ fn read(
     };
     let create = CreateObject { kind, body: body.clone() };
     let action = match op % 20 {
-        0..=2 => Action::Create(create),
-        3..=5 => Action::Update(update),
-        6 => Action::Delete(delete),
-        7 => Action::RecordPayment(RecordPayment { invoice_id: id, body: whole(body, right) }),
-        8 => Action::ReversePayment(ReversePayment {
+        0..=2 => Action::Core(core::Action::Create(create)),
+        3..=5 => Action::Core(core::Action::Update(update)),
+        6 => Action::Core(core::Action::Delete(delete)),
+        7 => Action::Billing(billing::Action::RecordPayment(RecordPayment {
+            invoice_id: id,
+            body: whole(body, right),
+        })),
+        8 => Action::Billing(billing::Action::ReversePayment(ReversePayment {
             invoice_id: id.clone(),
             payment_id: ids[usize::from(version) % ids.len()].clone(),
             reason: id,
-        }),
+        })),
         9 => any_bill(id, mode),
-        10 => Action::Transact(Transact {
-            operations: vec![
-                Operation::Create(create),
-                Operation::Update(update),
-                Operation::Delete(delete),
-                Operation::Check { kind, id, version: i64::from(version) },
-            ],
-        }),
+        10 => Action::Core(core::Action::Transact(vec![
+            Operation::Create(create),
+            Operation::Update(update),
+            Operation::Delete(delete),
+            Operation::Check { kind, id, version: i64::from(version) },
+        ])),
         11 => keys(id, kind, whole(body, right), mode),
         op => {
             let of = &ids[usize::from(version) % ids.len()];
@@ -310,26 +332,35 @@ fn any_bill(subscription_id: String, mode: u8) -> Action {
     let micros =
         [i64::MIN, 0, 1_893_456_000_000_000, 253_402_207_200_000_000][usize::from(mode % 4)];
     let as_of = Timestamp::from_micros(micros).unwrap_or(Book::default().now);
-    Action::BillSubscription(BillSubscription { subscription_id, as_of })
+    Action::Billing(billing::Action::BillSubscription(BillSubscription { subscription_id, as_of }))
 }
 
 fn keys(id: String, kind: Kind, body: Value, mode: u8) -> Action {
     match mode % 5 {
-        4 => Action::Admit(Some((kind, id))),
-        0 => Action::RevokeApiKey(RevokeApiKey { id }),
-        1 => Action::RecordDenied(RecordDenied { object: Some((kind, id)), reason: None }),
-        2 => Action::FinishBillingRun(FinishBillingRun {
-            run: BillingRun { as_of: Book::default().now, made: 1, skipped: 0, failed: 0 },
-        }),
-        _ => Action::CreateApiKey(CreateApiKey {
+        4 => Action::Core(core::Action::Admit(Some((kind, id)))),
+        0 => Action::Access(access::Action::RevokeApiKey(RevokeApiKey { id })),
+        1 => Action::Core(core::Action::RecordDenied(RecordDenied {
+            object: Some((kind, id)),
+            reason: None,
+        })),
+        2 => Action::Billing(billing::Action::FinishBillingRun(FinishBillingRun {
+            run: BillingRun {
+                as_of: Book::default().now,
+                made: 1,
+                skipped: 0,
+                failed: 0,
+                remaining: 0,
+            },
+        })),
+        _ => Action::Access(access::Action::CreateApiKey(CreateApiKey {
             body,
             id: ApiKeyId::from_unchecked("key_new"),
             digest: "d".into(),
-        }),
+        })),
     }
 }
 
-/// A body, or one of its values: what is expected to be an object may be anything.
+/// A body, or an array of its values in place of an object.
 fn whole(body: Map<String, Value>, n: u8) -> Value {
     match n % 4 {
         0 => body.into_values().collect(),
@@ -360,7 +391,7 @@ fn sensible(kind: Kind, ids: &[String]) -> Map<String, Value> {
     body.as_object().cloned().unwrap_or_default()
 }
 
-/// A right body for a command about a scope, with its odd members.
+/// A correct body for a command about a scope, with random members added.
 fn usual(op: u8, odd: Map<String, Value>) -> Map<String, Value> {
     let mut body = members(match op % 8 {
         0 => json!({"package": "base"}),

@@ -1,10 +1,13 @@
-//! Idempotency keys: the same request again is answered again, another one is refused.
+//! Idempotency keys: a repeat gets the kept answer, another request with the key is refused.
 
 use crate::{
     book::Book,
     commands::{command, create, delete, key, patch},
 };
-use ifmatch_domain::{Action, Command, IdempotencyKey, Outcome, Rejection};
+use ifmatch_domain::{
+    Action, Command, Outcome, Rejection,
+    core::{self, IdempotencyKey},
+};
 use ifmatch_types::{ApiKeyId, Kind};
 use serde_json::json;
 
@@ -23,10 +26,10 @@ fn the_same_key_and_request_is_done_once_in_a_batch_and_across_batches() {
         for batch in commands.chunks(size) {
             decided.extend(book.world.carry_out(batch, book.now));
         }
-        assert!(matches!(&decided[0], Ok(Outcome::Object(_))));
+        assert!(matches!(&decided[0], Ok(Outcome::Core(core::Outcome::Object(_)))));
         let kept = book.world.answers.values().next().unwrap().clone();
-        assert_eq!(decided[1], Ok(Outcome::Replayed(kept.clone())));
-        assert_eq!(decided[2], Ok(Outcome::Replayed(kept)));
+        assert_eq!(decided[1], Ok(Outcome::Core(core::Outcome::Replayed(kept.clone()))));
+        assert_eq!(decided[2], Ok(Outcome::Core(core::Outcome::Replayed(kept))));
         assert_eq!((book.world.workspaces.len(), book.world.answers.len()), (1, 1));
     }
 }
@@ -38,23 +41,33 @@ fn what_comes_before_the_fields_is_judged_alone_and_leaves_no_answer() {
     let gone = book.workspace();
     book.run(delete(Kind::Workspace, &gone, 1)).unwrap();
     let admit = |book: &mut Book, about: Option<&str>, print: &str| {
-        let action = Action::Admit(about.map(|id| (Kind::Workspace, id.to_owned())));
+        let action =
+            Action::Core(core::Action::Admit(about.map(|id| (Kind::Workspace, id.to_owned()))));
         let command = command(book.fresh_seed(), action);
         let command = Command { idempotency: Some(key("k", print)), ..command };
         book.world.carry_out(&[command], book.now).remove(0)
     };
-    assert_eq!(admit(&mut book, None, "wrong"), Ok(Outcome::Admitted));
-    assert_eq!(admit(&mut book, Some(&id), "wrong"), Ok(Outcome::Admitted));
-    assert!(book.world.answers.is_empty(), "the key may still be used for what is right");
+    assert_eq!(admit(&mut book, None, "wrong"), Ok(Outcome::Core(core::Outcome::Admitted)));
+    assert_eq!(admit(&mut book, Some(&id), "wrong"), Ok(Outcome::Core(core::Outcome::Admitted)));
+    assert!(book.world.answers.is_empty(), "the key can still be used for a valid request");
     let missing = admit(&mut book, Some("wsp_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f"), "wrong");
-    assert!(matches!(missing, Err(Rejection::NotFound { .. })), "{missing:?}");
+    assert!(
+        matches!(missing, Err(Rejection::Core(core::Rejection::NotFound { .. }))),
+        "{missing:?}"
+    );
     let deleted = admit(&mut book, Some(&gone), "wrong");
-    assert!(matches!(deleted, Err(Rejection::Deleted(..))), "{deleted:?}");
+    assert!(matches!(deleted, Err(Rejection::Core(core::Rejection::Deleted(..)))), "{deleted:?}");
 
     let right = with_key(&mut book, "Acme", key("k", "right"));
     book.world.carry_out(&[right], book.now).remove(0).unwrap();
-    assert!(matches!(admit(&mut book, None, "right"), Ok(Outcome::Replayed(_))));
-    assert_eq!(admit(&mut book, Some(&gone), "wrong"), Err(Rejection::IdempotencyKeyReused));
+    assert!(matches!(
+        admit(&mut book, None, "right"),
+        Ok(Outcome::Core(core::Outcome::Replayed(_)))
+    ));
+    assert_eq!(
+        admit(&mut book, Some(&gone), "wrong"),
+        Err(Rejection::Core(core::Rejection::IdempotencyKeyReused))
+    );
 }
 
 #[test]
@@ -65,9 +78,9 @@ fn the_same_key_for_another_request_is_refused() {
         with_key(&mut book, "Other", key("k", "another print")),
     ];
     let decided = book.world.carry_out(&batch, book.now);
-    assert_eq!(decided[1], Err(Rejection::IdempotencyKeyReused));
+    assert_eq!(decided[1], Err(Rejection::Core(core::Rejection::IdempotencyKeyReused)));
     let again = book.world.carry_out(&batch[1..], book.now);
-    assert_eq!(again[0], Err(Rejection::IdempotencyKeyReused));
+    assert_eq!(again[0], Err(Rejection::Core(core::Rejection::IdempotencyKeyReused)));
     assert_eq!(book.world.workspaces.len(), 1);
 }
 
@@ -75,11 +88,15 @@ fn the_same_key_for_another_request_is_refused() {
 fn a_key_belongs_to_its_api_key() {
     let mut book = Book::default();
     let foreign =
-        IdempotencyKey { scope: ApiKeyId::from_unchecked("key_bob"), ..key("k", "print") };
+        IdempotencyKey { owner: ApiKeyId::from_unchecked("key_bob"), ..key("k", "print") };
     let batch =
         [with_key(&mut book, "Acme", key("k", "print")), with_key(&mut book, "Acme", foreign)];
     let decided = book.world.carry_out(&batch, book.now);
-    assert!(decided.iter().all(|decided| matches!(decided, Ok(Outcome::Object(_)))));
+    assert!(
+        decided
+            .iter()
+            .all(|decided| matches!(decided, Ok(Outcome::Core(core::Outcome::Object(_)))))
+    );
     assert_eq!(book.world.workspaces.len(), 2);
 }
 
@@ -89,8 +106,8 @@ fn a_refused_request_keeps_no_answer() {
     let refused = with_key(&mut book, "", key("k", "print"));
     let accepted = with_key(&mut book, "Acme", key("k", "print"));
     let decided = book.world.carry_out(&[refused, accepted], book.now);
-    assert!(matches!(decided[0], Err(Rejection::Invalid(_))));
-    assert!(matches!(decided[1], Ok(Outcome::Object(_))));
+    assert!(matches!(decided[0], Err(Rejection::Core(core::Rejection::Invalid(_)))));
+    assert!(matches!(decided[1], Ok(Outcome::Core(core::Outcome::Object(_)))));
 }
 
 #[test]
@@ -104,8 +121,8 @@ fn a_replay_is_answered_before_anything_else_is_looked_at() {
     book.edit(&id, json!({"name": "Moved on"})).unwrap();
     let replayed = book.world.carry_out(&[first], book.now).remove(0);
     assert!(
-        matches!(replayed, Ok(Outcome::Replayed(_))),
-        "stale by now, and answered all the same"
+        matches!(replayed, Ok(Outcome::Core(core::Outcome::Replayed(_)))),
+        "stale by now, but answered from the kept answer"
     );
     assert_eq!(book.field(&id, "name"), "Moved on");
 }

@@ -1,10 +1,10 @@
-//! What holds of every world, however it came about.
+//! Invariants of every world, whatever commands led to it.
 
 use crate::{
     commands::members,
     world::{Kept, World},
 };
-use ifmatch_domain::{BookingDay, NewEvent, StoredPayment};
+use ifmatch_domain::{billing::StoredPayment, booking::BookingDay, core::NewEvent};
 use ifmatch_types::{
     BookingStatus, ChangeKind, Difference, HoldStatus, InvoiceStatus, PaymentStatus,
     SubscriptionStatus,
@@ -13,7 +13,7 @@ use ifmatch_types::{
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Asserts all of it.
+/// Asserts all invariants.
 pub fn assert_holds(world: &World) {
     assert_histories(world);
     assert_invoices(world);
@@ -25,8 +25,9 @@ pub fn assert_holds(world: &World) {
     assert_bookings(world);
 }
 
-/// Version = 1 + number of effective changes; no gap; each state is what its changes make of the
-/// one before, and the last one is the object.
+/// Histories are complete: version = 1 + number of effective changes, without gaps.
+///
+/// Each state is the previous one with its changes, and the last one is the object.
 fn assert_histories(world: &World) {
     let rows = world.rows();
     for (kind, id, is_living, entity) in &rows {
@@ -60,7 +61,7 @@ fn assert_histories(world: &World) {
         let last = history.last().unwrap_or_else(|| panic!("{id} has a history"));
         assert_eq!(entity["version"], last.entry.version, "{id}");
         if *is_living {
-            assert_eq!(*entity, **last.state, "an object is what its history says last");
+            assert_eq!(*entity, **last.state, "an object equals the last state of its history");
         }
     }
     let known: BTreeSet<&String> = rows.iter().map(|(_, id, ..)| id).collect();
@@ -70,7 +71,7 @@ fn assert_histories(world: &World) {
     assert!(world.events.iter().all(is_known));
 }
 
-/// Puts one change into an object: a path is a key, or a key and a key.
+/// Applies one change to an object. A path has one or two keys.
 fn set(object: &mut Value, change: &Difference) {
     let path: Vec<String> = change
         .path
@@ -88,7 +89,7 @@ fn set(object: &mut Value, change: &Difference) {
     }
 }
 
-/// An object without its bookkeeping and its nulls.
+/// An object without bookkeeping fields and nulls.
 fn essence(object: &Value) -> Map<String, Value> {
     let mut members = members(object.clone());
     members.retain(|key, value| !IGNORED.contains(&key.as_str()) && !value.is_null());
@@ -124,12 +125,13 @@ fn assert_invoices(world: &World) {
             InvoiceStatus::Draft | InvoiceStatus::Void => {
                 assert_eq!(invoice.amount_paid, 0, "{id}");
             }
+            InvoiceStatus::Unknown(name) => panic!("{id} is {name}"),
         }
         assert!(row.deleted.is_none() || is_draft, "only drafts are deleted: {id}");
     }
 }
 
-/// Invoice numbers are 1..n, each once.
+/// Invoice numbers are 1..n, each used once.
 fn assert_numbers(world: &World) {
     let numbers = world.invoices.values().filter_map(|row| row.record.number.as_deref());
     let mut numbers: Vec<i64> =
@@ -147,15 +149,15 @@ fn assert_subscriptions(world: &World) {
         assert_eq!(subscription.ended_at, subscription.canceled_at, "{id}");
         let plan = &world.plans[subscription.plan_id.as_str()];
         assert!(plan.deleted.is_none(), "a subscribed plan lives: {id}");
-        // Nobody pays for a trial.
+        // A trial is not billed.
         if let Some(trial_end) = subscription.trial_end {
             let first = world.recurring(id).filter_map(|invoice| invoice.period_start).min();
-            assert!(first.is_none_or(|first| first >= trial_end), "{id} pays for its trial");
+            assert!(first.is_none_or(|first| first >= trial_end), "{id} is billed for its trial");
         }
     }
 }
 
-/// What is over has an end, and what is not has none.
+/// An assignment has an end exactly when it is over.
 fn assert_assignments(world: &World) {
     for (id, row) in &world.assignments {
         let assignment = &row.record.assignment;
@@ -164,7 +166,7 @@ fn assert_assignments(world: &World) {
     }
 }
 
-/// Counters are the sums of their records and holds, and every unit is on one of them.
+/// Each counter equals its records and holds, and every unit is on one counter.
 fn assert_counters(world: &World) {
     for (id, counter) in &world.counters {
         let of = world.records.values().filter(|stored| stored.counter_id == *id);
@@ -181,7 +183,7 @@ fn assert_counters(world: &World) {
         let levels: Vec<i64> = levels.collect();
         assert!(
             counter.rolled_until.is_some() || levels.is_sorted_by(|a, b| a < b),
-            "each threshold is told once, in order: {id} {levels:?}"
+            "each threshold is reported once, in order: {id} {levels:?}"
         );
     }
     for (id, stored) in &world.records {
@@ -210,7 +212,7 @@ fn assert_burns(world: &World) {
     }
 }
 
-/// A day's reserved is what the bookings that consume it add up to, and never above its capacity.
+/// A day's reserved count is the sum of its bookings and at most its capacity.
 fn assert_bookings(world: &World) {
     let mut taken: BTreeMap<String, i64> = BTreeMap::new();
     for (id, row) in &world.bookings {
@@ -220,7 +222,7 @@ fn assert_bookings(world: &World) {
         assert!((booking.start_date..=record.until_day).contains(&record.taken_until), "{id}");
         match booking.status {
             BookingStatus::Held | BookingStatus::Confirmed | BookingStatus::InUse => {
-                assert_eq!(record.taken_until, record.until_day, "{id} takes all of its days");
+                assert_eq!(record.taken_until, record.until_day, "{id} takes all its days");
                 assert!(row.deleted.is_none() && booking.ended_at.is_none(), "{id} goes on");
             }
             BookingStatus::Expired | BookingStatus::Cancelled => {
@@ -229,6 +231,7 @@ fn assert_bookings(world: &World) {
             BookingStatus::Completed | BookingStatus::NoShow => {
                 assert!(booking.ended_at.is_some(), "{id} is over");
             }
+            BookingStatus::Unknown(name) => panic!("{id} is {name}"),
         }
         assert!(booking.status != BookingStatus::Held || booking.hold_expires_at.is_some(), "{id}");
         for day in booking.start_date.days_before(record.taken_until) {
@@ -238,8 +241,8 @@ fn assert_bookings(world: &World) {
     }
     for (key, day) in &world.booking_days {
         let expected = taken.remove(key).unwrap_or_default();
-        assert_eq!(day.reserved, expected, "{key} is what its bookings take");
+        assert_eq!(day.reserved, expected, "{key} is the sum of its bookings");
         assert!((0..=day.capacity).contains(&day.reserved), "{key}: {day:?}");
     }
-    assert!(taken.is_empty(), "every day that is taken is on record: {taken:?}");
+    assert!(taken.is_empty(), "every taken day has a row: {taken:?}");
 }

@@ -1,11 +1,14 @@
-//! Invoices: drafts, numbers, what freezes, and what a void one leaves behind.
+//! Invoices: drafts, numbers, frozen fields, and the effects of voiding.
 
 use crate::{
     book::Book,
     commands::{at, create, delete, patch, put},
     invariants::assert_holds,
 };
-use ifmatch_domain::{How, Rejection};
+use ifmatch_domain::{
+    Rejection, billing,
+    core::{self, How},
+};
 use ifmatch_types::{InvoiceStatus, Kind};
 use serde_json::{Value, json};
 
@@ -49,8 +52,11 @@ fn a_status_follows_only_those_that_allow_it() {
                 assert_eq!(book.version(&id), before + i64::from(from != to));
                 assert_holds(&book.world);
             } else {
-                let Rejection::InvalidTransition { from: was, to: wanted, allowed: named } =
-                    decided.unwrap_err()
+                let Rejection::Core(core::Rejection::InvalidTransition {
+                    from: was,
+                    to: wanted,
+                    allowed: named,
+                }) = decided.unwrap_err()
                 else {
                     panic!("{from} → {to} is a transition")
                 };
@@ -78,7 +84,9 @@ fn a_new_invoice_is_a_draft_or_open() {
                 let id = book.world.invoices.keys().next().unwrap().clone();
                 assert_eq!(book.field(&id, "status"), expected);
             }
-            (Err(Rejection::Invalid(errors)), None) => assert_eq!(errors[0].path, "/status"),
+            (Err(Rejection::Core(core::Rejection::Invalid(errors))), None) => {
+                assert_eq!(errors[0].path, "/status")
+            }
             (other, _) => panic!("{status}: {other:?}"),
         }
     }
@@ -90,10 +98,10 @@ fn an_odd_spelling_of_open_does_not_finalize_without_a_number() {
     let workspace = book.workspace();
     let body = json!({"workspace_id": workspace, "tax": 5, "status": {"open": null}});
     let made = book.run(create(Kind::Invoice, body.clone()));
-    assert!(matches!(made, Err(Rejection::Invalid(_))), "{made:?}");
+    assert!(matches!(made, Err(Rejection::Core(core::Rejection::Invalid(_)))), "{made:?}");
     let id = book.invoice(&workspace, json!({}));
     let replaced = book.run(put(Kind::Invoice, &id, 1, body));
-    assert!(matches!(replaced, Err(Rejection::Invalid(_))), "{replaced:?}");
+    assert!(matches!(replaced, Err(Rejection::Core(core::Rejection::Invalid(_)))), "{replaced:?}");
 }
 
 #[test]
@@ -103,7 +111,7 @@ fn numbers_follow_each_other_and_none_is_burnt() {
     let first = book.invoice(&workspace, json!({}));
     let second = book.invoice(&workspace, json!({"status": "open"}));
     assert_eq!(book.field(&second, "number"), "INV-000001");
-    // Refused: one of its two wishes is impossible.
+    // Refused, because one of the two changes is impossible.
     book.edit(&first, json!({"status": "open", "subscription_id": "nothing"})).unwrap_err();
     book.edit(&first, json!({"status": "open"})).unwrap();
     assert_eq!(book.field(&first, "number"), "INV-000002");
@@ -130,7 +138,10 @@ fn a_number_has_six_digits_or_more() {
     let workspace = book.workspace();
     let body = json!({"workspace_id": workspace, "status": "open"});
     let refused = book.refused(create(Kind::Invoice, body));
-    assert_eq!(refused, Rejection::AmountOverflow { path: "/number".to_owned() });
+    assert_eq!(
+        refused,
+        Rejection::Core(core::Rejection::AmountOverflow { path: "/number".to_owned() })
+    );
 }
 
 #[test]
@@ -175,7 +186,11 @@ fn what_is_finalized_is_frozen_but_for_notes_metadata_and_due_at() {
                 _ => value.clone(),
             };
             let refused = book.edit(&id, json!({(*name): value, "notes": "x"})).unwrap_err();
-            assert_eq!(refused, Rejection::InvoiceImmutable { fields: vec![*name] }, "{status}");
+            assert_eq!(
+                refused,
+                Rejection::Billing(billing::Rejection::InvoiceImmutable { fields: vec![*name] }),
+                "{status}"
+            );
         }
         let (mut book, id) = book_with(status);
         let editable = json!({"notes": "x", "metadata": {"a": "b"},
@@ -219,7 +234,10 @@ fn sums_that_do_not_fit_are_refused() {
         let workspace = book.workspace();
         let body = json!({"workspace_id": workspace, "lines": lines, "tax": tax});
         let refused = book.refused(create(Kind::Invoice, body));
-        assert_eq!(refused, Rejection::AmountOverflow { path: path.to_owned() });
+        assert_eq!(
+            refused,
+            Rejection::Core(core::Rejection::AmountOverflow { path: path.to_owned() })
+        );
     }
     let mut book = Book::default();
     let workspace = book.workspace();
@@ -233,7 +251,9 @@ fn an_echoed_amount_of_a_line_must_be_right() {
     let mut line = json!({"description": "x", "quantity": 2, "unit_amount": 5, "amount": 10});
     book.edit(&id, json!({"lines": [line]})).unwrap();
     line["amount"] = json!(11);
-    let Rejection::Invalid(errors) = book.edit(&id, json!({"lines": [line]})).unwrap_err() else {
+    let Rejection::Core(core::Rejection::Invalid(errors)) =
+        book.edit(&id, json!({"lines": [line]})).unwrap_err()
+    else {
         panic!("the echo is wrong")
     };
     assert_eq!(errors[0].path, "/lines/0/amount");
@@ -247,7 +267,10 @@ fn only_drafts_can_be_deleted() {
         let decided = book.run(delete(Kind::Invoice, &id, version));
         match *status {
             "draft" => drop(decided.unwrap()),
-            _ => assert_eq!(decided, Err(Rejection::InvoiceImmutable { fields: vec![] })),
+            _ => assert_eq!(
+                decided,
+                Err(Rejection::Billing(billing::Rejection::InvoiceImmutable { fields: vec![] }))
+            ),
         }
         assert_holds(&book.world);
     }

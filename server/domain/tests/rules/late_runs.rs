@@ -1,11 +1,11 @@
-//! Billing runs that are late, repeated or undone: what they bill is what runs on time do.
+//! Billing runs that are late, repeated or undone bill the same as runs on time.
 
 use crate::{book::Book, commands::at, invariants::assert_holds, random::few};
 use ifmatch_types::{InvoiceStatus, Timestamp};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 
-/// A book with a subscription from 8 August 2026 to a plan of 10.00, and one of 31.00.
+/// A book with plans of 10.00 and 31.00, and a subscription to the first from 8 August 2026.
 fn book() -> (Book, String, [String; 2]) {
     let mut book = Book::at("2026-11-23T09:00:00Z");
     let workspace = book.workspace();
@@ -16,7 +16,7 @@ fn book() -> (Book, String, [String; 2]) {
     (book, id, plans)
 }
 
-/// The recurring invoices that are not void: the month they begin in, and the amounts of lines.
+/// The recurring invoices that are not void: the month they begin in and their lines' amounts.
 fn amounts(book: &Book, id: &str) -> Vec<(String, Vec<i64>)> {
     let month = |instant: Option<Timestamp>| instant.unwrap().to_string()[..7].to_owned();
     let mut amounts: Vec<_> = book
@@ -47,7 +47,7 @@ fn periods_that_were_over_before_the_change_cost_what_they_did() {
     book.edit(&id, json!({"plan_id": b})).unwrap();
     book.bill(&id, "2026-11-23T09:00:00Z");
     let until_october = ["08", "09", "10"].map(|name| month(name, &[1000]));
-    // November still runs: its own invoice is the next one.
+    // The November period is still running. The next invoice is its own.
     let november = month("11", &[1000, -500, 1550]);
     assert_eq!(amounts(&book, &id), [&until_october[..], std::slice::from_ref(&november)].concat());
     book.bill(&id, "2026-12-09T00:00:00Z");
@@ -60,7 +60,7 @@ fn periods_that_were_over_before_the_change_cost_what_they_did() {
 fn each_period_costs_what_the_plan_did_when_it_began() {
     let (mut book, id, [a, b]) = book();
     for (day, changed) in [
-        // 15 of September's 30 days.
+        // The change applies for 15 of September's 30 days.
         ("2026-09-23", json!({"plan_id": b})),
         ("2026-11-08", json!({"plan_id": a})),
         ("2026-11-09", json!({"quantity": 5})),
@@ -70,7 +70,7 @@ fn each_period_costs_what_the_plan_did_when_it_began() {
     }
     assert_eq!(book.field(&id, "current_period_end"), json!(at("2026-09-08T00:00:00Z")));
     book.bill(&id, "2026-12-09T00:00:00Z");
-    // How many there are is not remembered: whatever is billed is billed for as many as there are.
+    // Quantities have no history: every invoice uses the current quantity.
     let expected = [
         month("08", &[5000]),
         month("09", &[5000]),
@@ -96,7 +96,7 @@ fn a_change_gives_back_what_was_billed() {
         book.edit(&id, changed).unwrap();
     }
     book.bill(&id, "2026-12-09T00:00:00Z");
-    // 15 and 14 of 30 days: one of a, four of b, five of a.
+    // Shares of 15 and 14 of 30 days: 1 × a, 4 × b, 5 × a.
     let december = month("12", &[5000, -500, 6200, -5787, 2333]);
     assert_eq!(amounts(&book, &id)[4], december);
 }
@@ -161,7 +161,7 @@ fn what_replaces_a_void_invoice_settles_the_same_changes() {
     book.edit(&id, json!({"quantity": 2})).unwrap();
     book.bill(&id, "2026-12-11T00:00:00Z");
     let corrected = month("12", &[6200, -500, 1550]);
-    assert_eq!(amounts(&book, &id)[4], corrected, "as many as there are when it is made");
+    assert_eq!(amounts(&book, &id)[4], corrected, "the quantity at the time of invoicing");
     book.bill(&id, "2027-01-09T00:00:00Z");
     assert_eq!(book.last_lines(&id), [("b × 2".to_owned(), 6200)], "settled once");
     assert_holds(&book.world);
@@ -175,7 +175,7 @@ fn what_a_void_invoice_of_an_earlier_period_settled_is_settled_by_the_next_one()
     book.bill(&id, "2026-12-09T00:00:00Z");
     book.bill(&id, "2027-01-09T00:00:00Z");
     void(&mut book, &id, "12");
-    assert_eq!(book.bill(&id, "2027-01-09T00:00:00Z"), (0, false), "what is over stays void");
+    assert_eq!(book.bill(&id, "2027-01-09T00:00:00Z"), (0, false), "a past period stays void");
     book.bill(&id, "2027-02-09T00:00:00Z");
     let amounts = amounts(&book, &id).split_off(4);
     let amounts: Vec<_> = amounts.into_iter().map(|(_, amounts)| amounts).collect();
@@ -201,7 +201,7 @@ fn another_interval_keeps_the_day_of_the_anchor() {
         book.bill(&id, &format!("{}T00:00:00Z", ends[ends.len() - 2]));
         let found: Vec<String> = book.bills(&id).into_iter().map(|(_, end, _)| end).collect();
         assert_eq!(found, ends);
-        // And back again: the day is not forgotten meanwhile.
+        // Back to the monthly plan: the day of the month was kept.
         book.now = book.field(&id, "current_period_start").as_str().unwrap().parse().unwrap();
         book.edit(&id, json!({"plan_id": month})).unwrap();
         let last = ends.last().unwrap();
@@ -237,7 +237,7 @@ fn where_weeks_led_to_months_are_counted_from() {
         let expected = ["2027-07-31", "2027-08-31", "2027-09-30", "2027-10-31", "2027-11-30"];
         let expected: Vec<_> = expected.windows(2).map(|pair| (pair[0], pair[1])).collect();
         assert_eq!(bills, expected, "late: {is_late}");
-        // 26 of the 31 days from 30 September on.
+        // The change applies for 26 of the 31 days from 30 September on.
         let november = amounts(&book, &id)[16].1.clone();
         assert_eq!(november, [6200, -2516, 5200], "late: {is_late}");
     }
@@ -260,11 +260,11 @@ fn what_changes_while_it_is_paused_is_in_force_when_it_goes_on() {
     assert_eq!(amounts(&book, &id), expected);
 }
 
-/// An hour, and the plan and the quantity that are asked for then.
+/// An edit: the hour, the index of the plan, and the quantity.
 type Edit = (i64, usize, i64);
 
 fn edits() -> impl Strategy<Value = Vec<Edit>> {
-    // At odd hours, so that no edit is at the very beginning of a period.
+    // Odd hours, so that no edit is exactly at the start of a period.
     let edits = vec((0i64..3000, 0usize..5, 1i64..4), 0..8);
     edits.prop_map(|mut edits| {
         edits.sort_unstable();
@@ -272,7 +272,7 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
     })
 }
 
-/// What happens from an instant on, in order; runs and voids are what differs between books.
+/// Plays the edits from `start`. `before_edit` runs and voids, which differs between books.
 fn told(
     start: &str,
     trial_days: i64,
@@ -312,7 +312,7 @@ fn bill_all(book: &mut Book, id: &str, as_of: &str) {
     while book.bill(id, as_of).1 {}
 }
 
-/// Periods with their lines.
+/// Each period with its lines.
 fn invoices(book: &Book, id: &str) -> Vec<String> {
     let mut invoices: Vec<String> = book
         .world
@@ -326,7 +326,7 @@ fn invoices(book: &Book, id: &str) -> Vec<String> {
     invoices
 }
 
-/// Every line of all invoices that are not void, whichever it is on.
+/// The lines of all invoices that are not void, without regard to the invoice.
 fn lines(book: &Book, id: &str) -> Vec<(String, i64)> {
     let lines = book.world.recurring(id).flat_map(|invoice| invoice.lines.iter());
     let mut lines: Vec<_> = lines.map(|l| (l.description.clone(), l.amount)).collect();
@@ -334,7 +334,7 @@ fn lines(book: &Book, id: &str) -> Vec<(String, i64)> {
     lines
 }
 
-/// The same edits of one unit: how many there are is not prorated, and counts when an invoice is made.
+/// The same edits with quantity 1, because quantities are not prorated but read when invoiced.
 fn of_one(edits: Vec<Edit>) -> Vec<Edit> {
     edits.into_iter().map(|(hour, plan, _)| (hour, plan, 1)).collect()
 }
@@ -400,7 +400,7 @@ proptest! {
                 on_time(book, id);
             }
         });
-        // What is over and void is not billed again, but for what it settled.
+        // A voided past period is not billed again, except for the settlements on it.
         let is_change = |(text, _): &&(String, i64)| text.contains(" time on ");
         let (found, expected) = (lines(&disturbed, &id), lines(&undisturbed, &id));
         let changes = |lines: &[(String, i64)]| lines.iter().filter(is_change).cloned().collect::<Vec<_>>();

@@ -1,6 +1,6 @@
-//! The rules of Ifmatch, command by command, against a database that is a few maps.
+//! The rules of Ifmatch, command by command, on a database made of a few maps.
 //!
-//! Scenario tables say what each command comes to; properties say what holds whatever the commands.
+//! Scenario tables state each command's result. Properties state what holds for all commands.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -36,5 +36,5 @@ mod transactions;
 mod versions;
 mod world;
 
-/// So few holds are ended in one commit that most tests leave some for a later one.
+/// The holds ended per commit. So low that most tests leave some for a later commit.
 const ENDED_AT_ONCE: usize = 1;

@@ -1,11 +1,14 @@
-//! Server-side merge: every verdict, and that a merge takes the attempted paths and no other.
+//! Server-side merge: every verdict, and that a merge changes only the attempted paths.
 
 use crate::{
     book::Book,
     commands::{merging, patch, put},
     invariants::assert_holds,
 };
-use ifmatch_domain::{How, Rejection};
+use ifmatch_domain::{
+    Rejection, billing,
+    core::{self, How},
+};
 use ifmatch_types::{ChangeKind, Kind, Verdict};
 use serde_json::{Value, json};
 
@@ -41,7 +44,8 @@ fn the_verdict_is_by_paths_and_groups() {
         book.edit(&id, theirs.clone()).unwrap();
         let before = book.world.entity(&id);
         let stale = patch(Kind::Subscription, &id, 1, mine.clone());
-        let Rejection::Conflict(conflict) = book.refused(stale.clone()) else {
+        let Rejection::Core(core::Rejection::Conflict(conflict)) = book.refused(stale.clone())
+        else {
             panic!("{theirs} {mine}: stale is stale")
         };
         assert_eq!(conflict.merge.verdict, verdict, "{theirs} {mine}");
@@ -53,10 +57,10 @@ fn the_verdict_is_by_paths_and_groups() {
                 for name in ["version", "updated_at", "updated_by"] {
                     preview[name] = event.state[name].clone();
                 }
-                assert_eq!(preview, **event.state, "the preview is what the merge makes");
+                assert_eq!(preview, **event.state, "the preview equals the merge");
             }
             (Identical, Ok(_)) => assert_eq!(book.world.entity(&id), before),
-            (Overlap | GroupOverlap, Err(Rejection::Conflict(again))) => {
+            (Overlap | GroupOverlap, Err(Rejection::Core(core::Rejection::Conflict(again)))) => {
                 assert_eq!(again.merge.verdict, verdict);
                 assert_eq!(again.merge.preview, None);
             }
@@ -100,7 +104,9 @@ fn a_merge_over_many_versions_sees_their_sum() {
             book.edit(&id, json!({"quantity": quantity})).unwrap();
         }
         let overlapping = merging(patch(Kind::Subscription, &id, base, json!({"quantity": 99})));
-        let Rejection::Conflict(conflict) = book.refused(overlapping) else { panic!("both did") };
+        let Rejection::Core(core::Rejection::Conflict(conflict)) = book.refused(overlapping) else {
+            panic!("both did")
+        };
         let change = &conflict.changes[0];
         assert_eq!((&change.base, &change.current), (&json!(base), &json!(39)));
         assert_eq!((conflict.changes.len(), conflict.merge.verdict), (1, Verdict::Overlap));
@@ -114,16 +120,21 @@ fn a_merge_over_many_versions_sees_their_sum() {
 fn a_clean_merge_still_obeys_the_rules() {
     let (mut book, id) = book();
     book.edit(&id, json!({"notes": "theirs", "status": "canceled"})).unwrap();
-    // Disjoint, but what is over stays over.
+    // The paths are disjoint, so it merges into the canceled subscription.
     let mine = merging(patch(Kind::Subscription, &id, 1, json!({"quantity": 2})));
     assert_eq!(book.ok(mine).how, How::Merged(1));
     let workspace = book.field(&id, "workspace_id");
     let invoice = book.invoice(workspace.as_str().unwrap(), json!({}));
     book.edit(&invoice, json!({"status": "open"})).unwrap();
     let mine = merging(patch(Kind::Invoice, &invoice, 1, json!({"tax": 3})));
-    assert_eq!(book.refused(mine.clone()), Rejection::InvoiceImmutable { fields: vec!["tax"] });
+    assert_eq!(
+        book.refused(mine.clone()),
+        Rejection::Billing(billing::Rejection::InvoiceImmutable { fields: vec!["tax"] })
+    );
     let strict = patch(Kind::Invoice, &invoice, 1, json!({"tax": 3}));
-    let Rejection::Conflict(conflict) = book.refused(strict) else { panic!("it is stale") };
+    let Rejection::Core(core::Rejection::Conflict(conflict)) = book.refused(strict) else {
+        panic!("it is stale")
+    };
     assert_eq!((conflict.merge.verdict, conflict.merge.preview), (Verdict::Clean, None::<Value>));
 }
 
@@ -134,7 +145,9 @@ fn a_merge_of_finalization_takes_one_number_and_its_preview_takes_none() {
     let id = book.invoice(&workspace, json!({}));
     book.edit(&id, json!({"notes": "theirs"})).unwrap();
     let open = patch(Kind::Invoice, &id, 1, json!({"status": "open"}));
-    let Rejection::Conflict(conflict) = book.refused(open.clone()) else { panic!("it is stale") };
+    let Rejection::Core(core::Rejection::Conflict(conflict)) = book.refused(open.clone()) else {
+        panic!("it is stale")
+    };
     assert_eq!(conflict.merge.preview.unwrap()["number"], "INV-000001");
     assert_eq!(book.world.last_number, 0);
     assert_eq!(book.ok(merging(open)).how, How::Merged(1));

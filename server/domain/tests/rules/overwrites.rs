@@ -1,14 +1,17 @@
-//! Overwrites after a refusal: let through, and visible.
+//! A repeat of a refused write overwrites other changes, and reports them.
 
 use crate::{
     book::Book,
     commands::{command, meta, patch},
 };
-use ifmatch_domain::{Action, Command, Outcome, UpdateObject};
+use ifmatch_domain::{
+    Action, Command, Outcome,
+    core::{self, UpdateObject},
+};
 use ifmatch_types::{Kind, Version};
 use serde_json::{Value, json};
 
-/// One write of somebody, refused before at a version.
+/// A write by an actor who was refused at a version before.
 fn write(
     book: &mut Book,
     actor: &str,
@@ -17,16 +20,17 @@ fn write(
     body: Value,
 ) -> Command {
     let version = book.version(id);
-    let Action::Update(update) = patch(Kind::Workspace, id, version, body) else {
+    let Action::Core(core::Action::Update(update)) = patch(Kind::Workspace, id, version, body)
+    else {
         panic!("a patch is an update")
     };
-    let action = Action::Update(UpdateObject { refused_at, ..update });
+    let action = Action::Core(core::Action::Update(UpdateObject { refused_at, ..update }));
     Command { meta: meta(actor), ..command(book.fresh_seed(), action) }
 }
 
 #[test]
 fn what_somebody_else_changed_in_between_is_named() {
-    // (who changed what in between, what alice sends again, what she overwrote)
+    // (changes by others in between, alice's repeat, what it overwrote)
     for (theirs, mine, overwrote) in [
         (vec![("bob", json!({"name": "B"}))], json!({"name": "A"}), vec!["/name"]),
         (vec![("alice", json!({"name": "B"}))], json!({"name": "A"}), vec![]),
@@ -56,8 +60,10 @@ fn what_somebody_else_changed_in_between_is_named() {
             book.world.carry_out(&[theirs], now).remove(0).unwrap();
         }
         let mine = write(&mut book, "alice", &id, Some(1), mine);
-        let Ok(Outcome::Object(answer)) = book.world.carry_out(&[mine], now).remove(0) else {
-            panic!("it is let through")
+        let Ok(Outcome::Core(core::Outcome::Object(answer))) =
+            book.world.carry_out(&[mine], now).remove(0)
+        else {
+            panic!("the repeat succeeds")
         };
         let mut named = answer.overwrote.clone();
         named.sort();
@@ -79,8 +85,10 @@ fn who_acts_for_somebody_else_is_somebody_else() {
     theirs.meta.on_behalf_of = Some("carol".to_owned());
     book.world.carry_out(&[theirs], now).remove(0).unwrap();
     let mine = write(&mut book, "alice", &id, Some(1), json!({"name": "A"}));
-    let Ok(Outcome::Object(answer)) = book.world.carry_out(&[mine], now).remove(0) else {
-        panic!("it is let through")
+    let Ok(Outcome::Core(core::Outcome::Object(answer))) =
+        book.world.carry_out(&[mine], now).remove(0)
+    else {
+        panic!("the repeat succeeds")
     };
     assert_eq!(answer.overwrote, ["/name"]);
 }

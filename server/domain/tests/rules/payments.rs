@@ -1,4 +1,4 @@
-//! Payments: counted once, taken back once, and what they do to their invoice.
+//! Payments: counted once, reversed once, and their effects on the invoice.
 
 use crate::{
     book::Book,
@@ -6,7 +6,11 @@ use crate::{
     invariants::assert_holds,
     world::Decided,
 };
-use ifmatch_domain::{Action, Outcome, RecordPayment, Rejection, ReversePayment};
+use ifmatch_domain::{
+    Action, Outcome, Rejection,
+    billing::{self, RecordPayment, ReversePayment},
+    core,
+};
 use ifmatch_types::{Kind, Payment, PaymentStatus};
 use serde_json::{Value, json};
 
@@ -21,7 +25,7 @@ fn book() -> (Book, String) {
 #[track_caller]
 fn paid(decided: Decided) -> (Payment, bool) {
     match decided.unwrap() {
-        Outcome::Payment { payment, first } => (payment, first),
+        Outcome::Billing(billing::Outcome::Payment { payment, first }) => (payment, first),
         other => panic!("a payment was expected: {other:?}"),
     }
 }
@@ -63,11 +67,11 @@ fn a_payment_is_known_by_its_reference_for_ever() {
         (&other, 400, vec!["/invoice_id"]),
         (&other, 5, vec!["/invoice_id", "/amount"]),
     ] {
-        let expected = Rejection::AlreadyExists {
+        let expected = Rejection::Core(core::Rejection::AlreadyExists {
             what: "payment",
             existing_id: first.id.to_string(),
             differing_fields: differing.into_iter().map(str::to_owned).collect(),
-        };
+        });
         assert_eq!(book.pay(invoice, amount, "a"), Err(expected));
     }
     book.reverse(&id, first.id.as_str()).unwrap();
@@ -79,10 +83,12 @@ fn a_payment_is_known_by_its_reference_for_ever() {
 #[test]
 fn no_more_than_is_due_is_taken() {
     let (mut book, id) = book();
-    let too_much = Rejection::ExceedsAmountDue { amount_due: 1000, amount: 1001 };
+    let too_much =
+        Rejection::Billing(billing::Rejection::ExceedsAmountDue { amount_due: 1000, amount: 1001 });
     assert_eq!(book.pay(&id, 1001, "a"), Err(too_much));
     book.pay(&id, 1000, "a").unwrap();
-    let nothing_due = Rejection::ExceedsAmountDue { amount_due: 0, amount: 1 };
+    let nothing_due =
+        Rejection::Billing(billing::Rejection::ExceedsAmountDue { amount_due: 0, amount: 1 });
     assert_eq!(book.pay(&id, 1, "b"), Err(nothing_due));
 }
 
@@ -93,12 +99,19 @@ fn drafts_and_void_invoices_take_no_payment() {
     let draft = book.invoice(workspace.as_str().unwrap(), json!({}));
     book.edit(&id, json!({"status": "void"})).unwrap();
     for (invoice, from, allowed) in [(&draft, "draft", vec!["open"]), (&id, "void", vec![])] {
-        let expected = Rejection::InvalidTransition { from, to: "paid", allowed };
+        let expected =
+            Rejection::Core(core::Rejection::InvalidTransition { from, to: "paid", allowed });
         assert_eq!(book.pay(invoice, 1, "a"), Err(expected));
     }
     book.run(delete(Kind::Invoice, &draft, 1)).unwrap();
-    assert!(matches!(book.pay(&draft, 1, "a"), Err(Rejection::Deleted(Kind::Invoice, _))));
-    assert!(matches!(book.pay("inv_0", 1, "a"), Err(Rejection::NotFound { what: "invoice", .. })));
+    assert!(matches!(
+        book.pay(&draft, 1, "a"),
+        Err(Rejection::Core(core::Rejection::Deleted(Kind::Invoice, _)))
+    ));
+    assert!(matches!(
+        book.pay("inv_0", 1, "a"),
+        Err(Rejection::Core(core::Rejection::NotFound { what: "invoice", .. }))
+    ));
 }
 
 #[test]
@@ -107,7 +120,8 @@ fn an_uncollectible_invoice_may_still_be_paid() {
     book.edit(&id, json!({"status": "uncollectible"})).unwrap();
     let (part, _) = paid(book.pay(&id, 300, "a"));
     assert_eq!(sums(&book, &id), (json!("uncollectible"), 300, 700, false));
-    let has_payments = Rejection::InvoiceHasPayments { amount_paid: 300 };
+    let has_payments =
+        Rejection::Billing(billing::Rejection::InvoiceHasPayments { amount_paid: 300 });
     assert_eq!(book.edit(&id, json!({"status": "void"})), Err(has_payments));
     book.reverse(&id, part.id.as_str()).unwrap();
     assert_eq!(sums(&book, &id), (json!("uncollectible"), 0, 1000, false));
@@ -121,14 +135,19 @@ fn a_payment_is_reversed_once() {
     let (mut book, id) = book();
     let (payment, _) = paid(book.pay(&id, 400, "a"));
     book.now = at("2027-02-01T00:00:00Z");
-    let Outcome::PaymentReversed(reversed) = book.reverse(&id, payment.id.as_str()).unwrap() else {
+    let Outcome::Billing(billing::Outcome::PaymentReversed(reversed)) =
+        book.reverse(&id, payment.id.as_str()).unwrap()
+    else {
         panic!("it is reversed")
     };
     assert_eq!(reversed.reversed_at, Some(book.now));
     assert_eq!(reversed.reversal_reason.as_deref(), Some("bounced"));
     let before = book.world.clone();
     book.now = at("2027-03-01T00:00:00Z");
-    assert_eq!(book.reverse(&id, payment.id.as_str()), Ok(Outcome::PaymentReversed(reversed)));
+    assert_eq!(
+        book.reverse(&id, payment.id.as_str()),
+        Ok(Outcome::Billing(billing::Outcome::PaymentReversed(reversed)))
+    );
     assert_eq!(book.world, before);
 }
 
@@ -139,16 +158,23 @@ fn a_reversal_names_a_payment_of_that_invoice_and_a_reason() {
     let other = book.invoice(workspace.as_str().unwrap(), json!({"status": "open"}));
     let (payment, _) = paid(book.pay(&id, 400, "a"));
     for (invoice, payment) in [(&other, payment.id.as_str()), (&id, "pay_0")] {
-        let expected = Rejection::NotFound { what: "payment", id: payment.to_owned() };
+        let expected =
+            Rejection::Core(core::Rejection::NotFound { what: "payment", id: payment.to_owned() });
         assert_eq!(book.reverse(invoice, payment), Err(expected));
     }
     let reverse = |reason: String| {
         let (invoice_id, payment_id) = (id.clone(), payment.id.to_string());
-        Action::ReversePayment(ReversePayment { invoice_id, payment_id, reason })
+        Action::Billing(billing::Action::ReversePayment(ReversePayment {
+            invoice_id,
+            payment_id,
+            reason,
+        }))
     };
     for reason in [String::new(), "x".repeat(501), "a\u{0}".to_owned()] {
         let refused = book.refused(reverse(reason));
-        assert!(matches!(refused, Rejection::Invalid(errors) if errors[0].path == "/reason"));
+        assert!(
+            matches!(refused, Rejection::Core(core::Rejection::Invalid(errors)) if errors[0].path == "/reason")
+        );
     }
     book.run(reverse("x".repeat(500))).unwrap();
 }
@@ -172,8 +198,10 @@ fn a_payment_has_an_amount_and_a_reference_and_nothing_else() {
         (json!(null), ""),
     ] {
         let record = RecordPayment { invoice_id: id.clone(), body: body.clone() };
-        let refused = book.refused(Action::RecordPayment(record));
-        let Rejection::Invalid(errors) = refused else { panic!("{body}: {refused:?}") };
+        let refused = book.refused(Action::Billing(billing::Action::RecordPayment(record)));
+        let Rejection::Core(core::Rejection::Invalid(errors)) = refused else {
+            panic!("{body}: {refused:?}")
+        };
         assert_eq!(errors[0].path, path, "{body}");
     }
 }

@@ -1,11 +1,14 @@
-//! Plans: their statuses, the price that freezes, and the code that is unique while they live.
+//! Plans: their statuses, the frozen price, and the code that is unique among living plans.
 
 use crate::{
     book::{Book, with},
     commands::{create, delete, patch, put},
     invariants::assert_holds,
 };
-use ifmatch_domain::{How, Rejection};
+use ifmatch_domain::{
+    Rejection, billing,
+    core::{self, How},
+};
 use ifmatch_types::{Kind, PlanStatus};
 use serde_json::{Value, json};
 
@@ -30,7 +33,11 @@ fn a_status_follows_only_those_that_allow_it() {
             let (mut book, id) = book_with(from);
             match book.edit(&id, json!({"status": to})) {
                 Ok(_) => assert!(from == *to || allowed.contains(to), "{from} → {to}"),
-                Err(Rejection::InvalidTransition { from: was, to: wanted, allowed: named }) => {
+                Err(Rejection::Core(core::Rejection::InvalidTransition {
+                    from: was,
+                    to: wanted,
+                    allowed: named,
+                })) => {
                     assert!(from != *to && !allowed.contains(to), "{from} → {to}");
                     assert_eq!((was, wanted, named.as_slice()), (from, *to, allowed.as_slice()));
                 }
@@ -53,7 +60,9 @@ fn a_new_plan_is_a_draft_or_active() {
         assert_eq!(answer.body["status"], expected);
     }
     let refused = Book::default().refused(create(Kind::Plan, body(json!("archived"))));
-    assert!(matches!(refused, Rejection::Invalid(errors) if errors[0].path == "/status"));
+    assert!(
+        matches!(refused, Rejection::Core(core::Rejection::Invalid(errors)) if errors[0].path == "/status")
+    );
 }
 
 #[test]
@@ -68,7 +77,9 @@ fn a_price_freezes_when_the_plan_goes_on_sale_and_stays_frozen() {
                 decided.unwrap();
                 assert_eq!(book.field(&id, name), *value);
             } else {
-                let Err(Rejection::PlanPriceFrozen { fields }) = decided else {
+                let Err(Rejection::Billing(billing::Rejection::PlanPriceFrozen { fields })) =
+                    decided
+                else {
                     panic!("{status} {name}: {decided:?}")
                 };
                 assert_eq!(fields, [name.as_str()]);
@@ -78,11 +89,13 @@ fn a_price_freezes_when_the_plan_goes_on_sale_and_stays_frozen() {
         book.edit(&id, json!({"name": "N", "description": "D", "metadata": {"a": "b"}})).unwrap();
     }
     let (mut book, id) = book_with("active");
-    let Err(Rejection::PlanPriceFrozen { fields }) = book.edit(&id, price.clone()) else {
+    let Err(Rejection::Billing(billing::Rejection::PlanPriceFrozen { fields })) =
+        book.edit(&id, price.clone())
+    else {
         panic!("all of it is frozen")
     };
     assert_eq!(fields, ["currency", "amount", "interval", "interval_count", "trial_days"]);
-    // Going on sale and a last change of price may come together.
+    // Activation and a last price change can be in one write.
     let (mut book, id) = book_with("draft");
     book.edit(&id, with(price, json!({"status": "active"}))).unwrap();
 }
@@ -92,7 +105,10 @@ fn a_code_is_set_once_and_no_other_field_is() {
     for status in ALL {
         let (mut book, id) = book_with(status);
         let refused = book.edit(&id, json!({"code": "silver"})).unwrap_err();
-        assert!(matches!(refused, Rejection::Invalid(e) if e[0].path == "/code"), "{status}");
+        assert!(
+            matches!(refused, Rejection::Core(core::Rejection::Invalid(e)) if e[0].path == "/code"),
+            "{status}"
+        );
         book.edit(&id, json!({"code": "gold", "name": "n"})).unwrap();
     }
 }
@@ -105,7 +121,7 @@ fn a_plan_is_deletable_as_a_draft_only() {
         match book.run(delete(Kind::Plan, &id, version)) {
             Ok(_) => assert_eq!(*status, "draft"),
             Err(rejection) => {
-                assert_eq!(rejection, Rejection::PlanInUse);
+                assert_eq!(rejection, Rejection::Billing(billing::Rejection::PlanInUse));
                 assert_ne!(*status, "draft");
             }
         }
@@ -134,8 +150,11 @@ fn a_taken_code_is_the_same_plan_or_a_refusal() {
             );
             assert_eq!(book.world.events.len(), 1, "nothing was written: {changed}");
         } else {
-            let Rejection::AlreadyExists { what, existing_id, mut differing_fields } =
-                book.refused(action)
+            let Rejection::Core(core::Rejection::AlreadyExists {
+                what,
+                existing_id,
+                mut differing_fields,
+            }) = book.refused(action)
             else {
                 panic!("{changed} differs")
             };
@@ -154,7 +173,8 @@ fn a_deleted_draft_gives_its_code_back() {
     book.run(delete(Kind::Plan, &id, 1)).unwrap();
     let again = book.plan("gold", json!({"amount": 1}));
     assert_ne!(id, again);
-    let Rejection::Deleted(kind, deleted) = book.refused(patch(Kind::Plan, &id, 1, json!({})))
+    let Rejection::Core(core::Rejection::Deleted(kind, deleted)) =
+        book.refused(patch(Kind::Plan, &id, 1, json!({})))
     else {
         panic!("it is gone")
     };
@@ -221,7 +241,8 @@ fn each_field_has_its_bounds() {
         }
         for value in wrong {
             let body = with(good.clone(), json!({name: value}));
-            let Rejection::Invalid(errors) = Book::default().refused(create(Kind::Plan, body))
+            let Rejection::Core(core::Rejection::Invalid(errors)) =
+                Book::default().refused(create(Kind::Plan, body))
             else {
                 panic!("{name} = {value} is a wrong field")
             };
@@ -239,13 +260,15 @@ fn every_wrong_field_is_named_at_once() {
     let mut book = Book::default();
     let body = json!({"code": " ", "name": "", "currency": "?", "amount": -1, "interval": "day",
         "interval_count": 0, "trial_days": -1});
-    let Rejection::Invalid(errors) = book.refused(create(Kind::Plan, body)) else {
+    let Rejection::Core(core::Rejection::Invalid(errors)) = book.refused(create(Kind::Plan, body))
+    else {
         panic!("wrong")
     };
     let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
     assert_eq!(paths, ["/code", "/name", "/currency", "/amount", "/interval_count", "/trial_days"]);
     let id = book.plan("p", json!({}));
-    let Rejection::Invalid(errors) = book.refused(put(Kind::Plan, &id, 1, json!({"code": "p"})))
+    let Rejection::Core(core::Rejection::Invalid(errors)) =
+        book.refused(put(Kind::Plan, &id, 1, json!({"code": "p"})))
     else {
         panic!("required fields are missing")
     };

@@ -1,26 +1,29 @@
-//! What holds for every sequence of commands.
+//! Properties of every sequence of commands.
 
 use crate::{
     book::Book,
     commands::{members, merging, patch, tag, update},
     invariants::assert_holds,
     random::{Raw, Reader, few, later, raw},
-    world::{Decided, World},
+    world::{Decided, World, variant_name},
 };
 use ifmatch_domain::{
-    Action, AssignPackage, Change, Command, How, Outcome, Precondition, Rejection, ScopeRef, decide,
+    Action, Command, Outcome, Rejection, billing,
+    core::{self, Change, How, Precondition},
+    decide,
+    entitlement::{self, AssignPackage, ScopeRef},
 };
 use ifmatch_types::{Kind, Timestamp, merge, merge::touches};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Batches of commands, each batch so many days after the one before.
+/// Batches of commands, each some days after the one before.
 fn batches() -> impl Strategy<Value = Vec<(u8, Vec<Raw>)>> {
     vec((0u8..40, vec(raw(), 1..12)), 1..12)
 }
 
-/// A world with something of everything in it.
+/// A world with objects of every kind.
 fn furnished() -> World {
     let mut book = Book::default();
     let (one, two) = (book.workspace(), book.workspace());
@@ -44,14 +47,14 @@ fn furnished() -> World {
     for (workspace, package) in [(&one, "p0"), (&two, "p1"), (&one, "p1")] {
         let body = members(json!({"package": package}));
         let assign = AssignPackage { scope: ScopeRef::workspace(workspace), body };
-        book.ok(Action::AssignPackage(assign));
+        book.ok(Action::Entitlement(entitlement::Action::AssignPackage(assign)));
     }
     let ttl = 5 * 86_400_000_i64;
     book.make(Kind::Bookable, json!({"name": "Room", "capacity": 3, "hold_ttl_ms": ttl}));
     book.world
 }
 
-/// Reads batches against a world that grows, and hands over each before it is carried out.
+/// Reads batches against the growing world. `carry_out` executes each of them.
 fn walk(
     batches: Vec<(u8, Vec<Raw>)>,
     mut carry_out: impl FnMut(&mut World, &[Command], Timestamp),
@@ -80,7 +83,8 @@ proptest! {
     #[test]
     fn a_batch_comes_to_the_same_as_its_commands_one_by_one(batches in batches()) {
         walk(batches, |world, commands, now| {
-            // Each commit ends a slice of what is over, and this is one commit or several.
+            // Each commit ends a slice of expired objects, and the two sides commit differently
+            // often.
             world.ends_all = true;
             let mut apart = world.clone();
             let one_by_one: Vec<Decided> = commands
@@ -113,7 +117,7 @@ proptest! {
             let mut seen = world.clone();
             for command in commands {
                 match decide(&mut state, command, now) {
-                    // What the state would save is looked at through a world.
+                    // A world shows what the state would save.
                     Err(rejection) => {
                         let now = saved(world, &state);
                         now.assert_untouched(&seen, &rejection);
@@ -148,7 +152,7 @@ proptest! {
                     Precondition::Version(1)
                 };
                 let update = update(Kind::Subscription, &id, precondition, Change::Patch(body));
-                crate::commands::command(book.fresh_seed(), Action::Update(update))
+                crate::commands::command(book.fresh_seed(), Action::Core(core::Action::Update(update)))
             })
             .collect();
         let size = if batched { commands.len() } else { 1 };
@@ -156,11 +160,11 @@ proptest! {
         for batch in commands.chunks(size) {
             for decided in book.world.carry_out(batch, book.now) {
                 match decided {
-                    Ok(Outcome::Object(object)) => {
+                    Ok(Outcome::Core(core::Outcome::Object(object))) => {
                         prop_assert_eq!((object.how, object.version), (How::Updated, 2));
                         committed += 1;
                     }
-                    Err(Rejection::Conflict(conflict)) => {
+                    Err(Rejection::Core(core::Rejection::Conflict(conflict))) => {
                         prop_assert_eq!(conflict.expected_version, Some(1));
                         prop_assert!(conflict.current_version > 1);
                     }
@@ -188,7 +192,7 @@ proptest! {
         let before = book.world.entity(&id);
         let version = base["version"].as_i64().unwrap();
         let decided = book.run(merging(patch(Kind::Subscription, &id, version, wish.clone())));
-        let Ok(Outcome::Object(answer)) = decided else { return Ok(()) };
+        let Ok(Outcome::Core(core::Outcome::Object(answer))) = decided else { return Ok(()) };
         if let How::Merged(from) = answer.how {
             prop_assert_eq!(from, version);
             assert_merge_is_narrow(&base, &before, &answer.body, &wish);
@@ -196,7 +200,7 @@ proptest! {
     }
 }
 
-/// A walk that never gets anywhere would prove nothing.
+/// A walk that is refused everywhere would prove nothing.
 #[test]
 fn the_random_commands_come_to_every_kind_of_outcome() {
     let mut runner = TestRunner::deterministic();
@@ -268,25 +272,27 @@ fn the_random_commands_come_to_every_kind_of_outcome() {
     }
 }
 
-/// The first word of what an outcome or a rejection is called; a conflict's is its verdict.
+/// The variant's name of an outcome or a rejection; for a conflict, its verdict's.
 fn name_of(decided: &Decided) -> String {
-    let text = match decided {
-        Ok(Outcome::Object(object)) => format!("{:?}", object.how),
-        Ok(outcome) => format!("{outcome:?}"),
-        Err(Rejection::Conflict(conflict)) => format!("{:?}", conflict.merge.verdict),
-        Err(rejection) => format!("{rejection:?}"),
-    };
-    text.chars().take_while(|character| character.is_alphanumeric()).collect()
+    match decided {
+        Ok(Outcome::Core(core::Outcome::Object(object))) => variant_name(&object.how),
+        Ok(outcome) => variant_name(outcome),
+        Err(Rejection::Core(core::Rejection::Conflict(conflict))) => {
+            variant_name(&conflict.merge.verdict)
+        }
+        Err(rejection) => variant_name(rejection),
+    }
 }
 
-/// One edit of a subscription, out of a random number.
+/// An edit of a subscription from random numbers.
 fn edit(book: &Book, raw: Raw) -> Value {
     let reader = Reader { world: &book.world, now: book.now };
     reader.edit_of_subscription(raw).into()
 }
 
-/// Only what the patch would have changed against its own base is different, and what follows from
-/// a status or a plan.
+/// Asserts that a merge changed only the patch's own paths and what follows from them.
+///
+/// Paths that follow are those derived from a status.
 fn assert_merge_is_narrow(base: &Value, before: &Value, after: &Value, wish: &Value) {
     let derived =
         ["/canceled_at", "/ended_at", "/trial_end", "/current_period_start", "/current_period_end"];
@@ -316,55 +322,58 @@ fn saved(world: &World, state: &ifmatch_domain::State) -> World {
     world
 }
 
-/// Compares an answer with what became of the world.
+/// Compares an answer with the changes of the world.
 fn assert_told(command: &Command, before: &World, decided: &Decided, after: &World) {
     let made = &after.events[before.events.len()..];
     let mut told: BTreeMap<String, i64> = BTreeMap::new();
     match decided {
         Err(rejection) => after.assert_untouched(before, rejection),
-        Ok(outcome) => count(outcome, &mut told),
+        Ok(Outcome::Core(outcome)) => count(outcome, &mut told),
+        Ok(_) => {}
     }
     let is_indirect = matches!(
         command.action,
-        Action::BillSubscription(_)
-            | Action::RecordPayment(_)
-            | Action::ReversePayment(_)
-            | Action::AssignPackage(_)
-            | Action::GrantBoost(_)
-            | Action::CheckAndRecord(_)
-            | Action::PlaceHold(_)
-            | Action::EndHold(_)
-            | Action::ReverseUsage(_)
-            | Action::ExpireEntitlements(_)
+        Action::Billing(billing::Action::BillSubscription(_))
+            | Action::Billing(billing::Action::RecordPayment(_))
+            | Action::Billing(billing::Action::ReversePayment(_))
+            | Action::Entitlement(entitlement::Action::AssignPackage(_))
+            | Action::Entitlement(entitlement::Action::GrantBoost(_))
+            | Action::Entitlement(entitlement::Action::CheckAndRecord(_))
+            | Action::Entitlement(entitlement::Action::PlaceHold(_))
+            | Action::Entitlement(entitlement::Action::EndHold(_))
+            | Action::Entitlement(entitlement::Action::ReverseUsage(_))
+            | Action::Entitlement(entitlement::Action::ExpireEntitlements(_))
     );
     if !is_indirect {
         let mut done: BTreeMap<String, i64> = BTreeMap::new();
-        // A hold that is over is ended by whoever needs room.
+        // Any command that needs room may also end expired holds.
         let own = made.iter().filter(|event| event.entry.by.actor != "expiry");
         own.for_each(|event| *done.entry(event.id.clone()).or_default() += 1);
         assert_eq!(told, done, "{command:#?}");
     }
-    if let Ok(Outcome::Object(object)) = decided {
+    if let Ok(Outcome::Core(core::Outcome::Object(object))) = decided {
         assert_eq!(**object.body, after.entity(&object.id));
         assert_eq!(object.version, after.entity(&object.id)["version"]);
     }
-    if let Ok(Outcome::Billed { made: count, .. }) = decided {
+    if let Ok(Outcome::Billing(billing::Outcome::Billed { made: count, .. })) = decided {
         let invoices = after.invoices.len() - before.invoices.len();
         assert_eq!(usize::try_from(*count).unwrap(), invoices);
     }
 }
 
-/// How many changes of which objects an answer tells of.
-fn count(outcome: &Outcome, told: &mut BTreeMap<String, i64>) {
+/// Counts the changes of each object that an answer reports.
+fn count(outcome: &core::Outcome, told: &mut BTreeMap<String, i64>) {
     match outcome {
-        Outcome::Object(object) => match object.how {
+        core::Outcome::Object(object) => match object.how {
             How::Unchanged | How::Existed => {}
             How::Created | How::Updated | How::Merged(_) | How::Forced => {
                 *told.entry(object.id.clone()).or_default() += 1;
             }
         },
-        Outcome::Deleted { deleted, .. } => *told.entry(deleted.id.clone()).or_default() += 1,
-        Outcome::Transaction(outcomes) => outcomes.iter().for_each(|inner| count(inner, told)),
+        core::Outcome::Deleted { deleted, .. } => *told.entry(deleted.id.clone()).or_default() += 1,
+        core::Outcome::Transaction(outcomes) => {
+            outcomes.iter().for_each(|inner| count(inner, told))
+        }
         _ => {}
     }
 }

@@ -1,4 +1,4 @@
-//! A change of plan, settled on the next invoice: day by day, to the cent.
+//! A change of plan is settled on the next invoice, by the day and to the cent.
 
 use crate::{
     book::Book,
@@ -10,7 +10,7 @@ use crate::{
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-/// A book with plans and a subscription to the first, billed for its first period from 1 April.
+/// A book with plans and a subscription to the first one, billed for its period from 1 April.
 fn book(plans: &[(&str, Value)]) -> (Book, String, Vec<String>) {
     let mut book = Book::at("2027-04-01T00:00:00Z");
     let workspace = book.workspace();
@@ -26,7 +26,7 @@ fn line(text: &str, amount: i64) -> (String, i64) {
 
 #[test]
 fn the_rest_of_the_old_plan_is_given_back_and_that_of_the_new_one_charged() {
-    // April has 30 days; A is 30.00. (B, day of the change, credit, charge)
+    // April has 30 days; A costs 30.00. (B's amount, day of the change, credit, charge)
     for (amount, day, credit, charge) in [
         (6000, 16, -1500, 3000),
         (1000, 16, -1500, 500),
@@ -155,7 +155,7 @@ fn a_change_in_a_period_that_nobody_pays_for_costs_nothing() {
         book.bill(&id, &book.now.to_string());
         let lines: Vec<i64> = book.last_lines(&id).into_iter().map(|(_, amount)| amount).collect();
         match billed {
-            // What was paid for April is settled, pause or not.
+            // The amount paid for April is settled, with or without a pause.
             true => assert_eq!(lines, [6000, -2000, 4000]),
             false => assert_eq!(lines, [6000], "trial: {trial_days}"),
         }

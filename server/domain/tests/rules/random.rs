@@ -1,4 +1,4 @@
-//! Random commands that often make sense: small numbers, read against the world as it is.
+//! Random commands that are often valid: small numbers, interpreted for the current world.
 
 use crate::{
     commands::{create, force, key, members, meta, tag, update, weak_tag},
@@ -6,20 +6,23 @@ use crate::{
     world::{Kept, World},
 };
 use ifmatch_domain::{
-    Action, BillSubscription, Change, Command, CreateApiKey, DeleteObject, ExpireBookings, Mode,
-    Operation, Precondition, RecordPayment, ReversePayment, RevokeApiKey, Transact, UpdateObject,
+    Action, Command,
+    access::{self, CreateApiKey, RevokeApiKey},
+    billing::{self, BillSubscription, RecordPayment, ReversePayment},
+    booking::{self, ExpireBookings},
+    core::{self, Change, DeleteObject, Mode, Operation, Precondition, UpdateObject},
 };
 use ifmatch_types::{ApiKeyId, Date, Kind, Timestamp, Version};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-/// For properties whose every case is long: a few of them see as much as many short ones.
+/// For properties with long cases: a few long ones cover as much as many short ones.
 pub fn few() -> ProptestConfig {
     ProptestConfig::with_cases(ProptestConfig::default().cases / 4)
 }
 
-/// The numbers that a command is read from.
+/// The numbers that a command is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw {
     pub op: u8,
@@ -45,14 +48,14 @@ pub fn raw() -> impl Strategy<Value = Raw> {
     )
 }
 
-/// What commands are read against.
+/// The world that random numbers are interpreted for.
 pub struct Reader<'a> {
     pub world: &'a World,
     pub now: Timestamp,
 }
 
 impl Reader<'_> {
-    /// Reads one command; its seed is its own.
+    /// Makes one command with this seed.
     pub fn command(&self, raw: Raw, seed: u128) -> Command {
         let idempotency = (raw.mode % 7 == 6)
             .then(|| key(&format!("key{}", raw.other % 3), &format!("print{}", raw.target % 3)));
@@ -64,28 +67,30 @@ impl Reader<'_> {
     fn action(&self, raw: Raw, seed: u128) -> Action {
         match raw.op % 46 {
             0..=5 => self.create(raw),
-            6..=12 => Action::Update(self.update(raw)),
-            13 => Action::Delete(self.delete(raw)),
-            14 | 15 => Action::RecordPayment(RecordPayment {
+            6..=12 => Action::Core(core::Action::Update(self.update(raw))),
+            13 => Action::Core(core::Action::Delete(self.delete(raw))),
+            14 | 15 => Action::Billing(billing::Action::RecordPayment(RecordPayment {
                 invoice_id: pick(&self.world.invoices, raw.target),
                 body: json!({"amount": i64::from(raw.amount) * 10 + 10,
                     "provider_ref": format!("ref{}", raw.other % 12)}),
-            }),
+            })),
             16 => self.reverse(raw),
-            17..=19 => Action::BillSubscription(BillSubscription {
+            17..=19 => Action::Billing(billing::Action::BillSubscription(BillSubscription {
                 subscription_id: pick(&self.world.subscriptions, raw.target),
                 as_of: later(self.now, i64::from(raw.amount % 90)),
-            }),
-            20 | 21 => Action::Transact(Transact { operations: self.operations(raw) }),
-            22 => Action::CreateApiKey(CreateApiKey {
+            })),
+            20 | 21 => Action::Core(core::Action::Transact(self.operations(raw))),
+            22 => Action::Access(access::Action::CreateApiKey(CreateApiKey {
                 body: json!({"name": "robot", "role": "agent"}),
                 id: ApiKeyId::from_unchecked(format!("key_{seed:x}")),
                 digest: format!("{seed:x}"),
-            }),
-            23 => Action::RevokeApiKey(RevokeApiKey { id: pick(&self.world.api_keys, raw.target) }),
+            })),
+            23 => Action::Access(access::Action::RevokeApiKey(RevokeApiKey {
+                id: pick(&self.world.api_keys, raw.target),
+            })),
             44 | 45 => {
                 let bookable_id = self.target(Kind::Bookable, raw.target);
-                Action::ExpireBookings(ExpireBookings { bookable_id })
+                Action::Booking(booking::Action::ExpireBookings(ExpireBookings { bookable_id }))
             }
             _ => self.entitlement_action(raw),
         }
@@ -170,7 +175,7 @@ impl Reader<'_> {
         }
         let mut change = Change::Patch(wish.clone());
         if raw.choice.is_multiple_of(5) {
-            // A form sends back all that it saw, with its edits in it.
+            // A form sends back every field that it loaded, with its edits.
             let seen = self.world.history(&id).find(|event| event.entry.version == base);
             let mut form = seen.map(|event| members((**event.state).clone())).unwrap_or_default();
             form.extend(wish);
@@ -201,7 +206,11 @@ impl Reader<'_> {
         let payment = self.world.payments.get(&payment_id);
         let own = payment.map(|payment| payment.0.invoice_id.to_string());
         let invoice_id = own.unwrap_or_else(|| pick(&self.world.invoices, raw.other));
-        Action::ReversePayment(ReversePayment { invoice_id, payment_id, reason: "no".into() })
+        Action::Billing(billing::Action::ReversePayment(ReversePayment {
+            invoice_id,
+            payment_id,
+            reason: "no".into(),
+        }))
     }
 
     fn operations(&self, raw: Raw) -> Vec<Operation> {
@@ -216,7 +225,7 @@ impl Reader<'_> {
                 };
                 match raw.mode.wrapping_add(n) % 5 {
                     0 => match self.create(mixed) {
-                        Action::Create(create) => Operation::Create(create),
+                        Action::Core(core::Action::Create(create)) => Operation::Create(create),
                         other => unreachable!("a create is a create: {other:?}"),
                     },
                     1 => Operation::Delete(self.delete(mixed)),
@@ -231,12 +240,12 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// So many days from today.
+    /// The date `days` days from today.
     fn day(&self, days: u8) -> String {
         Date::of(self.now).plus_days(i64::from(days)).unwrap().to_string()
     }
 
-    /// One or two fields that somebody wants to be different.
+    /// A change of one or two fields.
     fn wish(&self, kind: Kind, choice: u8, amount: u8) -> Map<String, Value> {
         let value = one_of(&[json!("a"), json!("b"), Value::Null], amount / 3);
         let metadata = json!({ format!("k{}", amount % 3): value });
@@ -305,13 +314,13 @@ pub fn name<'a>(names: &[&'a str], n: u8) -> &'a str {
     names[usize::from(n) % names.len()]
 }
 
-/// The id of one of the rows; of none, one that nothing has.
+/// The id of one of the rows, or an id that no row has.
 pub fn pick<T>(rows: &Kept<T>, n: u8) -> String {
     let nth = usize::from(n) % (rows.len() + usize::from(n == 255)).max(1);
     rows.keys().nth(nth).cloned().unwrap_or_else(|| "nothing".to_owned())
 }
 
-/// So many days after an instant.
+/// The instant `days` days later.
 pub fn later(instant: Timestamp, days: i64) -> Timestamp {
     Timestamp::from_micros(instant.as_micros() + days * 86_400_000_000).unwrap()
 }

@@ -1,16 +1,19 @@
-//! Random commands about what scopes have and use.
+//! Random commands about entitlements and usage of scopes.
 
 use crate::{
     commands::members,
     random::{Raw, Reader, later, name, one_of, pick},
 };
 use ifmatch_domain::{
-    Action, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
-    PlaceHold, ReverseUsage, ScopeRef,
+    Action,
+    entitlement::{
+        self, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
+        PlaceHold, ReverseUsage, ScopeRef,
+    },
 };
 use serde_json::{Value, json};
 
-/// The fields of a feature: few codes, of which one in three draws from another one's pool.
+/// A feature's fields: few codes, and some features draw from the pool of another.
 pub fn a_feature(raw: Raw) -> Value {
     let code = format!("f{}", raw.other % 6);
     match raw.amount % 6 {
@@ -43,14 +46,20 @@ pub fn grants(amount: u8) -> Value {
 }
 
 impl Reader<'_> {
-    /// Reads one command about what a scope has or uses.
+    /// Makes one command about entitlements or usage.
     pub fn entitlement_action(&self, raw: Raw) -> Action {
         let scope = self.scope(raw);
         let feature = self.code(raw.other);
         let quantity = i64::from(raw.amount % 16);
         match raw.op % 11 {
-            0 => Action::AssignPackage(AssignPackage { scope, body: self.assignment(raw) }),
-            1 | 2 => Action::GrantBoost(GrantBoost { scope, body: self.boost(raw, &feature) }),
+            0 => Action::Entitlement(entitlement::Action::AssignPackage(AssignPackage {
+                scope,
+                body: self.assignment(raw),
+            })),
+            1 | 2 => Action::Entitlement(entitlement::Action::GrantBoost(GrantBoost {
+                scope,
+                body: self.boost(raw, &feature),
+            })),
             3..=5 => {
                 let item = |n: i64| members(json!({"feature": feature, "quantity": n}));
                 let is_batch = raw.choice.is_multiple_of(4);
@@ -60,16 +69,25 @@ impl Reader<'_> {
                 } else {
                     vec![item(quantity)]
                 };
-                Action::CheckAndRecord(CheckAndRecord { scope, items, is_batch })
+                Action::Entitlement(entitlement::Action::CheckAndRecord(CheckAndRecord {
+                    scope,
+                    items,
+                    is_batch,
+                }))
             }
             6 => {
                 let ttl_ms = i64::from(raw.choice) * 60_000;
                 let body = json!({"feature": feature, "quantity": quantity, "ttl_ms": ttl_ms});
-                Action::PlaceHold(PlaceHold { scope, body: members(body) })
+                Action::Entitlement(entitlement::Action::PlaceHold(PlaceHold {
+                    scope,
+                    body: members(body),
+                }))
             }
             7 | 8 => self.end_hold(raw, scope),
             9 => self.reverse_usage(raw, scope),
-            _ => Action::ExpireEntitlements(ExpireEntitlements { scope }),
+            _ => Action::Entitlement(entitlement::Action::ExpireEntitlements(ExpireEntitlements {
+                scope,
+            })),
         }
     }
 
@@ -82,7 +100,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The code of a feature, or one that nothing has.
+    /// The code of a feature, or one that does not exist.
     fn code(&self, n: u8) -> String {
         name(&["f0", "f1", "f2", "f0", "f1", "f2", "f3", "f4", "f5"], n).to_owned()
     }
@@ -134,7 +152,7 @@ impl Reader<'_> {
             HoldEnd::Settle(settled)
         };
         let scope = own.filter(|_| raw.choice < 240).unwrap_or(scope);
-        Action::EndHold(EndHold { scope, hold_id, end })
+        Action::Entitlement(entitlement::Action::EndHold(EndHold { scope, hold_id, end }))
     }
 
     fn reverse_usage(&self, raw: Raw, scope: ScopeRef) -> Action {
@@ -143,6 +161,10 @@ impl Reader<'_> {
         let own = own.and_then(|stored| ScopeRef::parse(&stored.record.scope));
         let scope = own.filter(|_| raw.choice < 240).unwrap_or(scope);
         let body = members(json!({"quantity": raw.amount % 8}));
-        Action::ReverseUsage(ReverseUsage { scope, record_id, body })
+        Action::Entitlement(entitlement::Action::ReverseUsage(ReverseUsage {
+            scope,
+            record_id,
+            body,
+        }))
     }
 }

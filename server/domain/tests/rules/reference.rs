@@ -1,8 +1,8 @@
-//! The calendar and the price of a day, so slow and simple that they are obviously right.
+//! The calendar and the price of a day, slow and simple enough to be obviously right.
 
 use ifmatch_types::Timestamp;
 
-/// A civil day.
+/// A civil date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day {
     pub year: i64,
@@ -39,7 +39,7 @@ impl Day {
         (0..days).fold(self, |day, _| day.next())
     }
 
-    /// So many months on: the same day of the month, or the month's last.
+    /// `months` later: the same day of the month, or the month's last.
     pub fn plus_months(self, months: i64) -> Self {
         let mut month = Self { day: 1, ..self };
         for _ in 0..months {
@@ -48,7 +48,7 @@ impl Day {
         Self { day: self.day.min(month.days_in_month()), ..month }
     }
 
-    /// So many intervals on.
+    /// `count` intervals later.
     pub fn plus(self, interval: &str, count: i64) -> Self {
         match interval {
             "day" => self.plus_days(count),
@@ -73,18 +73,18 @@ impl Day {
         format!("{:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
 
-    /// This day at a time of day.
+    /// This date at a time of day, in UTC.
     pub fn at(self, time: &str) -> Timestamp {
         format!("{}T{time}Z", self.text()).parse().unwrap()
     }
 }
 
-/// What the days `from..to` cost of a period of `total` days that costs `amount`, day by day.
+/// The price of days `from..to` of a period of `total` days that costs `amount`, day by day.
 pub fn price_of_days(amount: i64, from: i64, to: i64, total: i64) -> i64 {
     (from..to).map(|day| until(amount, day + 1, total) - until(amount, day, total)).sum()
 }
 
-/// The first `days` days' part, rounded half away from zero.
+/// The share of the first `days` days, rounded half away from zero.
 fn until(amount: i64, days: i64, total: i64) -> i64 {
     let doubled = 2 * amount.abs() * days;
     (doubled + total) / (2 * total) * amount.signum()

@@ -1,11 +1,14 @@
-//! Full replaces: echoes, defaults, what must be there and what may be left out.
+//! Full replaces: echoed fields, defaults, and required and optional fields.
 
 use crate::{
     book::{Book, with},
     commands::{members, put},
     invariants::assert_holds,
 };
-use ifmatch_domain::{How, Rejection};
+use ifmatch_domain::{
+    Rejection,
+    core::{self, How},
+};
 use ifmatch_types::Kind;
 use serde_json::{Value, json};
 
@@ -51,11 +54,15 @@ fn an_echo_of_a_read_only_field_must_be_what_was_read() {
         for key in read_only {
             let form = with(seen.clone(), json!({key.as_str(): "something else"}));
             let refused = book.refused(put(kind, &id, 1, form));
-            let Rejection::Invalid(errors) = refused else { panic!("{kind} {key}: {refused:?}") };
+            let Rejection::Core(core::Rejection::Invalid(errors)) = refused else {
+                panic!("{kind} {key}: {refused:?}")
+            };
             assert_eq!(errors[0].path, format!("/{key}"));
         }
         let refused = book.refused(put(kind, &id, 1, with(seen, json!({"color": "red"}))));
-        assert!(matches!(refused, Rejection::Invalid(errors) if errors[0].path == "/color"));
+        assert!(
+            matches!(refused, Rejection::Core(core::Rejection::Invalid(errors)) if errors[0].path == "/color")
+        );
     }
 }
 
@@ -149,7 +156,9 @@ fn what_is_required_must_be_there() {
             let mut form = members(book.world.entity(id));
             form.remove(field);
             let refused = book.refused(put(kind, id, 1, form.into()));
-            let Rejection::Invalid(errors) = refused else { panic!("{kind} {field}: {refused:?}") };
+            let Rejection::Core(core::Rejection::Invalid(errors)) = refused else {
+                panic!("{kind} {field}: {refused:?}")
+            };
             assert_eq!(errors[0].path, format!("/{field}"));
         }
     }

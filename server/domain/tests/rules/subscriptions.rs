@@ -5,13 +5,13 @@ use crate::{
     commands::{at, create, delete, patch},
     invariants::assert_holds,
 };
-use ifmatch_domain::Rejection;
+use ifmatch_domain::{Rejection, billing, core};
 use ifmatch_types::{Kind, SubscriptionStatus};
 use serde_json::{Value, json};
 
 const ALL: &[&str] = &["trialing", "active", "past_due", "paused", "canceled"];
 
-/// A book with a subscription in this status, on the tenth of a month that it began.
+/// A book on 10 January with a subscription since 1 January, now in this status.
 fn book_with(status: &str) -> (Book, String) {
     let mut book = Book::default();
     let workspace = book.workspace();
@@ -46,7 +46,11 @@ fn a_status_follows_only_those_that_allow_it() {
                     assert_eq!(book.field(&id, "status"), *to);
                     assert_eq!(book.version(&id), before + i64::from(from != to));
                 }
-                Err(Rejection::InvalidTransition { from: was, to: wanted, allowed: named }) => {
+                Err(Rejection::Core(core::Rejection::InvalidTransition {
+                    from: was,
+                    to: wanted,
+                    allowed: named,
+                })) => {
                     assert!(from != to && !allowed.contains(to), "{from} → {to}");
                     assert_eq!((was, wanted, named.as_slice()), (*from, *to, *allowed));
                 }
@@ -89,7 +93,9 @@ fn a_new_one_is_trialing_or_active_by_its_plan() {
                     json!({"status": expected, "current_period_end": end, "trial_end": trial_end});
                 assert_eq!(fields, wanted);
             }
-            (Err(Rejection::Invalid(errors)), None) => assert_eq!(errors[0].path, "/status"),
+            (Err(Rejection::Core(core::Rejection::Invalid(errors))), None) => {
+                assert_eq!(errors[0].path, "/status")
+            }
             (other, _) => panic!("{trial_days} {status}: {other:?}"),
         }
     }
@@ -140,7 +146,7 @@ fn a_trial_that_ended_while_paused_is_over() {
 
 #[test]
 fn a_resumed_one_goes_on_in_the_period_that_runs_then() {
-    // (resumed on, the period it is in then): periods begin on the first.
+    // (resumed on, the period that then runs); periods begin on the first.
     for (resumed, start, end) in [
         ("2027-01-20", "2027-01-01", "2027-02-01"),
         ("2027-01-31", "2027-01-01", "2027-02-01"),
@@ -190,14 +196,18 @@ fn the_plan_must_be_on_sale_and_of_the_same_currency() {
     book.edit(&archived, json!({"status": "archived"})).unwrap();
     let id = book.subscription(&workspace, &usd, json!({}));
     for (plan, status) in [(&draft, "draft"), (&archived, "archived")] {
-        let expected = Rejection::PlanInactive { plan_id: plan.clone(), status };
+        let expected =
+            Rejection::Billing(billing::Rejection::PlanInactive { plan_id: plan.clone(), status });
         assert_eq!(book.edit(&id, json!({"plan_id": plan})), Err(expected.clone()));
         let body = json!({"workspace_id": workspace, "plan_id": plan});
         assert_eq!(book.refused(create(Kind::Subscription, body)), expected);
     }
-    let expected = Rejection::CurrencyMismatch { from: "USD".to_owned(), to: "EUR".to_owned() };
+    let expected = Rejection::Billing(billing::Rejection::CurrencyMismatch {
+        from: "USD".to_owned(),
+        to: "EUR".to_owned(),
+    });
     assert_eq!(book.edit(&id, json!({"plan_id": eur})), Err(expected));
-    // What is on sale no longer is kept by who has it.
+    // Existing subscriptions keep an archived plan.
     book.edit(&usd, json!({"status": "archived"})).unwrap();
     book.edit(&id, json!({"quantity": 2, "plan_id": usd})).unwrap();
 }
@@ -210,13 +220,15 @@ fn what_is_set_once_stays() {
         [("workspace_id", json!(other)), ("start_at", json!("2027-01-02T00:00:00Z"))]
     {
         let refused = book.edit(&id, json!({name: value})).unwrap_err();
-        let Rejection::Invalid(errors) = refused else { panic!("{name}: {refused:?}") };
+        let Rejection::Core(core::Rejection::Invalid(errors)) = refused else {
+            panic!("{name}: {refused:?}")
+        };
         assert_eq!(errors[0].path, format!("/{name}"));
     }
-    // The same instant in other words is the same.
+    // The same instant in another notation is no change.
     book.edit(&id, json!({"start_at": "2027-01-01T02:00:00+02:00", "quantity": 2})).unwrap();
     let refused = book.edit(&id, json!({"start_at": null})).unwrap_err();
-    assert!(matches!(refused, Rejection::Invalid(_)), "{refused:?}");
+    assert!(matches!(refused, Rejection::Core(core::Rejection::Invalid(_))), "{refused:?}");
 }
 
 #[test]
@@ -233,14 +245,20 @@ fn it_is_deletable_until_it_had_an_invoice() {
     let (mut book, id) = book_with("active");
     let workspace = book.field(&id, "workspace_id");
     let draft = book.invoice(workspace.as_str().unwrap(), json!({"subscription_id": id}));
-    assert_eq!(book.refused(delete(Kind::Subscription, &id, 1)), Rejection::SubscriptionInUse);
+    assert_eq!(
+        book.refused(delete(Kind::Subscription, &id, 1)),
+        Rejection::Billing(billing::Rejection::SubscriptionInUse)
+    );
     book.run(delete(Kind::Invoice, &draft, 1)).unwrap();
-    assert_eq!(book.refused(delete(Kind::Subscription, &id, 1)), Rejection::SubscriptionInUse);
+    assert_eq!(
+        book.refused(delete(Kind::Subscription, &id, 1)),
+        Rejection::Billing(billing::Rejection::SubscriptionInUse)
+    );
     let plan = book.field(&id, "plan_id");
     let other = book.subscription(workspace.as_str().unwrap(), plan.as_str().unwrap(), json!({}));
     book.run(delete(Kind::Subscription, &other, 1)).unwrap();
     let refused = book.refused(patch(Kind::Subscription, &other, 1, json!({"quantity": 2})));
-    assert!(matches!(refused, Rejection::Deleted(Kind::Subscription, _)));
+    assert!(matches!(refused, Rejection::Core(core::Rejection::Deleted(Kind::Subscription, _))));
     assert_holds(&book.world);
 }
 
@@ -253,7 +271,9 @@ fn a_start_that_leads_past_the_calendar_is_refused() {
         let decided = book.run(create(Kind::Subscription, body));
         match start.starts_with("9999") {
             true => {
-                assert!(matches!(decided, Err(Rejection::Invalid(e)) if e[0].path == "/start_at"))
+                assert!(
+                    matches!(decided, Err(Rejection::Core(core::Rejection::Invalid(e))) if e[0].path == "/start_at")
+                )
             }
             false => drop(decided),
         }

@@ -1,25 +1,28 @@
-//! Transactions: all or nothing, each operation on what the ones before it made.
+//! Transactions: all or nothing, and each operation sees those before it.
 
 use crate::{
     book::Book,
     commands::{create, delete, forcing, patch},
     invariants::assert_holds,
 };
-use ifmatch_domain::{Action, How, Operation, Outcome, Rejection, Transact};
+use ifmatch_domain::{
+    Action, Outcome, Rejection, billing,
+    core::{self, How, Operation},
+};
 use ifmatch_types::Kind;
 use serde_json::json;
 
 fn operation(action: Action) -> Operation {
     match action {
-        Action::Create(create) => Operation::Create(create),
-        Action::Update(update) => Operation::Update(update),
-        Action::Delete(delete) => Operation::Delete(delete),
+        Action::Core(core::Action::Create(create)) => Operation::Create(create),
+        Action::Core(core::Action::Update(update)) => Operation::Update(update),
+        Action::Core(core::Action::Delete(delete)) => Operation::Delete(delete),
         other => panic!("no operation: {other:?}"),
     }
 }
 
 fn transact(actions: Vec<Operation>) -> Action {
-    Action::Transact(Transact { operations: actions })
+    Action::Core(core::Action::Transact(actions))
 }
 
 #[test]
@@ -54,7 +57,7 @@ fn one_refused_operation_undoes_all_of_them() {
     ];
     for bad in bad {
         for place in 0..=good().len() {
-            // What is stale only after the first operation is refused only after it.
+            // An operation that conflicts only after `good` has run must come after it.
             let depends = matches!(&bad, Operation::Update(update) if update.kind == Kind::Workspace)
                 || matches!(&bad, Operation::Create(_));
             let place = if depends { good().len() } else { place };
@@ -69,11 +72,13 @@ fn one_refused_operation_undoes_all_of_them() {
     }
     let mut operations = good();
     operations.push(check(1));
-    let Outcome::Transaction(outcomes) = book.run(transact(operations)).unwrap() else {
+    let Outcome::Core(core::Outcome::Transaction(outcomes)) =
+        book.run(transact(operations)).unwrap()
+    else {
         panic!("it is a transaction")
     };
     assert_eq!(outcomes.len(), 5);
-    assert!(matches!(&outcomes[4], Outcome::Checked { version: 1, .. }));
+    assert!(matches!(&outcomes[4], core::Outcome::Checked { version: 1, .. }));
     assert_eq!(book.world.last_number, 2);
     assert_holds(&book.world);
 }
@@ -92,13 +97,15 @@ fn an_operation_sees_what_the_ones_before_it_did() {
     let operations = (1..=4)
         .map(|n| operation(patch(Kind::Workspace, &workspace, n, json!({"name": format!("{n}")}))))
         .collect();
-    let Outcome::Transaction(outcomes) = book.run(transact(operations)).unwrap() else {
+    let Outcome::Core(core::Outcome::Transaction(outcomes)) =
+        book.run(transact(operations)).unwrap()
+    else {
         panic!("it is a transaction")
     };
     let versions: Vec<i64> = outcomes
         .iter()
         .map(|outcome| match outcome {
-            Outcome::Object(object) => {
+            core::Outcome::Object(object) => {
                 assert_eq!(object.how, How::Updated);
                 object.version
             }
@@ -128,7 +135,7 @@ fn a_workspace_can_be_deleted_together_with_all_that_lives_in_it() {
         operations.remove(left_out);
         let expected = Rejection::Operation {
             failed_index: 2,
-            rejection: Box::new(Rejection::WorkspaceInUse),
+            rejection: Box::new(Rejection::Billing(billing::Rejection::WorkspaceInUse)),
         };
         assert_eq!(book.refused(transact(operations)), expected);
     }
@@ -151,7 +158,7 @@ fn a_draft_that_moves_away_frees_its_workspace_and_its_subscription() {
     ];
     book.run(transact(operations)).unwrap();
     let refused = book.refused(delete(Kind::Workspace, &two, 1));
-    assert_eq!(refused, Rejection::WorkspaceInUse);
+    assert_eq!(refused, Rejection::Billing(billing::Rejection::WorkspaceInUse));
 }
 
 #[test]
@@ -164,7 +171,9 @@ fn a_check_explains_a_wrong_version_and_finds_no_ghosts() {
     let Rejection::Operation { rejection, .. } = book.refused(check(&workspace, 1)) else {
         panic!("it is at version 2")
     };
-    let Rejection::Conflict(conflict) = *rejection else { panic!("{rejection:?}") };
+    let Rejection::Core(core::Rejection::Conflict(conflict)) = *rejection else {
+        panic!("{rejection:?}")
+    };
     assert_eq!((conflict.current_version, conflict.changes.len()), (2, 1));
     let before = book.world.clone();
     book.run(check(&workspace, 2)).unwrap();
@@ -172,7 +181,10 @@ fn a_check_explains_a_wrong_version_and_finds_no_ghosts() {
     let Rejection::Operation { rejection, .. } = book.refused(check("wsp_0", 1)) else {
         panic!("there is none")
     };
-    assert!(matches!(*rejection, Rejection::NotFound { what: "workspace", .. }));
+    assert!(matches!(
+        *rejection,
+        Rejection::Core(core::Rejection::NotFound { what: "workspace", .. })
+    ));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Versions: what must be named, what a stale name is told, and what force skips.
+//! Versions: which writes must name one, the answer to a stale one, and what force skips.
 
 use crate::{
     book::Book,
@@ -6,7 +6,9 @@ use crate::{
     invariants::assert_holds,
 };
 use ifmatch_domain::{
-    Action, DeleteObject, How, NamedVersion, Outcome, Precondition, Rejection, decide,
+    Action, Outcome, Rejection, billing,
+    core::{self, DeleteObject, How, NamedVersion, Precondition},
+    decide,
 };
 use ifmatch_types::{ChangeKind, Conflict, ForcePreview, Kind, Verdict, Version};
 use serde_json::json;
@@ -29,7 +31,7 @@ fn book() -> (Book, String) {
 #[track_caller]
 fn conflict(rejection: Rejection) -> Conflict {
     match rejection {
-        Rejection::Conflict(conflict) => *conflict,
+        Rejection::Core(core::Rejection::Conflict(conflict)) => *conflict,
         other => panic!("a conflict was expected: {other:?}"),
     }
 }
@@ -38,7 +40,7 @@ fn conflict(rejection: Rejection) -> Conflict {
 fn only_a_named_current_version_lets_a_write_through() {
     let none = NamedVersion { version: None, weak: false };
     let cases: Vec<(Precondition, Option<Option<Version>>)> = vec![
-        // What is named; `None` if it passes, else what the conflict says was expected.
+        // The precondition; `None` if it passes, else the conflict's expected version.
         (Precondition::Version(3), None),
         (Precondition::Tags(vec![tag(3)]), None),
         (Precondition::Tags(vec![tag(1), tag(3), none]), None),
@@ -63,8 +65,10 @@ fn only_a_named_current_version_lets_a_write_through() {
             let (mut book, id) = book();
             let action = aimed_at(with_precondition(action, precondition.clone()), &id);
             match (book.run(action), expected) {
-                (Ok(Outcome::Object(object)), None) => assert_eq!(object.version, 4),
-                (Ok(Outcome::Deleted { deleted, forced }), None) => {
+                (Ok(Outcome::Core(core::Outcome::Object(object))), None) => {
+                    assert_eq!(object.version, 4)
+                }
+                (Ok(Outcome::Core(core::Outcome::Deleted { deleted, forced })), None) => {
                     assert!(is_delete && !forced);
                     assert_eq!(deleted.last_version, 3);
                 }
@@ -82,10 +86,12 @@ fn only_a_named_current_version_lets_a_write_through() {
 
 fn aimed_at(action: Action, id: &str) -> Action {
     match action {
-        Action::Update(update) => {
-            Action::Update(ifmatch_domain::UpdateObject { id: id.to_owned(), ..update })
+        Action::Core(core::Action::Update(update)) => {
+            Action::Core(core::Action::Update(core::UpdateObject { id: id.to_owned(), ..update }))
         }
-        Action::Delete(delete) => Action::Delete(DeleteObject { id: id.to_owned(), ..delete }),
+        Action::Core(core::Action::Delete(delete)) => {
+            Action::Core(core::Action::Delete(DeleteObject { id: id.to_owned(), ..delete }))
+        }
         other => other,
     }
 }
@@ -95,15 +101,19 @@ fn a_write_without_a_version_is_refused_after_its_fields() {
     let (mut book, id) = book();
     let missing = |action| with_precondition(action, Precondition::Missing);
     let rename = patch(Kind::Workspace, &id, 1, json!({"name": "New"}));
-    assert_eq!(book.refused(missing(rename)), Rejection::PreconditionRequired);
+    assert_eq!(
+        book.refused(missing(rename)),
+        Rejection::Core(core::Rejection::PreconditionRequired)
+    );
     assert_eq!(
         book.refused(missing(delete(Kind::Workspace, &id, 1))),
-        Rejection::PreconditionRequired
+        Rejection::Core(core::Rejection::PreconditionRequired)
     );
     let wrong = patch(Kind::Workspace, &id, 1, json!({"name": ""}));
-    assert!(matches!(book.refused(missing(wrong)), Rejection::Invalid(_)));
+    assert!(matches!(book.refused(missing(wrong)), Rejection::Core(core::Rejection::Invalid(_))));
     let absent = patch(Kind::Workspace, "wsp_0", 1, json!({"name": ""}));
-    let not_found = Rejection::NotFound { what: "workspace", id: "wsp_0".to_owned() };
+    let not_found =
+        Rejection::Core(core::Rejection::NotFound { what: "workspace", id: "wsp_0".to_owned() });
     assert_eq!(book.refused(missing(absent)), not_found);
 }
 
@@ -119,7 +129,7 @@ fn a_conflict_tells_the_net_change_and_its_latest_author() {
     assert_eq!(conflict.attempted, ["/name"]);
     assert_eq!(conflict.merge.verdict, Verdict::Overlap);
     assert!(conflict.conflict_id.starts_with("cfl_"));
-    // Changed there and back again is no change.
+    // A change that was reverted is not listed.
     book.edit(&id, json!({"name": "Acme"})).unwrap();
     let refused = book.refused(patch(Kind::Workspace, &id, 1, json!({"name": "Mine"})));
     assert_eq!(self::conflict(refused).changes, []);
@@ -211,12 +221,12 @@ fn force_skips_no_rule() {
         matches!(
             refusals,
             [
-                Rejection::Invalid(_),
-                Rejection::Invalid(_),
-                Rejection::PlanPriceFrozen { .. },
-                Rejection::InvalidTransition { .. },
-                Rejection::Invalid(_),
-                Rejection::NotFound { .. },
+                Rejection::Core(core::Rejection::Invalid(_)),
+                Rejection::Core(core::Rejection::Invalid(_)),
+                Rejection::Billing(billing::Rejection::PlanPriceFrozen { .. }),
+                Rejection::Core(core::Rejection::InvalidTransition { .. }),
+                Rejection::Core(core::Rejection::Invalid(_)),
+                Rejection::Core(core::Rejection::NotFound { .. }),
             ]
         ),
         "{refusals:#?}"
@@ -229,7 +239,9 @@ fn a_dry_run_says_what_it_would_overwrite_and_writes_nothing() {
     let (mut book, id) = book();
     let before = book.world.clone();
     let action = forcing(patch(Kind::Workspace, &id, 1, json!({"name": "Mine"})), true);
-    let Outcome::DryRun(preview) = book.run(action).unwrap() else { panic!("it is a dry run") };
+    let Outcome::Core(core::Outcome::DryRun(preview)) = book.run(action).unwrap() else {
+        panic!("it is a dry run")
+    };
     let ForcePreview { would_overwrite, current_version } = preview;
     assert_eq!((would_overwrite.len(), current_version), (1, 3));
     assert_eq!(
@@ -238,10 +250,15 @@ fn a_dry_run_says_what_it_would_overwrite_and_writes_nothing() {
     );
     let precondition = Precondition::Missing;
     let force = Some(crate::commands::force(true));
-    let action = Action::Delete(DeleteObject { kind: Kind::Workspace, id, precondition, force });
+    let action = Action::Core(core::Action::Delete(DeleteObject {
+        kind: Kind::Workspace,
+        id,
+        precondition,
+        force,
+    }));
     assert!(matches!(
         book.run(action),
-        Ok(Outcome::DryRun(ForcePreview { current_version: 3, .. }))
+        Ok(Outcome::Core(core::Outcome::DryRun(ForcePreview { current_version: 3, .. })))
     ));
     assert_eq!(book.world, before);
 }
@@ -254,7 +271,10 @@ fn a_dry_run_of_finalization_burns_no_number() {
     let open = forcing(patch(Kind::Invoice, &id, 9, json!({"status": "open"})), true);
     let command = command(book.fresh_seed(), open);
     let mut state = book.world.load(std::slice::from_ref(&command), book.now);
-    assert!(matches!(decide(&mut state, &command, book.now), Ok(Outcome::DryRun(_))));
+    assert!(matches!(
+        decide(&mut state, &command, book.now),
+        Ok(Outcome::Core(core::Outcome::DryRun(_)))
+    ));
     assert!(!state.is_changed(), "a dry run changes nothing, not even the sequence");
 }
 
@@ -268,7 +288,9 @@ fn a_forced_deletion_is_recorded_like_a_forced_write() {
         let (mut book, id) = book();
         let force = Some(crate::commands::force(false));
         let action = DeleteObject { kind: Kind::Workspace, id: id.clone(), precondition, force };
-        let Outcome::Deleted { deleted, forced } = book.run(Action::Delete(action)).unwrap() else {
+        let Outcome::Core(core::Outcome::Deleted { deleted, forced }) =
+            book.run(Action::Core(core::Action::Delete(action))).unwrap()
+        else {
             panic!("it is deleted")
         };
         assert_eq!((deleted.last_version, forced), (3, is_forced));

@@ -1,14 +1,23 @@
-//! A database that is a few maps, and the lane's way of working on it.
+//! A database of a few maps, used in the same way as the lane uses a real one.
 //!
-//! Folding a decided batch back asserts what the real databases assert: guards and unique keys.
+//! Saving a decided batch asserts what the real databases assert: guards and unique keys.
 
 use crate::ENDED_AT_ONCE;
 use ifmatch_domain::{
-    Answer, AssignmentRecord, Audit, BilledPeriods, BookingDay, BookingRecord, BoostRecord,
-    CodeHolder, Command, Counter, DueBookings, DueHolds, FeatureRecord, FeatureTerms, Guarded,
-    History, Holdings, IdempotencyKey, LogLine, Need, NewEvent, Outcome, PackageRecord, PlanTerms,
-    Rejection, Resource, RolledOff, Row, Rows, ScopeRef, Sequence, State, StoredApiKey, StoredHold,
-    StoredPayment, StoredRecord, SubscriptionRecord, Table, Use, addon_key, decide, entitlement,
+    Command, Need, Outcome, Rejection, State,
+    access::{self, StoredApiKey},
+    billing::{self, BilledPeriods, PlanTerms, Sequence, StoredPayment, SubscriptionRecord},
+    booking::{self, BookingDay, BookingRecord, DueBookings},
+    core::{
+        self, Audit, CodeHolder, Guarded, History, IdempotencyKey, KeptAnswer, NewEvent, Resource,
+        Row, Rows, Table, Use,
+    },
+    decide,
+    entitlement::{
+        self, AssignmentRecord, BoostRecord, Counter, DueHolds, FeatureRecord, FeatureTerms,
+        Holdings, LogLine, PackageRecord, RolledOff, ScopeRef, StoredHold, StoredRecord, addon_key,
+        entitlement,
+    },
     entitlement_needs, needs,
 };
 use ifmatch_types::{
@@ -25,7 +34,7 @@ use std::{
 pub type Kept<T> = BTreeMap<String, T>;
 pub type Decided = Result<Outcome, Rejection>;
 
-/// Everything that is stored.
+/// All stored rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
     pub plans: Kept<Row<Plan>>,
@@ -38,7 +47,7 @@ pub struct World {
     pub booking_days: Kept<BookingDay>,
     pub payments: Kept<StoredPayment>,
     pub api_keys: Kept<StoredApiKey>,
-    pub answers: BTreeMap<(String, String), Answer>,
+    pub answers: BTreeMap<(String, String), KeptAnswer>,
     pub last_number: i64,
     pub events: Vec<NewEvent>,
     pub audits: Vec<Audit>,
@@ -50,12 +59,12 @@ pub struct World {
     pub records: Kept<StoredRecord>,
     pub holds: Kept<StoredHold>,
     pub log: Vec<LogLine>,
-    /// Whether one commit ends all that is over, however much it is.
+    /// Whether one commit ends everything that is over, instead of a slice.
     pub ends_all: bool,
 }
 
 impl World {
-    /// Carries out a batch as the lane does: load in rounds, decide each, save what changed.
+    /// Carries out a batch as the lane does: load in rounds, decide each, save the changes.
     pub fn carry_out(&mut self, batch: &[Command], now: Timestamp) -> Vec<Decided> {
         let mut state = self.load(batch, now);
         let decided = batch.iter().map(|command| decide_one(&mut state, command, now)).collect();
@@ -63,12 +72,12 @@ impl World {
         decided
     }
 
-    /// What the lane has in memory before it decides.
+    /// The state that the lane has loaded before it decides.
     pub fn load(&self, batch: &[Command], now: Timestamp) -> State {
         self.load_all(now, |state, wanted| wanted.extend(needs(batch, state)))
     }
 
-    /// What may be used of a feature, by what a reader has in memory.
+    /// The entitlement of a feature, from what a reader loads.
     pub fn entitlement(&self, of: &ScopeRef, code: &str, now: Timestamp) -> Option<Entitlement> {
         let state = self.load_all(now, |state, wanted| {
             entitlement_needs(of, std::iter::once(code), state, wanted);
@@ -76,15 +85,28 @@ impl World {
         entitlement(of, code, now, &state)
     }
 
-    /// Loads in rounds, until nothing more is wanted.
+    /// Loads in rounds until nothing more is needed.
+    ///
+    /// A row that turns out to be changed needs a stronger lock. Then everything is loaded again,
+    /// as in the lane.
     fn load_all(&self, now: Timestamp, wants: impl Fn(&State, &mut Vec<Need>)) -> State {
         let mut state = State::default();
+        let mut objects: BTreeSet<Need> = BTreeSet::new();
         loop {
             let mut wanted = Vec::new();
             wants(&state, &mut wanted);
             let mut wanted: BTreeSet<Need> = wanted.into_iter().collect();
             if wanted.is_empty() {
                 return state;
+            }
+            objects.extend(wanted.iter().filter(|need| is_object(need)).cloned());
+            let is_upgrade = |need: &Need| match need {
+                Need::Core(core::Need::Object(kind, id)) => state.is_shared(*kind, id),
+                _ => false,
+            };
+            if wanted.iter().any(is_upgrade) {
+                state = State::default();
+                wanted.clone_from(&objects);
             }
             let turn = wanted.iter().map(Need::turn).min();
             wanted.retain(|need| Some(need.turn()) == turn);
@@ -94,8 +116,7 @@ impl World {
         }
     }
 
-    /// Asserts that a rejected command left no trace, but for the line in the log that a denial
-    /// leaves.
+    /// Asserts that a rejected command changed nothing, except for a denial's line in the log.
     #[track_caller]
     pub fn assert_untouched(&self, before: &Self, rejection: &Rejection) {
         let Some(denial) = rejection.denial() else {
@@ -105,63 +126,69 @@ impl World {
         let line = rest.log.pop();
         let logged = line.map(|line| (line.scope, line.entry.log_type));
         assert_eq!(logged, Some((denial.scope.clone(), "usage.denied".to_owned())));
-        assert_eq!(rest, *before, "a denial leaves its line and no other trace");
+        assert_eq!(rest, *before, "a denial leaves its log line and nothing else");
     }
 
     fn load_one(&self, need: Need, now: Timestamp, state: &mut State) {
         match need {
-            Need::Object(kind, id) => self.load_object(kind, id, state),
-            Need::PlanCode(code) => {
+            Need::Core(core::Need::Object(kind, id)) => self.load_object(kind, id, state),
+            Need::Core(core::Need::Reference(kind, id)) => {
+                if !state.is_object_loaded(kind, &id) {
+                    state.share(kind, id.clone());
+                    self.load_object(kind, id, state);
+                }
+            }
+            Need::Billing(billing::Need::PlanCode(code)) => {
                 let holder = self
                     .plans
                     .values()
                     .find(|row| row.deleted.is_none() && row.record.code == code);
                 let holder = holder.map(|row| CodeHolder { id: row.record.id.to_string() });
-                state.plan_codes.load(code, holder);
+                state.billing_mut().plan_codes.load(code, holder);
             }
-            Need::PlanTerms(id) => {
+            Need::Billing(billing::Need::PlanTerms(id)) => {
                 let terms = self.plans.get(id.as_str()).map(|row| PlanTerms::from(&row.record));
-                state.plan_terms.insert(id, terms);
+                state.billing_mut().plan_terms.insert(id, terms);
             }
-            Need::History(id, version) => self.load_history(id, version, state),
-            Need::Payments(invoice_id) => {
+            Need::Core(core::Need::History(id, version)) => self.load_history(id, version, state),
+            Need::Billing(billing::Need::Payments(invoice_id)) => {
                 for (id, payment) in &self.payments {
                     if payment.0.invoice_id.as_str() == invoice_id {
-                        state.payments.load(id.clone(), Some(payment.clone()));
+                        state.billing_mut().payments.load(id.clone(), Some(payment.clone()));
                     }
                 }
-                state.paid_invoices.insert(invoice_id);
+                state.billing_mut().paid_invoices.insert(invoice_id);
             }
-            Need::PaymentRef(provider_ref) => {
+            Need::Billing(billing::Need::PaymentRef(provider_ref)) => {
                 let known = self.payments.iter().find(|(_, p)| p.0.provider_ref == provider_ref);
                 if let Some((id, payment)) = known {
-                    state.payments.load(id.clone(), Some(payment.clone()));
+                    state.billing_mut().payments.load(id.clone(), Some(payment.clone()));
                 }
                 let holder = known.map(|(id, _)| CodeHolder { id: id.clone() });
-                state.payment_refs.load(provider_ref, holder);
+                state.billing_mut().payment_refs.load(provider_ref, holder);
             }
-            Need::BilledPeriods(id) => {
+            Need::Billing(billing::Need::BilledPeriods(id)) => {
                 let periods = self.recurring(&id).filter_map(|invoice| invoice.period_start);
-                state.billed.load(id.clone(), Some(BilledPeriods(periods.collect())));
+                state.billing_mut().billed.load(id.clone(), Some(BilledPeriods(periods.collect())));
             }
-            Need::InUse(kind, id) => {
+            Need::Core(core::Need::InUse(kind, id)) => {
                 let used = Some(self.used_by(kind, &id));
                 state.in_use.load(id, used);
             }
-            Need::ApiKey(id) => {
+            Need::Access(access::Need::ApiKey(id)) => {
                 let key = self.api_keys.get(&id).cloned();
-                state.api_keys.load(id, key);
+                state.access_mut().api_keys.load(id, key);
             }
-            Need::Answer(scope, key) => {
+            Need::Core(core::Need::Answer(scope, key)) => {
                 let key = (scope, key);
                 let answer = self.answers.get(&key).cloned();
                 state.answers.load(key, answer);
             }
-            Need::Sequence(series) => {
+            Need::Billing(billing::Need::Sequence(series)) => {
                 let last = Sequence { series, last: self.last_number };
-                state.sequences.load(series.to_owned(), Some(last));
+                state.billing_mut().sequences.load(series.to_owned(), Some(last));
             }
-            Need::Owner(kind, id) => {
+            Need::Core(core::Need::Owner(kind, id)) => {
                 let owner = match kind {
                     Kind::Namespace => {
                         self.namespaces.get(&id).map(|row| row.record.workspace_id.to_string())
@@ -177,22 +204,22 @@ impl World {
                 };
                 state.owners.insert((kind, id), owner);
             }
-            Need::Clock => state.clock = Some(now),
-            Need::Days(bookable_id, from, to) => {
-                let (from, to) = state.widen_days(&bookable_id, from, to);
+            Need::Core(core::Need::Clock) => state.clock = Some(now),
+            Need::Booking(booking::Need::Days(bookable_id, from, to)) => {
+                let (from, to) = state.booking_mut().widen_days(&bookable_id, from, to);
                 self.load_days(state, |day| {
                     day.bookable_id.as_str() == bookable_id && (from..=to).contains(&day.day)
                 });
             }
-            Need::DaysAbove(bookable_id, capacity, from) => {
+            Need::Booking(booking::Need::DaysAbove(bookable_id, capacity, from)) => {
                 self.load_days(state, |day| {
                     day.bookable_id.as_str() == bookable_id
                         && day.day >= from
                         && day.reserved > capacity
                 });
-                state.days_above.insert((bookable_id, capacity, from));
+                state.booking_mut().days_above.insert((bookable_id, capacity, from));
             }
-            Need::DueBookings(bookable_id) => {
+            Need::Booking(booking::Need::DueBookings(bookable_id)) => {
                 let at = state.clock.unwrap_or(now);
                 let is_due = |record: &BookingRecord| {
                     record.booking.bookable_id.as_str() == bookable_id
@@ -204,15 +231,15 @@ impl World {
                 due.sort_by_key(|(id, row)| (row.record.booking.hold_expires_at, *id));
                 let (mut ids, mut rest) = (Vec::new(), Vec::new());
                 for (id, row) in due {
-                    if ids.len() < self.ended_at_once() || state.bookings.is_loaded(id) {
+                    if ids.len() < self.ended_at_once() || state.booking().bookings.is_loaded(id) {
                         ids.push(id.clone());
-                        state.bookings.load(id.clone(), Some(row.clone()));
+                        state.booking_mut().bookings.load(id.clone(), Some(row.clone()));
                     } else {
                         rest.push(row.record.share());
                     }
                 }
                 ids.sort_unstable();
-                state.due_bookings.insert(bookable_id, DueBookings::new(ids, rest));
+                state.booking_mut().due_bookings.insert(bookable_id, DueBookings::new(ids, rest));
             }
             need => self.load_entitlement(need, state),
         }
@@ -220,89 +247,89 @@ impl World {
 
     fn load_entitlement(&self, need: Need, state: &mut State) {
         match need {
-            Need::FeatureCode(code) => {
+            Need::Entitlement(
+                entitlement::Need::FeatureCode(code) | entitlement::Need::FeatureToGrant(code),
+            ) => {
                 let living = self.features.values().filter(|row| row.deleted.is_none());
                 let found = living.map(|row| &row.record).find(|r| r.feature.code == code);
                 if let Some(record) = found {
                     let id = record.feature.id.to_string();
-                    state.feature_terms.insert(id, FeatureTerms::from(record));
+                    state.entitlement_mut().feature_terms.insert(id, FeatureTerms::from(record));
                 }
                 let holder = found.map(|record| CodeHolder { id: record.feature.id.to_string() });
-                state.feature_codes.load(code, holder);
+                state.entitlement_mut().feature_codes.load(code, holder);
             }
-            Need::PackageCode(code) => {
+            Need::Entitlement(entitlement::Need::PackageCode(code)) => {
                 let living = self.packages.values().filter(|row| row.deleted.is_none());
                 let found = living.map(|row| &row.record.package).find(|p| p.code == code);
                 let holder = found.map(|package| CodeHolder { id: package.id.to_string() });
-                state.package_codes.load(code, holder);
+                state.entitlement_mut().package_codes.load(code, holder);
             }
-            Need::ExternalService(external) => {
+            Need::Entitlement(entitlement::Need::ExternalService(external)) => {
                 let found = self.assignments.iter().find(|(_, row)| {
                     row.record.assignment.external_service_id.as_ref() == Some(&external)
                 });
                 let holder = found.map(|(id, row)| {
-                    state.assignments.load(id.clone(), Some(row.clone()));
+                    state.entitlement_mut().assignments.load(id.clone(), Some(row.clone()));
                     CodeHolder { id: id.clone() }
                 });
-                state.external_services.load(external, holder);
+                state.entitlement_mut().external_services.load(external, holder);
             }
-            Need::Addon(key) => {
+            Need::Entitlement(entitlement::Need::Addon(key)) => {
                 let found = self.boosts.iter().find(|(_, row)| {
                     let boost = &row.record.boost;
                     let addon = boost.external_addon_id.as_deref();
                     addon_key(boost.source.as_deref(), addon).as_ref() == Some(&key)
                 });
                 let holder = found.map(|(id, row)| {
-                    state.boosts.load(id.clone(), Some(row.clone()));
+                    state.entitlement_mut().boosts.load(id.clone(), Some(row.clone()));
                     CodeHolder { id: id.clone() }
                 });
-                state.addons.load(key, holder);
+                state.entitlement_mut().addons.load(key, holder);
             }
-            Need::Holdings(scope) => self.load_holdings(scope, state),
-            Need::Counter(id) => {
+            Need::Entitlement(entitlement::Need::Holdings(scope)) => {
+                self.load_holdings(scope, state)
+            }
+            Need::Entitlement(entitlement::Need::Counter(id)) => {
                 let counter = self.counters.get(&id).cloned();
-                state.counters.load(id, counter);
+                state.entitlement_mut().counters.load(id, counter);
             }
-            Need::RolledOff(id, from, until) => {
+            Need::Entitlement(entitlement::Need::RolledOff(id, from, until)) => {
                 let of = self.records.values().filter(|stored| stored.counter_id == id);
                 let of = of.filter(|stored| stored.record.reversed < stored.record.quantity);
                 let of: Vec<_> = of.map(|stored| &stored.record).collect();
                 let left = of.iter().filter(|r| Some(r.at) > from && r.at <= until);
                 let quantity = left.map(|r| r.quantity - r.reversed).sum();
                 let oldest = of.iter().map(|r| r.at).filter(|at| *at > until).min();
-                state.rolled.insert(id, RolledOff { until, quantity, oldest });
+                state.entitlement_mut().rolled.insert(id, RolledOff { until, quantity, oldest });
             }
-            Need::DueHolds(id, now) => {
+            Need::Entitlement(entitlement::Need::DueHolds(id, now)) => {
                 let due = self.due_holds(now).filter(|(_, stored)| stored.counter_id == id);
                 let mut found: Vec<_> = due.collect();
                 found.sort_by_key(|(hold_id, stored)| (stored.hold.expires_at, *hold_id));
-                let counter = self.counters.get(&id);
-                let at_once = match counter.is_some_and(|counter| !counter.burns.is_empty()) {
-                    true => found.len(),
-                    false => found.len().min(self.ended_at_once()),
-                };
+                let at_once = found.len().min(self.ended_at_once());
                 let mut due = DueHolds::default();
                 for (hold_id, stored) in &found[..at_once] {
-                    state.holds.load((*hold_id).clone(), Some((*stored).clone()));
+                    state.entitlement_mut().holds.load((*hold_id).clone(), Some((*stored).clone()));
                     due.ids.insert((*hold_id).clone());
                 }
                 due.rest = found[at_once..].iter().map(|(_, stored)| stored.hold.quantity).sum();
-                state.due_holds.insert(id, due);
+                state.entitlement_mut().due_holds.insert(id, due);
             }
-            Need::DueCounters(scope, now) => {
+            Need::Entitlement(entitlement::Need::DueCounters(scope, now)) => {
                 let due = self.due_holds(now).filter(|(_, stored)| stored.charged_scope == scope);
                 let due = due.map(|(_, stored)| stored.counter_id.clone()).collect();
-                state.due_counters.insert(scope, due);
+                state.entitlement_mut().due_counters.insert(scope, due);
             }
-            Need::Record(id) => {
+            Need::Entitlement(entitlement::Need::Record(id)) => {
                 let record = self.records.get(&id).cloned();
-                state.records.load(id, record);
+                state.entitlement_mut().records.load(id, record);
             }
-            Need::Hold(id) => {
+            Need::Entitlement(entitlement::Need::Hold(id)) => {
                 let hold = self.holds.get(&id).cloned();
-                state.holds.load(id, hold);
+                state.entitlement_mut().holds.load(id, hold);
             }
-            other => panic!("nobody loads {other:?}"),
+            other => panic!("no loader for {other:?}"),
         }
     }
 
@@ -318,8 +345,8 @@ impl World {
                 holdings.assignments.push(id.clone());
                 let package = &self.packages[record.package_id.as_str()].record;
                 let package_id = record.package_id.to_string();
-                state.package_grants.insert(package_id, package.grants.clone());
-                state.assignments.load(id.clone(), Some(row.clone()));
+                state.entitlement_mut().package_grants.insert(package_id, package.grants.clone());
+                state.entitlement_mut().assignments.load(id.clone(), Some(row.clone()));
             }
         }
         for (id, row) in &self.boosts {
@@ -327,11 +354,11 @@ impl World {
                 holdings.anchor = Some(row.record.anchor_at);
                 if !row.record.is_over {
                     holdings.boosts.push(id.clone());
-                    state.boosts.load(id.clone(), Some(row.clone()));
+                    state.entitlement_mut().boosts.load(id.clone(), Some(row.clone()));
                 }
             }
         }
-        state.holdings.insert(scope, holdings);
+        state.entitlement_mut().holdings.load(scope, Some(holdings));
     }
 
     fn ended_at_once(&self) -> usize {
@@ -346,7 +373,7 @@ impl World {
 
     fn load_days(&self, state: &mut State, wanted: impl Fn(&BookingDay) -> bool) {
         for (key, day) in self.booking_days.iter().filter(|(_, day)| wanted(day)) {
-            state.booking_days.load(key.clone(), Some(day.clone()));
+            state.booking_mut().booking_days.load(key.clone(), Some(day.clone()));
         }
     }
 
@@ -356,17 +383,21 @@ impl World {
             rows.load(id, row);
         }
         match kind {
-            Kind::Plan => load(&self.plans, &mut state.plans, id),
-            Kind::Workspace => load(&self.workspaces, &mut state.workspaces, id),
-            Kind::Namespace => load(&self.namespaces, &mut state.namespaces, id),
-            Kind::Subscription => load(&self.subscriptions, &mut state.subscriptions, id),
-            Kind::Invoice => load(&self.invoices, &mut state.invoices, id),
-            Kind::Feature => load(&self.features, &mut state.features, id),
-            Kind::Package => load(&self.packages, &mut state.packages, id),
-            Kind::Assignment => load(&self.assignments, &mut state.assignments, id),
-            Kind::Boost => load(&self.boosts, &mut state.boosts, id),
-            Kind::Bookable => load(&self.bookables, &mut state.bookables, id),
-            Kind::Booking => load(&self.bookings, &mut state.bookings, id),
+            Kind::Plan => load(&self.plans, &mut state.billing_mut().plans, id),
+            Kind::Workspace => load(&self.workspaces, &mut state.billing_mut().workspaces, id),
+            Kind::Namespace => load(&self.namespaces, &mut state.billing_mut().namespaces, id),
+            Kind::Subscription => {
+                load(&self.subscriptions, &mut state.billing_mut().subscriptions, id)
+            }
+            Kind::Invoice => load(&self.invoices, &mut state.billing_mut().invoices, id),
+            Kind::Feature => load(&self.features, &mut state.entitlement_mut().features, id),
+            Kind::Package => load(&self.packages, &mut state.entitlement_mut().packages, id),
+            Kind::Assignment => {
+                load(&self.assignments, &mut state.entitlement_mut().assignments, id)
+            }
+            Kind::Boost => load(&self.boosts, &mut state.entitlement_mut().boosts, id),
+            Kind::Bookable => load(&self.bookables, &mut state.booking_mut().bookables, id),
+            Kind::Booking => load(&self.bookings, &mut state.booking_mut().bookings, id),
         }
     }
 
@@ -417,32 +448,46 @@ impl World {
         Use(users.into_iter().collect())
     }
 
-    /// Saves what a batch decided, guarded as the databases guard it.
+    /// Saves a decided batch with the guards of the real databases.
     pub fn save(&mut self, state: &State) {
-        fold(&mut self.plans, &state.plans, |row| row.record.id.to_string());
-        fold(&mut self.workspaces, &state.workspaces, |row| row.record.id.to_string());
-        fold(&mut self.namespaces, &state.namespaces, |row| row.record.id.to_string());
-        fold(&mut self.subscriptions, &state.subscriptions, |row| {
+        fold(&mut self.plans, &state.billing().plans, |row| row.record.id.to_string());
+        fold(&mut self.workspaces, &state.billing().workspaces, |row| row.record.id.to_string());
+        fold(&mut self.namespaces, &state.billing().namespaces, |row| row.record.id.to_string());
+        fold(&mut self.subscriptions, &state.billing().subscriptions, |row| {
             row.record.subscription.id.to_string()
         });
-        fold(&mut self.invoices, &state.invoices, |row| row.record.id.to_string());
-        fold(&mut self.bookables, &state.bookables, |row| row.record.id.to_string());
-        fold(&mut self.bookings, &state.bookings, |row| row.record.booking.id.to_string());
-        fold(&mut self.booking_days, &state.booking_days, |day| {
+        fold(&mut self.invoices, &state.billing().invoices, |row| row.record.id.to_string());
+        fold(&mut self.bookables, &state.booking().bookables, |row| row.record.id.to_string());
+        fold(&mut self.bookings, &state.booking().bookings, |row| {
+            row.record.booking.id.to_string()
+        });
+        fold(&mut self.booking_days, &state.booking().booking_days, |day| {
             BookingDay::key(day.bookable_id.as_str(), day.day)
         });
-        fold(&mut self.payments, &state.payments, |payment| payment.0.id.to_string());
-        fold(&mut self.api_keys, &state.api_keys, |stored| stored.key.id.to_string());
-        fold(&mut self.features, &state.features, |row| row.record.feature.id.to_string());
-        fold(&mut self.packages, &state.packages, |row| row.record.package.id.to_string());
-        fold(&mut self.assignments, &state.assignments, |row| row.record.assignment.id.to_string());
-        fold(&mut self.boosts, &state.boosts, |row| row.record.boost.id.to_string());
-        fold(&mut self.counters, &state.counters, |counter| counter.id.clone());
-        fold(&mut self.records, &state.records, |stored| stored.record.id.to_string());
-        fold(&mut self.holds, &state.holds, |stored| stored.hold.id.to_string());
-        self.log.extend(state.log.iter().cloned());
-        if let Some(change) = state.sequences.changes().next() {
-            assert_eq!(change.guard, Some(self.last_number), "the sequence is as it was loaded");
+        fold(&mut self.payments, &state.billing().payments, |payment| payment.0.id.to_string());
+        fold(&mut self.api_keys, &state.access().api_keys, |stored| stored.key.id.to_string());
+        fold(&mut self.features, &state.entitlement().features, |row| {
+            row.record.feature.id.to_string()
+        });
+        fold(&mut self.packages, &state.entitlement().packages, |row| {
+            row.record.package.id.to_string()
+        });
+        fold(&mut self.assignments, &state.entitlement().assignments, |row| {
+            row.record.assignment.id.to_string()
+        });
+        fold(&mut self.boosts, &state.entitlement().boosts, |row| row.record.boost.id.to_string());
+        fold(&mut self.counters, &state.entitlement().counters, |counter| counter.id.clone());
+        fold(&mut self.records, &state.entitlement().records, |stored| {
+            stored.record.id.to_string()
+        });
+        fold(&mut self.holds, &state.entitlement().holds, |stored| stored.hold.id.to_string());
+        self.log.extend(state.entitlement().log.iter().cloned());
+        if let Some(change) = state.billing().sequences.changes().next() {
+            assert_eq!(
+                change.guard,
+                Some(self.last_number),
+                "the sequence is unchanged since it was loaded"
+            );
             self.last_number = change.row.last;
         }
         for (key, answer) in state.new_answers() {
@@ -504,12 +549,12 @@ impl World {
         self.events.iter().filter(move |event| event.id == id)
     }
 
-    /// An object as the API shows it, or as it last was.
+    /// An object as the API shows it, or its last state if deleted.
     pub fn entity(&self, id: &str) -> Value {
         self.rows().into_iter().find(|(_, row_id, ..)| row_id == id).map(|row| row.3).unwrap()
     }
 
-    /// Every object: its kind, its id, whether it lives, and how it is shown.
+    /// Every object: kind, id, whether it is not deleted, and its representation.
     pub fn rows(&self) -> Vec<(Kind, String, bool, Value)> {
         fn shown<R: Resource>(
             kept: &Kept<Row<R>>,
@@ -534,6 +579,10 @@ impl World {
     }
 }
 
+fn is_object(need: &Need) -> bool {
+    matches!(need, Need::Core(core::Need::Object(..)))
+}
+
 /// Decides one command and keeps its answer, as the lane does.
 pub fn decide_one(state: &mut State, command: &Command, now: Timestamp) -> Decided {
     let outcome = decide(state, command, now)?;
@@ -545,16 +594,23 @@ pub fn decide_one(state: &mut State, command: &Command, now: Timestamp) -> Decid
     Ok(outcome)
 }
 
-fn answer_of(key: &IdempotencyKey, outcome: &Outcome) -> Answer {
+fn answer_of(key: &IdempotencyKey, outcome: &Outcome) -> KeptAnswer {
     let fingerprint = key.fingerprint.clone();
-    Answer { fingerprint, status: 200, headers: Vec::new(), body: told(outcome) }
+    KeptAnswer { fingerprint, status: 200, headers: Vec::new(), body: told(outcome) }
 }
 
-/// An outcome in a text that is the same whenever the outcome is.
+/// A text that is equal for equal outcomes.
 fn told(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Object(object) => format!("{:?} {}", object.how, object.body.text()),
-        Outcome::Transaction(outcomes) => outcomes.iter().map(told).collect(),
+        Outcome::Core(outcome) => told_of_core(outcome),
+        other => format!("{other:?}"),
+    }
+}
+
+fn told_of_core(outcome: &core::Outcome) -> String {
+    match outcome {
+        core::Outcome::Object(object) => format!("{:?} {}", object.how, object.body.text()),
+        core::Outcome::Transaction(outcomes) => outcomes.iter().map(told_of_core).collect(),
         other => format!("{other:?}"),
     }
 }
@@ -565,7 +621,11 @@ where
 {
     for change in table.changes() {
         let before = kept.insert(id(change.row), change.row.clone());
-        assert_eq!(before.as_ref().map(Guarded::guard), change.guard, "a row is as it was loaded");
+        assert_eq!(
+            before.as_ref().map(Guarded::guard),
+            change.guard,
+            "a row is unchanged since it was loaded"
+        );
     }
 }
 
@@ -574,6 +634,14 @@ fn assert_once<T: Ord + Debug>(what: &str, all: impl Iterator<Item = T>) {
     let mut seen = BTreeSet::new();
     for one in all {
         let text = format!("{one:?}");
-        assert!(seen.insert(one), "{what} is there once: {text}");
+        assert!(seen.insert(one), "{what} exists once: {text}");
     }
+}
+
+/// The variant's name of an outcome or a rejection, without its system.
+pub fn variant_name(told: &impl Debug) -> String {
+    let text = format!("{told:?}");
+    let systems = ["Core(", "Billing(", "Entitlement(", "Booking(", "Access("];
+    let own = systems.iter().find_map(|system| text.strip_prefix(system)).unwrap_or(&text);
+    own.chars().take_while(|character| character.is_alphanumeric()).collect()
 }

@@ -1,4 +1,5 @@
-//! Kept answers: pruned by age, and evidence of a commit whose own answer was lost.
+//! Kept answers are pruned by age. Evidence tells whether a commit took place whose answer was
+//! lost.
 
 use crate::{
     book::Book,
@@ -7,13 +8,16 @@ use crate::{
     lane::{carry_out, load, save},
     world::decide_one,
 };
-use ifmatch_domain::{Action, Answer, RecordDenied};
+use ifmatch_domain::{
+    Action,
+    core::{self, KeptAnswer, RecordDenied},
+};
 use ifmatch_store::{Evidence, PRUNED_AT_ONCE};
 use ifmatch_types::{Kind, Timestamp};
 use serde_json::json;
 
-fn answer() -> Answer {
-    Answer { fingerprint: "print".into(), status: 200, headers: vec![], body: String::new() }
+fn answer() -> KeptAnswer {
+    KeptAnswer { fingerprint: "print".into(), status: 200, headers: vec![], body: String::new() }
 }
 
 fn old_answers_are_forgotten_and_others_kept(database: &Database) {
@@ -61,13 +65,13 @@ fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
     let made = book.world.workspaces[&id].clone();
     let events = book.world.events.clone();
     save(&mut db, |state| {
-        state.workspaces.put(id.clone(), made);
+        state.billing_mut().workspaces.put(id.clone(), made);
         state.events.extend(events);
     })
     .unwrap();
     let event = command(book.fresh_seed(), patch(Kind::Workspace, &id, 1, json!({"name": "New"})));
     let denied = RecordDenied { object: Some((Kind::Workspace, id.clone())), reason: None };
-    let audit = command(book.fresh_seed(), Action::RecordDenied(denied));
+    let audit = command(book.fresh_seed(), Action::Core(core::Action::RecordDenied(denied)));
     let mut kept =
         command(book.fresh_seed(), patch(Kind::Workspace, &id, 2, json!({"name": "New"})));
     kept.idempotency = Some(key("k", "print"));

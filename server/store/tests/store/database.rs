@@ -1,4 +1,4 @@
-//! A database of its own for every test, and raw SQL on it.
+//! One database per test, and raw SQL on it.
 
 use crate::cluster::Cluster;
 use diesel::{RunQueryDsl, connection::SimpleConnection, sql_query, sql_types::Text};
@@ -29,7 +29,7 @@ impl Database {
         database
     }
 
-    /// One that no migration has seen.
+    /// A database without migrations.
     pub fn create_empty(backend: Backend) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let dir = tempfile::Builder::new().prefix("ifmatch-store-").tempdir().unwrap();
@@ -70,7 +70,7 @@ pub fn execute(db: &mut Db, sql: &str) {
     done.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-/// The one text column of a query's rows, called `found`.
+/// The text column `found` of a query's rows.
 #[track_caller]
 pub fn texts(db: &mut Db, sql: &str) -> Vec<String> {
     #[derive(diesel::QueryableByName)]

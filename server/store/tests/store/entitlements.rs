@@ -1,5 +1,5 @@
-//! Rows of the catalogue, of what scopes have, and of what they used: as they were saved, and found
-//! by what they are asked for.
+//! Rows of features, packages, holdings and usage are loaded as they were saved, by each of their
+//! needs.
 
 use crate::{
     ENDED_AT_ONCE,
@@ -9,9 +9,13 @@ use crate::{
     roundtrip::ODD,
 };
 use ifmatch_domain::{
-    AssignmentRecord, BURNT_OUT_KEPT_US, BoostRecord, Counter, DueHolds, FeatureRecord, Holdings,
-    LogLine, Need, PackageRecord, PoolGrant, PoolTerms, RolledOff, Row, State, StoredHold,
-    StoredRecord, addon_key,
+    Need, State,
+    core::{self, Row},
+    entitlement::{
+        self, AssignmentRecord, BURNT_OUT_KEPT_US, BoostRecord, Counter, DueHolds, FeatureRecord,
+        Holdings, LogLine, PackageRecord, PoolGrant, PoolTerms, RolledOff, StoredHold,
+        StoredRecord, addon_key,
+    },
 };
 use ifmatch_store::{Db, StoreError};
 use ifmatch_types::{
@@ -23,7 +27,7 @@ use ifmatch_types::{
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What it is about, and what a batch puts into its state.
+/// The name of a case, and the rows that a batch puts into its state.
 type Case = (&'static str, fn(&mut State));
 
 const SCOPE: &str = "workspaces/wsp_1";
@@ -209,36 +213,37 @@ fn line(full: bool) -> LogLine {
 
 fn put(state: &mut State, full: bool) {
     let id = |prefix: &str| format!("{prefix}_{full}");
-    state.features.put(id("ftr"), feature(full));
-    state.packages.put(id("pkg"), package(full));
-    state.assignments.put(id("asg"), assignment(full));
-    state.boosts.put(id("bst"), boost(full));
-    state.counters.put(counter(full).id, counter(full));
-    state.records.put(id("usg"), record(full));
-    state.holds.put(id("hld"), hold(full));
-    state.log.push(line(full));
+    state.entitlement_mut().features.put(id("ftr"), feature(full));
+    state.entitlement_mut().packages.put(id("pkg"), package(full));
+    state.entitlement_mut().assignments.put(id("asg"), assignment(full));
+    state.entitlement_mut().boosts.put(id("bst"), boost(full));
+    state.entitlement_mut().counters.put(counter(full).id, counter(full));
+    state.entitlement_mut().records.put(id("usg"), record(full));
+    state.entitlement_mut().holds.put(id("hld"), hold(full));
+    state.entitlement_mut().log.push(line(full));
 }
 
 fn needs_of(full: bool) -> Vec<Need> {
     let kinds = [Kind::Feature, Kind::Package, Kind::Assignment, Kind::Boost];
-    let mut needs: Vec<Need> =
-        kinds.map(|kind| Need::Object(kind, format!("{}{full}", kind.id_prefix()))).to_vec();
-    needs.push(Need::Counter(counter(full).id));
-    needs.push(Need::Record(format!("usg_{full}")));
-    needs.push(Need::Hold(format!("hld_{full}")));
+    let mut needs: Vec<Need> = kinds
+        .map(|kind| Need::Core(core::Need::Object(kind, format!("{}{full}", kind.id_prefix()))))
+        .to_vec();
+    needs.push(Need::Entitlement(entitlement::Need::Counter(counter(full).id)));
+    needs.push(Need::Entitlement(entitlement::Need::Record(format!("usg_{full}"))));
+    needs.push(Need::Entitlement(entitlement::Need::Hold(format!("hld_{full}"))));
     needs
 }
 
 #[track_caller]
 fn assert_rows(state: &State, full: bool) {
     let id = |prefix: &str| format!("{prefix}_{full}");
-    assert_eq!(state.features.get(&id("ftr")), Some(&feature(full)));
-    assert_eq!(state.packages.get(&id("pkg")), Some(&package(full)));
-    assert_eq!(state.assignments.get(&id("asg")), Some(&assignment(full)));
-    assert_eq!(state.boosts.get(&id("bst")), Some(&boost(full)));
-    assert_eq!(state.counters.get(&counter(full).id), Some(&counter(full)));
-    assert_eq!(state.records.get(&id("usg")), Some(&record(full)));
-    assert_eq!(state.holds.get(&id("hld")), Some(&hold(full)));
+    assert_eq!(state.entitlement().features.get(&id("ftr")), Some(&feature(full)));
+    assert_eq!(state.entitlement().packages.get(&id("pkg")), Some(&package(full)));
+    assert_eq!(state.entitlement().assignments.get(&id("asg")), Some(&assignment(full)));
+    assert_eq!(state.entitlement().boosts.get(&id("bst")), Some(&boost(full)));
+    assert_eq!(state.entitlement().counters.get(&counter(full).id), Some(&counter(full)));
+    assert_eq!(state.entitlement().records.get(&id("usg")), Some(&record(full)));
+    assert_eq!(state.entitlement().holds.get(&id("hld")), Some(&hold(full)));
 }
 
 fn saved(db: &mut Db) {
@@ -276,38 +281,38 @@ fn every_column_of_a_row_that_changes_is_updated(database: &Database) {
     let mut changed = counter(true);
     (changed.id, changed.scope) = (counter(false).id, "namespaces/nsp_1".to_owned());
     changed.held = 5;
-    state.counters.put(changed.id.clone(), changed.clone());
+    state.entitlement_mut().counters.put(changed.id.clone(), changed.clone());
     let mut reversed = record(false);
     reversed.record.reversed = 1;
-    state.records.put("usg_false".to_owned(), reversed.clone());
+    state.entitlement_mut().records.put("usg_false".to_owned(), reversed.clone());
     let mut ended = hold(true);
     ended.hold.id = hold(false).hold.id;
     ended.counter_id = changed.id.clone();
-    state.holds.put("hld_false".to_owned(), ended.clone());
+    state.entitlement_mut().holds.put("hld_false".to_owned(), ended.clone());
     let mut burnt = boost(true);
     burnt.record.boost.id = boost(false).record.boost.id;
     burnt.record.boost.external_addon_id = Some("other".to_owned());
-    state.boosts.put("bst_false".to_owned(), burnt.clone());
+    state.entitlement_mut().boosts.put("bst_false".to_owned(), burnt.clone());
     let mut over = assignment(true);
     over.record.assignment.id = assignment(false).record.assignment.id;
     over.record.assignment.external_service_id = None;
-    state.assignments.put("asg_false".to_owned(), over.clone());
+    state.entitlement_mut().assignments.put("asg_false".to_owned(), over.clone());
     let mut granted = feature(true);
     granted.record.feature.id = feature(false).record.feature.id;
-    state.features.put("ftr_false".to_owned(), granted.clone());
+    state.entitlement_mut().features.put("ftr_false".to_owned(), granted.clone());
     let mut other = package(true);
     other.record.package.id = package(false).record.package.id;
-    state.packages.put("pkg_false".to_owned(), other.clone());
+    state.entitlement_mut().packages.put("pkg_false".to_owned(), other.clone());
     db.save(&state, instant(0)).unwrap();
     db.commit().unwrap();
     let state = read(&mut db, needs_of(false));
-    assert_eq!(state.counters.get(&changed.id), Some(&changed));
-    assert_eq!(state.records.get("usg_false"), Some(&reversed));
-    assert_eq!(state.holds.get("hld_false"), Some(&ended));
-    assert_eq!(state.boosts.get("bst_false"), Some(&burnt));
-    assert_eq!(state.assignments.get("asg_false"), Some(&over));
-    assert_eq!(state.features.get("ftr_false"), Some(&granted));
-    assert_eq!(state.packages.get("pkg_false"), Some(&other));
+    assert_eq!(state.entitlement().counters.get(&changed.id), Some(&changed));
+    assert_eq!(state.entitlement().records.get("usg_false"), Some(&reversed));
+    assert_eq!(state.entitlement().holds.get("hld_false"), Some(&ended));
+    assert_eq!(state.entitlement().boosts.get("bst_false"), Some(&burnt));
+    assert_eq!(state.entitlement().assignments.get("asg_false"), Some(&over));
+    assert_eq!(state.entitlement().features.get("ftr_false"), Some(&granted));
+    assert_eq!(state.entitlement().packages.get("pkg_false"), Some(&other));
 }
 
 fn what_is_not_there_is_loaded_as_absent(database: &Database) {
@@ -316,33 +321,43 @@ fn what_is_not_there_is_loaded_as_absent(database: &Database) {
     let state = read(
         &mut db,
         vec![
-            Need::FeatureCode(none()),
-            Need::PackageCode(none()),
-            Need::ExternalService(none()),
-            Need::Addon(none()),
-            Need::Holdings(none()),
-            Need::Counter(none()),
-            Need::Record(none()),
-            Need::Hold(none()),
-            Need::RolledOff(none(), None, instant(0)),
-            Need::DueHolds(none(), instant(0)),
-            Need::DueCounters(none(), instant(0)),
-            Need::Owner(Kind::Namespace, none()),
-            Need::Owner(Kind::Assignment, none()),
+            Need::Entitlement(entitlement::Need::FeatureCode(none())),
+            Need::Entitlement(entitlement::Need::PackageCode(none())),
+            Need::Entitlement(entitlement::Need::ExternalService(none())),
+            Need::Entitlement(entitlement::Need::Addon(none())),
+            Need::Entitlement(entitlement::Need::Holdings(none())),
+            Need::Entitlement(entitlement::Need::Counter(none())),
+            Need::Entitlement(entitlement::Need::Record(none())),
+            Need::Entitlement(entitlement::Need::Hold(none())),
+            Need::Entitlement(entitlement::Need::RolledOff(none(), None, instant(0))),
+            Need::Entitlement(entitlement::Need::DueHolds(none(), instant(0))),
+            Need::Entitlement(entitlement::Need::DueCounters(none(), instant(0))),
+            Need::Core(core::Need::Owner(Kind::Namespace, none())),
+            Need::Core(core::Need::Owner(Kind::Assignment, none())),
         ],
     );
-    assert!(state.feature_codes.is_loaded("nothing") && state.package_codes.is_loaded("nothing"));
     assert!(
-        state.external_services.get("nothing").is_none() && state.addons.get("nothing").is_none()
+        state.entitlement().feature_codes.is_loaded("nothing")
+            && state.entitlement().package_codes.is_loaded("nothing")
     );
-    assert!(state.counters.get("nothing").is_none() && state.records.get("nothing").is_none());
-    assert!(state.holds.get("nothing").is_none() && state.feature_terms.is_empty());
-    assert_eq!(state.holdings["nothing"], Holdings::default());
-    let nothing = RolledOff { until: instant(0), quantity: 0, oldest: None };
-    assert_eq!(state.rolled["nothing"], nothing);
     assert!(
-        state.due_holds["nothing"] == DueHolds::default()
-            && state.due_counters["nothing"].is_empty()
+        state.entitlement().external_services.get("nothing").is_none()
+            && state.entitlement().addons.get("nothing").is_none()
+    );
+    assert!(
+        state.entitlement().counters.get("nothing").is_none()
+            && state.entitlement().records.get("nothing").is_none()
+    );
+    assert!(
+        state.entitlement().holds.get("nothing").is_none()
+            && state.entitlement().feature_terms.is_empty()
+    );
+    assert_eq!(state.entitlement().holdings.get("nothing"), Some(&Holdings::default()));
+    let nothing = RolledOff { until: instant(0), quantity: 0, oldest: None };
+    assert_eq!(state.entitlement().rolled["nothing"], nothing);
+    assert!(
+        state.entitlement().due_holds["nothing"] == DueHolds::default()
+            && state.entitlement().due_counters["nothing"].is_empty()
     );
     assert_eq!(state.owners.values().collect::<Vec<_>>(), [&None, &None]);
 }
@@ -350,57 +365,67 @@ fn what_is_not_there_is_loaded_as_absent(database: &Database) {
 fn a_code_is_the_living_ones(database: &Database) {
     let mut db = database.lane();
     saved(&mut db);
-    let needs = [true, false].map(|full| Need::FeatureCode(format!("{ODD}{full}")));
-    let packages = [true, false].map(|full| Need::PackageCode(format!("{ODD}{full}")));
+    let needs = [true, false]
+        .map(|full| Need::Entitlement(entitlement::Need::FeatureCode(format!("{ODD}{full}"))));
+    let packages = [true, false]
+        .map(|full| Need::Entitlement(entitlement::Need::PackageCode(format!("{ODD}{full}"))));
     let state = read(&mut db, [needs, packages].concat());
     for (full, found) in [(true, None), (false, Some("_false"))] {
         let code = format!("{ODD}{full}");
-        let feature = state.feature_codes.get(&code).map(|holder| holder.id.clone());
+        let feature = state.entitlement().feature_codes.get(&code).map(|holder| holder.id.clone());
         assert_eq!(feature, found.map(|id| format!("ftr{id}")));
-        let package = state.package_codes.get(&code).map(|holder| holder.id.clone());
+        let package = state.entitlement().package_codes.get(&code).map(|holder| holder.id.clone());
         assert_eq!(package, found.map(|id| format!("pkg{id}")));
     }
-    assert_eq!(state.feature_terms.keys().collect::<Vec<_>>(), ["ftr_false"]);
+    assert_eq!(state.entitlement().feature_terms.keys().collect::<Vec<_>>(), ["ftr_false"]);
     let addon = addon_key(Some(ODD), Some(ODD)).unwrap();
-    let state =
-        read(&mut db, vec![Need::ExternalService(ODD.to_owned()), Need::Addon(addon.clone())]);
-    assert_eq!(state.external_services.get(ODD).unwrap().id, "asg_true");
-    assert_eq!(state.assignments.get("asg_true"), Some(&assignment(true)));
-    assert_eq!(state.addons.get(&addon).unwrap().id, "bst_true");
-    assert_eq!(state.boosts.get("bst_true"), Some(&boost(true)));
+    let state = read(
+        &mut db,
+        vec![
+            Need::Entitlement(entitlement::Need::ExternalService(ODD.to_owned())),
+            Need::Entitlement(entitlement::Need::Addon(addon.clone())),
+        ],
+    );
+    assert_eq!(state.entitlement().external_services.get(ODD).unwrap().id, "asg_true");
+    assert_eq!(state.entitlement().assignments.get("asg_true"), Some(&assignment(true)));
+    assert_eq!(state.entitlement().addons.get(&addon).unwrap().id, "bst_true");
+    assert_eq!(state.entitlement().boosts.get("bst_true"), Some(&boost(true)));
 }
 
 fn holdings_are_what_may_still_count_and_the_anchor_of_all_there_was(database: &Database) {
     let mut db = database.lane();
     saved(&mut db);
-    let load = |db: &mut Db| read(db, vec![Need::Holdings(SCOPE.to_owned())]);
+    let load = |db: &mut Db| {
+        read(db, vec![Need::Entitlement(entitlement::Need::Holdings(SCOPE.to_owned()))])
+    };
     let state = load(&mut db);
     let expected = Holdings {
         assignments: vec!["asg_false".to_owned()],
         boosts: vec!["bst_false".to_owned()],
         anchor: Some(instant(-5)),
     };
-    assert_eq!(state.holdings[SCOPE], expected);
-    assert_eq!(state.package_grants["pkg_false"], []);
+    assert_eq!(state.entitlement().holdings.get(SCOPE), Some(&expected));
+    assert_eq!(state.entitlement().package_grants["pkg_false"], []);
     execute(&mut db, "UPDATE assignments SET status = 'active' WHERE id = 'asg_true'");
     let state = load(&mut db);
-    assert_eq!(state.holdings[SCOPE].assignments, ["asg_false", "asg_true"]);
-    assert_eq!(state.package_grants["pkg_true"], package(true).record.grants);
+    let holdings = state.entitlement().holdings.get(SCOPE).unwrap();
+    assert_eq!(holdings.assignments, ["asg_false", "asg_true"]);
+    assert_eq!(state.entitlement().package_grants["pkg_true"], package(true).record.grants);
     execute(
         &mut db,
         "UPDATE assignments SET status = 'cancelled'; UPDATE boosts SET is_over = true",
     );
     let expected = Holdings { anchor: Some(instant(-5)), ..Holdings::default() };
-    assert_eq!(load(&mut db).holdings[SCOPE], expected);
+    assert_eq!(load(&mut db).entitlement().holdings.get(SCOPE), Some(&expected));
 }
 
-/// Records at 0 to 4, of which the one at 2 was reversed in part and that at 3 completely; from is
-/// not in, until is.
+/// Records are at 0 to 4. The one at 2 was reversed in part, the one at 3 completely. `from` is
+/// excluded, `until` is included.
 fn what_left_a_rolling_window_is_summed_up(database: &Database) {
     let mut db = database.lane();
     save(&mut db, |state| {
-        state.counters.put(counter(true).id, counter(true));
-        state.counters.put(counter(false).id, counter(false));
+        state.entitlement_mut().counters.put(counter(true).id, counter(true));
+        state.entitlement_mut().counters.put(counter(false).id, counter(false));
         for n in 0..5 {
             for full in [true, false] {
                 let mut row = record(full);
@@ -412,9 +437,9 @@ fn what_left_a_rolling_window_is_summed_up(database: &Database) {
                     3 => row.record.quantity,
                     _ => 0,
                 };
-                // Rows of another counter, and of one that does not roll, are none of it.
+                // Rows of another counter and rows that do not roll are not counted.
                 row.is_rolling = full;
-                state.records.put(row.record.id.to_string(), row);
+                state.entitlement_mut().records.put(row.record.id.to_string(), row);
             }
         }
     })
@@ -429,14 +454,18 @@ fn what_left_a_rolling_window_is_summed_up(database: &Database) {
         (Some(9), 9, 0, None),
     ] {
         let id = counter(true).id;
-        let need = Need::RolledOff(id.clone(), from.map(instant), instant(until));
-        let rolled = read(&mut db, vec![need]).rolled[&id];
+        let need = Need::Entitlement(entitlement::Need::RolledOff(
+            id.clone(),
+            from.map(instant),
+            instant(until),
+        ));
+        let rolled = read(&mut db, vec![need]).entitlement().rolled[&id];
         let oldest = oldest.map(instant);
         assert_eq!(rolled, RolledOff { until: instant(until), quantity, oldest });
     }
     let id = counter(false).id;
-    let need = Need::RolledOff(id.clone(), None, instant(9));
-    assert_eq!(read(&mut db, vec![need]).rolled[&id].quantity, 0);
+    let need = Need::Entitlement(entitlement::Need::RolledOff(id.clone(), None, instant(9)));
+    assert_eq!(read(&mut db, vec![need]).entitlement().rolled[&id].quantity, 0);
 }
 
 fn of_very_many_holds_that_are_over_a_slice_is_loaded_and_the_rest_added_up(database: &Database) {
@@ -445,26 +474,31 @@ fn of_very_many_holds_that_are_over_a_slice_is_loaded_and_the_rest_added_up(data
     save(&mut db, |state| {
         let mut plain = counter(false);
         plain.burns.clear();
-        state.counters.put(id.clone(), plain);
+        state.entitlement_mut().counters.put(id.clone(), plain);
         let count = i64::try_from(ENDED_AT_ONCE).unwrap() + 3;
         for n in 0..count {
             let mut over = hold(false);
             over.hold.id = HoldId::from_unchecked(format!("hld_{n:04}"));
             over.hold.quantity = n + 1;
-            // The later its id, the earlier it was over.
+            // A hold with a later id expired earlier.
             over.hold.expires_at = instant(1_000 - n);
-            state.holds.put(over.hold.id.to_string(), over);
+            state.entitlement_mut().holds.put(over.hold.id.to_string(), over);
         }
     })
     .unwrap();
-    let needs = || vec![Need::Counter(id.clone()), Need::DueHolds(id.clone(), instant(1_000))];
-    let due = read(&mut db, needs()).due_holds.remove(&id).unwrap();
+    let needs = || {
+        vec![
+            Need::Entitlement(entitlement::Need::Counter(id.clone())),
+            Need::Entitlement(entitlement::Need::DueHolds(id.clone(), instant(1_000))),
+        ]
+    };
+    let due = read(&mut db, needs()).entitlement_mut().due_holds.remove(&id).unwrap();
     assert_eq!((due.ids.len(), due.ids.first().unwrap().as_str()), (ENDED_AT_ONCE, "hld_0003"));
     assert_eq!(due.rest, 1 + 2 + 3);
-    // Who gets units back that were burnt depends on each of them.
+    // Burnt consumables make no difference: each hold gives back its share when it is ended.
     execute(&mut db, "UPDATE counters SET version = 2, burns = '{\"bst_1\": 1}'");
-    let due = read(&mut db, needs()).due_holds.remove(&id).unwrap();
-    assert_eq!((due.ids.len(), due.rest), (ENDED_AT_ONCE + 3, 0));
+    let due = read(&mut db, needs()).entitlement_mut().due_holds.remove(&id).unwrap();
+    assert_eq!((due.ids.len(), due.rest), (ENDED_AT_ONCE, 1 + 2 + 3));
 }
 
 fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
@@ -475,7 +509,7 @@ fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
         other.hold.id = HoldId::from_unchecked("hld_other");
         other.hold.expires_at = instant(20);
         other.charged_scope = "workspaces/wsp_2".to_owned();
-        state.holds.put("hld_other".to_owned(), other);
+        state.entitlement_mut().holds.put("hld_other".to_owned(), other);
     })
     .unwrap();
     let id = counter(false).id;
@@ -485,14 +519,14 @@ fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
         (20, vec!["hld_false", "hld_other"], true),
     ] {
         let needs = vec![
-            Need::DueHolds(id.clone(), instant(now)),
-            Need::DueCounters(SCOPE.to_owned(), instant(now)),
+            Need::Entitlement(entitlement::Need::DueHolds(id.clone(), instant(now))),
+            Need::Entitlement(entitlement::Need::DueCounters(SCOPE.to_owned(), instant(now))),
         ];
         let state = read(&mut db, needs);
         let expected: BTreeSet<String> = due.into_iter().map(str::to_owned).collect();
-        assert_eq!(state.due_holds[&id], DueHolds { ids: expected.clone(), rest: 0 });
-        assert!(expected.iter().all(|hold| state.holds.is_loaded(hold)));
-        assert_eq!(state.due_counters[SCOPE].contains(&id), counters);
+        assert_eq!(state.entitlement().due_holds[&id], DueHolds { ids: expected.clone(), rest: 0 });
+        assert!(expected.iter().all(|hold| state.entitlement().holds.is_loaded(hold)));
+        assert_eq!(state.entitlement().due_counters[SCOPE].contains(&id), counters);
     }
     let over = |db: &mut Db, now| {
         let mut scopes = db.scopes_with_something_over(instant(now), 9).unwrap();
@@ -507,7 +541,7 @@ fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
         "UPDATE usage_holds SET status = 'released', ended_at = 1 WHERE status = 'active'",
     );
     assert_eq!(over(&mut db, 20), [""; 0], "what is over is over");
-    // A consumable without a unit left is over for good some weeks after the last one was burnt.
+    // A consumable without a unit left ends some weeks after its last unit was burnt.
     execute(&mut db, "UPDATE assignments SET status = 'cancelled'");
     let updated_at = instant(5).as_micros();
     let sql =
@@ -519,38 +553,40 @@ fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
     assert_eq!(over(&mut db, BURNT_OUT_KEPT_US + 6), [""; 0]);
 }
 
-/// Each row that a lane changes is guarded: somebody else's change in between fails the batch.
+/// Each row that a lane changes is guarded: a change by another writer in between fails the batch.
 fn a_row_changed_behind_the_lanes_back_fails_the_batch(database: &Database) {
     let mut db = database.lane();
     saved(&mut db);
     let cases: [Case; 6] = [
         ("counters", |s| {
-            s.counters.put(counter(false).id, Counter { version: 2, ..counter(false) })
+            s.entitlement_mut()
+                .counters
+                .put(counter(false).id, Counter { version: 2, ..counter(false) })
         }),
         ("usage_records", |s| {
             let mut row = record(true);
             row.record.reversed += 1;
-            s.records.put("usg_true".to_owned(), row);
+            s.entitlement_mut().records.put("usg_true".to_owned(), row);
         }),
         ("usage_holds", |s| {
             let mut row = hold(false);
             (row.hold.status, row.hold.ended_at) = (HoldStatus::Released, Some(instant(1)));
-            s.holds.put("hld_false".to_owned(), row);
+            s.entitlement_mut().holds.put("hld_false".to_owned(), row);
         }),
         ("boosts", |s| {
             let mut row = boost(false);
             row.record.boost.version = 2;
-            s.boosts.put("bst_false".to_owned(), row);
+            s.entitlement_mut().boosts.put("bst_false".to_owned(), row);
         }),
         ("assignments", |s| {
             let mut row = assignment(false);
             row.record.assignment.version = 3;
-            s.assignments.put("asg_false".to_owned(), row);
+            s.entitlement_mut().assignments.put("asg_false".to_owned(), row);
         }),
         ("features", |s| {
             let mut row = feature(false);
             row.record.feature.version = 2;
-            s.features.put("ftr_false".to_owned(), row);
+            s.entitlement_mut().features.put("ftr_false".to_owned(), row);
         }),
     ];
     for (table, change) in cases {
@@ -582,7 +618,7 @@ fn a_row_changed_behind_the_lanes_back_fails_the_batch(database: &Database) {
     }
 }
 
-/// What is unique for ever is so in the database, too: whoever comes second has lost a race.
+/// A permanently unique key is unique in the database, too. The second writer gets `Raced`.
 fn a_key_that_was_taken_meanwhile_is_a_race(database: &Database) {
     let mut db = database.lane();
     saved(&mut db);
@@ -590,46 +626,47 @@ fn a_key_that_was_taken_meanwhile_is_a_race(database: &Database) {
         ("an external service id", |s| {
             let mut row = assignment(true);
             row.record.assignment.id = AssignmentId::from_unchecked("asg_new");
-            s.assignments.put("asg_new".to_owned(), row);
+            s.entitlement_mut().assignments.put("asg_new".to_owned(), row);
         }),
         ("a base package", |s| {
             let mut row = assignment(false);
             row.record.assignment.id = AssignmentId::from_unchecked("asg_new");
             row.record.assignment.status = AssignmentStatus::Active;
-            s.assignments.put("asg_new".to_owned(), row);
+            s.entitlement_mut().assignments.put("asg_new".to_owned(), row);
         }),
         ("an add-on", |s| {
             let mut row = boost(true);
             row.record.boost.id = BoostId::from_unchecked("bst_new");
-            s.boosts.put("bst_new".to_owned(), row);
+            s.entitlement_mut().boosts.put("bst_new".to_owned(), row);
         }),
         ("a feature's code", |s| {
             let mut row = feature(false);
             row.record.feature.id = FeatureId::from_unchecked("ftr_new");
-            s.features.put("ftr_new".to_owned(), row);
+            s.entitlement_mut().features.put("ftr_new".to_owned(), row);
         }),
         ("a package's code", |s| {
             let mut row = package(false);
             row.record.package.id = PackageId::from_unchecked("pkg_new");
-            s.packages.put("pkg_new".to_owned(), row);
+            s.entitlement_mut().packages.put("pkg_new".to_owned(), row);
         }),
-        ("a counter", |s| s.counters.put(counter(false).id, counter(false))),
-        ("a line of the log", |s| s.log.push(line(true))),
+        ("a counter", |s| s.entitlement_mut().counters.put(counter(false).id, counter(false))),
+        ("a line of the log", |s| s.entitlement_mut().log.push(line(true))),
     ];
     for (what, add) in cases {
         let error = save(&mut db, add).expect_err(what);
         assert!(matches!(error, StoreError::Raced(_)), "{what}: {error:?}");
         assert!(error.is_transient());
     }
-    // A scope that had a base package may have another one, and a deleted code is free.
+    // A scope whose base package ended may get another one, and the code of a deleted object is
+    // free.
     save(&mut db, |s| {
         let mut row = assignment(true);
         row.record.assignment.id = AssignmentId::from_unchecked("asg_new");
         (row.record.assignment.is_base, row.record.assignment.external_service_id) = (true, None);
-        s.assignments.put("asg_new".to_owned(), row);
+        s.entitlement_mut().assignments.put("asg_new".to_owned(), row);
         let mut row = feature(true);
         (row.record.feature.id, row.deleted) = (FeatureId::from_unchecked("ftr_new"), None);
-        s.features.put("ftr_new".to_owned(), row);
+        s.entitlement_mut().features.put("ftr_new".to_owned(), row);
     })
     .unwrap();
 }

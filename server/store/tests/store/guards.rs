@@ -1,4 +1,4 @@
-//! The net under the rules: guards, unique keys and checks of the database itself.
+//! The database's protection below the rules: guards, unique keys and checks.
 
 use crate::{
     book::Book,
@@ -7,12 +7,16 @@ use crate::{
     lane::{carry_out, load},
     world::decide_one,
 };
-use ifmatch_domain::{Action, Command, CreateApiKey, RecordPayment, ReversePayment, RevokeApiKey};
+use ifmatch_domain::{
+    Action, Command,
+    access::{self, CreateApiKey, RevokeApiKey},
+    billing::{self, RecordPayment, ReversePayment},
+};
 use ifmatch_store::{Db, StoreError};
 use ifmatch_types::{ApiKeyId, Kind};
 use serde_json::json;
 
-/// Makes what the commands below change, and the commands.
+/// The ids of the objects that the commands below change.
 struct Furnished {
     workspaces: Vec<String>,
     plan: String,
@@ -35,29 +39,44 @@ fn furnish(db: &mut Db, book: &mut Book) -> Furnished {
 
 fn new_key(digest: &str) -> Action {
     let body = json!({"name": "robot", "role": "agent"});
-    Action::CreateApiKey(CreateApiKey {
+    Action::Access(access::Action::CreateApiKey(CreateApiKey {
         body,
         id: ApiKeyId::from_unchecked(format!("key_{digest}")),
         digest: digest.to_owned(),
-    })
+    }))
 }
 
 /// Saves everything a book has into an empty database.
 fn copy(db: &mut Db, book: &Book) {
     crate::lane::save(db, |state| {
         let world = &book.world;
-        world.workspaces.iter().for_each(|(id, row)| state.workspaces.put(id.clone(), row.clone()));
-        world.plans.iter().for_each(|(id, row)| state.plans.put(id.clone(), row.clone()));
-        world.invoices.iter().for_each(|(id, row)| state.invoices.put(id.clone(), row.clone()));
-        world.payments.iter().for_each(|(id, row)| state.payments.put(id.clone(), row.clone()));
-        world.api_keys.iter().for_each(|(id, row)| state.api_keys.put(id.clone(), row.clone()));
+        world
+            .workspaces
+            .iter()
+            .for_each(|(id, row)| state.billing_mut().workspaces.put(id.clone(), row.clone()));
+        world
+            .plans
+            .iter()
+            .for_each(|(id, row)| state.billing_mut().plans.put(id.clone(), row.clone()));
+        world
+            .invoices
+            .iter()
+            .for_each(|(id, row)| state.billing_mut().invoices.put(id.clone(), row.clone()));
+        world
+            .payments
+            .iter()
+            .for_each(|(id, row)| state.billing_mut().payments.put(id.clone(), row.clone()));
+        world
+            .api_keys
+            .iter()
+            .for_each(|(id, row)| state.access_mut().api_keys.put(id.clone(), row.clone()));
         state.events.extend(world.events.iter().cloned());
     })
     .unwrap();
     execute(db, &format!("UPDATE sequences SET last = {}", book.world.last_number));
 }
 
-/// Decides commands and saves them after somebody has changed rows behind the lane's back.
+/// Decides commands, and saves them after another writer has changed rows without the lane's locks.
 fn save_after(db: &mut Db, book: &Book, commands: &[Command], sql: &str) -> Result<(), StoreError> {
     db.begin().unwrap();
     let mut state = load(db, commands);
@@ -75,11 +94,11 @@ fn a_row_that_is_not_as_it_was_loaded_fails_the_batch(database: &Database) {
     let at_hand = furnish(&mut db, &mut book);
     let rename = |id: &str| patch(Kind::Workspace, id, 1, json!({"name": "New"}));
     let all: Vec<Action> = at_hand.workspaces.iter().map(|id| rename(id)).collect();
-    let reverse = Action::ReversePayment(ReversePayment {
+    let reverse = Action::Billing(billing::Action::ReversePayment(ReversePayment {
         invoice_id: at_hand.open.clone(),
         payment_id: at_hand.payment.clone(),
         reason: "r".to_owned(),
-    });
+    }));
     let bump = |table: &str| format!("UPDATE {table} SET version = version + 1");
     let last = &at_hand.workspaces[2];
     let cases = [
@@ -90,7 +109,9 @@ fn a_row_that_is_not_as_it_was_loaded_fails_the_batch(database: &Database) {
         (vec![reverse.clone()], bump("invoices"), ("invoices", 1, 0)),
         (vec![reverse], bump("payments"), ("payments", 1, 0)),
         (
-            vec![Action::RevokeApiKey(RevokeApiKey { id: "key_one".to_owned() })],
+            vec![Action::Access(access::Action::RevokeApiKey(RevokeApiKey {
+                id: "key_one".to_owned(),
+            }))],
             bump("api_keys"),
             ("api_keys", 1, 0),
         ),
@@ -119,10 +140,10 @@ fn a_unique_key_that_was_taken_meanwhile_is_a_race(database: &Database) {
     let at_hand = furnish(&mut db, &mut book);
     let plan =
         json!({"code": "new", "name": "n", "currency": "USD", "amount": 1, "interval": "day"});
-    let pay = Action::RecordPayment(RecordPayment {
+    let pay = Action::Billing(billing::Action::RecordPayment(RecordPayment {
         invoice_id: at_hand.open.clone(),
         body: json!({"amount": 1, "provider_ref": "new"}),
-    });
+    }));
     let rename = patch(Kind::Workspace, &at_hand.workspaces[0], 1, json!({"name": "New"}));
     let mut kept = command(book.fresh_seed(), rename.clone());
     kept.idempotency = Some(key("k", "print"));
@@ -170,21 +191,22 @@ fn two_recurring_invoices_of_one_period_are_a_race(database: &Database) {
     let id = &id;
     copy(&mut db, &book);
     let row = book.world.subscriptions[id].clone();
-    crate::lane::save(&mut db, |state| state.subscriptions.put(id.clone(), row)).unwrap();
+    crate::lane::save(&mut db, |state| state.billing_mut().subscriptions.put(id.clone(), row))
+        .unwrap();
     let bill = |book: &mut Book| {
         let subscription_id = id.clone();
         let as_of = book.now;
-        let bill = ifmatch_domain::BillSubscription { subscription_id, as_of };
-        command(book.fresh_seed(), Action::BillSubscription(bill))
+        let bill = billing::BillSubscription { subscription_id, as_of };
+        command(book.fresh_seed(), Action::Billing(billing::Action::BillSubscription(bill)))
     };
     let now = book.now;
     carry_out(&mut db, &[bill(&mut book)], now).remove(0).unwrap();
-    // A lane that did not see the first one's invoice.
+    // This lane did not see the first lane's invoice.
     db.begin().unwrap();
     let commands = [bill(&mut book)];
     let mut state = load(&mut db, &commands);
-    state.billed = Default::default();
-    state.billed.load(id.clone(), None);
+    state.billing_mut().billed = Default::default();
+    state.billing_mut().billed.load(id.clone(), None);
     decide_one(&mut state, &commands[0], now).unwrap();
     let error = db.save(&state, now).unwrap_err();
     db.rollback().unwrap();

@@ -1,10 +1,10 @@
-//! The lane's way of working, on a connection.
+//! The lane's steps, on a connection.
 
 use crate::{
     book::Book,
     world::{Decided, decide_one},
 };
-use ifmatch_domain::{Command, Need, State, needs};
+use ifmatch_domain::{Command, Need, State, core, needs};
 use ifmatch_store::{Db, StoreError};
 use ifmatch_types::Timestamp;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ pub fn load(db: &mut Db, batch: &[Command]) -> State {
     load_at(db, batch, Book::default().now)
 }
 
-/// As [`load`], by a clock that stands still.
+/// Like [`load`], with a fixed clock.
 fn load_at(db: &mut Db, batch: &[Command], now: Timestamp) -> State {
     let mut state = State::default();
     loop {
@@ -24,7 +24,7 @@ fn load_at(db: &mut Db, batch: &[Command], now: Timestamp) -> State {
         }
         let turn = wanted.iter().map(Need::turn).min();
         wanted.retain(|need| Some(need.turn()) == turn);
-        if wanted.remove(&Need::Clock) {
+        if wanted.remove(&Need::Core(core::Need::Clock)) {
             state.clock = Some(now);
         }
         db.load(wanted, &mut state).unwrap();

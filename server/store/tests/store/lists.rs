@@ -6,7 +6,10 @@ use crate::{
     database::{Database, both_databases},
     lane::save,
 };
-use ifmatch_domain::{Action, AssignPackage, GrantBoost, ScopeRef, State};
+use ifmatch_domain::{
+    Action, State,
+    entitlement::{self, AssignPackage, GrantBoost, ScopeRef},
+};
 use ifmatch_store::{Db, FieldType, ListQuery, SortKey, filters, sorts};
 use ifmatch_types::Kind;
 use serde_json::{Value, json};
@@ -38,10 +41,14 @@ fn furnish(db: &mut Db) -> Book {
         book.make(Kind::Package, json!({"code": package, "is_base": n.is_multiple_of(2)}));
         let scope = ScopeRef::workspace(workspace);
         let body = members(json!({"package": package}));
-        book.run(Action::AssignPackage(AssignPackage { scope: scope.clone(), body })).unwrap();
+        book.run(Action::Entitlement(entitlement::Action::AssignPackage(AssignPackage {
+            scope: scope.clone(),
+            body,
+        })))
+        .unwrap();
         let body = json!({"feature": code, "kind": "enable", "duration": "permanent"});
         let boost = GrantBoost { scope, body: members(body) };
-        book.run(Action::GrantBoost(boost)).unwrap();
+        book.run(Action::Entitlement(entitlement::Action::GrantBoost(boost))).unwrap();
     }
     save(db, |state| copy(&book, state)).unwrap();
     crate::database::execute(
@@ -54,20 +61,47 @@ fn furnish(db: &mut Db) -> Book {
 
 fn copy(book: &Book, state: &mut State) {
     let world = &book.world;
-    world.workspaces.iter().for_each(|(id, row)| state.workspaces.put(id.clone(), row.clone()));
-    world.plans.iter().for_each(|(id, row)| state.plans.put(id.clone(), row.clone()));
-    world.namespaces.iter().for_each(|(id, row)| state.namespaces.put(id.clone(), row.clone()));
+    world
+        .workspaces
+        .iter()
+        .for_each(|(id, row)| state.billing_mut().workspaces.put(id.clone(), row.clone()));
+    world.plans.iter().for_each(|(id, row)| state.billing_mut().plans.put(id.clone(), row.clone()));
+    world
+        .namespaces
+        .iter()
+        .for_each(|(id, row)| state.billing_mut().namespaces.put(id.clone(), row.clone()));
     world
         .subscriptions
         .iter()
-        .for_each(|(id, row)| state.subscriptions.put(id.clone(), row.clone()));
-    world.invoices.iter().for_each(|(id, row)| state.invoices.put(id.clone(), row.clone()));
-    world.features.iter().for_each(|(id, row)| state.features.put(id.clone(), row.clone()));
-    world.packages.iter().for_each(|(id, row)| state.packages.put(id.clone(), row.clone()));
-    world.assignments.iter().for_each(|(id, row)| state.assignments.put(id.clone(), row.clone()));
-    world.boosts.iter().for_each(|(id, row)| state.boosts.put(id.clone(), row.clone()));
-    world.bookables.iter().for_each(|(id, row)| state.bookables.put(id.clone(), row.clone()));
-    world.bookings.iter().for_each(|(id, row)| state.bookings.put(id.clone(), row.clone()));
+        .for_each(|(id, row)| state.billing_mut().subscriptions.put(id.clone(), row.clone()));
+    world
+        .invoices
+        .iter()
+        .for_each(|(id, row)| state.billing_mut().invoices.put(id.clone(), row.clone()));
+    world
+        .features
+        .iter()
+        .for_each(|(id, row)| state.entitlement_mut().features.put(id.clone(), row.clone()));
+    world
+        .packages
+        .iter()
+        .for_each(|(id, row)| state.entitlement_mut().packages.put(id.clone(), row.clone()));
+    world
+        .assignments
+        .iter()
+        .for_each(|(id, row)| state.entitlement_mut().assignments.put(id.clone(), row.clone()));
+    world
+        .boosts
+        .iter()
+        .for_each(|(id, row)| state.entitlement_mut().boosts.put(id.clone(), row.clone()));
+    world
+        .bookables
+        .iter()
+        .for_each(|(id, row)| state.booking_mut().bookables.put(id.clone(), row.clone()));
+    world
+        .bookings
+        .iter()
+        .for_each(|(id, row)| state.booking_mut().bookings.put(id.clone(), row.clone()));
 }
 
 /// How a value is written into a cursor.

@@ -1,4 +1,4 @@
-//! What the lane sees of what is stored: no more and no less than it asked for.
+//! The lane loads exactly what it asked for.
 
 use crate::{
     ENDED_AT_ONCE,
@@ -8,7 +8,12 @@ use crate::{
     lane::{read, save},
     roundtrip::{bookable, booking},
 };
-use ifmatch_domain::{BilledPeriods, Need, State, Use};
+use ifmatch_domain::{
+    Need, State, access,
+    billing::{self, BilledPeriods},
+    booking,
+    core::{self, Use},
+};
 use ifmatch_store::Db;
 use ifmatch_types::{BookingId, BookingStatus, Kind, Timestamp};
 use serde_json::json;
@@ -17,14 +22,26 @@ use std::collections::{BTreeMap, BTreeSet};
 fn copied(db: &mut Db, book: &Book) {
     save(db, |state: &mut State| {
         let world = &book.world;
-        world.workspaces.iter().for_each(|(id, row)| state.workspaces.put(id.clone(), row.clone()));
-        world.plans.iter().for_each(|(id, row)| state.plans.put(id.clone(), row.clone()));
-        world.namespaces.iter().for_each(|(id, row)| state.namespaces.put(id.clone(), row.clone()));
+        world
+            .workspaces
+            .iter()
+            .for_each(|(id, row)| state.billing_mut().workspaces.put(id.clone(), row.clone()));
+        world
+            .plans
+            .iter()
+            .for_each(|(id, row)| state.billing_mut().plans.put(id.clone(), row.clone()));
+        world
+            .namespaces
+            .iter()
+            .for_each(|(id, row)| state.billing_mut().namespaces.put(id.clone(), row.clone()));
         world
             .subscriptions
             .iter()
-            .for_each(|(id, row)| state.subscriptions.put(id.clone(), row.clone()));
-        world.invoices.iter().for_each(|(id, row)| state.invoices.put(id.clone(), row.clone()));
+            .for_each(|(id, row)| state.billing_mut().subscriptions.put(id.clone(), row.clone()));
+        world
+            .invoices
+            .iter()
+            .for_each(|(id, row)| state.billing_mut().invoices.put(id.clone(), row.clone()));
         state.events.extend(world.events.iter().cloned());
     })
     .unwrap();
@@ -32,18 +49,26 @@ fn copied(db: &mut Db, book: &Book) {
 
 fn what_is_absent_is_loaded_as_absent(database: &Database) {
     let mut db = database.lane();
-    let mut needs: Vec<Need> =
-        Kind::ALL.into_iter().map(|kind| Need::Object(kind, "nothing".to_owned())).collect();
-    needs.push(Need::PlanCode("nothing".to_owned()));
-    needs.push(Need::PaymentRef("nothing".to_owned()));
-    needs.push(Need::ApiKey("nothing".to_owned()));
-    needs.push(Need::Answer("nothing".to_owned(), "at all".to_owned()));
+    let mut needs: Vec<Need> = Kind::ALL
+        .into_iter()
+        .map(|kind| Need::Core(core::Need::Object(kind, "nothing".to_owned())))
+        .collect();
+    needs.push(Need::Billing(billing::Need::PlanCode("nothing".to_owned())));
+    needs.push(Need::Billing(billing::Need::PaymentRef("nothing".to_owned())));
+    needs.push(Need::Access(access::Need::ApiKey("nothing".to_owned())));
+    needs.push(Need::Core(core::Need::Answer("nothing".to_owned(), "at all".to_owned())));
     let state = read(&mut db, needs);
-    assert!(state.plans.is_loaded("nothing") && state.plans.get("nothing").is_none());
-    assert!(state.invoices.is_loaded("nothing") && state.invoices.get("nothing").is_none());
-    assert!(state.plan_codes.get("nothing").is_none());
-    assert!(state.payment_refs.get("nothing").is_none());
-    assert!(state.api_keys.get("nothing").is_none());
+    assert!(
+        state.billing().plans.is_loaded("nothing")
+            && state.billing().plans.get("nothing").is_none()
+    );
+    assert!(
+        state.billing().invoices.is_loaded("nothing")
+            && state.billing().invoices.get("nothing").is_none()
+    );
+    assert!(state.billing().plan_codes.get("nothing").is_none());
+    assert!(state.billing().payment_refs.get("nothing").is_none());
+    assert!(state.access().api_keys.get("nothing").is_none());
     assert!(state.answers.get(&("nothing".to_owned(), "at all".to_owned())).is_none());
 }
 
@@ -60,17 +85,17 @@ fn billed_periods_are_those_of_living_invoices_that_are_not_void(database: &Data
     let march = march.id.to_string();
     book.edit(&march, json!({"status": "void"})).unwrap();
     copied(&mut db, &book);
-    let state = read(&mut db, vec![Need::BilledPeriods(id.clone())]);
+    let state = read(&mut db, vec![Need::Billing(billing::Need::BilledPeriods(id.clone()))]);
     let march = at("2027-03-01T00:00:00Z");
-    let BilledPeriods(periods) = state.billed.get(&id).unwrap();
+    let BilledPeriods(periods) = state.billing().billed.get(&id).unwrap();
     assert!(!periods.contains(&march), "a void invoice stands for nothing");
     book.now = march;
     assert_eq!(book.bill(&id, "2027-03-01T00:00:00Z"), (1, false));
     let again = Database::create(if db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres });
     let mut db = again.lane();
     copied(&mut db, &book);
-    let state = read(&mut db, vec![Need::BilledPeriods(id.clone())]);
-    let BilledPeriods(periods) = state.billed.get(&id).unwrap();
+    let state = read(&mut db, vec![Need::Billing(billing::Need::BilledPeriods(id.clone()))]);
+    let BilledPeriods(periods) = state.billing().billed.get(&id).unwrap();
     assert!(periods.contains(&march), "the running period is billed");
     let known: Vec<_> = book.world.recurring(&id).filter_map(|i| i.period_start).collect();
     assert!(periods.iter().all(|period| known.contains(period)), "and none of another one's");
@@ -94,8 +119,8 @@ fn the_users_of_a_workspace_and_of_a_subscription_are_named(database: &Database)
     book.run(delete(Kind::Invoice, &deleted, 1)).unwrap();
     copied(&mut db, &book);
     let needs = vec![
-        Need::InUse(Kind::Workspace, workspace.clone()),
-        Need::InUse(Kind::Subscription, subscription.clone()),
+        Need::Core(core::Need::InUse(Kind::Workspace, workspace.clone())),
+        Need::Core(core::Need::InUse(Kind::Subscription, subscription.clone())),
     ];
     let state = read(&mut db, needs);
     let users = |id: &str| state.in_use.get(id).cloned().unwrap();
@@ -113,18 +138,18 @@ fn a_history_is_loaded_from_the_oldest_version_asked_for(database: &Database) {
         book.edit(&id, json!({"name": n.to_string()})).unwrap();
     }
     copied(&mut db, &book);
-    let need = |version| Need::History(id.clone(), version);
+    let need = |version| Need::Core(core::Need::History(id.clone(), version));
     let state = read(&mut db, vec![need(5), need(3)]);
     let history = &state.histories[&id];
     assert_eq!((history.since, history.entries.len()), (3, 4));
     assert_eq!(history.bases.keys().copied().collect::<Vec<_>>(), [3, 5]);
     assert_eq!(history.bases[&3]["name"], "3");
-    // Pruned: what is left of the history begins later than asked for.
+    // After pruning, the history begins later than the version that was asked for.
     execute(&mut db, "DELETE FROM events WHERE version < 4");
     let state = read(&mut db, vec![need(3)]);
     let history = &state.histories[&id];
     assert_eq!((history.since, history.bases.len(), history.asked.contains(&3)), (4, 0, true));
-    // Of a very long history only its end is read, and the base is unknown.
+    // Only the end of a very long history is read, so the base is unknown.
     execute(
         &mut db,
         &format!("UPDATE events SET version = version + 5000 WHERE resource_id = '{id}'"),
@@ -180,7 +205,7 @@ fn due_subscriptions_are_those_that_a_bill_does_something_for(database: &Databas
     };
     assert_eq!(due("2027-01-10T00:00:00Z"), sorted(vec![&unbilled, &void]));
     assert_eq!(due("2027-01-15T00:00:00Z"), sorted(vec![&unbilled, &void, &trialing]));
-    // All that something may be due for are among them; the bill itself decides on the rest.
+    // All subscriptions that may be due are included. The billing command decides.
     let later = due("2027-02-20T00:00:00Z");
     for id in [&unbilled, &billed, &void, &trialing, &future] {
         assert!(later.contains(id));
@@ -198,28 +223,33 @@ fn of_very_many_bookings_that_are_over_a_slice_is_loaded_and_the_rest_added_up(
     let mut room = String::new();
     save(&mut db, |state| {
         let of = bookable(false);
-        state.bookables.put(of.record.id.to_string(), of);
+        state.booking_mut().bookables.put(of.record.id.to_string(), of);
         let count = i64::try_from(ENDED_AT_ONCE).unwrap() + 5;
         for n in 0..count {
             let mut row = booking(false);
             let record = &mut row.record;
             record.booking.id = BookingId::from_unchecked(format!("bkg_{n:04}"));
             record.booking.status = BookingStatus::Held;
-            // The later its id, the earlier it was over.
+            // A hold with a later id expired earlier.
             record.booking.hold_expires_at = Timestamp::from_micros(2_000 - n);
             record.booking.quantity = n + 1;
             record.until_day = "0000-01-04".parse().unwrap();
             let days = if n % 2 == 0 { "0000-01-02" } else { "0000-01-04" };
             record.taken_until = days.parse().unwrap();
             room = record.booking.bookable_id.to_string();
-            state.bookings.put(record.booking.id.to_string(), row);
+            state.booking_mut().bookings.put(record.booking.id.to_string(), row);
         }
     })
     .unwrap();
     let due = |db: &mut Db, needs: Vec<Need>| {
-        let needs =
-            needs.into_iter().chain([Need::Clock, Need::DueBookings(room.clone())]).collect();
-        read(db, needs).due_bookings.remove(&room).unwrap()
+        let needs = needs
+            .into_iter()
+            .chain([
+                Need::Core(core::Need::Clock),
+                Need::Booking(booking::Need::DueBookings(room.clone())),
+            ])
+            .collect();
+        read(db, needs).booking_mut().due_bookings.remove(&room).unwrap()
     };
     let taken = |first, second, third| {
         let days = ["0000-01-01", "0000-01-02", "0000-01-03"].map(|day| day.parse().unwrap());
@@ -229,8 +259,9 @@ fn of_very_many_bookings_that_are_over_a_slice_is_loaded_and_the_rest_added_up(
     assert_eq!((found.ids.len(), found.ids[0].as_str()), (ENDED_AT_ONCE, "bkg_0005"));
     // The odd ones take a day, the even ones three.
     assert_eq!(found.rest, taken(1 + 2 + 3 + 4 + 5, 2 + 4, 2 + 4));
-    // What a command names is ended with the others, and is no part of the rest.
-    let found = due(&mut db, vec![Need::Object(Kind::Booking, "bkg_0002".to_owned())]);
+    // A hold that a command names is ended with the others, and is not part of the rest.
+    let found =
+        due(&mut db, vec![Need::Core(core::Need::Object(Kind::Booking, "bkg_0002".to_owned()))]);
     assert_eq!((found.ids.len(), found.ids[0].as_str()), (ENDED_AT_ONCE + 1, "bkg_0002"));
     assert_eq!(found.rest, taken(1 + 2 + 4 + 5, 2 + 4, 2 + 4));
 }

@@ -1,4 +1,4 @@
-//! The event stream: what is settled stays complete, however late a lower place is committed.
+//! The settled part of the event stream stays complete, however late a lower place is committed.
 
 use crate::{
     book::Book,
@@ -29,7 +29,7 @@ fn write(db: &mut Db, id: &str, version: i64) {
     event.entry.version = version;
     row.record.id = WorkspaceId::from_unchecked(format!("{id}-{version}"));
     let mut state = State::default();
-    state.workspaces.put(row.record.id.to_string(), row);
+    state.billing_mut().workspaces.put(row.record.id.to_string(), row);
     state.events.push(event);
     db.save(&state, book.now).unwrap();
 }

@@ -1,4 +1,4 @@
-//! What is stored, on SQLite and on PostgreSQL: the same tables, the same rows, the same refusals.
+//! The store on SQLite and on PostgreSQL: the same tables, the same rows, the same refusals.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -25,19 +25,24 @@ mod random_usage;
 mod world;
 
 mod answers;
+mod corrupt;
 mod database;
 mod entitlements;
+mod errors;
 mod guards;
 mod lane;
 mod lists;
 mod loads;
+mod locks;
 mod log;
 mod model;
 mod plans;
 mod roundtrip;
 mod schema;
+mod snapshots;
+mod statements;
 mod upgrades;
 mod verify;
 
-/// So many holds are ended in one commit, as the store has it.
+/// Maximum number of holds that one commit ends; the same number as in the store.
 const ENDED_AT_ONCE: usize = 500;

@@ -1,4 +1,4 @@
-//! Random batches on a database and on a few maps: the same answers, the same rows.
+//! Random batches give the same answers and rows on a database and on in-memory maps.
 
 use crate::{
     book::Book,
@@ -7,7 +7,11 @@ use crate::{
     random::{Raw, Reader, later, raw},
     world::World,
 };
-use ifmatch_domain::{Action, AssignPackage, Command, Need, NewEvent, ScopeRef};
+use ifmatch_domain::{
+    Action, Command, Need, access, billing, booking,
+    core::{self, NewEvent},
+    entitlement::{self, AssignPackage, ScopeRef},
+};
 use ifmatch_store::{Db, EventsQuery, Found};
 use ifmatch_types::{ChangeKind, HistoryEntry, Kind, merge};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
@@ -43,7 +47,10 @@ fn furnish(db: &mut Db, world: &mut World, book: &mut Book) {
     for workspace in world.workspaces.keys().cloned().collect::<Vec<_>>() {
         let body = crate::commands::members(json!({"package": "p0"}));
         let assign = AssignPackage { scope: ScopeRef::workspace(workspace), body };
-        let batch = [crate::commands::command(book.fresh_seed(), Action::AssignPackage(assign))];
+        let batch = [crate::commands::command(
+            book.fresh_seed(),
+            Action::Entitlement(entitlement::Action::AssignPackage(assign)),
+        )];
         assert_eq!(carry_out(db, &batch, book.now), world.carry_out(&batch, book.now));
     }
 }
@@ -68,7 +75,7 @@ fn walk(db: &mut Db, batches: Vec<(u8, Vec<Raw>)>) {
     assert_eq!(db.verify().unwrap(), []);
 }
 
-/// What the history tells of an event: a creation's changes are all that its state has.
+/// The history entry of an event as the API shows it. A creation's changes come from its state.
 fn shown(event: &NewEvent) -> HistoryEntry {
     let mut entry = event.entry.clone();
     if entry.kind == ChangeKind::Created {
@@ -93,13 +100,28 @@ fn assert_same(db: &mut Db, world: &World) {
         let newest_first: Vec<_> = entries.into_iter().rev().collect();
         assert_eq!(db.history(&id, None, true, i64::MAX).unwrap(), newest_first);
     }
-    let counters = world.counters.keys().cloned().map(Need::Counter);
-    let records = world.records.keys().cloned().map(Need::Record);
-    let holds = world.holds.keys().cloned().map(Need::Hold);
+    let counters = world
+        .counters
+        .keys()
+        .cloned()
+        .map(|key| Need::Entitlement(entitlement::Need::Counter(key)));
+    let records =
+        world.records.keys().cloned().map(|key| Need::Entitlement(entitlement::Need::Record(key)));
+    let holds =
+        world.holds.keys().cloned().map(|key| Need::Entitlement(entitlement::Need::Hold(key)));
     let state = read(db, counters.chain(records).chain(holds).collect());
-    world.counters.iter().for_each(|(id, row)| assert_eq!(state.counters.get(id), Some(row)));
-    world.records.iter().for_each(|(id, row)| assert_eq!(state.records.get(id), Some(row)));
-    world.holds.iter().for_each(|(id, row)| assert_eq!(state.holds.get(id), Some(row)));
+    world
+        .counters
+        .iter()
+        .for_each(|(id, row)| assert_eq!(state.entitlement().counters.get(id), Some(row)));
+    world
+        .records
+        .iter()
+        .for_each(|(id, row)| assert_eq!(state.entitlement().records.get(id), Some(row)));
+    world
+        .holds
+        .iter()
+        .for_each(|(id, row)| assert_eq!(state.entitlement().holds.get(id), Some(row)));
     let scopes: BTreeSet<&String> = world.log.iter().map(|line| &line.scope).collect();
     for scope in scopes {
         let mut told = db.entitlement_log(scope, None, None, i64::MAX).unwrap();
@@ -125,7 +147,7 @@ fn assert_same(db: &mut Db, world: &World) {
     assert!(payments.iter().eq(world.payments.values().map(|stored| &stored.0)));
 }
 
-/// So many walks, each on a database of its own.
+/// Runs `count` random walks, each on its own database.
 fn walks(backend: Backend, count: usize) {
     let mut runner = TestRunner::deterministic();
     for _ in 0..count {
@@ -146,7 +168,7 @@ fn postgres_does_what_the_maps_do() {
     walks(Backend::Postgres, 12);
 }
 
-/// A batch with everything in it that a lane may be asked for at once.
+/// The random commands include every kind of action that a lane may be asked for.
 #[test]
 fn every_kind_of_action_is_among_the_random_ones() {
     let mut runner = TestRunner::deterministic();
@@ -156,25 +178,26 @@ fn every_kind_of_action_is_among_the_random_ones() {
     for seed in 0..500 {
         let raw = raw().new_tree(&mut runner).unwrap().current();
         kinds.insert(match reader.command(raw, seed).action {
-            Action::Create(_) => "create",
-            Action::Update(_) => "update",
-            Action::Delete(_) => "delete",
-            Action::Transact(_) => "transact",
-            Action::RecordPayment(_) => "pay",
-            Action::ReversePayment(_) => "reverse",
-            Action::BillSubscription(_) => "bill",
-            Action::CreateApiKey(_) => "key",
-            Action::RevokeApiKey(_) => "revoke",
-            Action::ExpireBookings(_) => "expire",
-            Action::FinishBillingRun(_) | Action::RecordDenied(_) => "record",
-            Action::Admit(_) => "admit",
-            Action::AssignPackage(_) => "assign",
-            Action::GrantBoost(_) => "boost",
-            Action::CheckAndRecord(_) => "use",
-            Action::PlaceHold(_) => "hold",
-            Action::EndHold(_) => "end",
-            Action::ReverseUsage(_) => "give back",
-            Action::ExpireEntitlements(_) => "expire",
+            Action::Core(core::Action::Create(_)) => "create",
+            Action::Core(core::Action::Update(_)) => "update",
+            Action::Core(core::Action::Delete(_)) => "delete",
+            Action::Core(core::Action::Transact(_)) => "transact",
+            Action::Billing(billing::Action::RecordPayment(_)) => "pay",
+            Action::Billing(billing::Action::ReversePayment(_)) => "reverse",
+            Action::Billing(billing::Action::BillSubscription(_)) => "bill",
+            Action::Access(access::Action::CreateApiKey(_)) => "key",
+            Action::Access(access::Action::RevokeApiKey(_)) => "revoke",
+            Action::Booking(booking::Action::ExpireBookings(_)) => "expire",
+            Action::Billing(billing::Action::FinishBillingRun(_))
+            | Action::Core(core::Action::RecordDenied(_)) => "record",
+            Action::Core(core::Action::Admit(_)) => "admit",
+            Action::Entitlement(entitlement::Action::AssignPackage(_)) => "assign",
+            Action::Entitlement(entitlement::Action::GrantBoost(_)) => "boost",
+            Action::Entitlement(entitlement::Action::CheckAndRecord(_)) => "use",
+            Action::Entitlement(entitlement::Action::PlaceHold(_)) => "hold",
+            Action::Entitlement(entitlement::Action::EndHold(_)) => "end",
+            Action::Entitlement(entitlement::Action::ReverseUsage(_)) => "give back",
+            Action::Entitlement(entitlement::Action::ExpireEntitlements(_)) => "expire",
         });
     }
     assert_eq!(kinds.len(), 16, "{kinds:?}");

@@ -1,4 +1,4 @@
-//! What is saved is what is loaded, every optional field set and unset, whatever the text.
+//! Rows are loaded as they were saved, with every optional field set and unset and with odd texts.
 
 use crate::{
     commands::at,
@@ -6,8 +6,11 @@ use crate::{
     lane::{read, save},
 };
 use ifmatch_domain::{
-    Answer, BookingDay, BookingRecord, Need, NewEvent, PlanChange, Resource, Row, Rows, State,
-    StoredApiKey, StoredPayment, SubscriptionRecord,
+    Need, State,
+    access::{self, StoredApiKey},
+    billing::{self, PlanChange, StoredPayment, SubscriptionRecord},
+    booking::{self, BookingDay, BookingRecord},
+    core::{self, KeptAnswer, NewEvent, Resource, Row, Rows},
 };
 use ifmatch_store::{AuditQuery, Db, EventsQuery};
 use ifmatch_types::{
@@ -20,14 +23,14 @@ use ifmatch_types::{
 use serde_json::json;
 use std::sync::Arc;
 
-/// Text that breaks what quotes, escapes or counts bytes.
+/// Text that breaks code which quotes, escapes or counts bytes.
 pub const ODD: &str = "Zoë 🦀 \"q\" 'q' \\ {a,NULL} % _ ; -- \u{202e}\u{feff}\r\n\t\u{10ffff}";
 
 fn instant(n: i64) -> Timestamp {
     Timestamp::from_micros(1_800_000_000_123_456 + n).unwrap()
 }
 
-/// The first and the last instant there is.
+/// The earliest and the latest valid instant.
 fn extremes() -> (Timestamp, Timestamp) {
     (at("0000-01-01T00:00:00Z"), at("9999-12-30T22:00:00Z"))
 }
@@ -264,25 +267,26 @@ fn api_key(full: bool) -> StoredApiKey {
 
 fn put_objects(state: &mut State, full: bool) {
     let id = |id: &str| format!("{id}_{full}");
-    state.workspaces.put(id("wsp"), workspace(full));
-    state.namespaces.put(id("nsp"), namespace(full));
-    state.plans.put(id("pln"), plan(full));
-    state.subscriptions.put(id("sub"), subscription(full));
-    state.invoices.put(id("inv"), invoice(full));
-    state.payments.put(id("pay"), payment(full));
-    state.api_keys.put(id("key"), api_key(full));
-    state.bookables.put(id("bkb"), bookable(full));
-    state.bookings.put(id("bkg"), booking(full));
-    state.booking_days.put(day_key(full), booking_day(full));
+    state.billing_mut().workspaces.put(id("wsp"), workspace(full));
+    state.billing_mut().namespaces.put(id("nsp"), namespace(full));
+    state.billing_mut().plans.put(id("pln"), plan(full));
+    state.billing_mut().subscriptions.put(id("sub"), subscription(full));
+    state.billing_mut().invoices.put(id("inv"), invoice(full));
+    state.billing_mut().payments.put(id("pay"), payment(full));
+    state.access_mut().api_keys.put(id("key"), api_key(full));
+    state.booking_mut().bookables.put(id("bkb"), bookable(full));
+    state.booking_mut().bookings.put(id("bkg"), booking(full));
+    state.booking_mut().booking_days.put(day_key(full), booking_day(full));
 }
 
 fn needs_of(full: bool) -> Vec<Need> {
-    let object = |kind: Kind| Need::Object(kind, format!("{}{full}", kind.id_prefix()));
+    let object =
+        |kind: Kind| Need::Core(core::Need::Object(kind, format!("{}{full}", kind.id_prefix())));
     let mut needs: Vec<Need> = Kind::ALL.into_iter().map(object).collect();
-    needs.push(Need::ApiKey(format!("key_{full}")));
-    needs.push(Need::Payments("inv_true".to_owned()));
+    needs.push(Need::Access(access::Need::ApiKey(format!("key_{full}"))));
+    needs.push(Need::Billing(billing::Need::Payments("inv_true".to_owned())));
     let day = booking_day(full);
-    needs.push(Need::Days(day.bookable_id.into(), day.day, day.day));
+    needs.push(Need::Booking(booking::Need::Days(day.bookable_id.into(), day.day, day.day)));
     needs
 }
 
@@ -293,20 +297,20 @@ fn every_object_comes_back_as_it_was_saved(database: &Database) {
     for full in [true, false] {
         let state = read(&mut db, needs_of(full));
         let id = |id: &str| format!("{id}_{full}");
-        assert_eq!(state.workspaces.get(&id("wsp")), Some(&workspace(full)));
-        assert_eq!(state.namespaces.get(&id("nsp")), Some(&namespace(full)));
-        assert_eq!(state.plans.get(&id("pln")), Some(&plan(full)));
-        assert_eq!(state.subscriptions.get(&id("sub")), Some(&subscription(full)));
-        assert_eq!(state.invoices.get(&id("inv")), Some(&invoice(full)));
-        assert_eq!(state.payments.get(&id("pay")), Some(&payment(full)));
-        assert_eq!(state.api_keys.get(&id("key")), Some(&api_key(full)));
-        assert_eq!(state.bookables.get(&id("bkb")), Some(&bookable(full)));
-        assert_eq!(state.bookings.get(&id("bkg")), Some(&booking(full)));
-        assert_eq!(state.booking_days.get(&day_key(full)), Some(&booking_day(full)));
+        assert_eq!(state.billing().workspaces.get(&id("wsp")), Some(&workspace(full)));
+        assert_eq!(state.billing().namespaces.get(&id("nsp")), Some(&namespace(full)));
+        assert_eq!(state.billing().plans.get(&id("pln")), Some(&plan(full)));
+        assert_eq!(state.billing().subscriptions.get(&id("sub")), Some(&subscription(full)));
+        assert_eq!(state.billing().invoices.get(&id("inv")), Some(&invoice(full)));
+        assert_eq!(state.billing().payments.get(&id("pay")), Some(&payment(full)));
+        assert_eq!(state.access().api_keys.get(&id("key")), Some(&api_key(full)));
+        assert_eq!(state.booking().bookables.get(&id("bkb")), Some(&bookable(full)));
+        assert_eq!(state.booking().bookings.get(&id("bkg")), Some(&booking(full)));
+        assert_eq!(state.booking().booking_days.get(&day_key(full)), Some(&booking_day(full)));
     }
 }
 
-/// Turns the row that was saved under the first one's id into the second, which differs in all else.
+/// Replaces the saved row by one with the same id that differs in everything else.
 fn swap<R: Resource>(rows: &mut Rows<R>, id: &str, mut row: Row<R>, stamp: impl Fn(&mut R)) {
     stamp(&mut row.record);
     rows.put(id.to_owned(), row);
@@ -320,18 +324,24 @@ fn every_column_is_updated(database: &Database) {
     let mut state = State::default();
     db.load(needs_of(false), &mut state).unwrap();
     let to = |id: &str| format!("{id}_false");
-    swap(&mut state.workspaces, &to("wsp"), workspace(true), |w| w.id = workspace(false).record.id);
-    swap(&mut state.namespaces, &to("nsp"), namespace(true), |n| n.id = namespace(false).record.id);
-    swap(&mut state.plans, &to("pln"), plan(true), |p| p.id = plan(false).record.id);
-    swap(&mut state.subscriptions, &to("sub"), subscription(true), |s| {
+    swap(&mut state.billing_mut().workspaces, &to("wsp"), workspace(true), |w| {
+        w.id = workspace(false).record.id
+    });
+    swap(&mut state.billing_mut().namespaces, &to("nsp"), namespace(true), |n| {
+        n.id = namespace(false).record.id
+    });
+    swap(&mut state.billing_mut().plans, &to("pln"), plan(true), |p| p.id = plan(false).record.id);
+    swap(&mut state.billing_mut().subscriptions, &to("sub"), subscription(true), |s| {
         s.subscription.id = subscription(false).record.subscription.id;
     });
     let number = || Some("INV-000002".to_owned());
-    swap(&mut state.invoices, &to("inv"), invoice(true), |i| {
+    swap(&mut state.billing_mut().invoices, &to("inv"), invoice(true), |i| {
         (i.id, i.number) = (invoice(false).record.id, number());
     });
-    swap(&mut state.bookables, &to("bkb"), bookable(true), |b| b.id = bookable(false).record.id);
-    swap(&mut state.bookings, &to("bkg"), booking(true), |b| {
+    swap(&mut state.booking_mut().bookables, &to("bkb"), bookable(true), |b| {
+        b.id = bookable(false).record.id
+    });
+    swap(&mut state.booking_mut().bookings, &to("bkg"), booking(true), |b| {
         b.booking.id = booking(false).record.booking.id;
     });
     db.save(&state, instant(0)).unwrap();
@@ -340,17 +350,17 @@ fn every_column_is_updated(database: &Database) {
     for kind in Kind::ALL {
         let id = format!("{}false", kind.id_prefix());
         let shown = |state: &State| match kind {
-            Kind::Plan => format!("{:?}", state.plans.get(&id)),
-            Kind::Workspace => format!("{:?}", state.workspaces.get(&id)),
-            Kind::Namespace => format!("{:?}", state.namespaces.get(&id)),
-            Kind::Subscription => format!("{:?}", state.subscriptions.get(&id)),
-            Kind::Invoice => format!("{:?}", state.invoices.get(&id)),
-            Kind::Feature => format!("{:?}", state.features.get(&id)),
-            Kind::Package => format!("{:?}", state.packages.get(&id)),
-            Kind::Assignment => format!("{:?}", state.assignments.get(&id)),
-            Kind::Boost => format!("{:?}", state.boosts.get(&id)),
-            Kind::Bookable => format!("{:?}", state.bookables.get(&id)),
-            Kind::Booking => format!("{:?}", state.bookings.get(&id)),
+            Kind::Plan => format!("{:?}", state.billing().plans.get(&id)),
+            Kind::Workspace => format!("{:?}", state.billing().workspaces.get(&id)),
+            Kind::Namespace => format!("{:?}", state.billing().namespaces.get(&id)),
+            Kind::Subscription => format!("{:?}", state.billing().subscriptions.get(&id)),
+            Kind::Invoice => format!("{:?}", state.billing().invoices.get(&id)),
+            Kind::Feature => format!("{:?}", state.entitlement().features.get(&id)),
+            Kind::Package => format!("{:?}", state.entitlement().packages.get(&id)),
+            Kind::Assignment => format!("{:?}", state.entitlement().assignments.get(&id)),
+            Kind::Boost => format!("{:?}", state.entitlement().boosts.get(&id)),
+            Kind::Bookable => format!("{:?}", state.booking().bookables.get(&id)),
+            Kind::Booking => format!("{:?}", state.booking().bookings.get(&id)),
         };
         assert_eq!(shown(&again), shown(&state));
     }
@@ -370,7 +380,7 @@ fn event(full: bool) -> NewEvent {
             forced: full,
         },
         kind: if full { ChangeKind::Forced } else { ChangeKind::Created },
-        // A creation's are not stored.
+        // The changes of a creation are not stored.
         changes: if full { vec![change] } else { vec![] },
         reason: if full { odd() } else { None },
         overwrote: full.then(|| vec![ODD.to_owned(), String::new()]),
@@ -400,7 +410,7 @@ fn audit(full: bool) -> AuditRecord {
 
 fn events_audits_and_answers_come_back_as_they_were_saved(database: &Database) {
     let mut db = database.lane();
-    let answer = Answer {
+    let answer = KeptAnswer {
         fingerprint: ODD.to_owned(),
         status: 201,
         headers: vec![("ETag".to_owned(), "\"1\"".to_owned()), (ODD.to_owned(), String::new())],
@@ -413,7 +423,8 @@ fn events_audits_and_answers_come_back_as_they_were_saved(database: &Database) {
     })
     .unwrap();
     assert_eq!(db.answer(ODD, ODD).unwrap(), Some(answer.clone()));
-    let loaded = read(&mut db, vec![Need::Answer(ODD.to_owned(), ODD.to_owned())]);
+    let loaded =
+        read(&mut db, vec![Need::Core(core::Need::Answer(ODD.to_owned(), ODD.to_owned()))]);
     assert_eq!(loaded.answers.get(&(ODD.to_owned(), ODD.to_owned())), Some(&answer));
     let audits = db.audits(&AuditQuery { limit: 9, ..AuditQuery::default() }).unwrap();
     assert_eq!(audits, [audit(true), audit(false)], "newest first");

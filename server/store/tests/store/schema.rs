@@ -1,10 +1,10 @@
-//! One page of tables, two databases: the same names, types, keys and indexes.
+//! Both databases match `schema.rs`: the same names, types, keys and indexes.
 
 use crate::database::{Backend, Database, both_databases, texts};
 use ifmatch_store::{Db, Use, schema::TABLES};
 use std::collections::BTreeSet;
 
-/// The two that Diesel and SQLite keep for themselves are left out.
+/// All tables but the two that Diesel and SQLite keep for themselves.
 fn tables(db: &mut Db) -> Vec<String> {
     let sql = match db {
         Db::Sqlite(_) => {
@@ -59,7 +59,7 @@ fn every_column_is_as_the_page_says(database: &Database) {
             .map(|(name, sql_type)| format!("{name} {}", of_diesel(sql_type)))
             .collect();
         if table.name == "events" {
-            // Its place is given by the database; SQLite counts in nothing but `integer`.
+            // `seq` is assigned by the database. SQLite does that only for `integer`.
             let counter = if db.is_sqlite() { "seq integer" } else { "seq bigint" };
             expected.insert(0, counter.to_owned());
         }
@@ -75,7 +75,7 @@ fn a_second_migration_finds_nothing_to_do(database: &Database) {
 
 both_databases!(every_column_is_as_the_page_says, a_second_migration_finds_nothing_to_do);
 
-/// Every index that has a name of ours, with what it is on.
+/// Every index that a migration named, with its columns and condition.
 pub fn indexes(db: &mut Db) -> BTreeSet<String> {
     let sql = match db {
         Db::Sqlite(_) => {
@@ -96,7 +96,7 @@ pub fn indexes(db: &mut Db) -> BTreeSet<String> {
     texts(db, sql).into_iter().map(normal).collect()
 }
 
-/// `table column,column`, of every primary key and unique constraint.
+/// `table column,column` for every primary key and unique constraint.
 pub fn keys(db: &mut Db) -> BTreeSet<String> {
     let sql = match db {
         Db::Sqlite(_) => {
@@ -118,7 +118,7 @@ pub fn keys(db: &mut Db) -> BTreeSet<String> {
     texts(db, sql).into_iter().collect()
 }
 
-/// `table.column → table.column` of every foreign key.
+/// `table.column → table.column` for every foreign key.
 pub fn references(db: &mut Db) -> BTreeSet<String> {
     let sql = match db {
         Db::Sqlite(_) => {

@@ -1,4 +1,4 @@
-//! Upgrades: a database that an older server made, with something of everything in it, keeps it.
+//! Upgrades: a database that an older server filled keeps all its rows.
 
 use crate::{
     database::{Backend, Database, texts},
@@ -8,7 +8,7 @@ use crate::{
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 use ifmatch_store::{Db, Use, on_backend, schema::TABLES};
 
-/// The first migrations, without which there are not all the tables that today's server writes.
+/// Number of first migrations that create all tables which today's server writes.
 const FIRST: usize = 3;
 
 /// The tables that `furnish` leaves empty.
@@ -30,7 +30,7 @@ fn rows(db: &mut Db) -> Vec<String> {
         let columns = table.columns.iter().map(|(name, _)| format!("coalesce({name}::text, '-')"));
         let columns = columns.collect::<Vec<_>>().join(" || ' ' || ");
         let sql = format!("SELECT '{0} ' || {columns} AS found FROM {0} ORDER BY 1", table.name);
-        // SQLite takes any value for a text.
+        // SQLite needs no cast to text.
         let sql = if db.is_sqlite() { sql.replace("::text", "") } else { sql };
         all.extend(texts(db, &sql));
     }

@@ -1,4 +1,4 @@
-//! The check of everything that is stored: quiet on what is right, and it finds what is planted.
+//! `verify` reports nothing on correct data, and finds each planted corruption.
 
 use crate::{
     book::Book,
@@ -7,14 +7,17 @@ use crate::{
     lane::carry_out,
 };
 use ifmatch_domain::{
-    Action, AssignPackage, BillSubscription, CheckAndRecord, EndHold, GrantBoost, HoldEnd,
-    PlaceHold, RecordPayment, ScopeRef,
+    Action,
+    billing::{self, BillSubscription, RecordPayment},
+    entitlement::{
+        self, AssignPackage, CheckAndRecord, EndHold, GrantBoost, HoldEnd, PlaceHold, ScopeRef,
+    },
 };
 use ifmatch_store::Db;
 use ifmatch_types::Kind;
 use serde_json::json;
 
-/// Something of everything, carried out on both the database and the book.
+/// Carries out something of every system, on the database and on the book.
 pub fn furnish(db: &mut Db) -> Book {
     let mut book = Book::default();
     let mut run = |book: &mut Book, action: Action| {
@@ -40,7 +43,13 @@ pub fn furnish(db: &mut Db) -> Book {
     run(&mut book, create(Kind::Invoice, json!({"workspace_id": workspace})));
     let subscription_id = book.world.subscriptions.keys().next().unwrap().clone();
     let as_of = crate::commands::at("2027-02-01T00:00:00Z");
-    run(&mut book, Action::BillSubscription(BillSubscription { subscription_id, as_of }));
+    run(
+        &mut book,
+        Action::Billing(billing::Action::BillSubscription(BillSubscription {
+            subscription_id,
+            as_of,
+        })),
+    );
     let invoice_id = book.world.invoices.values().find(|row| row.record.total > 0).unwrap();
     let invoice_id = invoice_id.record.id.to_string();
     run(&mut book, create(Kind::Bookable, json!({"name": "Room", "capacity": 3})));
@@ -49,7 +58,10 @@ pub fn furnish(db: &mut Db) -> Book {
         "quantity": 1});
     run(&mut book, create(Kind::Booking, days));
     let body = json!({"amount": 100, "provider_ref": "r"});
-    run(&mut book, Action::RecordPayment(RecordPayment { invoice_id, body }));
+    run(
+        &mut book,
+        Action::Billing(billing::Action::RecordPayment(RecordPayment { invoice_id, body })),
+    );
     run(&mut book, create(Kind::Feature, json!({"code": "f", "type": "limit"})));
     let rolling = json!({"code": "r", "type": "limit", "reset": "rolling", "rolling_days": 1});
     run(&mut book, create(Kind::Feature, rolling));
@@ -62,29 +74,52 @@ pub fn furnish(db: &mut Db) -> Book {
     let place = json!({"feature": "f", "quantity": 3, "ttl_ms": 1_000_000});
     let used = |feature: &str| {
         let items = vec![members(json!({"feature": feature, "quantity": 5}))];
-        Action::CheckAndRecord(CheckAndRecord { scope: scope.clone(), items, is_batch: false })
+        Action::Entitlement(entitlement::Action::CheckAndRecord(CheckAndRecord {
+            scope: scope.clone(),
+            items,
+            is_batch: false,
+        }))
     };
     let assign = AssignPackage { scope: scope.clone(), body: members(again) };
-    run(&mut book, Action::AssignPackage(assign.clone()));
-    run(&mut book, Action::AssignPackage(assign));
+    run(&mut book, Action::Entitlement(entitlement::Action::AssignPackage(assign.clone())));
+    run(&mut book, Action::Entitlement(entitlement::Action::AssignPackage(assign)));
     let body = members(boost);
-    run(&mut book, Action::GrantBoost(GrantBoost { scope: scope.clone(), body }));
+    run(
+        &mut book,
+        Action::Entitlement(entitlement::Action::GrantBoost(GrantBoost {
+            scope: scope.clone(),
+            body,
+        })),
+    );
     run(&mut book, used("f"));
     run(&mut book, used("r"));
     for _ in 0..2 {
         let body = members(place.clone());
-        run(&mut book, Action::PlaceHold(PlaceHold { scope: scope.clone(), body }));
+        run(
+            &mut book,
+            Action::Entitlement(entitlement::Action::PlaceHold(PlaceHold {
+                scope: scope.clone(),
+                body,
+            })),
+        );
     }
     let hold_id = book.world.holds.keys().next().unwrap().clone();
     let end = HoldEnd::Settle(members(json!({"quantity": 2})));
-    run(&mut book, Action::EndHold(EndHold { scope: scope.clone(), hold_id, end }));
-    // What has left its window counts no more, and is no mistake.
+    run(
+        &mut book,
+        Action::Entitlement(entitlement::Action::EndHold(EndHold {
+            scope: scope.clone(),
+            hold_id,
+            end,
+        })),
+    );
+    // Usage that has left its window no longer counts, and is not reported.
     book.now = crate::random::later(book.now, 3);
     run(&mut book, used("r"));
     book
 }
 
-/// Takes away what keeps the database itself from being corrupted like this.
+/// Removes the constraints that keep the database from being corrupted like this.
 fn disarm(db: &mut Db) {
     execute(
         db,
@@ -104,7 +139,7 @@ fn disarm(db: &mut Db) {
 const PAID: &str = "(SELECT invoice_id FROM payments)";
 const OTHER: &str = "(SELECT max(id) FROM invoices WHERE number IS NOT NULL AND amount_paid = 0)";
 
-/// Each corruption, with the first words of the sentence it breaks.
+/// Each corruption, with the first words of the invariant it breaks.
 fn corruptions() -> Vec<(String, &'static str)> {
     let state = "an object is what the last entry of its history says";
     let numbers = "invoice numbers have no gap";
@@ -125,10 +160,10 @@ fn corruptions() -> Vec<(String, &'static str)> {
         (format!("UPDATE invoices SET status = 'void' WHERE id = {PAID}"), "a void invoice"),
         ("UPDATE invoices SET period_start = (SELECT min(period_start) FROM invoices) WHERE period_start \
           IS NOT NULL".to_owned(), "a subscription has at most one recurring invoice"),
-        ("UPDATE booking_days SET reserved = 2".to_owned(), "what is reserved"),
-        ("UPDATE bookings SET taken_until = '2027-01-04'".to_owned(), "what is reserved"),
+        ("UPDATE booking_days SET reserved = 2".to_owned(), "a day's reserved quantity is the sum"),
+        ("UPDATE bookings SET taken_until = '2027-01-04'".to_owned(), "a day's reserved quantity is the sum"),
         ("DELETE FROM booking_days".to_owned(), "a day that a booking takes"),
-        ("UPDATE booking_days SET capacity = 0".to_owned(), "of no day more"),
+        ("UPDATE booking_days SET capacity = 0".to_owned(), "a day's reserved quantity is between"),
         ("UPDATE namespaces SET version = 2".to_owned(), state),
         ("DELETE FROM events WHERE resource_type = 'namespace'".to_owned(), state),
     ];
@@ -179,7 +214,7 @@ fn what_is_right_is_not_reported_and_what_is_planted_is(database: &Database) {
     for (sql, sentence) in corruptions() {
         db.begin().unwrap();
         execute(&mut db, &sql);
-        let broken = db.verify().unwrap();
+        let broken = db.broken().unwrap();
         db.rollback().unwrap();
         let is_found = broken.iter().any(|broken| broken.invariant.starts_with(sentence));
         assert!(is_found, "{sql}: {broken:?}");

@@ -1,4 +1,4 @@
-//! Histories that are right, and one for each way in which they can be wrong.
+//! Correct histories, and one for each kind of error.
 
 use super::*;
 use crate::recorded::operation::assert_says;
@@ -40,7 +40,7 @@ fn give_back(id: &str, quantity: i64, at: (Instant, Instant), outcome: Outcome) 
     operation(Call::GiveBack { id: id.to_owned(), quantity }, at, outcome)
 }
 
-/// A capacity of 3, and this is left: id (and token) and quantity.
+/// A final state with a capacity of 3 and these ids (also tokens) and quantities.
 fn end(left: &[(&str, i64)]) -> End {
     let listed = left.iter().map(|(id, quantity)| {
         let token = Some((*id).to_owned());
@@ -109,14 +109,18 @@ fn more_than_there_is_is_found_also_between_and_by_what_was_told() {
     let found = check(&history, &end(&[("a", 0), ("b", 2)]));
     assert_says(&found, "4 were taken at 0, of 3");
     let told = Outcome::Done { id: "a".to_owned(), level: Some(4) };
-    assert_says(&check(&[take("a", 1, (0, 5), told)], &end(&[("a", 1)])), "told that 4 are taken");
+    assert_says(
+        &check(&[take("a", 1, (0, 5), told)], &end(&[("a", 1)])),
+        "answered that 4 are taken",
+    );
 }
 
 #[test]
 fn a_denial_although_there_was_room_is_found() {
     let history = [take("a", 2, (0, 5), done("a")), take("b", 1, (6, 7), Outcome::Denied)];
     assert_says(&check(&history, &end(&[("a", 2)])), "b was denied 1 beside 2 of 3");
-    // Not if somebody else may have had it, as the list says of what its client never learned.
+    // Not an error if another take may have used the room, because the list shows an unanswered
+    // one.
     let mut history = history.to_vec();
     history.push(take("c", 1, (0, 0), Outcome::Maybe));
     assert_eq!(check(&history, &end(&[("a", 2), ("c", 1)])), Violations::new());
@@ -132,9 +136,9 @@ fn an_effect_applied_twice_or_lost_or_denied_is_found() {
     assert_says(&check(std::slice::from_ref(&a), &end(&[])), "a was acknowledged and is lost");
     let denied = take("a", 1, (0, 5), Outcome::Denied);
     assert_says(&check(&[denied], &end(&[("a", 1)])), "a was denied and is a");
-    assert_says(&check(&[], &end(&[("a", 1)])), "nobody asked for a");
+    assert_says(&check(&[], &end(&[("a", 1)])), "no client asked for a");
     let other = take("a", 1, (0, 5), done("b"));
-    assert_says(&check(&[other], &end(&[("a", 1)])), "a was told b and is a");
+    assert_says(&check(&[other], &end(&[("a", 1)])), "a was answered b and is listed as a");
 }
 
 #[test]

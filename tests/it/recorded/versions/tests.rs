@@ -1,4 +1,4 @@
-//! Histories that are right, and one for each way in which they can be wrong.
+//! Correct histories, and one for each kind of error.
 
 use super::*;
 use crate::recorded::operation::assert_says;
@@ -55,7 +55,7 @@ fn a_right_history_is_right() {
     let history = [
         read("made", 1, (0, 5)),
         write("a", 1, (1, 20), 2),
-        // While a write is under way, both versions can be seen.
+        // During a write both versions can be read.
         read("made", 1, (2, 3)),
         read("a", 2, (4, 6)),
         ended(write("x", 1, (7, 30), 0), Outcome::Stale { current: 2 }),
@@ -110,9 +110,9 @@ fn a_refusal_at_the_current_version_is_found() {
 #[test]
 fn another_version_or_content_than_was_told_is_found() {
     let history = [write("a", 1, (1, 2), 3)];
-    assert_says(&check(&history, &three()), "told version 3 and is version 2");
+    assert_says(&check(&history, &three()), "answered version 3 and is version 2");
     assert_says(&check(&[read("q", 2, (1, 2))], &three()), "the history says");
-    assert_says(&check(&[], &three()), "nobody wrote a");
+    assert_says(&check(&[], &three()), "no client wrote a");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_read_of_the_future_is_found() {
 
 #[test]
 fn a_write_that_takes_effect_before_it_was_sent_is_found() {
-    // By what the history says, also if its client never learned of it.
+    // The history shows its effect, although its client never got an answer.
     let lost = ended(write("a", 1, (50, 60), 2), Outcome::Maybe);
     let history = [write("b", 2, (1, 40), 3), lost];
     assert_says(&check(&history, &three()), "3 was known before");
@@ -142,7 +142,7 @@ fn a_write_that_takes_effect_before_it_was_sent_is_found() {
 fn a_merge_over_a_change_of_the_same_field_is_found() {
     let merged = with_mode(write("b", 1, (1, 3), 3), Mode::Merge);
     assert_says(&check(&[write("a", 1, (1, 2), 2), merged], &three()), "merged over another");
-    // Of another field, it is what merging is for.
+    // A change of another field is what merging is for.
     let mut entries = vec![entry(1, "made"), entry(2, "a"), entry(3, "b")];
     entries[2].changed = Fields::from([("/email".to_owned(), "b".to_owned())]);
     let mut merged = with_mode(write("b", 1, (1, 3), 3), Mode::Merge);

@@ -1,12 +1,16 @@
-//! Packages that scopes have: from their start to their end, and one base at most.
+//! Assigned packages: from start to end, and at most one base package per scope.
 
 use super::quota::{FULL, NOT_INCLUDED, Quota, denied, object_id, wrong};
 use crate::commands::{create, delete, patch};
-use ifmatch_domain::{How, Outcome, Rejection};
+use ifmatch_domain::{
+    Outcome, Rejection,
+    core::{self, How},
+    entitlement,
+};
 use ifmatch_types::Kind;
 use serde_json::{Value, json};
 
-/// The limit that counts at an instant; `null`: it is not included.
+/// The current limit of `calls`; `null` if the feature is not included.
 fn limit(quota: &Quota) -> Value {
     let told = quota.look(&quota.workspace, "calls");
     let is_included = quota.is_included(&quota.workspace);
@@ -14,8 +18,8 @@ fn limit(quota: &Quota) -> Value {
 }
 
 impl Quota {
-    /// Whether somebody who asks for more than anybody has is told that it is too much.
-    fn is_included(&self, scope: &ifmatch_domain::ScopeRef) -> bool {
+    /// Whether a request above every limit is denied for its size, not for a missing grant.
+    fn is_included(&self, scope: &entitlement::ScopeRef) -> bool {
         let book = crate::book::Book {
             world: self.book.world.clone(),
             now: self.book.now,
@@ -36,13 +40,13 @@ fn an_assignment_counts_from_its_start_to_its_end() {
     let end = json!({"package": "p", "expires_at": "2027-01-10T00:00:00Z"});
     let id = object_id(quota.try_assign(&workspace, end));
     assert_eq!(quota.book.field(&id, "starts_at"), "2027-01-01T00:00:00.000000Z");
-    assert_eq!(limit(&quota), 10, "from its very start");
+    assert_eq!(limit(&quota), 10, "active from its start");
     quota.until("2027-01-09T23:59:59.999999Z");
     assert_eq!(limit(&quota), 10);
     quota.until("2027-01-10T00:00:00Z");
-    assert_eq!(limit(&quota), Value::Null, "its end is not in it");
+    assert_eq!(limit(&quota), Value::Null, "no longer active at its end");
     assert_eq!(denied(quota.take(&workspace, "calls", 1)), NOT_INCLUDED);
-    assert_eq!(quota.status(&id), "active", "nobody has stored its end yet");
+    assert_eq!(quota.status(&id), "active", "its end is not stored yet");
     quota.sweep(&workspace);
     assert_eq!(
         quota.book.fields(&id, &["status", "ended_at", "updated_by"]),
@@ -62,7 +66,7 @@ fn a_suspended_assignment_grants_nothing() {
     }
 }
 
-/// From a status to another one: allowed, or what could be asked for instead.
+/// From a status to another: allowed, or the statuses allowed instead.
 #[test]
 fn assignments_move_between_their_statuses_as_the_table_says() {
     let (active, suspended, nothing) = (&["suspended", "cancelled"], &["active", "cancelled"], &[]);
@@ -89,11 +93,14 @@ fn assignments_move_between_their_statuses_as_the_table_says() {
             }
             let decided = quota.book.edit(&id, json!({"status": to}));
             match decided {
-                Ok(Outcome::Object(object)) if to == from => assert_eq!(object.how, How::Unchanged),
+                Ok(Outcome::Core(core::Outcome::Object(object))) if to == from => {
+                    assert_eq!(object.how, How::Unchanged)
+                }
                 Ok(_) => assert!(allowed.contains(&to), "{from} to {to}"),
                 Err(rejection) => {
                     let allowed = allowed.to_vec();
-                    let expected = Rejection::InvalidTransition { from, to, allowed };
+                    let expected =
+                        Rejection::Core(core::Rejection::InvalidTransition { from, to, allowed });
                     assert_eq!(rejection, expected);
                 }
             }
@@ -103,7 +110,7 @@ fn assignments_move_between_their_statuses_as_the_table_says() {
     }
 }
 
-/// What is over by the clock is over, whether or not anybody has stored it.
+/// An assignment that is over by the clock is over, whether or not that is stored.
 #[test]
 fn an_assignment_whose_time_is_over_does_not_come_back() {
     for (end, wish) in [
@@ -126,7 +133,10 @@ fn an_assignment_whose_time_is_over_does_not_come_back() {
         };
         quota.until("2027-01-10T00:00:00Z");
         let refused = quota.book.edit(&id, wish.clone()).unwrap_err();
-        assert!(matches!(refused, Rejection::InvalidTransition { .. }), "{wish}: {refused:?}");
+        assert!(
+            matches!(refused, Rejection::Core(core::Rejection::InvalidTransition { .. })),
+            "{wish}: {refused:?}"
+        );
         assert_eq!(limit(&quota), 10);
     }
 }
@@ -139,7 +149,7 @@ fn storing_an_end_that_has_come_says_when() {
     let body = json!({"package": "p", "expires_at": "2027-01-10T00:00:00Z"});
     let id = object_id(quota.try_assign(&workspace, body));
     quota.until("2027-01-11T00:00:00Z");
-    // Who asks for what is so already is not refused.
+    // Asking for the current status is not refused.
     quota.book.edit(&id, json!({"status": "expired"})).unwrap();
     let expected = json!({"status": "expired", "ended_at": "2027-01-11T00:00:00.000000Z"});
     assert_eq!(quota.book.fields(&id, &["status", "ended_at"]), expected);
@@ -176,7 +186,7 @@ fn cancel_at_keeps_access_until_then() {
     assert_eq!(limit(&quota), 10, "it was taken back");
 }
 
-/// Whenever somebody looks, by a sweep or by another base package.
+/// The earlier end applies, whether a sweep or another base package applies it.
 #[test]
 fn what_comes_first_ends_it_and_at_that_instant() {
     let (early, late) = ("2027-01-10T00:00:00.000000Z", "2027-01-20T00:00:00.000000Z");
@@ -219,16 +229,29 @@ fn another_base_package_replaces_the_active_or_suspended_one_in_the_same_commit(
         assert_eq!(quota.book.field(&old, "ended_at"), "2027-01-01T00:00:00.000000Z");
         assert_eq!(limit(&quota), 120);
         for other in [&others, &addon, &new] {
-            assert_eq!(quota.status(other), "active", "of nobody else, and nothing else");
+            assert_eq!(quota.status(other), "active", "other assignments are unchanged");
         }
         let refused = quota.book.edit(&old, json!({"status": "active"})).unwrap_err();
-        assert_eq!(refused, Rejection::BasePackageConflict { existing_id: new.clone() });
+        assert_eq!(
+            refused,
+            Rejection::Entitlement(entitlement::Rejection::BasePackageConflict {
+                existing_id: new.clone()
+            })
+        );
         quota.book.edit(&new, json!({"status": "suspended"})).unwrap();
         let refused = quota.book.edit(&old, json!({"status": "active"})).unwrap_err();
-        assert_eq!(refused, Rejection::BasePackageConflict { existing_id: new.clone() });
+        assert_eq!(
+            refused,
+            Rejection::Entitlement(entitlement::Rejection::BasePackageConflict {
+                existing_id: new.clone()
+            })
+        );
         quota.book.edit(&new, json!({"status": "cancelled"})).unwrap();
         let refused = quota.book.edit(&old, json!({"status": "active"})).unwrap_err();
-        assert!(matches!(refused, Rejection::InvalidTransition { .. }), "it stays over");
+        assert!(
+            matches!(refused, Rejection::Core(core::Rejection::InvalidTransition { .. })),
+            "it stays over"
+        );
     }
 }
 
@@ -242,7 +265,9 @@ fn the_same_base_package_again_replaces_itself_and_another_package_does_not_come
     quota.package("often", json!({"is_stackable": true}), json!({"calls": 1}));
     let id = quota.assign(&workspace, "once");
     let refused = quota.try_assign(&workspace, json!({"package": "once"})).unwrap_err();
-    assert!(matches!(refused, Rejection::AlreadyExists { existing_id, .. } if existing_id == id));
+    assert!(
+        matches!(refused, Rejection::Core(core::Rejection::AlreadyExists { existing_id, .. }) if existing_id == id)
+    );
     quota.assign(&one, "once");
     quota.book.edit(&id, json!({"status": "cancelled"})).unwrap();
     quota.assign(&workspace, "once");
@@ -262,7 +287,9 @@ fn an_external_service_id_is_unique_for_ever_and_at_both_scopes() {
     for is_over in [false, true] {
         let before = quota.book.world.clone();
         match quota.try_assign(&workspace, body.clone()).unwrap() {
-            Outcome::Object(object) => assert_eq!((&object.id, object.how), (&id, How::Existed)),
+            Outcome::Core(core::Outcome::Object(object)) => {
+                assert_eq!((&object.id, object.how), (&id, How::Existed))
+            }
             other => panic!("the first assignment: {other:?}"),
         }
         assert_eq!(quota.book.world, before, "a repeat changes nothing");
@@ -276,10 +303,11 @@ fn an_external_service_id_is_unique_for_ever_and_at_both_scopes() {
             let body =
                 json!({"package": package, "external_service_id": "s", "expires_at": expires_at});
             let refused = quota.try_assign(scope, body).unwrap_err();
-            let expected = Rejection::DuplicateExternalService {
-                existing_id: id.clone(),
-                differing_fields: differing.into_iter().map(str::to_owned).collect(),
-            };
+            let expected =
+                Rejection::Entitlement(entitlement::Rejection::DuplicateExternalService {
+                    existing_id: id.clone(),
+                    differing_fields: differing.into_iter().map(str::to_owned).collect(),
+                });
             assert_eq!(refused, expected, "over: {is_over}");
         }
         quota.until("2027-01-10T00:00:00Z");
@@ -294,7 +322,7 @@ fn an_assignment_is_cancelled_now_or_later_and_not_both() {
     let later = "2027-02-01T00:00:00Z";
     let both = json!({"status": "cancelled", "cancel_at": later});
     assert_eq!(wrong(quota.book.edit(&id, both)), ["/cancel_at"]);
-    // What was planned for later can be done now.
+    // A cancellation planned for later can be done now.
     quota.book.edit(&id, json!({"cancel_at": later})).unwrap();
     quota.book.edit(&id, json!({"status": "cancelled"})).unwrap();
     assert_eq!(quota.status(&id), "cancelled");
@@ -321,8 +349,13 @@ fn wrong_assignments_are_refused_by_field() {
     let id = quota.book.world.packages.keys().next().unwrap().clone();
     quota.book.edit(&id, json!({"status": "archived"})).unwrap();
     let refused = quota.try_assign(&workspace, json!({"package": "base"})).unwrap_err();
-    assert_eq!(refused, Rejection::PackageInactive { package: "base".to_owned() });
-    assert_eq!(limit(&quota), 10, "who has it keeps it");
+    assert_eq!(
+        refused,
+        Rejection::Entitlement(entitlement::Rejection::PackageInactive {
+            package: "base".to_owned()
+        })
+    );
+    assert_eq!(limit(&quota), 10, "existing assignments stay");
 }
 
 #[test]
@@ -343,6 +376,9 @@ fn assignments_and_boosts_are_neither_made_nor_deleted_as_objects() {
     ] {
         let context = format!("{action:?}");
         let refused = quota.book.refused(action);
-        assert!(matches!(refused, Rejection::Invalid(_)), "{context}: {refused:?}");
+        assert!(
+            matches!(refused, Rejection::Core(core::Rejection::Invalid(_))),
+            "{context}: {refused:?}"
+        );
     }
 }

@@ -1,15 +1,15 @@
-//! Features and packages: what is wrong with them, and what is frozen once it is relied on.
+//! Features and packages: validation, and what is frozen once something relies on it.
 
 use super::quota::{Quota, listed, wrong};
 use crate::commands::{create, delete};
-use ifmatch_domain::Rejection;
+use ifmatch_domain::{Rejection, entitlement};
 use ifmatch_types::Kind;
 use serde_json::{Value, json};
 
-/// What makes a granted feature refuse a change: the fields it names.
+/// The fields named in a granted feature's refusal of a change.
 fn frozen(quota: &mut Quota, id: &str, wish: Value) -> Vec<&'static str> {
     match quota.book.edit(id, wish).unwrap_err() {
-        Rejection::FeatureInUse { fields } => fields,
+        Rejection::Entitlement(entitlement::Rejection::FeatureInUse { fields }) => fields,
         other => panic!("it is frozen: {other:?}"),
     }
 }
@@ -32,7 +32,7 @@ fn a_feature_is_frozen_by_whatever_relies_on_it() {
                 quota.boost(&workspace, "calls", boost);
             }
         }
-        assert_eq!(quota.book.version(&id), version, "to freeze is no change of it");
+        assert_eq!(quota.book.version(&id), version, "freezing makes no version");
         quota.feature("other", json!({}));
         for (wish, fields) in [
             (json!({"type": "boolean"}), vec!["type"]),
@@ -43,7 +43,10 @@ fn a_feature_is_frozen_by_whatever_relies_on_it() {
             assert_eq!(frozen(&mut quota, &id, wish), fields, "{reason}");
         }
         let gone = quota.book.refused(delete(Kind::Feature, &id, version));
-        assert_eq!(gone, Rejection::FeatureInUse { fields: vec![] });
+        assert_eq!(
+            gone,
+            Rejection::Entitlement(entitlement::Rejection::FeatureInUse { fields: vec![] })
+        );
         for wish in
             [json!({"name": "Calls"}), json!({"releasable": true}), json!({"status": "archived"})]
         {
@@ -57,7 +60,7 @@ fn a_child_follows_its_own_fields_until_it_is_granted() {
     let mut quota = Quota::of_calls(10);
     quota.feature("other", json!({"reset": "monthly"}));
     let id = quota.feature("calls.fast", json!({"parent_code": "calls"}));
-    // A patch that leaves the parent is checked against it, too.
+    // A patch that keeps the parent is also checked against the parent.
     quota.book.edit(&id, json!({"reset": "monthly"})).unwrap();
     let (workspace, _) = quota.scopes();
     quota.take(&workspace, "calls.fast", 4).unwrap();
@@ -150,10 +153,13 @@ fn a_change_of_a_package_counts_at_once_for_everybody_who_has_it() {
     quota.book.edit(&id, json!({"grants": []})).unwrap();
     assert!(!quota.look(&one, "calls").allowed);
     let refused = quota.book.refused(delete(Kind::Package, &id, 3));
-    assert_eq!(refused, Rejection::PackageInUse);
+    assert_eq!(refused, Rejection::Entitlement(entitlement::Rejection::PackageInUse));
     let assignment = quota.book.world.assignments.keys().next().unwrap().clone();
     quota.book.edit(&assignment, json!({"status": "cancelled"})).unwrap();
-    assert_eq!(quota.book.refused(delete(Kind::Package, &id, 3)), Rejection::PackageInUse);
+    assert_eq!(
+        quota.book.refused(delete(Kind::Package, &id, 3)),
+        Rejection::Entitlement(entitlement::Rejection::PackageInUse)
+    );
     let unused = quota.package("unused", json!({}), json!({"calls": 1}));
     quota.book.run(delete(Kind::Package, &unused, 1)).unwrap();
     quota.package("unused", json!({}), json!({}));
@@ -184,10 +190,10 @@ fn an_add_on_is_unique_within_its_source_for_ever_and_at_both_scopes() {
         ] {
             let refused =
                 quota.try_boost(scope, "calls", boost(amount, json!("shop"))).unwrap_err();
-            let expected = Rejection::DuplicateAddon {
+            let expected = Rejection::Entitlement(entitlement::Rejection::DuplicateAddon {
                 existing_id: first.boost.id.to_string(),
                 differing_fields: differing.into_iter().map(str::to_owned).collect(),
-            };
+            });
             assert_eq!(refused, expected);
         }
         quota.until("2027-02-10T00:00:00Z");

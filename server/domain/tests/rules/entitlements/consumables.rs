@@ -1,9 +1,9 @@
-//! Consumable boosts: burnt after everything else, in order, once, and given back.
+//! Consumable boosts: burnt after other units, in order, once, and returned.
 
 use super::quota::{FULL, HOUR_MS, Quota, denied};
 use serde_json::json;
 
-/// The units of each boost that are burnt.
+/// The burnt units of each boost.
 fn burnt(quota: &Quota, boosts: &[String]) -> Vec<i64> {
     boosts.iter().map(|boost| quota.burnt(boost)).collect()
 }
@@ -24,7 +24,7 @@ fn consumables_are_burnt_when_all_else_is_used_up() {
         assert_eq!(
             quota.look(&workspace, "calls").meter.limit,
             Some(17),
-            "burnt or left, it counts"
+            "burnt units still count"
         );
     }
     assert_eq!(denied(quota.take(&workspace, "calls", 2)), FULL);
@@ -33,7 +33,7 @@ fn consumables_are_burnt_when_all_else_is_used_up() {
     assert_eq!(quota.book.version(&boost), 4, "each burn is a version");
 }
 
-/// By priority, then the earliest expiry, then age; never expiring is the latest expiry.
+/// Order: priority, then the earliest expiry, then age. No expiry counts as the latest.
 #[test]
 fn consumables_burn_by_priority_then_expiry_then_age() {
     let mut quota = Quota::of_calls(0);
@@ -83,7 +83,7 @@ fn a_hold_burns_and_gives_back_however_it_ends() {
         let boost = quota.consumable(&workspace, 5, json!({}));
         quota.take(&workspace, "calls", 8).unwrap();
         let hold = quota.hold(&workspace, 5, HOUR_MS).unwrap();
-        assert_eq!(quota.burnt(&boost), 3, "what is held is taken");
+        assert_eq!(quota.burnt(&boost), 3, "held units are taken");
         assert_eq!(quota.calls(&workspace), (8, 5, Some(15), Some(2)));
         let expected = match ending {
             "settled less" => {
@@ -120,7 +120,7 @@ fn units_that_were_burnt_in_one_month_are_gone_in_the_next() {
     assert_eq!(quota.calls(&workspace), (0, 0, Some(12), Some(12)));
     quota.take(&workspace, "calls", 11).unwrap();
     assert_eq!(quota.burnt(&boost), 4);
-    // What last month had burnt is whole again, whatever this month does.
+    // Units that last month burnt are returned to the boost, whatever this month does.
     quota.reverse(&recorded, 13).unwrap();
     assert_eq!(quota.burnt(&boost), 1);
     assert_eq!(quota.calls(&workspace), (11, 0, Some(15), Some(4)));
@@ -160,7 +160,7 @@ fn a_consumable_that_is_over_gets_nothing_back_swept_or_not() {
         assert_eq!(
             quota.calls(&workspace),
             (13, 0, Some(13), Some(0)),
-            "what is left of it is gone"
+            "its remaining units are gone"
         );
         if is_swept {
             quota.sweep(&workspace);

@@ -1,12 +1,15 @@
-//! What is refused: wrong bodies by field, and denials, which leave a line in the log.
+//! Refusals: wrong bodies by field, and denials, which write a line to the log.
 
 use super::quota::{FULL, HOUR_MS, NOT_INCLUDED, Quota, wrong};
 use crate::commands::{command, key};
-use ifmatch_domain::{Action, CheckAndRecord, Rejection};
+use ifmatch_domain::{
+    Action, Rejection,
+    entitlement::{self, CheckAndRecord},
+};
 use ifmatch_types::EntitlementLogEntry;
 use serde_json::{Value, json};
 
-/// The denials in the log, with whose log it is.
+/// The denials in the log, each with its scope.
 fn denials(quota: &Quota) -> Vec<(String, EntitlementLogEntry)> {
     let lines = quota.book.world.log.iter();
     let denials = lines.filter(|line| line.entry.log_type == "usage.denied");
@@ -21,7 +24,7 @@ fn a_denial_leaves_its_line_and_nothing_else() {
     quota.take(&workspace, "calls", 5).unwrap();
     let hold = quota.hold(&workspace, 3, HOUR_MS).unwrap();
     let item = |feature: &str, quantity: i64| json!({"feature": feature, "quantity": quantity});
-    // That nothing else is left is what the book asserts of every refused command.
+    // The book asserts for every refused command that nothing else changed.
     quota.take(&one, "calls", 3).unwrap_err();
     quota.hold(&one, 4, HOUR_MS).unwrap_err();
     quota.settle(&hold, 6).unwrap_err();
@@ -50,7 +53,7 @@ fn a_denial_leaves_its_line_and_nothing_else() {
     );
 }
 
-/// Of a batch nothing is recorded: its denial tells each pool as it stays, and all that was wanted.
+/// A denied batch records nothing. Its denial reports the unchanged pool and the total requested.
 #[test]
 fn the_denial_of_a_batch_tells_what_stays_and_what_it_wanted_in_all() {
     let mut quota = Quota::of_calls(10);
@@ -99,13 +102,16 @@ fn a_denial_is_not_kept_as_an_answer() {
     let mut quota = Quota::of_calls(1);
     let (scope, _) = quota.scopes();
     let items = vec![crate::commands::members(json!({"feature": "calls", "quantity": 2}))];
-    let action =
-        Action::CheckAndRecord(CheckAndRecord { scope: scope.clone(), items, is_batch: false });
+    let action = Action::Entitlement(entitlement::Action::CheckAndRecord(CheckAndRecord {
+        scope: scope.clone(),
+        items,
+        is_batch: false,
+    }));
     for n in 1..=2 {
         let mut again = command(quota.book.fresh_seed(), action.clone());
         again.idempotency = Some(key("k", "print"));
         let decided = quota.book.world.carry_out(&[again], quota.book.now).remove(0);
-        assert!(matches!(decided, Err(Rejection::Denied(_))));
+        assert!(matches!(decided, Err(Rejection::Entitlement(entitlement::Rejection::Denied(_)))));
         assert_eq!(denials(&quota).len(), n);
     }
     quota.boost(&scope, "calls", json!({"kind": "unlimited", "duration": "permanent"}));
@@ -114,7 +120,7 @@ fn a_denial_is_not_kept_as_an_answer() {
     assert!(quota.book.world.carry_out(&[again], quota.book.now).remove(0).is_ok());
 }
 
-/// Each body of a usage with the fields that are wrong.
+/// Bodies of usage requests, each with its wrong fields.
 #[test]
 fn wrong_usage_is_refused_by_field() {
     let mut quota = Quota::of_calls(10);
@@ -154,7 +160,7 @@ fn wrong_usage_is_refused_by_field() {
             fields,
             "{context}"
         );
-        // An item that is wrong is told before one that there is no room for.
+        // A wrong item is reported before an item that does not fit.
         let fields: Vec<String> = fields.iter().map(|field| format!("/items/1{field}")).collect();
         for before in [1, 11] {
             let batch = vec![of(json!(before)), body.clone()];

@@ -1,8 +1,11 @@
-//! Holds: settled, released or expired, exactly once, and never in the way after their end.
+//! Holds: settled, released or expired exactly once, and no obstacle after their end.
 
 use super::quota::{FULL, HOUR_MS, Quota, denied, wrong};
 use crate::commands::{at, command, members};
-use ifmatch_domain::{Action, CheckAndRecord, EndHold, HoldEnd, Outcome, Rejection, ReverseUsage};
+use ifmatch_domain::{
+    Action, Outcome, Rejection, core,
+    entitlement::{self, CheckAndRecord, EndHold, HoldEnd, ReverseUsage},
+};
 use ifmatch_types::HoldStatus;
 use serde_json::json;
 
@@ -20,7 +23,7 @@ fn what_is_held_is_set_aside() {
     assert_eq!(quota.calls(&one), (3, 7, Some(10), Some(0)));
 }
 
-/// Held 4 of 10 with 3 used: settled at so many, the used after it, or that it is denied.
+/// 4 of 10 held and 3 used: the settled quantity, and the used count or a denial.
 #[test]
 fn settling_records_what_the_work_took() {
     for (quantity, used) in [(1, Some(4)), (4, Some(7)), (5, Some(8)), (7, Some(10)), (8, None)] {
@@ -56,7 +59,7 @@ fn a_released_hold_gives_everything_back() {
     assert!(quota.book.world.records.is_empty());
 }
 
-/// However it ended, it does not end again.
+/// After any kind of end, a hold cannot end again.
 #[test]
 fn a_hold_ends_exactly_once() {
     for ending in ["settled", "released", "expired", "swept"] {
@@ -77,7 +80,12 @@ fn a_hold_ends_exactly_once() {
         for again in 0..2 {
             let expected = if ending == "swept" { "expired" } else { ending };
             for rejection in [quota.settle(&hold, 1), quota.release(&hold)] {
-                assert_eq!(rejection.unwrap_err(), Rejection::HoldNotActive { status: expected });
+                assert_eq!(
+                    rejection.unwrap_err(),
+                    Rejection::Entitlement(entitlement::Rejection::HoldNotActive {
+                        status: expected
+                    })
+                );
             }
             assert_eq!(quota.calls(&workspace), (used, 0, Some(10), Some(10 - used)), "{ending}");
             if again == 0 {
@@ -97,7 +105,11 @@ fn an_expired_hold_blocks_nobody_swept_or_not() {
         assert_eq!(denied(quota.take(&workspace, "calls", 1)), FULL);
         if is_swept {
             quota.sweep(&workspace);
-            assert_eq!(quota.calls(&workspace), (0, 10, Some(10), Some(0)), "not before its time");
+            assert_eq!(
+                quota.calls(&workspace),
+                (0, 10, Some(10), Some(0)),
+                "not before it expires"
+            );
         }
         quota.pass_ms(1);
         if is_swept {
@@ -107,14 +119,14 @@ fn an_expired_hold_blocks_nobody_swept_or_not() {
         assert_eq!(denied(quota.take(&workspace, "calls", 11)), FULL);
         quota.take(&workspace, "calls", 10).unwrap();
         let stored = &quota.book.world.holds[hold.hold.id.as_str()].hold;
-        assert_eq!(stored.status, HoldStatus::Expired, "whoever comes across it ends it");
+        assert_eq!(stored.status, HoldStatus::Expired, "the next command ends it");
         let ends = quota.book.world.log.iter().filter(|l| l.entry.log_type == "hold.expired");
         let by: Vec<_> = ends.map(|line| line.entry.by.actor.as_str()).collect();
-        assert_eq!(by, ["expiry"], "once, and on nobody's behalf");
+        assert_eq!(by, ["expiry"], "once, by the expiry worker");
     }
 }
 
-/// After an outage there may be very many: one commit ends some of them, and none counts.
+/// After an outage many holds may be over. One commit ends a slice; none of them counts.
 #[test]
 fn a_backlog_of_holds_is_ended_slice_by_slice_and_blocks_nobody() {
     let mut quota = Quota::of_calls(10);
@@ -129,7 +141,7 @@ fn a_backlog_of_holds_is_ended_slice_by_slice_and_blocks_nobody() {
     let recorded = quota.take(&workspace, "calls", 9).unwrap();
     assert_eq!((recorded.meter.used, recorded.meter.held), (9, 0));
     assert_eq!(recorded.meter.remaining, Some(1));
-    assert_eq!(ended(&quota), [true, false, false], "one at a time, in these tests");
+    assert_eq!(ended(&quota), [true, false, false], "one per commit in these tests");
     assert_eq!(denied(quota.take(&workspace, "calls", 2)), FULL);
     quota.hold(&one, 1, HOUR_MS).unwrap();
     assert_eq!(ended(&quota), [true, true, false]);
@@ -141,7 +153,7 @@ fn a_backlog_of_holds_is_ended_slice_by_slice_and_blocks_nobody() {
     assert_eq!((counter.used, counter.held), (9, 1));
 }
 
-/// Of units that were burnt for holds, each goes back to its boost.
+/// Units burnt for expired holds return to their boosts.
 #[test]
 fn a_backlog_of_holds_gives_back_what_was_burnt_for_it() {
     let mut quota = Quota::of_calls(2);
@@ -152,8 +164,39 @@ fn a_backlog_of_holds_gives_back_what_was_burnt_for_it() {
     }
     assert_eq!(quota.burnt(&boost), 7);
     quota.pass_ms(HOUR_MS);
-    quota.take(&workspace, "calls", 4).unwrap();
+    let recorded = quota.take(&workspace, "calls", 4).unwrap();
+    assert_eq!((recorded.meter.held, recorded.meter.remaining), (0, Some(6)), "one of three ended");
+    quota.sweep(&workspace);
     assert_eq!(quota.burnt(&boost), 2);
+}
+
+/// Ending a backlog in slices gives the same decisions and final state as ending all at once.
+#[test]
+fn slices_of_a_backlog_change_no_decision_and_no_boost() {
+    let carried_out = |ends_all: bool, quantities: [i64; 5]| {
+        let mut quota = Quota::of_calls(3);
+        quota.book.world.ends_all = ends_all;
+        let (workspace, _) = quota.scopes();
+        let boosts = [(5, 1), (7, 2), (4, 2)].map(|(amount, priority)| {
+            quota.consumable(&workspace, amount, json!({"priority": priority}))
+        });
+        for quantity in [4, 3, 5, 2] {
+            quota.hold(&workspace, quantity, HOUR_MS).unwrap();
+        }
+        quota.pass_ms(HOUR_MS);
+        let meters = quantities.map(|quantity| {
+            let taken = quota.take(&workspace, "calls", quantity);
+            taken.map(|recorded| {
+                (recorded.meter.used, recorded.meter.held, recorded.meter.remaining)
+            })
+        });
+        quota.sweep(&workspace);
+        let burnt = boosts.map(|boost| quota.burnt(&boost));
+        (meters.map(Result::ok), burnt, quota.calls(&workspace))
+    };
+    for quantities in [[1, 2, 3, 4, 5], [9, 9, 1, 1, 1], [19, 1, 1, 1, 1], [3, 1, 12, 4, 1]] {
+        assert_eq!(carried_out(false, quantities), carried_out(true, quantities), "{quantities:?}");
+    }
 }
 
 #[test]
@@ -200,8 +243,15 @@ fn a_hold_is_found_by_its_own_scope_only() {
         let settle = HoldEnd::Settle(members(json!({"quantity": -1})));
         for end in [settle, HoldEnd::Release(Default::default())] {
             let scope = scope.clone();
-            let action = Action::EndHold(EndHold { scope, hold_id: hold_id.clone(), end });
-            assert!(matches!(quota.book.refused(action), Rejection::NotFound { what: "hold", .. }));
+            let action = Action::Entitlement(entitlement::Action::EndHold(EndHold {
+                scope,
+                hold_id: hold_id.clone(),
+                end,
+            }));
+            assert!(matches!(
+                quota.book.refused(action),
+                Rejection::Core(core::Rejection::NotFound { what: "hold", .. })
+            ));
         }
     }
 }
@@ -231,8 +281,9 @@ fn wrong_holds_and_settlements_are_refused_by_field() {
     }
 }
 
-/// Units that are given back make the consumable whole that they burnt, in the batch that burnt it
-/// as well: holds that are over and wait for later commits need nothing of it.
+/// Reversed units return to the consumable that they burnt, even in the batch that burnt it.
+///
+/// Expired holds that wait for later commits need none of it.
 #[test]
 fn a_backlog_of_holds_keeps_no_consumable_burnt() {
     let mut quota = Quota::of_calls(3);
@@ -246,13 +297,19 @@ fn a_backlog_of_holds_keeps_no_consumable_burnt() {
     let scope = workspace.clone();
     let items = vec![members(json!({"feature": "calls", "quantity": 4}))];
     let used = CheckAndRecord { scope: scope.clone(), items, is_batch: false };
-    let used = command(seed, Action::CheckAndRecord(used));
-    // The same seed makes the same ids.
+    let used = command(seed, Action::Entitlement(entitlement::Action::CheckAndRecord(used)));
+    // The same seed produces the same ids.
     let tried = quota.book.world.clone().carry_out(std::slice::from_ref(&used), now).remove(0);
-    let Ok(Outcome::Usage { recorded, .. }) = tried else { panic!("{tried:?}") };
+    let Ok(Outcome::Entitlement(entitlement::Outcome::Usage { recorded, .. })) = tried else {
+        panic!("{tried:?}")
+    };
     let record_id = recorded[0].id.to_string();
     let body = members(json!({"quantity": 1}));
-    let reversed = Action::ReverseUsage(ReverseUsage { scope, record_id, body });
+    let reversed = Action::Entitlement(entitlement::Action::ReverseUsage(ReverseUsage {
+        scope,
+        record_id,
+        body,
+    }));
     let reversed = command(quota.book.fresh_seed(), reversed);
     let decided = quota.book.world.carry_out(&[used, reversed], now);
     assert!(decided.iter().all(Result::is_ok), "{decided:?}");

@@ -1,12 +1,12 @@
-//! The reference: every answer from the full list of what was given and used, with plain loops.
+//! The reference: answers every question from full lists of grants and usage, with plain loops.
 
 use crate::commands::at;
 use ifmatch_types::Timestamp;
 
-/// What a scope may use of a pool: used, held, and the limit; no limit is `None`.
+/// The room in a pool: used, held and limit. `None` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Room {
-    /// Whose counter it is.
+    /// The scope whose counter it is.
     pub scope: usize,
     pub is_granted: bool,
     pub used: i64,
@@ -27,13 +27,13 @@ pub enum Reset {
     RollingDays(i64),
 }
 
-/// What a package or a boost gives of a pool.
+/// What a package or a boost grants of a pool.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Give {
     Enabled,
     Units(i64),
     Unlimited,
-    /// Units that are no grant by themselves.
+    /// Units that only raise an existing grant.
     Extra(i64),
 }
 
@@ -45,7 +45,7 @@ pub struct Given {
     pub is_base: bool,
     pub is_suspended: bool,
     pub is_over: bool,
-    /// Whichever comes first of these ends it.
+    /// The earlier of these ends it.
     pub ends: [Option<Timestamp>; 2],
 }
 
@@ -59,7 +59,7 @@ impl Given {
 pub struct Used {
     pub scope: usize,
     pub pool: usize,
-    /// With monthly windows: which month of the scope.
+    /// The month of the scope, for monthly windows.
     pub month: Option<i64>,
     pub at: Timestamp,
     pub quantity: i64,
@@ -75,7 +75,7 @@ pub struct Held {
     pub is_over: bool,
 }
 
-/// Scope 0 is the workspace, the others are its namespaces.
+/// Scope 0 is the workspace; the others are its namespaces.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub resets: Vec<Reset>,
@@ -91,7 +91,7 @@ impl Ledger {
         self.given.push(given);
     }
 
-    /// What a scope is granted of a pool: whether anything, and how much.
+    /// Whether a pool is granted to a scope, and the limit.
     fn limit(&self, scope: usize, pool: usize, now: Timestamp) -> (bool, Option<i64>) {
         let (mut is_granted, mut units) = (false, 0);
         for given in &self.given {
@@ -121,7 +121,7 @@ impl Ledger {
         Some(month)
     }
 
-    /// The room in a pool of a scope, in a month of it.
+    /// The room in a pool of a scope, in one of its months.
     pub fn room_then(&self, scope: usize, pool: usize, month: Option<i64>, now: Timestamp) -> Room {
         let mut room = Room { scope, is_granted: false, used: 0, held: 0, limit: None };
         (room.is_granted, room.limit) = self.limit(scope, pool, now);
@@ -145,7 +145,7 @@ impl Ledger {
         room
     }
 
-    /// The room that a scope has now: its own if it is granted any, else the workspace's.
+    /// The current room of a scope: its own if it has a grant, else the workspace's.
     pub fn room(&self, scope: usize, pool: usize, now: Timestamp) -> Room {
         let charged = if self.limit(scope, pool, now).0 { scope } else { 0 };
         self.room_then(charged, pool, self.month(charged, pool, now), now)
@@ -161,7 +161,7 @@ impl Ledger {
         room.fits(quantity)
     }
 
-    /// Sets units aside if they fit.
+    /// Holds units if they fit.
     pub fn hold(
         &mut self,
         scope: usize,
@@ -178,7 +178,7 @@ impl Ledger {
         room.fits(quantity)
     }
 
-    /// Ends a hold; settled at so many units, which must fit.
+    /// Ends a hold. The settled quantity, if given, must fit.
     pub fn end(&mut self, nth: usize, settled: Option<i64>, now: Timestamp) -> bool {
         let held = self.held[nth].clone();
         if held.is_over || held.expires_at <= now {
@@ -197,7 +197,7 @@ impl Ledger {
     }
 }
 
-/// The instant so many months after another one, by stepping through the calendar.
+/// The instant `months` months after `anchor`, by stepping through the calendar.
 pub fn months_after(anchor: Timestamp, months: i64) -> Timestamp {
     let text = anchor.to_string();
     let number = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();

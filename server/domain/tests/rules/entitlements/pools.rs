@@ -1,4 +1,4 @@
-//! Which pool a feature draws from, and how much there is of it.
+//! The pool that a feature draws from, and its limit.
 
 use super::quota::{FULL, NOT_INCLUDED, Quota, denied};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn a_feature_with_a_parent_draws_from_its_parents_pool() {
         let recorded = quota.take(&workspace, feature, quantity).unwrap();
         assert_eq!((recorded.feature.as_str(), recorded.meter.used), (feature, used));
         assert_eq!(recorded.meter.remaining, Some(10 - used));
-        assert_eq!(recorded.meter.resets_at, None, "it is counted as its parent is");
+        assert_eq!(recorded.meter.resets_at, None, "counted like its parent");
     }
     for feature in ["calls", "calls.fast", "calls.slow"] {
         assert_eq!(denied(quota.take(&workspace, feature, 1)), FULL);
@@ -37,8 +37,9 @@ fn a_grant_of_a_child_is_a_grant_of_the_pool() {
     assert_eq!(quota.calls(&workspace), (0, 0, Some(17), Some(17)));
 }
 
-/// What the packages and boosts of a scope come to: the packages' grants of the pool, the boosts,
-/// and the limit; `null` is none, and a text is why it is denied.
+/// Packages' grants of a pool, boosts, and the resulting limit.
+///
+/// `null` is no limit; a text is the code of a denial.
 #[test]
 fn limits_are_sums_and_the_greatest_grant_wins() {
     let add = |amount: i64| json!({"kind": "add_limit", "amount": amount, "duration": "permanent"});
@@ -142,7 +143,7 @@ fn an_unlimited_feature_has_no_limit_however_it_is_granted() {
     }
 }
 
-/// With a limit L and demand of q each, the admitted are ⌊L/q⌋, whatever came in between.
+/// With a limit L and a demand of q each, ⌊L/q⌋ are admitted, whatever happens in between.
 #[test]
 fn exactly_as_much_is_admitted_as_fits() {
     for (limit, quantity) in [(10, 3), (10, 1), (10, 10), (9, 10), (0, 1), (100, 7)] {
@@ -186,7 +187,10 @@ fn a_counter_that_would_leave_64_bits_is_an_overflow() {
     let before = quota.book.world.clone();
     quota.book.world.counters.values_mut().for_each(|counter| counter.used = i64::MAX - 5);
     let overflow = quota.take(&workspace, "calls", 6).unwrap_err();
-    assert!(matches!(overflow, ifmatch_domain::Rejection::AmountOverflow { .. }));
+    assert!(matches!(
+        overflow,
+        ifmatch_domain::Rejection::Core(ifmatch_domain::core::Rejection::AmountOverflow { .. })
+    ));
     quota.take(&workspace, "calls", 5).unwrap();
     quota.book.world = before;
 }

@@ -1,4 +1,4 @@
-//! One customer's quotas: a workspace, two namespaces, and short sentences.
+//! One customer's quotas: a workspace, two namespaces, and short commands.
 
 use crate::{
     book::{Book, with},
@@ -7,8 +7,11 @@ use crate::{
     world::Decided,
 };
 use ifmatch_domain::{
-    Action, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
-    Outcome, PlaceHold, Rejection, ReverseUsage, ScopeRef,
+    Action, Outcome, Rejection, core,
+    entitlement::{
+        self, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
+        PlaceHold, ReverseUsage, ScopeRef,
+    },
 };
 use ifmatch_types::{BoostAnswer, Entitlement, HoldAnswer, Kind, Recorded, Reversed, Timestamp};
 use serde_json::{Value, json};
@@ -42,7 +45,7 @@ impl Quota {
         Self { book, workspace: ScopeRef::workspace(workspace), one, two }
     }
 
-    /// With a limit `calls`, of which the workspace has so many.
+    /// A workspace with a limit on `calls`.
     pub fn of_calls(limit: i64) -> Self {
         let mut quota = Self::default();
         quota.feature("calls", json!({}));
@@ -51,18 +54,18 @@ impl Quota {
         quota
     }
 
-    /// The workspace, and its first namespace.
+    /// The workspace and its first namespace.
     pub fn scopes(&self) -> (ScopeRef, ScopeRef) {
         (self.workspace.clone(), self.one.clone())
     }
 
-    /// A limit that never begins anew, unless it says otherwise.
+    /// A feature of type `limit` that never resets, unless `changed` says otherwise.
     #[track_caller]
     pub fn feature(&mut self, code: &str, changed: Value) -> String {
         self.book.make(Kind::Feature, with(json!({"code": code, "type": "limit"}), changed))
     }
 
-    /// A package that grants `{"code": 10, "other": "enabled"}`.
+    /// A package with grants such as `{"code": 10, "other": "enabled"}`.
     #[track_caller]
     pub fn package(&mut self, code: &str, changed: Value, grants: Value) -> String {
         let usual = json!({"code": code, "grants": listed(grants)});
@@ -71,7 +74,10 @@ impl Quota {
 
     pub fn try_assign(&mut self, scope: &ScopeRef, body: Value) -> Decided {
         let (scope, body) = (scope.clone(), members(body));
-        self.book.run(Action::AssignPackage(AssignPackage { scope, body }))
+        self.book.run(Action::Entitlement(entitlement::Action::AssignPackage(AssignPackage {
+            scope,
+            body,
+        })))
     }
 
     #[track_caller]
@@ -87,8 +93,11 @@ impl Quota {
     ) -> Result<BoostAnswer, Rejection> {
         let body = members(with(json!({"feature": feature}), body));
         let scope = scope.clone();
-        match self.book.run(Action::GrantBoost(GrantBoost { scope, body }))? {
-            Outcome::Boost(answer) => Ok(answer),
+        match self
+            .book
+            .run(Action::Entitlement(entitlement::Action::GrantBoost(GrantBoost { scope, body })))?
+        {
+            Outcome::Entitlement(entitlement::Outcome::Boost(answer)) => Ok(answer),
             other => panic!("a boost was expected: {other:?}"),
         }
     }
@@ -98,7 +107,7 @@ impl Quota {
         self.try_boost(scope, feature, body).unwrap().boost.id.to_string()
     }
 
-    /// Consumable units, with whatever else is said of them.
+    /// A consumable boost of `calls`, with further members.
     #[track_caller]
     pub fn consumable(&mut self, scope: &ScopeRef, amount: i64, changed: Value) -> String {
         let usual = json!({"kind": "add_limit", "amount": amount, "duration": "consumable"});
@@ -113,8 +122,10 @@ impl Quota {
     ) -> Result<Vec<Recorded>, Rejection> {
         let items = items.into_iter().map(members).collect();
         let scope = scope.clone();
-        match self.book.run(Action::CheckAndRecord(CheckAndRecord { scope, items, is_batch }))? {
-            Outcome::Usage { recorded, .. } => Ok(recorded),
+        match self.book.run(Action::Entitlement(entitlement::Action::CheckAndRecord(
+            CheckAndRecord { scope, items, is_batch },
+        )))? {
+            Outcome::Entitlement(entitlement::Outcome::Usage { recorded, .. }) => Ok(recorded),
             other => panic!("usage was expected: {other:?}"),
         }
     }
@@ -141,13 +152,22 @@ impl Quota {
 
     pub fn try_hold(&mut self, scope: &ScopeRef, body: Value) -> Result<HoldAnswer, Rejection> {
         let (scope, body) = (scope.clone(), members(body));
-        held(self.book.run(Action::PlaceHold(PlaceHold { scope, body })))
+        held(
+            self.book.run(Action::Entitlement(entitlement::Action::PlaceHold(PlaceHold {
+                scope,
+                body,
+            }))),
+        )
     }
 
     pub fn end(&mut self, hold: &HoldAnswer, end: HoldEnd) -> Result<HoldAnswer, Rejection> {
         let scope = ScopeRef::parse(&hold.hold.scope).unwrap();
         let hold_id = hold.hold.id.to_string();
-        held(self.book.run(Action::EndHold(EndHold { scope, hold_id, end })))
+        held(self.book.run(Action::Entitlement(entitlement::Action::EndHold(EndHold {
+            scope,
+            hold_id,
+            end,
+        }))))
     }
 
     pub fn settle(&mut self, hold: &HoldAnswer, quantity: i64) -> Result<HoldAnswer, Rejection> {
@@ -162,8 +182,10 @@ impl Quota {
         let record_id = recorded.id.to_string();
         let scope = ScopeRef::parse(&self.book.world.records[&record_id].record.scope).unwrap();
         let body = members(json!({"quantity": quantity}));
-        match self.book.run(Action::ReverseUsage(ReverseUsage { scope, record_id, body }))? {
-            Outcome::Reversed(reversed) => Ok(reversed),
+        match self.book.run(Action::Entitlement(entitlement::Action::ReverseUsage(
+            ReverseUsage { scope, record_id, body },
+        )))? {
+            Outcome::Entitlement(entitlement::Outcome::Reversed(reversed)) => Ok(reversed),
             other => panic!("a reversal was expected: {other:?}"),
         }
     }
@@ -172,29 +194,32 @@ impl Quota {
     pub fn sweep(&mut self, scope: &ScopeRef) {
         loop {
             let scope = scope.clone();
-            let expire = Action::ExpireEntitlements(ExpireEntitlements { scope });
+            let expire =
+                Action::Entitlement(entitlement::Action::ExpireEntitlements(ExpireEntitlements {
+                    scope,
+                }));
             match self.book.run(expire).unwrap() {
-                Outcome::Expired { more: true } => {}
-                Outcome::Expired { more: false } => return,
+                Outcome::Entitlement(entitlement::Outcome::Expired { more: true }) => {}
+                Outcome::Entitlement(entitlement::Outcome::Expired { more: false }) => return,
                 other => panic!("an end was expected: {other:?}"),
             }
         }
     }
 
-    /// What a reader is told.
+    /// The entitlement that a reader gets.
     #[track_caller]
     pub fn look(&self, scope: &ScopeRef, feature: &str) -> Entitlement {
         self.book.world.entitlement(scope, feature, self.book.now).unwrap()
     }
 
-    /// Used, held, limit and remaining of `calls`, as a reader is told.
+    /// Used, held, limit and remaining of `calls`, as a reader gets them.
     #[track_caller]
     pub fn calls(&self, scope: &ScopeRef) -> (i64, i64, Option<i64>, Option<i64>) {
         let meter = self.look(scope, "calls").meter;
         (meter.used, meter.held, meter.limit, meter.remaining)
     }
 
-    /// The units of a boost that are burnt.
+    /// The burnt units of a boost.
     pub fn burnt(&self, boost: &str) -> i64 {
         self.book.world.boosts[boost].record.boost.consumed
     }
@@ -203,7 +228,7 @@ impl Quota {
         self.book.field(id, "status").as_str().unwrap().to_owned()
     }
 
-    /// Lets so much time pass.
+    /// Moves the clock forward.
     pub fn pass_ms(&mut self, ms: i64) {
         let now = self.book.now.as_micros() + ms * 1_000;
         self.book.now = Timestamp::from_micros(now).unwrap();
@@ -227,7 +252,7 @@ impl Drop for Quota {
     }
 }
 
-/// `{"code": 10, "other": "enabled"}` as the API lists it.
+/// Grants such as `{"code": 10, "other": "enabled"}` in the API's list form.
 pub fn listed(grants: Value) -> Value {
     let one = |(feature, given): (String, Value)| match given.as_i64() {
         Some(limit) => json!({"feature": feature, "grant": "limit", "limit": limit}),
@@ -239,14 +264,14 @@ pub fn listed(grants: Value) -> Value {
 #[track_caller]
 pub fn object_id(decided: Decided) -> String {
     match decided.unwrap() {
-        Outcome::Object(object) => object.id,
+        Outcome::Core(core::Outcome::Object(object)) => object.id,
         other => panic!("an object was expected: {other:?}"),
     }
 }
 
 fn held(decided: Decided) -> Result<HoldAnswer, Rejection> {
     match decided? {
-        Outcome::Hold { answer, .. } => Ok(answer),
+        Outcome::Entitlement(entitlement::Outcome::Hold { answer, .. }) => Ok(answer),
         other => panic!("a hold was expected: {other:?}"),
     }
 }
@@ -257,10 +282,10 @@ pub fn denied<T: std::fmt::Debug>(decided: Result<T, Rejection>) -> &'static str
     let rejection = decided.unwrap_err();
     let denial =
         rejection.denial().unwrap_or_else(|| panic!("a denial was expected: {rejection:?}"));
-    denial.reason.code().as_str()
+    denial.reason.code().name()
 }
 
-/// The fields that are said to be wrong.
+/// The paths of the wrong fields.
 #[track_caller]
 pub fn wrong<T: std::fmt::Debug>(decided: Result<T, Rejection>) -> Vec<String> {
     let mut rejection = decided.unwrap_err();
@@ -268,12 +293,14 @@ pub fn wrong<T: std::fmt::Debug>(decided: Result<T, Rejection>) -> Vec<String> {
         rejection = *inner;
     }
     match rejection {
-        Rejection::Invalid(errors) => errors.into_iter().map(|error| error.path).collect(),
+        Rejection::Core(core::Rejection::Invalid(errors)) => {
+            errors.into_iter().map(|error| error.path).collect()
+        }
         other => panic!("wrong fields were expected: {other:?}"),
     }
 }
 
-/// What a denial for want of room is called.
+/// The code of a denial because the limit is reached.
 pub const FULL: &str = "ENTITLEMENT_LIMIT_EXCEEDED";
-/// What a denial for want of a grant is called.
+/// The code of a denial because there is no grant.
 pub const NOT_INCLUDED: &str = "FEATURE_NOT_INCLUDED";

@@ -1,22 +1,22 @@
-//! Random catalogues, random commands and jumps in time: every answer is the reference's.
+//! Random catalogues, commands and jumps in time: every answer equals the reference's.
 
 use super::{
     ledger::{Give, Given, Ledger, Reset, Room, months_after},
     quota::{FULL, HOUR_MS, NOT_INCLUDED, Quota, denied, object_id},
 };
-use ifmatch_domain::ScopeRef;
+use ifmatch_domain::entitlement::ScopeRef;
 use ifmatch_types::{HoldAnswer, Recorded, Timestamp};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
-/// Each feature with its place among the pools: monthly, rolling, never.
+/// Each feature with the index of its pool: monthly, rolling, never reset.
 const FEATURES: [(&str, usize); 5] =
     [("month", 0), ("month.part", 0), ("roll", 1), ("ever", 2), ("ever.part", 2)];
 
 #[derive(Clone, Debug)]
 struct Catalog {
     rolling_days: i64,
-    /// What each package gives of each pool; the first two are base packages.
+    /// What each package grants of each pool. The first two are base packages.
     packages: [[Option<Give>; 3]; 4],
     start: &'static str,
 }
@@ -81,7 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The rules and the reference, side by side.
+/// The rules and the reference side by side.
 struct Both {
     quota: Quota,
     ledger: Ledger,
@@ -89,7 +89,7 @@ struct Both {
     packages: [[Option<Give>; 3]; 4],
     recorded: Vec<Recorded>,
     holds: Vec<HoldAnswer>,
-    /// Where each of the recorded is among what the ledger has of used.
+    /// For each recorded usage, its index in the ledger's list.
     records: Vec<usize>,
 }
 
@@ -273,7 +273,7 @@ impl Both {
             ),
             2 => (fixed, Give::Extra(amount), Some(soon)),
             3 => (add("cycle_bound"), Give::Extra(amount), Some(months_after(anchor, month + 1))),
-            // In one window for ever, what a consumable adds is there whether it is burnt or left.
+            // With one window forever, a consumable counts the same burnt or not.
             4 if pool == 2 => (add("consumable"), Give::Extra(amount), None),
             _ => (add("permanent"), Give::Extra(amount), None),
         };
@@ -292,7 +292,7 @@ impl Both {
         }
         let decided = self.quota.book.edit(&given.id, wish.clone());
         if given.is_over_by(now) {
-            // Nothing changes; only asking for what is so already is not refused.
+            // Nothing changes. Only asking for the current status is not refused.
             given.is_over = true;
             return;
         }

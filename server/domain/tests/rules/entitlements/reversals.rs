@@ -2,7 +2,10 @@
 
 use super::quota::{FULL, Quota, denied, wrong};
 use crate::commands::members;
-use ifmatch_domain::{Action, Rejection, ReverseUsage};
+use ifmatch_domain::{
+    Action, Rejection, core,
+    entitlement::{self, ReverseUsage},
+};
 use serde_json::json;
 
 #[test]
@@ -20,7 +23,11 @@ fn reversals_never_exceed_the_record() {
                 assert_eq!(reversed.meter.used, 10 - so_far);
             }
             (Err(rejection), Err(left)) => {
-                let expected = Rejection::ReversalExceedsRecord { requested: quantity, left };
+                let expected =
+                    Rejection::Entitlement(entitlement::Rejection::ReversalExceedsRecord {
+                        requested: quantity,
+                        left,
+                    });
                 assert_eq!(rejection, expected);
             }
             other => panic!("{quantity}: {other:?}"),
@@ -46,7 +53,7 @@ fn what_is_given_back_of_a_past_month_is_no_room_in_this_one() {
     assert_eq!(quota.calls(&workspace), (10, 0, Some(10), Some(0)));
     assert!(matches!(
         quota.reverse(&recorded, 5).unwrap_err(),
-        Rejection::ReversalExceedsRecord { left: 4, .. }
+        Rejection::Entitlement(entitlement::Rejection::ReversalExceedsRecord { left: 4, .. })
     ));
 }
 
@@ -63,7 +70,7 @@ fn what_has_left_a_rolling_window_makes_no_room_when_it_is_reversed() {
     quota.reverse(&first, 1).unwrap();
     assert_eq!(quota.calls(&workspace), (9, 0, Some(10), Some(1)));
     quota.pass_days(4);
-    // Whether or not anybody has looked since the first one left.
+    // The first record has left the window. The counter may or may not have been read since.
     let reversed = quota.reverse(&first, 5).unwrap();
     assert_eq!((reversed.reversed, reversed.meter.used), (6, 4));
     assert_eq!(quota.calls(&workspace), (4, 0, Some(10), Some(6)));
@@ -71,7 +78,7 @@ fn what_has_left_a_rolling_window_makes_no_room_when_it_is_reversed() {
     quota.reverse(&second, 4).unwrap();
     assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)));
     quota.pass_days(3);
-    assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)), "it does not leave twice");
+    assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)), "it leaves the window once");
 }
 
 #[test]
@@ -82,9 +89,16 @@ fn a_record_is_found_by_its_own_scope_only() {
     for (scope, id) in [(workspace, recorded.id.as_str()), (one, "usg_nothing")] {
         let body = members(json!({"quantity": 0}));
         let record_id = id.to_owned();
-        let action = Action::ReverseUsage(ReverseUsage { scope, record_id, body });
+        let action = Action::Entitlement(entitlement::Action::ReverseUsage(ReverseUsage {
+            scope,
+            record_id,
+            body,
+        }));
         let what = "usage record";
-        assert_eq!(quota.book.refused(action), Rejection::NotFound { what, id: id.to_owned() });
+        assert_eq!(
+            quota.book.refused(action),
+            Rejection::Core(core::Rejection::NotFound { what, id: id.to_owned() })
+        );
     }
     for quantity in [0, -1, i64::MIN, i64::MAX] {
         assert_eq!(wrong(quota.reverse(&recorded, quantity)), ["/quantity"]);

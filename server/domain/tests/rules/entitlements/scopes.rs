@@ -1,8 +1,8 @@
-//! Whose counter is charged: a namespace's own, or its workspace's.
+//! Which counter is charged: the namespace's own or its workspace's.
 
 use super::quota::{FULL, NOT_INCLUDED, Quota, denied};
 use crate::commands::delete;
-use ifmatch_domain::{Rejection, ScopeRef};
+use ifmatch_domain::{Rejection, core, entitlement::ScopeRef};
 use ifmatch_types::Kind;
 use serde_json::json;
 
@@ -33,14 +33,14 @@ fn a_namespace_with_a_grant_is_charged_on_its_own_counter() {
     assert_eq!(denied(quota.take(&one, "calls", 1)), FULL, "it does not fall back when it is full");
     assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)));
     assert_eq!(quota.calls(&quota.two), (0, 0, Some(10), Some(10)));
-    // Without its grant it falls back; what it used stays where it was charged.
+    // Without its own grant it uses the workspace's. Earlier usage stays where it was charged.
     quota.book.edit(&assignment, json!({"status": "suspended"})).unwrap();
     assert_eq!(quota.calls(&one), (0, 0, Some(10), Some(10)));
     let fallen_back = quota.take(&one, "calls", 3).unwrap();
     assert_eq!(fallen_back.meter.charged_scope, workspace.to_string());
     quota.book.edit(&assignment, json!({"status": "active"})).unwrap();
     assert_eq!(quota.calls(&one), (2, 0, Some(2), Some(0)));
-    // Each unit is given back to the counter it was charged to.
+    // Each unit is returned to the counter that it was charged to.
     let back = quota.reverse(&fallen_back, 3).unwrap();
     assert_eq!((back.meter.charged_scope, back.meter.used), (workspace.to_string(), 0));
     let back = quota.reverse(&recorded, 1).unwrap();
@@ -66,13 +66,21 @@ fn an_add_limit_boost_waits_until_its_scope_has_a_package_for_the_pool() {
         let answer = quota.try_boost(&one, "calls", boost).unwrap();
         assert!(!answer.effective, "{duration}");
     }
-    assert_eq!(quota.calls(&one), (0, 0, Some(10), Some(10)), "nor does it raise the workspace's");
+    assert_eq!(
+        quota.calls(&one),
+        (0, 0, Some(10), Some(10)),
+        "it does not raise the workspace's limit"
+    );
     let recorded = quota.take(&one, "calls", 1).unwrap();
     assert_eq!(recorded.meter.charged_scope, workspace.to_string());
     quota.feature("other", json!({}));
     quota.package("other", json!({}), json!({"other": 1}));
     quota.assign(&one, "other");
-    assert_eq!(quota.calls(&one), (1, 0, Some(10), Some(9)), "a package for another pool is none");
+    assert_eq!(
+        quota.calls(&one),
+        (1, 0, Some(10), Some(9)),
+        "a package for another pool is no grant"
+    );
     quota.package("own", json!({}), json!({"calls": 2}));
     quota.assign(&one, "own");
     assert_eq!(quota.calls(&one), (0, 0, Some(12), Some(12)));
@@ -122,7 +130,7 @@ fn what_nobody_grants_is_not_included_anywhere() {
     for scope in [&workspace, &one] {
         let rejection = quota.take(scope, "calls", 1).unwrap_err();
         let denial = rejection.denial().unwrap();
-        assert_eq!(denial.reason.code().as_str(), NOT_INCLUDED);
+        assert_eq!(denial.reason.code().name(), NOT_INCLUDED);
         assert_eq!(denial.scope, scope.to_string());
         assert!(!quota.look(scope, "calls").allowed);
         assert_eq!(denied(quota.hold(scope, 1, 1)), NOT_INCLUDED);
@@ -147,9 +155,11 @@ fn a_scope_that_is_not_there_is_told_before_what_is_wrong_with_the_body() {
         ];
         for rejection in rejections {
             match rejection {
-                Rejection::NotFound { .. } => assert!(!is_deleted),
-                Rejection::Deleted(Kind::Namespace, _) => assert!(is_deleted),
-                other => panic!("it is not there: {other:?}"),
+                Rejection::Core(core::Rejection::NotFound { .. }) => assert!(!is_deleted),
+                Rejection::Core(core::Rejection::Deleted(Kind::Namespace, _)) => {
+                    assert!(is_deleted)
+                }
+                other => panic!("it does not exist: {other:?}"),
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::quota::{HOUR_MS, Quota};
 use serde_json::{Value, json};
 
-/// What was told: the threshold, and what was used at that moment.
+/// The threshold events: the threshold and the used count at that moment.
 fn told(quota: &Quota) -> Vec<(i64, i64)> {
     let events = quota.book.world.events.iter().filter(|event| event.resource_type == "usage");
     let number = |state: &Value, field: &str| state[field].as_i64().unwrap();
@@ -51,7 +51,7 @@ fn an_event_says_whose_pool_it_is_about() {
     assert_eq!(event.entry.kind.name(), "threshold_reached");
 }
 
-/// The limit shrank meanwhile, so that less is more of it.
+/// The limit shrank in between, so that a smaller count is a larger share of it.
 #[test]
 fn giving_back_tells_nothing_of_a_past_window_or_of_this_one() {
     for is_past in [true, false] {

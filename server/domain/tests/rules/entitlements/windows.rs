@@ -1,4 +1,4 @@
-//! When a counter begins anew: never, every month from the anchor on, or all the time.
+//! When a counter resets: never, monthly from the anchor, or continuously.
 
 use super::{
     ledger::months_after,
@@ -8,7 +8,7 @@ use crate::commands::at;
 use ifmatch_types::Timestamp;
 use serde_json::{Value, json};
 
-/// A workspace that has 10 calls of this kind since an instant.
+/// A workspace that has 10 calls with this kind of reset since an instant.
 fn since(instant: &str, reset: Value) -> Quota {
     let mut quota = Quota::at(instant);
     quota.feature("calls", reset);
@@ -30,7 +30,7 @@ fn without_a_reset_there_is_one_window_for_ever() {
     assert_eq!(denied(quota.take(&workspace, "calls", 1)), FULL);
 }
 
-/// The instants at which a month of a scope with this anchor begins.
+/// The instants at which months begin for a scope with this anchor.
 #[test]
 fn months_are_counted_from_the_anchor_and_clamped() {
     for (anchor, boundaries) in [
@@ -106,7 +106,11 @@ fn the_anchor_is_the_first_package_or_boost_for_ever() {
     assert_eq!(quota.book.field(&id, "anchor_at"), "2027-01-10T00:00:00.000000Z");
     assert_eq!(quota.look(&workspace, "calls").meter.resets_at, Some(at("2027-02-10T00:00:00Z")));
     let id = quota.assign(&one, "own");
-    assert_eq!(quota.book.field(&id, "anchor_at"), "2027-02-05T00:00:00.000000Z", "each its own");
+    assert_eq!(
+        quota.book.field(&id, "anchor_at"),
+        "2027-02-05T00:00:00.000000Z",
+        "each has its own"
+    );
 }
 
 #[test]
@@ -144,7 +148,7 @@ fn after_a_downgrade_room_comes_back_only_below_the_new_limit() {
     }
 }
 
-/// A rolling window is the last so many times 24 hours: what is exactly so old counts no more.
+/// A rolling window is a number of days of 24 hours. A record of exactly that age is outside.
 #[test]
 fn a_rolling_window_moves_on_all_the_time() {
     let mut quota = since("2027-03-01T00:00:00Z", json!({"reset": "rolling", "rolling_days": 2}));
@@ -175,7 +179,7 @@ fn a_rolling_window_moves_on_all_the_time() {
     assert_eq!(quota.look(&workspace, "calls").meter.resets_at, None);
 }
 
-/// The first instant at which units really come back.
+/// `resets_at` is the first instant at which units return.
 #[test]
 fn what_was_reversed_completely_brings_nothing_back() {
     let mut quota = since("2027-03-01T00:00:00Z", json!({"reset": "rolling", "rolling_days": 2}));
@@ -183,7 +187,11 @@ fn what_was_reversed_completely_brings_nothing_back() {
     let first = quota.take(&workspace, "calls", 10).unwrap();
     quota.reverse(&first, 9).unwrap();
     let resets_at = |quota: &Quota| quota.look(&workspace, "calls").meter.resets_at;
-    assert_eq!(resets_at(&quota), Some(at("2027-03-03T00:00:00Z")), "one is left of it");
+    assert_eq!(
+        resets_at(&quota),
+        Some(at("2027-03-03T00:00:00Z")),
+        "one of its units is not reversed"
+    );
     quota.reverse(&first, 1).unwrap();
     assert_eq!(resets_at(&quota), None);
     quota.until("2027-03-01T06:00:00Z");

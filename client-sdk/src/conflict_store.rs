@@ -1,0 +1,147 @@
+//! The public conflict store: lists and watches open conflicts.
+
+use crate::{Client, ConflictId, OpenConflict, Parked, open::OpenConflicts};
+use futures::stream::{self, BoxStream, Stream, StreamExt};
+use std::{
+    collections::HashMap,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::watch;
+
+/// The conflicts of a client that wait for a decision.
+///
+/// ```
+/// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+/// for parked in billing.conflicts().list() {
+///     println!("{}\n{}", parked.id, parked.conflict.diff());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ConflictStore {
+    client: Client,
+}
+
+impl ConflictStore {
+    pub(crate) fn new(client: &Client) -> Self {
+        Self { client: client.clone() }
+    }
+
+    fn open(&self) -> &Arc<OpenConflicts> {
+        self.client.store()
+    }
+
+    /// The open conflicts, oldest first.
+    ///
+    /// ```
+    /// # fn example(billing: ifmatch::Client) {
+    /// println!("{} conflicts are open", billing.conflicts().list().len());
+    /// # }
+    /// ```
+    pub fn list(&self) -> Vec<Parked> {
+        self.open().list().into_iter().map(|open| self.parked(open)).collect()
+    }
+
+    /// The open conflict with this id.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::ConflictId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// if let Some(parked) = billing.conflicts().get(&id) {
+    ///     parked.resolve(ifmatch::Decision::Merge).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn get(&self, id: &ConflictId) -> Option<Parked> {
+        self.open().get(id).map(|open| self.parked(open))
+    }
+
+    /// Streams the conflicts that are open now and then new ones, without end.
+    ///
+    /// A conflict that opens again because the object moved comes again. Nothing is queued: a slow
+    /// subscriber gets each conflict in its latest form, and none that is resolved by then.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// let mut parked = billing.conflicts().subscribe();
+    /// while let Some(conflict) = parked.next().await {
+    ///     println!("{}", conflict.conflict.diff());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn subscribe(&self) -> ConflictStream {
+        let watcher =
+            Watcher { changes: self.open().watch(), store: self.clone(), seen: HashMap::new() };
+        let conflicts = stream::unfold(watcher, |mut watcher| async {
+            let next = watcher.next().await?;
+            Some((next, watcher))
+        });
+        ConflictStream { conflicts: conflicts.boxed() }
+    }
+
+    fn parked(&self, open: Arc<OpenConflict>) -> Parked {
+        Parked::new(open, &self.client)
+    }
+}
+
+/// The open conflicts as they come; see [`ConflictStore::subscribe`].
+pub struct ConflictStream {
+    conflicts: BoxStream<'static, Parked>,
+}
+
+impl fmt::Debug for ConflictStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConflictStream").finish_non_exhaustive()
+    }
+}
+
+impl ConflictStream {
+    /// The next open conflict; waits for one if there is none.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client) {
+    /// let mut parked = billing.conflicts().subscribe();
+    /// if let Some(conflict) = parked.next().await {
+    ///     println!("{}", conflict.id);
+    /// }
+    /// # }
+    /// ```
+    pub async fn next(&mut self) -> Option<Parked> {
+        self.conflicts.next().await
+    }
+}
+
+impl Stream for ConflictStream {
+    type Item = Parked;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Parked>> {
+        self.conflicts.poll_next_unpin(context)
+    }
+}
+
+/// One subscriber, with the revisions it has seen.
+struct Watcher {
+    store: ConflictStore,
+    changes: watch::Receiver<u64>,
+    seen: HashMap<ConflictId, u32>,
+}
+
+impl Watcher {
+    async fn next(&mut self) -> Option<Parked> {
+        loop {
+            // Marked before listing, so that a change during it wakes the next wait.
+            self.changes.mark_unchanged();
+            let open = self.store.open().list();
+            self.seen.retain(|id, _| open.iter().any(|one| one.id == *id));
+            let news = open.into_iter().find(|one| self.seen.get(&one.id) != Some(&one.revision));
+            if let Some(news) = news {
+                self.seen.insert(news.id.clone(), news.revision);
+                return Some(self.store.parked(news));
+            }
+            self.changes.changed().await.ok()?;
+        }
+    }
+}

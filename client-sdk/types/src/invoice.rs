@@ -1,0 +1,173 @@
+//! Invoices and payments.
+
+use crate::{
+    InvoiceId, Metadata, PaymentId, SubscriptionId, Timestamp, Version, WorkspaceId, known,
+};
+
+names! {
+    /// The life cycle of an invoice.
+    InvoiceStatus {
+        /// In preparation: everything may change.
+        Draft = "draft",
+        /// Finalized and unpaid.
+        Open = "open",
+        /// Paid in full.
+        Paid = "paid",
+        /// Void. It keeps its number.
+        Void = "void",
+        /// Written off. It may still be paid.
+        Uncollectible = "uncollectible",
+    }
+
+    /// Whether a payment counts.
+    PaymentStatus {
+        /// It counts.
+        Settled = "settled",
+        /// It was taken back and no longer counts.
+        Reversed = "reversed",
+    }
+}
+
+wire! {
+    /// One line of an invoice.
+    pub struct InvoiceLine {
+        /// A description, 1–500 characters.
+        pub description: String,
+        /// The quantity, ≥ 1.
+        pub quantity: i64,
+        /// The price of one, in the currency's minor unit. A negative one gives money back.
+        pub unit_amount: i64,
+        /// `quantity × unit_amount`, computed by the server, in the currency's minor unit.
+        pub amount: i64,
+    }
+
+    /// The settable fields of an [`InvoiceLine`].
+    #[serde(deny_unknown_fields)]
+    pub struct InvoiceLineFields {
+        /// A description, 1–500 characters.
+        pub description: String,
+        /// The quantity, ≥ 1.
+        pub quantity: i64,
+        /// The price of one, in the currency's minor unit. A negative one gives money back.
+        pub unit_amount: i64,
+        /// The amount as the server computed it; any other value is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(read_only))]
+        pub amount: Option<i64>,
+    }
+
+    /// A bill to a workspace.
+    pub struct Invoice {
+        /// `inv_…`
+        pub id: InvoiceId,
+        /// The number of this state.
+        pub version: Version,
+        /// The workspace that owes it.
+        pub workspace_id: WorkspaceId,
+        /// The subscription it is for, if any.
+        pub subscription_id: Option<SubscriptionId>,
+        /// Its number in the series of invoices, given at finalization: `INV-000001`.
+        pub number: Option<String>,
+        /// Its status.
+        pub status: InvoiceStatus,
+        /// ISO 4217.
+        pub currency: String,
+        /// Its lines.
+        pub lines: Vec<InvoiceLine>,
+        /// The sum of the lines, in the currency's minor unit.
+        pub subtotal: i64,
+        /// Tax on top, in the currency's minor unit; ≥ 0.
+        pub tax: i64,
+        /// `subtotal + tax`, in the currency's minor unit.
+        pub total: i64,
+        /// The sum of its settled payments, in the currency's minor unit.
+        pub amount_paid: i64,
+        /// `max(0, total − amount_paid)`, in the currency's minor unit.
+        pub amount_due: i64,
+        /// The first instant of the period it bills, on recurring invoices.
+        pub period_start: Option<Timestamp>,
+        /// The first instant after that period.
+        pub period_end: Option<Timestamp>,
+        /// When it must be paid.
+        pub due_at: Option<Timestamp>,
+        /// Notes by people, ≤ 10,000 characters.
+        pub notes: String,
+        /// When it was finalized.
+        pub finalized_at: Option<Timestamp>,
+        /// When it was paid in full.
+        pub paid_at: Option<Timestamp>,
+        /// When it was voided.
+        pub voided_at: Option<Timestamp>,
+        /// The caller's own keys and values.
+        pub metadata: Metadata,
+        /// When it was created.
+        pub created_at: Timestamp,
+        /// When this version was made.
+        pub updated_at: Timestamp,
+        /// The name of the API key that made this version.
+        pub updated_by: String,
+    }
+
+    /// The settable fields of an [`Invoice`].
+    #[derive(Default)]
+    #[serde(deny_unknown_fields)]
+    pub struct InvoiceFields {
+        /// The workspace that owes it.
+        pub workspace_id: WorkspaceId,
+        /// The subscription it is for, if any. It must be of the same workspace.
+        #[serde(default)]
+        pub subscription_id: Option<SubscriptionId>,
+        /// ISO 4217, upper case; default: the workspace's.
+        #[serde(default)]
+        pub currency: Option<String>,
+        /// Its lines, at most 200.
+        #[serde(default)]
+        pub lines: Vec<InvoiceLineFields>,
+        /// Tax on top, in the currency's minor unit; ≥ 0.
+        #[serde(default)]
+        pub tax: i64,
+        /// When it must be paid.
+        #[serde(default)]
+        pub due_at: Option<Timestamp>,
+        /// Notes by people, ≤ 10,000 characters.
+        #[serde(default)]
+        pub notes: String,
+        /// Default: `draft` at creation, unchanged in a replace.
+        #[serde(default, deserialize_with = "known::read")]
+        pub status: Option<InvoiceStatus>,
+        /// The caller's own keys and values.
+        #[serde(default)]
+        pub metadata: Metadata,
+    }
+
+    /// Money received for an invoice. Only a reversal changes it.
+    pub struct Payment {
+        /// `pay_…`
+        pub id: PaymentId,
+        /// The invoice it is for.
+        pub invoice_id: InvoiceId,
+        /// The amount in the currency's minor unit.
+        pub amount: i64,
+        /// The payment provider's name for it; unique for ever.
+        pub provider_ref: String,
+        /// Whether it counts.
+        pub status: PaymentStatus,
+        /// When it was recorded.
+        pub created_at: Timestamp,
+        /// The name of the API key that recorded it.
+        pub created_by: String,
+        /// When it was reversed.
+        pub reversed_at: Option<Timestamp>,
+        /// Why it was reversed.
+        pub reversal_reason: Option<String>,
+    }
+
+    /// A payment to record.
+    #[serde(deny_unknown_fields)]
+    pub struct NewPayment {
+        /// The amount in the currency's minor unit, > 0.
+        pub amount: i64,
+        /// The payment provider's name for it, 1–255 characters.
+        pub provider_ref: String,
+    }
+}

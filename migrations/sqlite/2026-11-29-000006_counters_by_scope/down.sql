@@ -1,0 +1,1 @@
+DROP INDEX counters_by_scope;

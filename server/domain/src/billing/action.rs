@@ -1,0 +1,49 @@
+//! Billing actions other than create, update and delete.
+
+use super::{
+    BillSubscription, FinishBillingRun, Need, Outcome, RecordPayment, Rejection, ReversePayment,
+};
+use crate::core::{Context, Wants};
+
+/// A billing action.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Record a payment of an invoice.
+    RecordPayment(RecordPayment),
+    /// Reverse a payment.
+    ReversePayment(ReversePayment),
+    /// Create a subscription's due invoices and advance its period.
+    BillSubscription(BillSubscription),
+    /// Store the answer of a billing run.
+    FinishBillingRun(FinishBillingRun),
+}
+
+impl Action {
+    /// The object that the action is about.
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::RecordPayment(record) => Some(&record.invoice_id),
+            Self::ReversePayment(reverse) => Some(&reverse.invoice_id),
+            Self::BillSubscription(bill) => Some(&bill.subscription_id),
+            Self::FinishBillingRun(_) => None,
+        }
+    }
+
+    pub(crate) fn wants<'c>(&'c self, wants: &mut Wants<'_, 'c, Need>) {
+        match self {
+            Self::RecordPayment(record) => record.wants(wants),
+            Self::ReversePayment(reverse) => reverse.wants(wants),
+            Self::BillSubscription(bill) => bill.wants(wants),
+            Self::FinishBillingRun(_) => {}
+        }
+    }
+
+    pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
+        match self {
+            Self::RecordPayment(record) => record.decide(ctx),
+            Self::ReversePayment(reverse) => reverse.decide(ctx),
+            Self::BillSubscription(bill) => bill.decide(ctx),
+            Self::FinishBillingRun(finish) => Ok(finish.decide()),
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Invoices: editable drafts, numbers without gaps, and fields that finalizing freezes.
+
+use super::{Need, Rejection, workspace};
+use crate::core::{
+    self, Context, Errors, Guarded, Resource, UpdateObject, Wants, keep_internally,
+    refuse_other_type, usual_parts,
+};
+use ifmatch_types::{
+    Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields, InvoiceStatus as Status,
+    Kind, PaymentStatus, SubscriptionId, WorkspaceId,
+};
+use serde_json::{Map, Value};
+
+/// The series of invoice numbers; also the key of its sequence row.
+pub const SERIES: &str = "INV";
+
+/// The last number assigned in a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// The series.
+    pub series: &'static str,
+    /// The last number; 0 if none was assigned.
+    pub last: i64,
+}
+
+impl Guarded for Sequence {
+    fn guard(&self) -> i64 {
+        self.last
+    }
+}
+
+impl Resource for Invoice {
+    type Entity = Invoice;
+    type Fields = InvoiceFields;
+
+    const KIND: Kind = Kind::Invoice;
+    const FIELDS: &'static [&'static str] = &[
+        "workspace_id",
+        "subscription_id",
+        "currency",
+        "lines",
+        "tax",
+        "due_at",
+        "notes",
+        "status",
+        "metadata",
+    ];
+    const SET_ONCE: &'static [&'static str] = &[];
+    const KEPT_IF_ABSENT: &'static [&'static str] = &["status", "currency"];
+
+    const REFERENCES: &'static [(&'static str, Kind)] = &[("workspace_id", Kind::Workspace)];
+
+    usual_parts!(invoices, |record| *record);
+
+    fn check(fields: &mut InvoiceFields, errors: &mut Errors) {
+        errors.reference("/workspace_id", fields.workspace_id.as_str());
+        if let Some(currency) = &fields.currency {
+            errors.currency("/currency", currency);
+        }
+        if fields.lines.len() > 200 {
+            errors
+                .push("/lines", format!("must have at most 200 lines, has {}", fields.lines.len()));
+        }
+        for (index, line) in fields.lines.iter_mut().enumerate() {
+            check_line(index, line, errors);
+        }
+        errors.range("/tax", fields.tax, 0, i64::MAX);
+        errors.text("/notes", &fields.notes, 0, 10_000);
+        errors.metadata(&fields.metadata);
+    }
+
+    fn create(fields: InvoiceFields, id: String, ctx: &mut Context<'_>) -> Result<Self, Rejection> {
+        let workspace = workspace::referenced(&fields.workspace_id, ctx)?;
+        let currency = fields.currency.clone().or(workspace.currency).ok_or_else(|| {
+            core::Rejection::invalid(
+                "/currency",
+                "is required because the workspace has no currency",
+            )
+        })?;
+        let status = fields.status;
+        let mut invoice = draft(id, fields.workspace_id.clone(), currency, ctx);
+        invoice.edit(fields, ctx)?;
+        match status.unwrap_or(Status::Draft) {
+            Status::Draft => {}
+            Status::Open => invoice.finalize(ctx)?,
+            _ => {
+                return Err(core::Rejection::invalid(
+                    "/status",
+                    "must be draft or open for a new invoice",
+                )
+                .into());
+            }
+        }
+        Ok(invoice)
+    }
+
+    fn change(&self, fields: InvoiceFields, ctx: &mut Context<'_>) -> Result<Self, Rejection> {
+        let status = fields.status.unwrap_or(self.status);
+        let mut after = self.clone();
+        if self.status == Status::Draft {
+            after.edit(fields, ctx)?;
+        } else {
+            self.refuse_frozen(&fields)?;
+            after.due_at = fields.due_at;
+            after.notes = fields.notes;
+            after.metadata = fields.metadata;
+        }
+        after.change_status(status, ctx)?;
+        Ok(after)
+    }
+
+    fn delete(&self, _: &mut Context<'_>) -> Result<(), Rejection> {
+        if self.status == Status::Draft {
+            return Ok(());
+        }
+        Err(Rejection::InvoiceImmutable { fields: Vec::new() })
+    }
+
+    fn want_for_create<'c>(body: &'c Map<String, Value>, wants: &mut Wants<'_, 'c, Need>) {
+        wants.references(&[("subscription_id", Kind::Subscription)], body);
+        if is_open(body) {
+            want_sequence(wants);
+        }
+    }
+
+    fn want_for_change<'c>(update: &'c UpdateObject, wants: &mut Wants<'_, 'c, Need>) {
+        let body = update.change.body();
+        // Voiding an invoice changes its subscription. If a draft moves to another workspace, the
+        // workspace of its subscription is checked again.
+        let named = body.get("subscription_id").and_then(Value::as_str);
+        let row = wants.state.billing().invoices.original(&update.id);
+        let known = row.and_then(|row| row.record.subscription_id.as_ref());
+        for id in named.into_iter().chain(known.map(SubscriptionId::as_str)) {
+            wants.object(Kind::Subscription, id);
+        }
+        if is_open(body) {
+            want_sequence(wants);
+        }
+    }
+}
+
+fn is_open(body: &Map<String, Value>) -> bool {
+    body.get("status").and_then(Value::as_str) == Some("open")
+}
+
+/// Requests the last number that was assigned.
+pub(crate) fn want_sequence(wants: &mut Wants<'_, '_, Need>) {
+    if !wants.state.billing().sequences.is_loaded(SERIES) {
+        wants.push(Need::Sequence(SERIES));
+    }
+}
+
+/// A new, empty draft.
+pub(crate) fn draft(
+    id: String,
+    workspace_id: WorkspaceId,
+    currency: String,
+    ctx: &Context<'_>,
+) -> Invoice {
+    Invoice {
+        id: InvoiceId::from_unchecked(id),
+        version: 1,
+        workspace_id,
+        subscription_id: None,
+        number: None,
+        status: Status::Draft,
+        currency,
+        lines: Vec::new(),
+        subtotal: 0,
+        tax: 0,
+        total: 0,
+        amount_paid: 0,
+        amount_due: 0,
+        period_start: None,
+        period_end: None,
+        due_at: None,
+        notes: String::new(),
+        finalized_at: None,
+        paid_at: None,
+        voided_at: None,
+        metadata: Default::default(),
+        created_at: ctx.now,
+        updated_at: ctx.now,
+        updated_by: ctx.meta.actor.name.clone(),
+    }
+}
+
+fn check_line(index: usize, line: &mut InvoiceLineFields, errors: &mut Errors) {
+    let path = format!("/lines/{index}");
+    errors.text(&format!("{path}/description"), &line.description, 1, 500);
+    errors.range(&format!("{path}/quantity"), line.quantity, 1, i64::MAX);
+    // An overflow is reported when the sums are computed, with its own code.
+    let product = line.quantity.checked_mul(line.unit_amount);
+    if line.amount.is_some() && product.is_some() && line.amount != product {
+        errors.push(format!("{path}/amount"), "is read-only: it is always quantity × unit_amount");
+    }
+    line.amount = product;
+}
+
+pub(crate) trait InvoiceRules {
+    /// Sets all settable fields of a draft except the status.
+    fn edit(&mut self, fields: InvoiceFields, ctx: &Context<'_>) -> Result<(), Rejection>;
+    /// Replaces the lines and recomputes the sums.
+    fn set_lines(&mut self, lines: Vec<InvoiceLineFields>, tax: i64) -> Result<(), Rejection>;
+    /// Assigns the invoice's number and freezes it.
+    fn finalize(&mut self, ctx: &mut Context<'_>) -> Result<(), Rejection>;
+    /// Recomputes the amounts and the status from all payments of the invoice.
+    fn settle(&mut self, ctx: &Context<'_>) -> Result<(), Rejection>;
+    fn change_status(&mut self, to: Status, ctx: &mut Context<'_>) -> Result<(), Rejection>;
+    fn refuse_frozen(&self, fields: &InvoiceFields) -> Result<(), Rejection>;
+}
+
+impl InvoiceRules for Invoice {
+    fn edit(&mut self, fields: InvoiceFields, ctx: &Context<'_>) -> Result<(), Rejection> {
+        if fields.workspace_id != self.workspace_id {
+            workspace::referenced(&fields.workspace_id, ctx)?;
+        }
+        if let Some(subscription_id) = &fields.subscription_id
+            && (fields.subscription_id != self.subscription_id
+                || fields.workspace_id != self.workspace_id)
+        {
+            refuse_foreign_subscription(subscription_id, &fields.workspace_id, ctx)?;
+        }
+        self.workspace_id = fields.workspace_id;
+        self.subscription_id = fields.subscription_id;
+        if let Some(currency) = fields.currency {
+            self.currency = currency;
+        }
+        self.due_at = fields.due_at;
+        self.notes = fields.notes;
+        self.metadata = fields.metadata;
+        self.set_lines(fields.lines, fields.tax)
+    }
+
+    fn set_lines(&mut self, lines: Vec<InvoiceLineFields>, tax: i64) -> Result<(), Rejection> {
+        let overflow = |path: String| core::Rejection::AmountOverflow { path };
+        let mut subtotal = 0i64;
+        let mut priced = Vec::with_capacity(lines.len());
+        for (index, line) in lines.into_iter().enumerate() {
+            let amount = line
+                .quantity
+                .checked_mul(line.unit_amount)
+                .ok_or_else(|| overflow(format!("/lines/{index}/amount")))?;
+            subtotal =
+                subtotal.checked_add(amount).ok_or_else(|| overflow("/subtotal".to_owned()))?;
+            priced.push(InvoiceLine {
+                description: line.description,
+                quantity: line.quantity,
+                unit_amount: line.unit_amount,
+                amount,
+            });
+        }
+        self.lines = priced;
+        self.subtotal = subtotal;
+        self.tax = tax;
+        self.total = subtotal.checked_add(tax).ok_or_else(|| overflow("/total".to_owned()))?;
+        self.amount_due = self.total.max(0);
+        Ok(())
+    }
+
+    fn finalize(&mut self, ctx: &mut Context<'_>) -> Result<(), Rejection> {
+        let last = ctx.state.billing().sequences.get(SERIES).map_or(0, |sequence| sequence.last);
+        let number = last
+            .checked_add(1)
+            .ok_or_else(|| core::Rejection::AmountOverflow { path: "/number".to_owned() })?;
+        ctx.state
+            .billing_mut()
+            .sequences
+            .put(SERIES.to_owned(), Sequence { series: SERIES, last: number });
+        self.number = Some(format!("{SERIES}-{number:06}"));
+        self.finalized_at = Some(ctx.now);
+        self.status = Status::Open;
+        self.amount_due = self.total.max(0);
+        if self.amount_due == 0 {
+            self.status = Status::Paid;
+            self.paid_at = Some(ctx.now);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, ctx: &Context<'_>) -> Result<(), Rejection> {
+        let paid: i128 = ctx
+            .state
+            .billing()
+            .payments
+            .iter()
+            .map(|stored| &stored.0)
+            .filter(|p| p.invoice_id == self.id && p.status == PaymentStatus::Settled)
+            .map(|payment| i128::from(payment.amount))
+            .sum();
+        self.amount_paid = i64::try_from(paid)
+            .map_err(|_| core::Rejection::AmountOverflow { path: "/amount_paid".to_owned() })?;
+        self.amount_due = self.total.saturating_sub(self.amount_paid).max(0);
+        if self.amount_due == 0 {
+            self.status = Status::Paid;
+            self.paid_at = self.paid_at.or(Some(ctx.now));
+        } else if self.status == Status::Paid {
+            self.status = Status::Open;
+            self.paid_at = None;
+        }
+        Ok(())
+    }
+
+    fn change_status(&mut self, to: Status, ctx: &mut Context<'_>) -> Result<(), Rejection> {
+        if to == self.status {
+            return Ok(());
+        }
+        if !followers(self.status).contains(&to) {
+            return Err(refused_transition(self.status, to).into());
+        }
+        match to {
+            Status::Open => return self.finalize(ctx),
+            Status::Void if self.amount_paid > 0 => {
+                return Err(Rejection::InvoiceHasPayments { amount_paid: self.amount_paid });
+            }
+            Status::Void => {
+                self.voided_at = Some(ctx.now);
+                free_period(self, ctx);
+            }
+            _ => {}
+        }
+        self.status = to;
+        Ok(())
+    }
+
+    fn refuse_frozen(&self, fields: &InvoiceFields) -> Result<(), Rejection> {
+        let lines_differ = self.lines.len() != fields.lines.len()
+            || self.lines.iter().zip(&fields.lines).any(|(ours, theirs)| {
+                ours.description != theirs.description
+                    || ours.quantity != theirs.quantity
+                    || ours.unit_amount != theirs.unit_amount
+            });
+        let frozen = [
+            ("workspace_id", self.workspace_id != fields.workspace_id),
+            ("subscription_id", self.subscription_id != fields.subscription_id),
+            ("currency", fields.currency.as_ref().is_some_and(|c| *c != self.currency)),
+            ("lines", lines_differ),
+            ("tax", self.tax != fields.tax),
+        ];
+        let changed: Vec<_> =
+            frozen.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        Err(Rejection::InvoiceImmutable { fields: changed })
+    }
+}
+
+/// The statuses that a caller may request next.
+fn followers(status: Status) -> &'static [Status] {
+    match status {
+        Status::Draft => &[Status::Open],
+        Status::Open => &[Status::Void, Status::Uncollectible],
+        Status::Uncollectible => &[Status::Void],
+        Status::Paid | Status::Void | Status::Unknown(_) => &[],
+    }
+}
+
+/// A rejection for a status that cannot follow the current one.
+pub(crate) fn refused_transition(from: Status, to: Status) -> core::Rejection {
+    core::Rejection::InvalidTransition {
+        from: from.name(),
+        to: to.name(),
+        allowed: followers(from).iter().map(|status| status.name()).collect(),
+    }
+}
+
+/// Frees the period of a voided invoice, so that the next billing run can invoice it again.
+///
+/// The plan changes that the voided invoice settled are open again. The next invoice settles them,
+/// whether it is for the same or a later period.
+fn free_period(invoice: &Invoice, ctx: &mut Context<'_>) {
+    let (Some(subscription_id), Some(start)) = (&invoice.subscription_id, invoice.period_start)
+    else {
+        return;
+    };
+    let id = subscription_id.as_str();
+    if ctx.state.billing().billed.is_loaded(id)
+        && let Some(mut billed) = ctx.state.billing().billed.get(id).cloned()
+    {
+        billed.0.remove(&start);
+        ctx.state.billing_mut().billed.put(id.to_owned(), billed);
+    }
+    let row = ctx.state.billing().subscriptions.get(id);
+    let mut record = row.expect("the subscription of an invoice is kept").record.clone();
+    let settled_here = record.plan_changes.iter_mut().filter(|c| c.settled_in == Some(start));
+    let mut is_changed = settled_here.map(|change| change.settled_in = None).count() > 0;
+    if record.subscription.current_period_start == start {
+        is_changed |= record.billed_quantity.take().is_some();
+    }
+    if is_changed {
+        keep_internally(record, ctx);
+    }
+}
+
+fn refuse_foreign_subscription(
+    id: &SubscriptionId,
+    workspace_id: &WorkspaceId,
+    ctx: &Context<'_>,
+) -> Result<(), Rejection> {
+    refuse_other_type(Kind::Subscription, "/subscription_id", id.as_str())?;
+    let row = ctx.state.billing().subscriptions.get(id.as_str());
+    match row.filter(|row| row.deleted.is_none()) {
+        None => Err(core::Rejection::invalid("/subscription_id", "no such subscription").into()),
+        Some(row) if row.record.subscription.workspace_id != *workspace_id => {
+            Err(core::Rejection::invalid("/subscription_id", "belongs to another workspace").into())
+        }
+        Some(_) => Ok(()),
+    }
+}

@@ -1,0 +1,51 @@
+//! Namespaces: parts of a workspace.
+
+use super::{Rejection, workspace};
+use crate::core::{Context, Errors, Resource, usual_parts};
+use ifmatch_types::{Kind, Namespace, NamespaceFields, NamespaceId};
+
+impl Resource for Namespace {
+    type Entity = Namespace;
+    type Fields = NamespaceFields;
+
+    const KIND: Kind = Kind::Namespace;
+    const FIELDS: &'static [&'static str] = &["workspace_id", "name", "metadata"];
+    const SET_ONCE: &'static [&'static str] = &["workspace_id"];
+    const KEPT_IF_ABSENT: &'static [&'static str] = &[];
+
+    const REFERENCES: &'static [(&'static str, Kind)] = &[("workspace_id", Kind::Workspace)];
+
+    usual_parts!(namespaces, |record| *record);
+
+    fn check(fields: &mut NamespaceFields, errors: &mut Errors) {
+        errors.reference("/workspace_id", fields.workspace_id.as_str());
+        errors.text("/name", &fields.name, 1, 200);
+        errors.metadata(&fields.metadata);
+    }
+
+    fn create(
+        fields: NamespaceFields,
+        id: String,
+        ctx: &mut Context<'_>,
+    ) -> Result<Self, Rejection> {
+        workspace::referenced(&fields.workspace_id, ctx)?;
+        Ok(Self {
+            id: NamespaceId::from_unchecked(id),
+            version: 1,
+            workspace_id: fields.workspace_id,
+            name: fields.name,
+            metadata: fields.metadata,
+            created_at: ctx.now,
+            updated_at: ctx.now,
+            updated_by: ctx.meta.actor.name.clone(),
+        })
+    }
+
+    fn change(&self, fields: NamespaceFields, _: &mut Context<'_>) -> Result<Self, Rejection> {
+        Ok(Self { name: fields.name, metadata: fields.metadata, ..self.clone() })
+    }
+
+    fn delete(&self, _: &mut Context<'_>) -> Result<(), Rejection> {
+        Ok(())
+    }
+}

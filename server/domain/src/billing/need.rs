@@ -1,0 +1,40 @@
+//! Needs of the billing rules other than objects.
+
+use crate::core::{LockClass, SystemNeed, Turn};
+use ifmatch_types::PlanId;
+
+/// Something that must be loaded for a billing command.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// The living plan with this code.
+    PlanCode(String),
+    /// The terms of a plan with subscriptions. They are frozen, so the plan is not locked.
+    PlanTerms(PlanId),
+    /// All payments of an invoice.
+    Payments(String),
+    /// The payment with this provider reference.
+    PaymentRef(String),
+    /// The periods for which a subscription has a recurring invoice that is not void.
+    BilledPeriods(String),
+    /// The last number of a series. Its row is locked after all other rows.
+    Sequence(&'static str),
+}
+
+impl SystemNeed for Need {
+    fn lock(&self) -> Option<(LockClass, &str)> {
+        match self {
+            Self::Sequence(series) => Some((LockClass::Sequence, series)),
+            Self::PlanCode(_) | Self::PlanTerms(_) | Self::Payments(_) => None,
+            Self::PaymentRef(_) | Self::BilledPeriods(_) => None,
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        match self {
+            Self::PlanCode(_) => Turn::Objects,
+            Self::PlanTerms(_) | Self::Payments(_) => Turn::Facts,
+            Self::PaymentRef(_) | Self::BilledPeriods(_) => Turn::Facts,
+            Self::Sequence(_) => Turn::Sequences,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Explains a stale write: what changed since, who changed it, and whether a merge is possible.
+
+use super::{commit::Found, context::Context, resource::Resource};
+use ifmatch_types::{
+    Conflict, ConflictChange, Difference, HistoryEntry, MergeReport, ResourceRef, Version,
+    merge::{self, touches},
+};
+use serde_json::Value;
+
+/// Explains why a request that names the version `named` cannot be applied to the found object.
+pub(crate) fn explain<R: Resource>(
+    found: &Found<R>,
+    named: Option<Version>,
+    base: Option<&Value>,
+    attempted: &[Difference],
+    ctx: &mut Context<'_>,
+) -> Conflict {
+    let id = found.record.id();
+    let since = named.and_then(|named| ctx.state.changes_since(id, named));
+    // A weak tag may name the current version. It does not match, but nothing changed since.
+    let since = since.or_else(|| (named == Some(found.version())).then(Vec::new));
+    let (changes, merge) = match (base, since) {
+        (Some(base), Some(since)) => {
+            let net = merge::diff(base, &found.body);
+            let report = merge::judge(R::KIND, attempted, &net);
+            (net.into_iter().filter_map(|change| authored(change, &since)).collect(), report)
+        }
+        _ => (Vec::new(), MergeReport::unknown_base()),
+    };
+    Conflict {
+        conflict_id: ctx.ids.fresh("cfl_"),
+        resource: ResourceRef { resource_type: R::KIND.name().to_owned(), id: id.to_owned() },
+        expected_version: named,
+        current_version: found.version(),
+        current: found.body.clone(),
+        changes,
+        attempted: attempted.iter().map(|difference| difference.path.clone()).collect(),
+        merge,
+    }
+}
+
+/// A net change, with the author of the latest change to its path.
+fn authored(change: Difference, since: &[&HistoryEntry]) -> Option<ConflictChange> {
+    let latest = since
+        .iter()
+        .rev()
+        .find(|entry| entry.changes.iter().any(|made| touches(&made.path, &change.path)))?;
+    Some(ConflictChange {
+        path: change.path,
+        base: change.from,
+        current: change.to,
+        version: latest.version,
+        at: latest.at,
+        by: latest.by.clone(),
+    })
+}

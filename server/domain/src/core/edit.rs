@@ -1,0 +1,201 @@
+//! Reads a request's fields against the state that its caller computed them from.
+
+use super::{
+    fields::Errors,
+    precondition::{Change, Mode, UpdateObject},
+    rejection::Rejection,
+    resource::Resource,
+};
+use ifmatch_types::{Difference, Timestamp, merge, pointer};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
+
+/// The state that a request asks for.
+pub(crate) struct Edit<R: Resource> {
+    /// All settable fields, as they should be if the state that the caller saw is the current one.
+    pub(crate) fields: R::Fields,
+}
+
+impl<R: Resource> Edit<R> {
+    /// Reads a request against the state that its caller saw.
+    ///
+    /// `is_base` is true if `seen` is the version that the caller named. It is false if that
+    /// version is no longer known and `seen` is the current state instead.
+    pub(crate) fn read(
+        command: &UpdateObject,
+        seen: &Value,
+        is_base: bool,
+    ) -> Result<Self, Rejection> {
+        let mut wanted = match &command.change {
+            Change::Patch(patch) => {
+                refuse_unsettable::<R>(patch.keys(), entity_keys(seen))?;
+                refuse_null::<R>(patch)?;
+                let mut wanted = settable::<R>(seen);
+                json_patch::merge(&mut wanted, &Value::Object(patch.clone()));
+                wanted
+            }
+            Change::Replace(fields) => {
+                // Force skips the version check, so read-only fields are not compared either.
+                let compare = is_base && !matches!(command.mode, Mode::Force(_));
+                replacement::<R>(fields, seen, compare)?
+            }
+        };
+        keep_absent::<R>(&mut wanted, seen);
+        refuse_set_once::<R>(seen, &wanted)?;
+        Ok(Self { fields: parse::<R>(&wanted)? })
+    }
+
+    /// The changes that the request would make to the state that the caller saw.
+    pub(crate) fn attempted(&self, seen: &Value) -> Vec<Difference> {
+        merge::diff(&settable::<R>(seen), &json(&self.fields))
+    }
+}
+
+/// Takes the settable fields out of a full replace and checks the read-only fields it repeats.
+fn replacement<R: Resource>(
+    fields: &Map<String, Value>,
+    seen: &Value,
+    compare: bool,
+) -> Result<Value, Rejection> {
+    let mut errors = Errors::default();
+    let mut wanted = Map::new();
+    for (key, value) in fields {
+        if R::FIELDS.contains(&key.as_str()) {
+            wanted.insert(key.clone(), value.clone());
+        } else if !entity_keys(seen).contains_key(key) {
+            errors.push(pointer::member("", key), "is not a field of this object");
+        } else if compare && !is_echo(value, seen.get(key).unwrap_or(&Value::Null)) {
+            errors
+                .push(pointer::member("", key), "is read-only and differs from the named version");
+        }
+    }
+    errors.into_result()?;
+    Ok(Value::Object(wanted))
+}
+
+/// Copies the current value of each omitted field that must not change when it is omitted.
+fn keep_absent<R: Resource>(wanted: &mut Value, seen: &Value) {
+    let Value::Object(wanted) = wanted else { return };
+    for key in R::KEPT_IF_ABSENT {
+        if wanted.get(*key).is_none_or(Value::is_null) {
+            wanted.insert((*key).to_owned(), seen.get(key).cloned().unwrap_or_default());
+        }
+    }
+}
+
+/// An entity as JSON. This cannot fail, because all map keys in entities are strings.
+pub(crate) fn json(entity: &impl Serialize) -> Value {
+    serde_json::to_value(entity).expect("entities are JSON objects")
+}
+
+/// The settable part of an entity.
+pub(crate) fn settable<R: Resource>(entity: &Value) -> Value {
+    R::FIELDS
+        .iter()
+        .map(|key| ((*key).to_owned(), entity.get(key).cloned().unwrap_or_default()))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn entity_keys(entity: &Value) -> &Map<String, Value> {
+    entity.as_object().expect("entities are JSON objects")
+}
+
+/// Reads and checks the settable fields of an object.
+pub(crate) fn parse<R: Resource>(fields: &Value) -> Result<R::Fields, Rejection> {
+    parse_body::<R>(entity_keys(fields))
+}
+
+/// Reads and checks the settable fields in a request's body.
+pub(crate) fn parse_body<R: Resource>(body: &Map<String, Value>) -> Result<R::Fields, Rejection> {
+    let mut fields: R::Fields = read(body)?;
+    let mut errors = Errors::default();
+    R::check(&mut fields, &mut errors);
+    errors.into_result()?;
+    Ok(fields)
+}
+
+/// Reads a request's body. An error names the invalid field.
+pub(crate) fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, Rejection> {
+    // Tracking the path doubles the cost and is only needed for an error.
+    if let Ok(read) = T::deserialize(body) {
+        return Ok(read);
+    }
+    serde_path_to_error::deserialize(body).map_err(|error| {
+        let mut path = String::new();
+        for segment in error.path() {
+            match segment {
+                Segment::Seq { index } => path.push_str(&format!("/{index}")),
+                Segment::Map { key } => pointer::push(&mut path, key),
+                Segment::Enum { .. } | Segment::Unknown => {}
+            }
+        }
+        let message = error.inner().to_string();
+        // serde names missing and unknown fields only in its message.
+        let field_after = |prefix: &str| message.strip_prefix(prefix)?.split_once('`');
+        if let Some((field, _)) = field_after("missing field `") {
+            return Rejection::invalid(pointer::member(&path, field), "is required");
+        }
+        if let Some((field, _)) = field_after("unknown field `") {
+            let unknown = pointer::member("", field);
+            let parent = path.strip_suffix(&unknown).unwrap_or(&path);
+            return Rejection::invalid(format!("{parent}{unknown}"), "is not a field here");
+        }
+        Rejection::invalid(path, message)
+    })
+}
+
+/// Requires a JSON object as body; serde alone would also accept a list of the fields' values.
+pub(crate) fn object(body: &Value) -> Result<&Map<String, Value>, Rejection> {
+    body.as_object().ok_or_else(|| Rejection::invalid("", "must be a JSON object"))
+}
+
+/// Refuses fields that a client may not set.
+pub(crate) fn refuse_unsettable<'a, R: Resource>(
+    keys: impl Iterator<Item = &'a String>,
+    entity: &Map<String, Value>,
+) -> Result<(), Rejection> {
+    let mut errors = Errors::default();
+    for key in keys.filter(|key| !R::FIELDS.contains(&key.as_str())) {
+        let message = if entity.contains_key(key) || is_server_managed(key) {
+            "is read-only"
+        } else {
+            "is not a field of this object"
+        };
+        errors.push(pointer::member("", key), message);
+    }
+    errors.into_result()
+}
+
+fn is_server_managed(key: &str) -> bool {
+    matches!(key, "id" | "version" | "created_at" | "updated_at" | "updated_by")
+}
+
+/// Refuses `null` for fields that the server fills in.
+fn refuse_null<R: Resource>(patch: &Map<String, Value>) -> Result<(), Rejection> {
+    let mut errors = Errors::default();
+    for key in R::KEPT_IF_ABSENT {
+        if patch.get(*key).is_some_and(Value::is_null) {
+            errors.push(format!("/{key}"), "must not be null");
+        }
+    }
+    errors.into_result()
+}
+
+fn refuse_set_once<R: Resource>(seen: &Value, wanted: &Value) -> Result<(), Rejection> {
+    let mut errors = Errors::default();
+    for key in R::SET_ONCE {
+        let seen = seen.get(key).unwrap_or(&Value::Null);
+        if wanted.get(key).is_some_and(|wanted| !is_echo(wanted, seen)) {
+            errors.push(format!("/{key}"), "cannot be changed after creation");
+        }
+    }
+    errors.into_result()
+}
+
+/// Whether a value equals the shown one, or is the same instant in another spelling.
+fn is_echo(value: &Value, seen: &Value) -> bool {
+    let instant = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
+    value == seen || instant(value).is_some_and(|at| instant(seen) == Some(at))
+}

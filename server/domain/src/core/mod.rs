@@ -1,0 +1,56 @@
+//! The parts that all systems share: commands, versions, conflicts, history and batch state.
+//!
+//! The core knows no system. Each system has its own `Action`, `Need`, `Outcome`, `Rejection` and
+//! tables. [`systems`](crate::systems) wraps them.
+
+mod audit;
+mod calendar;
+mod command;
+mod commit;
+mod conflict;
+mod context;
+mod edit;
+mod fields;
+mod id;
+mod journal;
+mod mutant;
+mod need;
+mod outcome;
+mod past;
+mod precondition;
+mod rejection;
+mod resource;
+mod row;
+mod state;
+mod table;
+mod tables;
+mod versioned;
+mod wants;
+
+pub(crate) use audit::{plain_audit, record_denied};
+pub(crate) use calendar::{Boundaries, Step, days_between};
+pub use command::{Action, Actor, Command, IdempotencyKey, Meta, Operation, RecordDenied};
+pub use context::Context;
+pub(crate) use edit::{json, object, read};
+pub use fields::Errors;
+pub(crate) use fields::refuse_other_type;
+pub(crate) use id::Ids;
+pub use journal::{Audit, History, NewEvent};
+pub use mutant::Mutant;
+pub use need::{LockClass, Need, SystemNeed, Turn};
+pub use outcome::{Document, How, KeptAnswer, ObjectAnswer, Outcome};
+pub use precondition::{
+    Change, CreateObject, DeleteObject, Force, Mode, NamedVersion, Precondition, UpdateObject,
+};
+pub use rejection::Rejection;
+pub use resource::Resource;
+pub(crate) use resource::usual_parts;
+pub use row::{Objects, Row, Rows};
+pub use state::{CodeHolder, State, Tables, Use};
+pub use table::{Change as RowChange, Guarded, Reversible, Table};
+pub(crate) use tables::tables;
+pub(crate) use versioned::{
+    alive, change_internally, check, create, create_internally, delete, keep_internally, living,
+    update,
+};
+pub use wants::{Asked, Wanted, Wants};

@@ -1,0 +1,126 @@
+//! The rows that a command needs before it is decided, and the order in which rows are locked.
+
+use ifmatch_types::{Kind, Version};
+
+/// Something that must be loaded for a command, common to all systems.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// A versioned object that may be changed; locked exclusively until the commit.
+    Object(Kind, String),
+    /// A versioned object that is only referred to. Its row lock blocks changes, but neither
+    /// readers nor other references.
+    Reference(Kind, String),
+    /// An object's snapshot at a version, and all changes since.
+    History(String, Version),
+    /// The objects that refer to an object. For some kinds this includes deleted ones.
+    InUse(Kind, String),
+    /// The object that another one belongs to, through a field that never changes; not locked.
+    Owner(Kind, String),
+    /// The time that deadlines are compared with; read after all locks are taken.
+    Clock,
+    /// The kept answer for an API key and its Idempotency-Key.
+    Answer(String, String),
+}
+
+/// How a system's need is loaded.
+pub trait SystemNeed {
+    /// The row that this need locks, with its class in the lock order.
+    fn lock(&self) -> Option<(LockClass, &str)> {
+        None
+    }
+    /// The turn in which this need is loaded.
+    fn turn(&self) -> Turn;
+}
+
+/// The order in which needs are loaded while row locks are still to be taken.
+///
+/// When no lock is left to take, all remaining needs are loaded at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Turn {
+    /// Objects, and lookups that find the id of an object to lock.
+    Objects,
+    /// Rows that are read without their own lock.
+    Facts,
+    /// Sequences, which are always locked last.
+    Sequences,
+    /// The clock, and rows that have expired by it. Only valid if read after all locks are taken.
+    Clock,
+    /// Kept answers. A command that waited for a row lock must see the answer that the previous
+    /// holder of the lock committed.
+    Answers,
+}
+
+/// The order in which rows are locked; the same for every writer, which prevents deadlocks.
+///
+/// Rows of one class are locked by ascending id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LockClass {
+    /// A named lock; writes are checked against its fence.
+    NamedLock,
+    /// An account of the ledger.
+    LedgerAccount,
+    /// A workspace.
+    Workspace,
+    /// A namespace.
+    Namespace,
+    /// A plan.
+    Plan,
+    /// A subscription.
+    Subscription,
+    /// An invoice.
+    Invoice,
+    /// A package.
+    Package,
+    /// A feature.
+    Feature,
+    /// An assignment of a package.
+    Assignment,
+    /// A boost.
+    Boost,
+    /// A bookable; its row lock also protects its days.
+    Bookable,
+    /// A booking.
+    Booking,
+    /// An API key.
+    ApiKey,
+    /// A sequence of numbers.
+    Sequence,
+}
+
+impl SystemNeed for Need {
+    fn lock(&self) -> Option<(LockClass, &str)> {
+        match self {
+            Self::Object(kind, id) | Self::Reference(kind, id) => Some((LockClass::of(*kind)?, id)),
+            Self::History(..) | Self::InUse(..) | Self::Owner(..) => None,
+            Self::Clock | Self::Answer(..) => None,
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        match self {
+            Self::Object(..) | Self::Reference(..) | Self::Owner(..) => Turn::Objects,
+            Self::History(..) | Self::InUse(..) => Turn::Facts,
+            Self::Clock => Turn::Clock,
+            Self::Answer(..) => Turn::Answers,
+        }
+    }
+}
+
+impl LockClass {
+    /// The lock class of a kind; `None` for a kind that this build does not know.
+    pub const fn of(kind: Kind) -> Option<Self> {
+        Some(match kind {
+            Kind::Workspace => Self::Workspace,
+            Kind::Namespace => Self::Namespace,
+            Kind::Plan => Self::Plan,
+            Kind::Subscription => Self::Subscription,
+            Kind::Invoice => Self::Invoice,
+            Kind::Package => Self::Package,
+            Kind::Feature => Self::Feature,
+            Kind::Assignment => Self::Assignment,
+            Kind::Boost => Self::Boost,
+            Kind::Bookable => Self::Bookable,
+            Kind::Booking => Self::Booking,
+        })
+    }
+}

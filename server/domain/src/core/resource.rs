@@ -1,0 +1,173 @@
+//! The parts that each kind of versioned object defines itself; the rest is shared.
+
+use super::{
+    context::Context,
+    fields::Errors,
+    precondition::{DeleteObject, UpdateObject},
+    rejection::Rejection,
+    row::{Objects, Row, Rows},
+    state::State,
+    table::Guarded,
+    wants::Wants,
+};
+use ifmatch_types::{Deleted, Kind, Timestamp, Version};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+/// A kind of versioned object: its fields and its rules.
+///
+/// `versioned.rs` implements versions, conflicts, merges, force, history and tombstones for all
+/// kinds.
+pub trait Resource: Clone + Sized + 'static {
+    /// The object as the API shows it.
+    type Entity: Serialize;
+    /// The fields that a client may set.
+    type Fields: Serialize + DeserializeOwned;
+    /// The `Need` type of its system.
+    type Need;
+    /// The `Rejection` type of its system.
+    type Rejection: From<Rejection>;
+
+    /// The kind.
+    const KIND: Kind;
+    /// The names of the fields that a client may set.
+    const FIELDS: &'static [&'static str];
+    /// Fields that cannot change after creation.
+    const SET_ONCE: &'static [&'static str];
+    /// Fields that keep their value if a replace omits them.
+    const KEPT_IF_ABSENT: &'static [&'static str];
+
+    /// Fields that refer to other objects, with the kinds of those objects.
+    const REFERENCES: &'static [(&'static str, Kind)] = &[];
+
+    /// The rows of this kind.
+    fn rows(state: &State) -> &Rows<Self>;
+    /// The rows of this kind, mutable.
+    fn rows_mut(state: &mut State) -> &mut Rows<Self>;
+
+    /// The object as the API shows it.
+    fn entity(&self) -> &Self::Entity;
+    /// The object's id.
+    fn id(&self) -> &str;
+    /// The object's version.
+    fn version(&self) -> Version;
+    /// Sets the version, and when and by whom it was made.
+    fn stamp(&mut self, version: Version, at: Timestamp, by: &str);
+
+    /// Checks each field on its own and normalizes it.
+    fn check(fields: &mut Self::Fields, errors: &mut Errors);
+    /// Checks fields that depend on each other, if the state that the change was computed from is
+    /// known. It runs before the version check, so an invalid field is reported before a conflict.
+    fn check_change(
+        &self,
+        _fields: &Self::Fields,
+        _base: &Value,
+        _: &Context<'_>,
+    ) -> Result<(), Self::Rejection> {
+        Ok(())
+    }
+    /// Creates an object at version 1.
+    fn create(
+        fields: Self::Fields,
+        id: String,
+        ctx: &mut Context<'_>,
+    ) -> Result<Self, Self::Rejection>;
+    /// Returns the object with these fields, or the rejection of the rule that forbids them.
+    fn change(&self, fields: Self::Fields, ctx: &mut Context<'_>) -> Result<Self, Self::Rejection>;
+    /// Checks whether the object may be deleted. It may also end dependent things, each as its own
+    /// change.
+    fn delete(&self, ctx: &mut Context<'_>) -> Result<(), Self::Rejection>;
+    /// Finds the living object that already has this unique key.
+    fn existing(_fields: &Self::Fields, _state: &State) -> Option<Self> {
+        None
+    }
+
+    /// Requests one object to change. Requests first what must be locked before it.
+    fn want<'c>(id: &str, wants: &mut Wants<'_, 'c, Self::Need>) {
+        wants.object(Self::KIND, id);
+    }
+    /// Requests one object that is only read.
+    fn want_to_see<'c>(id: &str, wants: &mut Wants<'_, 'c, Self::Need>) {
+        wants.reference(Self::KIND, id);
+    }
+    /// Requests what [`create`](Self::create) reads beside [`REFERENCES`](Self::REFERENCES).
+    fn want_for_create<'c>(_body: &'c Map<String, Value>, _wants: &mut Wants<'_, 'c, Self::Need>) {}
+    /// Requests what [`change`](Self::change) reads beside the object, its history and
+    /// [`REFERENCES`](Self::REFERENCES).
+    fn want_for_change<'c>(_update: &'c UpdateObject, _wants: &mut Wants<'_, 'c, Self::Need>) {}
+    /// Requests what [`delete`](Self::delete) reads beside the object and its history.
+    fn want_for_delete<'c>(_delete: &'c DeleteObject, _wants: &mut Wants<'_, 'c, Self::Need>) {}
+    /// The existing object that a new one is added to. Commands about the same object are decided
+    /// in the same lane.
+    fn anchor(_body: &Map<String, Value>) -> Option<&str> {
+        None
+    }
+}
+
+impl<R: Resource> Guarded for Row<R> {
+    fn guard(&self) -> i64 {
+        self.record.version()
+    }
+}
+
+impl<R: Resource> Objects for Rows<R> {
+    fn is_loaded(&self, id: &str) -> bool {
+        self.is_loaded(id)
+    }
+
+    fn loaded_version(&self, id: &str) -> Option<Version> {
+        self.original(id).map(|row| row.record.version())
+    }
+}
+
+impl<R: Resource> Row<R> {
+    /// The tombstone, if the object was deleted.
+    pub fn tombstone(&self) -> Option<Deleted> {
+        let (deleted_at, deleted_by) = self.deleted.as_ref()?;
+        Some(Deleted {
+            id: self.record.id().to_owned(),
+            deleted_at: *deleted_at,
+            deleted_by: deleted_by.clone(),
+            // The deletion has its own version.
+            last_version: self.record.version().saturating_sub(1),
+        })
+    }
+}
+
+/// Implements the parts of [`Resource`] that are the same for all entities with the usual fields.
+macro_rules! usual_parts {
+    ($rows:ident, |$record:ident| $entity:expr) => {
+        type Need = super::Need;
+        type Rejection = super::Rejection;
+
+        fn rows(state: &crate::core::State) -> &crate::core::Rows<Self> {
+            &state.system::<super::State>().$rows
+        }
+        fn rows_mut(state: &mut crate::core::State) -> &mut crate::core::Rows<Self> {
+            &mut state.system_mut::<super::State>().$rows
+        }
+        fn entity(&self) -> &Self::Entity {
+            let $record = self;
+            &$entity
+        }
+        fn id(&self) -> &str {
+            self.entity().id.as_str()
+        }
+        fn version(&self) -> ifmatch_types::Version {
+            self.entity().version
+        }
+        fn stamp(
+            &mut self,
+            version: ifmatch_types::Version,
+            at: ifmatch_types::Timestamp,
+            by: &str,
+        ) {
+            let $record = self;
+            let entity: &mut Self::Entity = &mut $entity;
+            entity.version = version;
+            entity.updated_at = at;
+            by.clone_into(&mut entity.updated_by);
+        }
+    };
+}
+pub(crate) use usual_parts;

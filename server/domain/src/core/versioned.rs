@@ -1,0 +1,336 @@
+//! Create, update and delete for all kinds of versioned objects, with versions, merges and force.
+
+use super::{
+    commit::{Found, Next, Note, audit_force, entomb},
+    conflict,
+    context::Context,
+    edit::{Edit, json, parse, parse_body, refuse_unsettable, settable},
+    mutant::Mutant,
+    outcome::{How, ObjectAnswer, Outcome},
+    precondition::{CreateObject, DeleteObject, Force, Mode, Precondition, UpdateObject},
+    rejection::Rejection,
+    resource::Resource,
+    row::Row,
+    state::State,
+};
+use ifmatch_types::{
+    ChangeKind, Difference, ForcePreview, HistoryEntry, Verdict, Version,
+    merge::{self, touches},
+};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Creates an object of the kind `R`.
+pub(crate) fn create<R: Resource>(
+    command: &CreateObject,
+    ctx: &mut Context<'_>,
+) -> Result<Outcome, R::Rejection> {
+    let body = &command.body;
+    refuse_unsettable::<R>(body.keys(), &Map::new())?;
+    let fields = parse_body::<R>(body)?;
+    if let Some(existing) = R::existing(&fields, ctx.state) {
+        return repeat_of::<R>(existing, body, &fields);
+    }
+    let id = ctx.ids.fresh(R::KIND.id_prefix());
+    let record = R::create(fields, id, ctx)?;
+    let next = Next::first(record, ctx);
+    let answer = next.commit(ChangeKind::Created, How::Created, Note::default(), ctx);
+    Ok(Outcome::Object(answer))
+}
+
+/// Answers a create whose unique key exists: the existing object if it is equal, or a rejection.
+fn repeat_of<R: Resource>(
+    existing: R,
+    body: &Map<String, Value>,
+    fields: &R::Fields,
+) -> Result<Outcome, R::Rejection> {
+    let there = json(existing.entity());
+    // Fields that the request left to the server do not count as different.
+    let left_out = |path: &str| {
+        let key = path.split('/').nth(1).unwrap_or_default();
+        R::KEPT_IF_ABSENT.contains(&key) && !body.contains_key(key)
+    };
+    let differing: Vec<String> = merge::diff(&settable::<R>(&there), &json(fields))
+        .into_iter()
+        .map(|difference| difference.path)
+        .filter(|path| !left_out(path))
+        .collect();
+    if differing.is_empty() {
+        return Ok(Outcome::Object(ObjectAnswer {
+            kind: R::KIND,
+            id: existing.id().to_owned(),
+            version: existing.version(),
+            body: Arc::new(there.into()),
+            how: How::Existed,
+            overwrote: Vec::new(),
+        }));
+    }
+    Err(Rejection::AlreadyExists {
+        what: R::KIND.name(),
+        existing_id: existing.id().to_owned(),
+        differing_fields: differing,
+    }
+    .into())
+}
+
+/// Changes an object of the kind `R`, or explains the version conflict.
+pub(crate) fn update<R: Resource>(
+    command: &UpdateObject,
+    ctx: &mut Context<'_>,
+) -> Result<Outcome, R::Rejection> {
+    let found = living::<R>(&command.id, ctx)?;
+    let current_is_base = match (command.precondition.named(), &command.mode) {
+        // A forced write applies to the current state, whatever version its caller saw.
+        (None, _) | (_, Mode::Force(_)) => true,
+        (Some(named), _) => named == found.version(),
+    };
+    let old_base = match command.precondition.named() {
+        Some(named) if !current_is_base => ctx.state.snapshot::<R>(&command.id, named),
+        _ => None,
+    };
+    let seen = old_base.as_ref().unwrap_or(&found.body);
+    let is_base = current_is_base || old_base.is_some();
+    let edit = Edit::<R>::read(command, seen, is_base)?;
+    if is_base {
+        found.record.check_change(&edit.fields, seen, ctx)?;
+    }
+    let matches =
+        command.precondition.matches(found.version()) || Mutant::DropVersionGuard.is_planted();
+    match &command.mode {
+        Mode::Force(force) => forced(command, force, matches, found, edit, ctx),
+        _ if command.precondition == Precondition::Missing => {
+            Err(Rejection::PreconditionRequired.into())
+        }
+        _ if matches => written(command, found, edit, ctx),
+        mode => {
+            let base = match command.precondition.named() {
+                // A weak tag may name the current version; then the current state is the base.
+                Some(_) if current_is_base => Some(found.body.clone()),
+                _ => old_base,
+            };
+            let attempted = base.as_ref().map(|base| edit.attempted(base)).unwrap_or_default();
+            stale(command, *mode == Mode::Merge, found, base.as_ref(), &attempted, ctx)
+        }
+    }
+}
+
+/// Deletes an object of the kind `R`.
+pub(crate) fn delete<R: Resource>(
+    command: &DeleteObject,
+    ctx: &mut Context<'_>,
+) -> Result<Outcome, R::Rejection> {
+    let found = living::<R>(&command.id, ctx)?;
+    let matches = command.precondition.matches(found.version());
+    if command.force.is_none() {
+        if command.precondition == Precondition::Missing {
+            return Err(Rejection::PreconditionRequired.into());
+        }
+        if !matches {
+            return Err(stale_claim(found, command.precondition.named(), ctx).into());
+        }
+    }
+    let checkpoint = ctx.state.checkpoint();
+    found.record.delete(ctx)?;
+    let everything = || merge::diff(&found.body, &Value::Object(Map::new()));
+    if command.force.as_ref().is_some_and(|force| force.dry_run) {
+        ctx.state.rollback(&checkpoint);
+        return Ok(Outcome::DryRun(ForcePreview {
+            would_overwrite: everything(),
+            current_version: found.version(),
+        }));
+    }
+    let forced = command.force.as_ref().filter(|_| !matches);
+    if let Some(force) = forced {
+        audit_force(&found, &command.precondition, force, everything(), ctx);
+    }
+    let reason = forced.map(|force| force.reason.clone());
+    let note = Note { reason, forced: forced.is_some(), ..Note::default() };
+    let forced = forced.is_some();
+    let found = living::<R>(&command.id, ctx)?;
+    Ok(Outcome::Deleted { deleted: entomb(found, note, ctx), forced })
+}
+
+/// Checks an object's version, as an operation of a transaction.
+pub(crate) fn check<R: Resource>(
+    id: &str,
+    version: Version,
+    ctx: &mut Context<'_>,
+) -> Result<Outcome, R::Rejection> {
+    let found = living::<R>(id, ctx)?;
+    if found.version() != version {
+        return Err(stale_claim(found, Some(version), ctx).into());
+    }
+    Ok(Outcome::Checked { kind: R::KIND, id: id.to_owned(), version })
+}
+
+/// Changes an object as an effect of another command, such as a payment that changes its invoice.
+pub(crate) fn change_internally<R: Resource>(record: R, before: R, ctx: &mut Context<'_>) {
+    let next = Next::of(record, &Found::new(before), ctx);
+    next.commit(ChangeKind::Updated, How::Updated, Note::default(), ctx);
+}
+
+/// Creates an object as an effect of another command.
+pub(crate) fn create_internally<R: Resource>(record: R, ctx: &mut Context<'_>) -> ObjectAnswer {
+    let next = Next::first(record, ctx);
+    next.commit(ChangeKind::Created, How::Created, Note::default(), ctx)
+}
+
+/// Stores a change of fields that the API does not show; the version stays the same.
+pub(crate) fn keep_internally<R: Resource>(record: R, ctx: &mut Context<'_>) {
+    R::rows_mut(ctx.state).put(record.id().to_owned(), Row { record, deleted: None });
+}
+
+/// The stored living object, or the rejection if it does not exist or was deleted.
+pub(crate) fn alive<'a, R: Resource>(id: &str, state: &'a State) -> Result<&'a R, Rejection> {
+    let row = R::rows(state).get(id).ok_or_else(|| Rejection::not_found(R::KIND, id))?;
+    match row.tombstone() {
+        Some(deleted) => Err(Rejection::Deleted(R::KIND, deleted)),
+        None => Ok(&row.record),
+    }
+}
+
+/// The living object, stored and as the API shows it, or the rejection if there is none.
+pub(crate) fn living<R: Resource>(id: &str, ctx: &Context<'_>) -> Result<Found<R>, Rejection> {
+    Ok(Found::new(alive::<R>(id, ctx.state)?.clone()))
+}
+
+/// Applies a write that names the current version.
+fn written<R: Resource>(
+    command: &UpdateObject,
+    found: Found<R>,
+    edit: Edit<R>,
+    ctx: &mut Context<'_>,
+) -> Result<Outcome, R::Rejection> {
+    let next = Next::of(found.record.change(edit.fields, ctx)?, &found, ctx);
+    if next.changes.is_empty() {
+        return Ok(Outcome::Object(found.unchanged()));
+    }
+    let overwrote = command
+        .refused_at
+        .map(|refused_at| overwritten(&command.id, refused_at, &next.changes, ctx))
+        .unwrap_or_default();
+    let note = Note { overwrote, ..Note::default() };
+    Ok(Outcome::Object(next.commit(ChangeKind::Updated, How::Updated, note, ctx)))
+}
+
+/// Merges or refuses a write that was computed from another version than the current one.
+fn stale<R: Resource>(
+    command: &UpdateObject,
+    merging: bool,
+    found: Found<R>,
+    base: Option<&Value>,
+    attempted: &[Difference],
+    ctx: &mut Context<'_>,
+) -> Result<Outcome, R::Rejection> {
+    let named = command.precondition.named();
+    let mut report = conflict::explain(&found, named, base, attempted, ctx);
+    if Mutant::MergeSameField.is_planted() && base.is_some() {
+        report.merge.verdict = Verdict::Clean;
+    }
+    match (report.merge.verdict, named) {
+        (Verdict::Identical, _) if merging => return Ok(Outcome::Object(found.unchanged())),
+        (Verdict::Clean, Some(named)) if merging => {
+            let next = Next::of(merged(&found, attempted, ctx)?, &found, ctx);
+            if next.changes.is_empty() {
+                return Ok(Outcome::Object(found.unchanged()));
+            }
+            let how = How::Merged(named);
+            let answer = next.commit(ChangeKind::Merged, how, Note::default(), ctx);
+            return Ok(Outcome::Object(answer));
+        }
+        (Verdict::Clean, _) => report.merge.preview = preview(&found, attempted, ctx),
+        _ => {}
+    }
+    Err(Rejection::Conflict(Box::new(report)).into())
+}
+
+/// The conflict of a delete or a check that names another version than the current one.
+fn stale_claim<R: Resource>(
+    found: Found<R>,
+    named: Option<Version>,
+    ctx: &mut Context<'_>,
+) -> Rejection {
+    let base = named.and_then(|named| ctx.state.snapshot::<R>(found.record.id(), named));
+    let whole = merge::diff(base.as_ref().unwrap_or(&found.body), &Value::Object(Map::new()));
+    let report = conflict::explain(&found, named, base.as_ref(), &whole, ctx);
+    Rejection::Conflict(Box::new(report))
+}
+
+/// The result that a merge would have, if the rules allow it. The state is rolled back.
+fn preview<R: Resource>(
+    found: &Found<R>,
+    attempted: &[Difference],
+    ctx: &mut Context<'_>,
+) -> Option<Value> {
+    let checkpoint = ctx.state.checkpoint();
+    let merged = merged(found, attempted, ctx);
+    ctx.state.rollback(&checkpoint);
+    merged.ok().map(|merged| json(merged.entity()))
+}
+
+/// The current object with only the attempted changes applied.
+fn merged<R: Resource>(
+    found: &Found<R>,
+    attempted: &[Difference],
+    ctx: &mut Context<'_>,
+) -> Result<R, R::Rejection> {
+    let mut wanted = settable::<R>(&found.body);
+    merge::apply(&mut wanted, attempted);
+    found.record.change(parse::<R>(&wanted)?, ctx)
+}
+
+/// Applies or previews a forced write.
+fn forced<R: Resource>(
+    command: &UpdateObject,
+    force: &Force,
+    matches: bool,
+    found: Found<R>,
+    edit: Edit<R>,
+    ctx: &mut Context<'_>,
+) -> Result<Outcome, R::Rejection> {
+    let checkpoint = ctx.state.checkpoint();
+    ctx.force = Some(force.clone());
+    let changed = found.record.change(edit.fields, ctx);
+    ctx.force = None;
+    let next = Next::of(changed?, &found, ctx);
+    if force.dry_run {
+        ctx.state.rollback(&checkpoint);
+        return Ok(Outcome::DryRun(ForcePreview {
+            would_overwrite: next.changes,
+            current_version: found.version(),
+        }));
+    }
+    if next.changes.is_empty() {
+        return Ok(Outcome::Object(found.unchanged()));
+    }
+    if matches {
+        let answer = next.commit(ChangeKind::Updated, How::Updated, Note::default(), ctx);
+        return Ok(Outcome::Object(answer));
+    }
+    audit_force(&found, &command.precondition, force, next.changes.clone(), ctx);
+    let note = Note { reason: Some(force.reason.clone()), forced: true, ..Note::default() };
+    Ok(Outcome::Object(next.commit(ChangeKind::Forced, How::Forced, note, ctx)))
+}
+
+/// The paths this write replaces that another caller has changed since an earlier refusal.
+fn overwritten(
+    id: &str,
+    refused_at: Version,
+    changes: &[Difference],
+    ctx: &Context<'_>,
+) -> Vec<String> {
+    let me = ctx.meta.by(false);
+    let is_other = |entry: &&HistoryEntry| {
+        entry.by.actor != me.actor || entry.by.on_behalf_of != me.on_behalf_of
+    };
+    let since = ctx.state.changes_since(id, refused_at).unwrap_or_default();
+    let others: Vec<&HistoryEntry> = since.into_iter().filter(is_other).collect();
+    changes
+        .iter()
+        .filter(|change| {
+            let mut theirs = others.iter().flat_map(|entry| &entry.changes);
+            theirs.any(|other| touches(&other.path, &change.path))
+        })
+        .map(|change| change.path.clone())
+        .collect()
+}

@@ -1,0 +1,527 @@
+//! The list of all systems: wraps their enums, holds their tables and dispatches to them.
+//!
+//! To add a system, add one line to [`systems!`], and one line to [`dispatch_kind!`] for each kind
+//! of object that it has.
+
+use crate::{
+    access, billing, booking,
+    core::{
+        self, Context, CreateObject, DeleteObject, IdempotencyKey, Ids, LockClass, Meta, Mutant,
+        Operation, Resource, State, SystemNeed, Tables, Turn, UpdateObject, Wanted, Wants, alive,
+        record_denied,
+    },
+    entitlement::{self, Denial, ScopeRef},
+};
+use foldhash::HashSet;
+use ifmatch_types::{Kind, Timestamp, Version};
+use uuid::Uuid;
+
+/// A command to any system.
+pub type Command = core::Command<Action>;
+
+/// Wraps the enums of all systems, together with those of the core.
+macro_rules! systems {
+    ($($(#[$doc:meta])* $name:ident($system:ident),)*) => {
+        /// Any action.
+        #[derive(Clone, Debug)]
+        pub enum Action {
+            /// An action on any versioned object.
+            Core(core::Action),
+            $($(#[$doc])* $name($system::Action),)*
+        }
+
+        /// Anything that a command may need to have loaded.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Need {
+            /// A need that all systems share.
+            Core(core::Need),
+            $($(#[$doc])* $name($system::Need),)*
+        }
+
+        /// The outcome of an accepted command.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Outcome {
+            /// An outcome that all systems share.
+            Core(core::Outcome),
+            $($(#[$doc])* $name($system::Outcome),)*
+        }
+
+        /// The reason why a command was refused. The HTTP layer maps it to a status and a text.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Rejection {
+            /// A rejection that all systems share.
+            Core(core::Rejection),
+            $($(#[$doc])* $name($system::Rejection),)*
+            /// An operation of a transaction or an item of a usage batch was refused, so all were.
+            Operation {
+                /// Its index, from 0.
+                failed_index: usize,
+                /// The reason.
+                rejection: Box<Self>,
+            },
+        }
+
+        $(
+            impl From<$system::Action> for Action {
+                fn from(action: $system::Action) -> Self {
+                    Self::$name(action)
+                }
+            }
+
+            impl From<Wanted<$system::Need>> for Need {
+                fn from(wanted: Wanted<$system::Need>) -> Self {
+                    match wanted {
+                        Wanted::Core(need) => Self::Core(need),
+                        Wanted::Own(need) => Self::$name(need),
+                    }
+                }
+            }
+        )*
+
+        impl Default for State {
+            fn default() -> Self {
+                let systems: Vec<Box<dyn Tables>> =
+                    vec![$(Box::new($system::State::default()),)*];
+                Self::with(systems)
+            }
+        }
+
+        impl Need {
+            fn inner(&self) -> &dyn SystemNeed {
+                match self {
+                    Self::Core(need) => need,
+                    $(Self::$name(need) => need,)*
+                }
+            }
+        }
+
+        impl Action {
+            fn own_subject(&self) -> Option<&str> {
+                match self {
+                    Self::Core(action) => action.subject(),
+                    $(Self::$name(action) => action.subject(),)*
+                }
+            }
+
+            fn wants<'c>(
+                &'c self,
+                state: &State,
+                asked: &mut core::Asked<'c>,
+                wanted: &mut Vec<Need>,
+            ) {
+                match self {
+                    Self::Core(action) => wants_of_core(action, state, asked, wanted),
+                    $(Self::$name(action) => {
+                        let mut sink = |need: Wanted<$system::Need>| wanted.push(need.into());
+                        action.wants(&mut Wants::new(state, asked, &mut sink));
+                    })*
+                }
+            }
+
+            fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
+                match self {
+                    Self::Core(action) => decide_core(action, ctx),
+                    $(Self::$name(action) => Ok(action.decide(ctx)?.into()),)*
+                }
+            }
+        }
+    };
+}
+
+systems! {
+    /// The billing system.
+    Billing(billing),
+    /// The entitlement system.
+    Entitlement(entitlement),
+    /// The booking system.
+    Booking(booking),
+    /// API keys.
+    Access(access),
+}
+
+/// Runs generic code for a kind known at run time; the list of all kinds and their types.
+macro_rules! dispatch_kind {
+    ($kind:expr, $resource:ident => $body:expr) => {
+        dispatch_kind!(@match $kind, $resource => $body, {
+            Plan: ifmatch_types::Plan,
+            Workspace: ifmatch_types::Workspace,
+            Namespace: ifmatch_types::Namespace,
+            Subscription: billing::SubscriptionRecord,
+            Invoice: ifmatch_types::Invoice,
+            Feature: entitlement::FeatureRecord,
+            Package: entitlement::PackageRecord,
+            Assignment: entitlement::AssignmentRecord,
+            Boost: entitlement::BoostRecord,
+            Bookable: ifmatch_types::Bookable,
+            Booking: booking::BookingRecord,
+        })
+    };
+    (@match $kind:expr, $resource:ident => $body:expr, { $($name:ident: $type:ty,)* }) => {
+        match $kind {
+            $(Kind::$name => {
+                type $resource = $type;
+                $body
+            })*
+        }
+    };
+}
+
+impl From<core::Outcome> for Outcome {
+    fn from(outcome: core::Outcome) -> Self {
+        Self::Core(outcome)
+    }
+}
+
+impl From<billing::Outcome> for Outcome {
+    fn from(outcome: billing::Outcome) -> Self {
+        Self::Billing(outcome)
+    }
+}
+
+impl From<entitlement::Outcome> for Outcome {
+    fn from(outcome: entitlement::Outcome) -> Self {
+        match outcome {
+            entitlement::Outcome::Core(outcome) => Self::Core(outcome),
+            own => Self::Entitlement(own),
+        }
+    }
+}
+
+impl From<booking::Outcome> for Outcome {
+    fn from(outcome: booking::Outcome) -> Self {
+        Self::Booking(outcome)
+    }
+}
+
+impl From<access::Outcome> for Outcome {
+    fn from(outcome: access::Outcome) -> Self {
+        Self::Access(outcome)
+    }
+}
+
+impl From<core::Rejection> for Rejection {
+    fn from(rejection: core::Rejection) -> Self {
+        Self::Core(rejection)
+    }
+}
+
+impl From<billing::Rejection> for Rejection {
+    fn from(rejection: billing::Rejection) -> Self {
+        match rejection {
+            billing::Rejection::Core(rejection) => Self::Core(rejection),
+            own => Self::Billing(own),
+        }
+    }
+}
+
+impl From<entitlement::Rejection> for Rejection {
+    fn from(rejection: entitlement::Rejection) -> Self {
+        match rejection {
+            entitlement::Rejection::Core(rejection) => Self::Core(rejection),
+            entitlement::Rejection::Item { failed_index, rejection } => {
+                Self::Operation { failed_index, rejection: Box::new((*rejection).into()) }
+            }
+            own => Self::Entitlement(own),
+        }
+    }
+}
+
+impl From<booking::Rejection> for Rejection {
+    fn from(rejection: booking::Rejection) -> Self {
+        match rejection {
+            booking::Rejection::Core(rejection) => Self::Core(rejection),
+            own => Self::Booking(own),
+        }
+    }
+}
+
+impl From<access::Rejection> for Rejection {
+    fn from(rejection: access::Rejection) -> Self {
+        match rejection {
+            access::Rejection::Core(rejection) => Self::Core(rejection),
+        }
+    }
+}
+
+impl Outcome {
+    /// Whether this outcome becomes the kept answer for its Idempotency-Key.
+    ///
+    /// It does not if it is a kept answer itself, or if the request was only checked for admission.
+    pub const fn is_kept(&self) -> bool {
+        !matches!(self, Self::Core(core::Outcome::Replayed(_) | core::Outcome::Admitted))
+    }
+}
+
+impl Rejection {
+    /// The usage denial, if this is one.
+    pub fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Entitlement(entitlement::Rejection::Denied(denial)) => Some(denial),
+            Self::Operation { rejection, .. } => rejection.denial(),
+            Self::Core(_)
+            | Self::Billing(_)
+            | Self::Entitlement(_)
+            | Self::Booking(_)
+            | Self::Access(_) => None,
+        }
+    }
+}
+
+impl Need {
+    /// The row that this need locks, with its class in the lock order.
+    pub fn lock(&self) -> Option<(LockClass, &str)> {
+        self.inner().lock()
+    }
+
+    /// The turn in which it is loaded while row locks are still to be taken.
+    pub fn turn(&self) -> Turn {
+        self.inner().turn()
+    }
+
+    /// Whether it is only valid if read after all row locks are taken.
+    pub fn comes_after_locks(&self) -> bool {
+        self.turn() >= Turn::Clock
+    }
+}
+
+impl Action {
+    /// The object that the action is about. Commands about the same object use the same lane.
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Core(core::Action::Create(create)) => anchor(create),
+            Self::Core(core::Action::Transact(operations)) => {
+                operations.iter().find_map(|operation| match operation {
+                    Operation::Create(create) => anchor(create),
+                    Operation::Update(update) => Some(update.id.as_str()),
+                    Operation::Delete(delete) => Some(delete.id.as_str()),
+                    Operation::Check { id, .. } => Some(id.as_str()),
+                })
+            }
+            _ => self.own_subject(),
+        }
+    }
+}
+
+/// The existing object that a new one is added to.
+fn anchor(create: &CreateObject) -> Option<&str> {
+    dispatch_kind!(create.kind, R => R::anchor(&create.body))
+}
+
+/// The fields of a kind that cannot change after creation.
+pub fn set_once(kind: Kind) -> &'static [&'static str] {
+    dispatch_kind!(kind, R => R::SET_ONCE)
+}
+
+/// The needs of a batch of commands that `state` does not have yet.
+///
+/// This is a pure function of the commands and the loaded state. The lane calls it, loads the
+/// needs, and repeats this until none is left. Several rounds are necessary because some needs
+/// depend on loaded rows: the plan terms that a bill needs are known only from the subscription.
+pub fn needs<'c>(batch: impl IntoIterator<Item = &'c Command>, state: &State) -> Vec<Need> {
+    let mut wanted = Vec::new();
+    let mut asked = HashSet::default();
+    for command in batch {
+        if let Some(IdempotencyKey { owner, key, .. }) = &command.idempotency {
+            let mut sink = |need: Wanted<billing::Need>| wanted.push(need.into());
+            Wants::new(state, &mut asked, &mut sink).answer(owner.as_str(), key);
+        }
+        command.action.wants(state, &mut asked, &mut wanted);
+    }
+    wanted
+}
+
+/// Adds the needs of a read that tells how much of some features a scope may use.
+pub fn entitlement_needs<'a>(
+    scope: &ScopeRef,
+    features: impl Iterator<Item = &'a str>,
+    state: &State,
+    wanted: &mut Vec<Need>,
+) {
+    let mut asked = HashSet::default();
+    let mut sink = |need: Wanted<entitlement::Need>| wanted.push(need.into());
+    entitlement::want_pools(scope, features, &mut Wants::new(state, &mut asked, &mut sink));
+}
+
+fn wants_of_core<'c>(
+    action: &'c core::Action,
+    state: &State,
+    asked: &mut core::Asked<'c>,
+    wanted: &mut Vec<Need>,
+) {
+    match action {
+        core::Action::Create(create) => wants_to_create(create, state, asked, wanted),
+        core::Action::Update(update) => wants_to_update(update, state, asked, wanted),
+        core::Action::Delete(delete) => wants_to_delete(delete, state, asked, wanted),
+        core::Action::Transact(operations) => {
+            for operation in operations {
+                match operation {
+                    Operation::Create(create) => wants_to_create(create, state, asked, wanted),
+                    Operation::Update(update) => wants_to_update(update, state, asked, wanted),
+                    Operation::Delete(delete) => wants_to_delete(delete, state, asked, wanted),
+                    Operation::Check { kind, id, version } => {
+                        wants_to_see(*kind, id, Some(*version), state, asked, wanted);
+                    }
+                }
+            }
+        }
+        core::Action::Admit(Some((kind, id))) => {
+            wants_to_see(*kind, id, None, state, asked, wanted);
+        }
+        core::Action::Admit(None) | core::Action::RecordDenied(_) => {}
+    }
+}
+
+/// Runs generic code with a collector of needs for the system that a kind belongs to.
+macro_rules! with_wants {
+    ($kind:expr, $state:ident, $asked:ident, $wanted:ident, |$resource:ident, $wants:ident| $body:expr) => {
+        dispatch_kind!($kind, $resource => {
+            let mut sink =
+                |need: Wanted<<$resource as Resource>::Need>| $wanted.push(need.into());
+            let $wants = &mut Wants::new($state, $asked, &mut sink);
+            $body
+        })
+    };
+}
+
+fn wants_to_create<'c>(
+    create: &'c CreateObject,
+    state: &State,
+    asked: &mut core::Asked<'c>,
+    wanted: &mut Vec<Need>,
+) {
+    with_wants!(create.kind, state, asked, wanted, |R, wants| {
+        wants.references(R::REFERENCES, &create.body);
+        R::want_for_create(&create.body, wants);
+    });
+}
+
+fn wants_to_update<'c>(
+    update: &'c UpdateObject,
+    state: &State,
+    asked: &mut core::Asked<'c>,
+    wanted: &mut Vec<Need>,
+) {
+    with_wants!(update.kind, state, asked, wanted, |R, wants| {
+        R::want(&update.id, wants);
+        wants.references(R::REFERENCES, update.change.body());
+        wants.history_of_update(update);
+        R::want_for_change(update, wants);
+    });
+}
+
+fn wants_to_delete<'c>(
+    delete: &'c DeleteObject,
+    state: &State,
+    asked: &mut core::Asked<'c>,
+    wanted: &mut Vec<Need>,
+) {
+    with_wants!(delete.kind, state, asked, wanted, |R, wants| {
+        R::want(&delete.id, wants);
+        wants.history_of_delete(delete);
+        R::want_for_delete(delete, wants);
+    });
+}
+
+fn wants_to_see<'c>(
+    kind: Kind,
+    id: &'c str,
+    version: Option<Version>,
+    state: &State,
+    asked: &mut core::Asked<'c>,
+    wanted: &mut Vec<Need>,
+) {
+    with_wants!(kind, state, asked, wanted, |R, wants| {
+        R::want_to_see(id, wants);
+        if let Some(version) = version {
+            wants.history(kind, id, version);
+        }
+    });
+}
+
+/// Decides one command against the loaded state.
+///
+/// On `Ok` the state holds the effect, and the outcome holds the answer. On `Err` the state is
+/// unchanged, so the next command of the batch sees no trace of this one. The only exception is a
+/// usage denial, which adds a line to the entitlement log.
+pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Outcome, Rejection> {
+    if let Some(key) = &command.idempotency
+        && let Some(answer) = state.recall(key)
+        && !Mutant::IgnoreKeptAnswers.is_planted()
+    {
+        return if answer.fingerprint == key.fingerprint {
+            Ok(core::Outcome::Replayed(answer.clone()).into())
+        } else {
+            Err(core::Rejection::IdempotencyKeyReused.into())
+        };
+    }
+    let decided = state.attempt(|state| {
+        let ids = Ids::from_seed(command.seed);
+        let mut ctx = Context { state, now, ids, meta: &command.meta, force: None };
+        command.action.decide(&mut ctx)
+    });
+    if let Err(rejection) = &decided {
+        leave_trace(rejection, &command.meta, command.seed, now, state);
+    }
+    decided
+}
+
+/// Stores the log line of a usage denial.
+fn leave_trace(rejection: &Rejection, meta: &Meta, seed: Uuid, now: Timestamp, state: &mut State) {
+    if let Some(denial) = rejection.denial() {
+        entitlement::log_denial(denial, meta, seed, now, state);
+    }
+}
+
+fn decide_core(action: &core::Action, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
+    let outcome = match action {
+        core::Action::Create(create) => {
+            dispatch_kind!(create.kind, R => core::create::<R>(create, ctx)?)
+        }
+        core::Action::Update(update) => {
+            dispatch_kind!(update.kind, R => core::update::<R>(update, ctx)?)
+        }
+        core::Action::Delete(delete) => {
+            dispatch_kind!(delete.kind, R => core::delete::<R>(delete, ctx)?)
+        }
+        core::Action::Transact(operations) => transact(operations, ctx)?,
+        core::Action::RecordDenied(denied) => {
+            record_denied(denied, ctx);
+            core::Outcome::Recorded
+        }
+        core::Action::Admit(None) => core::Outcome::Admitted,
+        core::Action::Admit(Some((kind, id))) => {
+            dispatch_kind!(*kind, R => alive::<R>(id, ctx.state).map(|_| ())?);
+            core::Outcome::Admitted
+        }
+    };
+    Ok(outcome.into())
+}
+
+fn transact(operations: &[Operation], ctx: &mut Context<'_>) -> Result<core::Outcome, Rejection> {
+    let mut outcomes = Vec::with_capacity(operations.len());
+    for (failed_index, operation) in operations.iter().enumerate() {
+        let outcome = operate(operation, ctx).map_err(|rejection| Rejection::Operation {
+            failed_index,
+            rejection: Box::new(rejection),
+        })?;
+        outcomes.push(outcome);
+    }
+    Ok(core::Outcome::Transaction(outcomes))
+}
+
+fn operate(operation: &Operation, ctx: &mut Context<'_>) -> Result<core::Outcome, Rejection> {
+    Ok(match operation {
+        Operation::Create(create) => {
+            dispatch_kind!(create.kind, R => core::create::<R>(create, ctx)?)
+        }
+        Operation::Update(update) => {
+            dispatch_kind!(update.kind, R => core::update::<R>(update, ctx)?)
+        }
+        Operation::Delete(delete) => {
+            dispatch_kind!(delete.kind, R => core::delete::<R>(delete, ctx)?)
+        }
+        Operation::Check { kind, id, version } => {
+            dispatch_kind!(*kind, R => core::check::<R>(id, *version, ctx)?)
+        }
+    })
+}

@@ -1,0 +1,51 @@
+//! The subcommands and their own arguments.
+
+use clap::Subcommand;
+use ifmatch_types::Role;
+use std::time::Duration;
+
+/// A subcommand.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Task {
+    /// Serve the API; the default without a subcommand
+    Serve,
+    /// Bring the database's schema up to date, then stop
+    Migrate,
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(KeysTask),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Check configuration, database, migrations and clock
+    Doctor,
+    /// Check every stored invariant; list the broken ones and exit with 1
+    Verify,
+}
+
+/// What to do with API keys.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum KeysTask {
+    /// Make a key and print it, once
+    Create {
+        /// The name that is recorded with every change made with the key
+        #[arg(long)]
+        name: String,
+        /// The key's role: viewer, agent or admin
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// How long the key is valid, such as 90days; for ever if left out
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        expires_in: Option<Duration>,
+    },
+    /// List all keys, without their secrets
+    List,
+    /// Revoke a key
+    Revoke {
+        /// The key's id, key_…
+        id: String,
+    },
+}
+
+fn role(text: &str) -> Result<Role, &'static str> {
+    Role::from_name(text).ok_or("a role is viewer, agent or admin")
+}

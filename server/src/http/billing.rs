@@ -1,0 +1,7 @@
+//! Billing over HTTP: plans, workspaces, subscriptions, invoices, payments and billing runs.
+
+mod payments;
+pub mod problem;
+pub mod render;
+pub mod routes;
+mod runs;

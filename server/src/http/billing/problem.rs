@@ -1,0 +1,57 @@
+//! The texts of the billing rejections.
+
+use crate::http::core::problem::{HttpProblem, rejection};
+use ifmatch_domain::billing::Rejection;
+use ifmatch_types::Code;
+
+/// The problem of a billing rejection.
+pub fn problem(rejection: Rejection) -> HttpProblem {
+    match rejection {
+        Rejection::Core(rejection) => rejection::problem(rejection),
+        Rejection::PlanPriceFrozen { fields } => HttpProblem::new(
+            Code::PlanPriceFrozen,
+            "the price of a plan that has been active cannot change; create another plan",
+        )
+        .with("fields", fields),
+        Rejection::PlanInUse => HttpProblem::new(
+            Code::PlanInUse,
+            "only a draft without subscriptions can be deleted; archive the plan instead",
+        ),
+        Rejection::PlanInactive { plan_id, status } => HttpProblem::new(
+            Code::PlanInactive,
+            format!("plan {plan_id} is {status}; subscriptions need an active one"),
+        )
+        .with("plan_id", plan_id)
+        .with("plan_status", status),
+        Rejection::CurrencyMismatch { from, to } => HttpProblem::new(
+            Code::CurrencyMismatch,
+            format!("the subscription is in {from}, the new plan in {to}"),
+        )
+        .with("from", from)
+        .with("to", to),
+        Rejection::WorkspaceInUse => HttpProblem::new(
+            Code::WorkspaceInUse,
+            "the workspace still has namespaces, subscriptions or invoices; delete those first",
+        ),
+        Rejection::SubscriptionInUse => HttpProblem::new(
+            Code::SubscriptionInUse,
+            "the subscription had an invoice; cancel it instead",
+        ),
+        Rejection::InvoiceImmutable { fields } => HttpProblem::new(
+            Code::InvoiceImmutable,
+            "a finalized invoice is fixed and cannot be deleted; void it and create another",
+        )
+        .with("fields", fields),
+        Rejection::InvoiceHasPayments { amount_paid } => HttpProblem::new(
+            Code::InvoiceHasPayments,
+            format!("payments of {amount_paid} are settled; reverse them first"),
+        )
+        .with("amount_paid", amount_paid),
+        Rejection::ExceedsAmountDue { amount_due, amount } => HttpProblem::new(
+            Code::ExceedsAmountDue,
+            format!("{amount} is more than the {amount_due} that is due"),
+        )
+        .with("amount_due", amount_due)
+        .with("amount", amount),
+    }
+}

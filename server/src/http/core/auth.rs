@@ -1,0 +1,229 @@
+//! The gate before every handler: rate limit, key, role, force.
+
+use super::{
+    caller::{Caller, unaccepted},
+    endpoint::{Access, EndpointInfo},
+    finish::to_the_end,
+    force,
+    limit::{Counted, Limiter, Verdict},
+    problem::HttpProblem,
+    render::Reply,
+    request::request_id,
+};
+use crate::{app::App, metrics};
+use actix_web::{
+    Error, HttpMessage, HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header,
+    middleware::Next,
+    web,
+};
+use ifmatch_domain::{
+    Action, Outcome,
+    access::StoredApiKey,
+    core::{self, Actor, IdempotencyKey, RecordDenied},
+};
+use ifmatch_types::{Code, Kind, Role};
+use std::net::{IpAddr, Ipv4Addr};
+use tracing::Span;
+
+/// Maximum length of `X-On-Behalf-Of`, in characters.
+const ON_BEHALF_OF_MAX: usize = 200;
+
+/// Lets a request through to its handler, or answers it itself.
+pub async fn gate<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let info = request.extensions().get::<EndpointInfo>().copied();
+    if let Some(info) = info {
+        Span::current().record("route", info.path);
+    }
+    let needed = match info.map(|info| info.access) {
+        Some(Access::Open) => {
+            return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+        }
+        Some(Access::Role(role)) => role,
+        None => Role::Admin,
+    };
+    let app = request.app_data::<web::Data<App>>().cloned();
+    let limiter = request.app_data::<web::Data<Limiter>>().cloned();
+    let Some((app, limiter)) = app.zip(limiter) else {
+        return Ok(refuse(request, &HttpProblem::new(Code::Internal, "the server is not set up")));
+    };
+    let (key, verdict) = match identify(&app, &limiter, &request).await {
+        Ok(identified) => identified,
+        Err((problem, verdict)) => return Ok(turn_away(request, &problem, &verdict)),
+    };
+    let caller = match admit(&app, key, needed, &request).await {
+        Ok(caller) => caller,
+        Err(problem) => return Ok(refuse(request, &problem)),
+    };
+    request.extensions_mut().insert(caller);
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    let problem = response.response().error().and_then(|error| error.as_error::<HttpProblem>());
+    if problem.is_some_and(HttpProblem::is_premature)
+        && let Some(earlier) = earlier_answer(&app, response.request()).await
+    {
+        response = response.into_response(earlier);
+    }
+    verdict.write_headers(response.headers_mut());
+    Ok(response)
+}
+
+/// Finds the key of a request, and counts the request against the rate limit.
+async fn identify(
+    app: &web::Data<App>,
+    limiter: &Limiter,
+    request: &ServiceRequest,
+) -> Result<(StoredApiKey, Verdict), (HttpProblem, Verdict)> {
+    let known = bearer(request).and_then(|text| app.keyring.accept(text));
+    let stored = match known {
+        Some(stored) => stored,
+        None => {
+            // Requests without a known key are counted by address, before anything is looked up.
+            let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
+            let verdict = limiter.check(&Counted::at(address));
+            if let Some(limited) = over_limit(&verdict) {
+                return Err((limited, verdict));
+            }
+            look_up(app, request).await.map_err(|problem| (problem, Verdict::Unlimited))?
+        }
+    };
+    let verdict = limiter.check(&Counted::Key(stored.key.id.clone()));
+    match over_limit(&verdict) {
+        Some(limited) => Err((limited, verdict)),
+        None => Ok((stored, verdict)),
+    }
+}
+
+/// Checks whether the holder of a key may do this.
+async fn admit(
+    app: &web::Data<App>,
+    stored: StoredApiKey,
+    needed: Role,
+    request: &ServiceRequest,
+) -> Result<Caller, HttpProblem> {
+    let (on_behalf_of, unreadable) = match on_behalf_of(request) {
+        Ok(on_behalf_of) => (on_behalf_of, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let role = stored.key.role;
+    let actor = Actor { key_id: stored.key.id, name: stored.key.name };
+    Span::current().record("actor", actor.name.as_str());
+    let caller = Caller { actor, role, on_behalf_of };
+    if force::is_wanted(request.request()) && !role.allows(Role::Admin) {
+        to_the_end(record_denied(app.clone(), &caller, request)).await??;
+        return Err(force::forbidden());
+    }
+    if !role.allows(needed) {
+        let detail = format!("this needs the role {}, the key has {}", needed.name(), role.name());
+        return Err(HttpProblem::new(Code::Forbidden, detail));
+    }
+    match unreadable {
+        Some(problem) => Err(problem),
+        None => Ok(caller),
+    }
+}
+
+/// Puts a force that is refused for its caller's role on record.
+fn record_denied(
+    app: web::Data<App>,
+    caller: &Caller,
+    request: &ServiceRequest,
+) -> impl Future<Output = Result<(), HttpProblem>> + use<> {
+    let reason = force::reason(request.headers());
+    let denied = RecordDenied {
+        object: named_objects(request.request()).last(),
+        reason: reason.map(|reason| reason.chars().take(force::REASON_MAX).collect()),
+    };
+    let request_id = request_id(request.request());
+    let command =
+        caller.command(&request_id, None, Action::Core(core::Action::RecordDenied(denied)));
+    async move {
+        app.lanes.submit(command).await?;
+        Ok(())
+    }
+}
+
+/// The objects that a path names, outermost first.
+fn named_objects(request: &HttpRequest) -> impl Iterator<Item = (Kind, String)> {
+    let ids = request.match_info().iter().map(|(_, id)| id.to_owned());
+    ids.filter_map(|id| Some((Kind::of_id(&id)?, id)))
+}
+
+/// The answer that takes precedence over a 404 or 422 (`API.md` 3, order of checks).
+///
+/// It is the kept answer for the Idempotency-Key, or that the object in the path does not exist.
+async fn earlier_answer(app: &App, request: &HttpRequest) -> Option<HttpResponse> {
+    let caller = request.extensions().get::<Caller>().cloned()?;
+    let idempotency = request.extensions().get::<IdempotencyKey>().cloned();
+    let about = named_objects(request).next();
+    if request.method().is_safe() || (idempotency.is_none() && about.is_none()) {
+        return None;
+    }
+    let request_id = request_id(request);
+    let command =
+        caller.command(&request_id, idempotency, Action::Core(core::Action::Admit(about)));
+    match app.lanes.submit(command).await {
+        Ok(Outcome::Core(core::Outcome::Admitted)) => None,
+        Ok(outcome) => Some(Reply::from(&outcome).into_response()),
+        Err(refusal) => Some(HttpProblem::from(refusal).response_for(&request_id)),
+    }
+}
+
+/// The key that the caller sent.
+fn bearer(request: &ServiceRequest) -> Option<&str> {
+    let text = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// Looks a key up in the database. The refusal does not say why the key is not accepted.
+async fn look_up(app: &App, request: &ServiceRequest) -> Result<StoredApiKey, HttpProblem> {
+    let stored = match bearer(request) {
+        Some(text) => app.keyring.look_up(text).await?,
+        None => None,
+    };
+    stored.ok_or_else(unaccepted)
+}
+
+fn on_behalf_of(request: &ServiceRequest) -> Result<Option<String>, HttpProblem> {
+    let Some(value) = request.headers().get("x-on-behalf-of") else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default().trim();
+    let length = text.chars().count();
+    if length == 0 || length > ON_BEHALF_OF_MAX || text.chars().any(char::is_control) {
+        return Err(HttpProblem::new(
+            Code::MalformedRequest,
+            format!("X-On-Behalf-Of must have 1 to {ON_BEHALF_OF_MAX} visible characters"),
+        ));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+fn over_limit(verdict: &Verdict) -> Option<HttpProblem> {
+    verdict.is_refused().then(|| {
+        metrics::rate_limited();
+        HttpProblem::new(Code::RateLimited, "too many requests; wait before sending again")
+            .after_ms(verdict.retry_after_ms())
+    })
+}
+
+/// Answers instead of the handler, with the rate limit's headers.
+fn turn_away(
+    request: ServiceRequest,
+    problem: &HttpProblem,
+    verdict: &Verdict,
+) -> ServiceResponse<BoxBody> {
+    let mut response = refuse(request, problem);
+    verdict.write_headers(response.headers_mut());
+    response
+}
+
+/// Answers instead of the handler. An error value would lose the request and its route.
+fn refuse(request: ServiceRequest, problem: &HttpProblem) -> ServiceResponse<BoxBody> {
+    let request_id = request_id(request.request());
+    let problem = problem.response_for(&request_id);
+    request.into_response(problem)
+}

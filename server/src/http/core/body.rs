@@ -1,0 +1,140 @@
+//! A request's body: read up to its limit, and parsed as JSON once.
+
+use super::problem::HttpProblem;
+use actix_web::{
+    HttpRequest,
+    dev::Payload,
+    http::{Method, header},
+    web,
+};
+use futures::StreamExt;
+use ifmatch_types::{Code, pointer};
+use serde_json::{Map, Value};
+
+/// Maximum size of a body, in bytes.
+const BODY_LIMIT_BYTES: usize = 64 * 1024;
+
+/// A request's parsed body. Handlers decide when to report a parse error.
+#[derive(Debug)]
+pub struct Body {
+    bytes: web::Bytes,
+    json: Result<Value, serde_json::Error>,
+}
+
+impl Body {
+    /// Reads and parses a body.
+    ///
+    /// # Errors
+    ///
+    /// `PAYLOAD_TOO_LARGE`, `UNSUPPORTED_MEDIA_TYPE`, or `MALFORMED_REQUEST` if it ends early.
+    pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Self, HttpProblem> {
+        let bytes = collect(request, payload).await?;
+        if !bytes.is_empty() {
+            refuse_content_type(request)?;
+        }
+        let json = serde_json::from_slice(&bytes);
+        Ok(Self { bytes, json })
+    }
+
+    /// Takes the body as a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// `MALFORMED_REQUEST` if it is not JSON, `VALIDATION_FAILED` if it is not an object.
+    pub fn object(&mut self) -> Result<Map<String, Value>, HttpProblem> {
+        let value = self.json.as_mut().map_err(|error| {
+            HttpProblem::new(Code::MalformedRequest, format!("the body is not JSON: {error}"))
+        })?;
+        // A NUL is always escaped in JSON text, so most bodies need no walk.
+        if std::str::from_utf8(&self.bytes).is_ok_and(|text| text.contains("\\u0000")) {
+            refuse_nul(value, "")?;
+        }
+        match value.take() {
+            Value::Object(object) => Ok(object),
+            _ => Err(HttpProblem::invalid("", "the body must be a JSON object")),
+        }
+    }
+
+    /// Takes the body as a JSON object. A missing body counts as an empty object.
+    ///
+    /// # Errors
+    ///
+    /// As [`object`](Self::object).
+    pub fn object_or_empty(&mut self) -> Result<Map<String, Value>, HttpProblem> {
+        if self.bytes.is_empty() { Ok(Map::new()) } else { self.object() }
+    }
+
+    /// The canonical bytes of the body for a fingerprint: sorted keys and no white space.
+    ///
+    /// A body that is not JSON is used as it is.
+    pub fn canonical(&self) -> Vec<u8> {
+        let canonical = self.json.as_ref().ok().and_then(|value| {
+            let mut value = value.clone();
+            value.sort_all_objects();
+            serde_json::to_vec(&value).ok()
+        });
+        canonical.unwrap_or_else(|| self.bytes.to_vec())
+    }
+}
+
+/// Refuses U+0000 anywhere in a body. PostgreSQL cannot store it, and no field needs it.
+fn refuse_nul(value: &Value, path: &str) -> Result<(), HttpProblem> {
+    let refuse = |text: &str| match text.contains('\0') {
+        true => Err(HttpProblem::invalid(path, "must not contain the character U+0000")),
+        false => Ok(()),
+    };
+    match value {
+        Value::String(text) => refuse(text),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, item)| refuse_nul(item, &format!("{path}/{index}"))),
+        Value::Object(members) => members.iter().try_for_each(|(name, member)| {
+            refuse(name)?;
+            refuse_nul(member, &pointer::member(path, name))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+async fn collect(request: &HttpRequest, mut payload: Payload) -> Result<web::Bytes, HttpProblem> {
+    let too_large = || {
+        HttpProblem::new(
+            Code::PayloadTooLarge,
+            format!("a body must have at most {BODY_LIMIT_BYTES} bytes"),
+        )
+    };
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > BODY_LIMIT_BYTES) {
+        return Err(too_large());
+    }
+    let mut bytes = web::BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| {
+            HttpProblem::new(Code::MalformedRequest, "the body ended before it was complete")
+        })?;
+        if bytes.len().saturating_add(chunk.len()) > BODY_LIMIT_BYTES {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+fn refuse_content_type(request: &HttpRequest) -> Result<(), HttpProblem> {
+    let given = request.headers().get(header::CONTENT_TYPE);
+    let given = given.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let merge_patch =
+        request.method() == Method::PATCH && essence == "application/merge-patch+json";
+    if essence == "application/json" || merge_patch {
+        return Ok(());
+    }
+    let wanted = if request.method() == Method::PATCH {
+        "application/merge-patch+json or application/json"
+    } else {
+        "application/json"
+    };
+    Err(HttpProblem::new(Code::UnsupportedMediaType, format!("send {wanted}")))
+}

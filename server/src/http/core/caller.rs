@@ -1,0 +1,69 @@
+//! The caller of a request: the holder of an accepted API key.
+
+use super::problem::HttpProblem;
+use crate::log::RequestId;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use ifmatch_domain::{
+    Action, Command,
+    core::{Actor, IdempotencyKey, Meta},
+};
+use ifmatch_types::{Code, Role, Source};
+use std::future::Ready;
+use uuid::Uuid;
+
+/// The holder of an accepted key. The gate puts it into the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The identity that is recorded.
+    pub actor: Actor,
+    /// The key's role.
+    pub role: Role,
+    /// The person or system that the caller says it acts for.
+    pub on_behalf_of: Option<String>,
+}
+
+impl Caller {
+    /// The caller that the gate let through.
+    ///
+    /// # Errors
+    ///
+    /// `UNAUTHENTICATED` if the request did not pass the gate.
+    pub fn of(request: &HttpRequest) -> Result<Self, HttpProblem> {
+        let known = request.extensions().get::<Self>().cloned();
+        known.ok_or_else(unaccepted)
+    }
+
+    /// A command from a request of this caller.
+    pub fn command(
+        &self,
+        request_id: &RequestId,
+        idempotency: Option<IdempotencyKey>,
+        action: Action,
+    ) -> Command {
+        Command {
+            meta: Meta {
+                actor: self.actor.clone(),
+                on_behalf_of: self.on_behalf_of.clone(),
+                source: Source::Api,
+                request_id: request_id.as_str().to_owned(),
+            },
+            seed: Uuid::now_v7(),
+            idempotency,
+            action,
+        }
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = HttpProblem;
+    type Future = Ready<Result<Self, HttpProblem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(Self::of(request))
+    }
+}
+
+/// The refusal of a request without an accepted key.
+pub fn unaccepted() -> HttpProblem {
+    HttpProblem::new(Code::Unauthenticated, "send a valid key: Authorization: Bearer KEY")
+}

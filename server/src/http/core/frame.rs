@@ -1,0 +1,123 @@
+//! The middleware around every request: an id, a span, metrics, and security headers.
+
+use super::{endpoint::EndpointInfo, problem::HttpProblem, request::request_id};
+use crate::{
+    log::{self, RequestId},
+    metrics,
+};
+use actix_web::{
+    Error, HttpMessage, HttpRequest, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+    web,
+};
+use ifmatch_types::Code;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+use tracing::{Instrument, Span};
+
+/// The route label of all requests that matched no route. A scan must not fill the metrics.
+const UNMATCHED: &str = "unmatched";
+
+/// Wraps the whole application.
+pub async fn frame<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started_at = Instant::now();
+    let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
+    let request_id = RequestId::from_header(given);
+    request.extensions_mut().insert(request_id.clone());
+    let method = metrics::method_label(request.method().as_str());
+    let span = log::request_span(&request_id, method);
+    // The request must not be kept here, because the router needs exclusive access to it.
+    let response = next.call(request).instrument(span.clone()).await?.map_into_boxed_body();
+    let mut response = identified(response, &request_id);
+    let info = response.request().extensions().get::<EndpointInfo>().copied();
+    let route = info.map_or(UNMATCHED, |info| info.path);
+    let status = response.status().as_u16();
+    let duration = started_at.elapsed();
+    metrics::request(route, method, status, duration);
+    span.in_scope(|| {
+        if info.is_none() {
+            span.record("route", UNMATCHED);
+        }
+        let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        tracing::debug!(status, duration_us, "answered");
+    });
+    write_headers(response.headers_mut(), &request_id);
+    let is_stream = response.response().body().size() == BodySize::Stream;
+    Ok(if is_stream { response.map_body(|_, body| spanned(body, span)) } else { response })
+}
+
+fn write_headers(headers: &mut HeaderMap, request_id: &RequestId) {
+    if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+    headers.insert(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// A handler's refusal, with the request id in its body.
+fn identified(
+    response: ServiceResponse<BoxBody>,
+    request_id: &RequestId,
+) -> ServiceResponse<BoxBody> {
+    let problem = response.response().error().and_then(|error| error.as_error::<HttpProblem>());
+    let Some(problem) = problem else { return response };
+    let mut answer = problem.response_for(request_id);
+    for (name, value) in response.headers() {
+        if !answer.headers().contains_key(name) {
+            answer.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    response.into_response(answer)
+}
+
+/// A body that is produced within its request's span, although the handler is done by then.
+fn spanned(body: BoxBody, span: Span) -> BoxBody {
+    BoxBody::new(Spanned { body, span })
+}
+
+struct Spanned {
+    body: BoxBody,
+    span: Span,
+}
+
+impl MessageBody for Spanned {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
+        let Self { body, span } = &mut *self;
+        span.in_scope(|| Pin::new(body).poll_next(context))
+    }
+}
+
+/// Answers a path that no route matches.
+pub async fn no_such_path(request: HttpRequest) -> Result<HttpResponse, HttpProblem> {
+    Err(HttpProblem::not_found(format!("there is nothing at {}", request.path())))
+}
+
+/// Answers a method that a path does not have.
+pub fn wrong_method(request: HttpRequest, allow: String) -> HttpResponse {
+    let detail = format!("{} is not allowed here; use {allow}", request.method());
+    let request_id = request_id(&request);
+    HttpProblem::new(Code::MethodNotAllowed, detail).response_for(&request_id)
+}

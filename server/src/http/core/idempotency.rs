@@ -1,0 +1,68 @@
+//! The `Idempotency-Key` of a request, and the fingerprint that identifies equal requests.
+
+use super::{
+    body::Body,
+    caller::Caller,
+    endpoint::{EndpointInfo, Idempotency},
+    problem::HttpProblem,
+};
+use crate::key::hex;
+use actix_web::{HttpMessage, HttpRequest, http::header};
+use ifmatch_domain::core::IdempotencyKey;
+use ifmatch_types::Code;
+use sha2::{Digest, Sha256};
+
+/// Reads the Idempotency-Key, and computes the fingerprint of the request.
+///
+/// # Errors
+///
+/// `IDEMPOTENCY_KEY_REQUIRED` if the endpoint needs a key and there is none, `MALFORMED_REQUEST` if
+/// the key is not valid.
+pub fn read(
+    request: &HttpRequest,
+    caller: &Caller,
+    body: &Body,
+) -> Result<Option<IdempotencyKey>, HttpProblem> {
+    let rule = request.extensions().get::<EndpointInfo>().map(|info| info.idempotency);
+    let Some(value) = request.headers().get("idempotency-key") else {
+        return match rule {
+            Some(Idempotency::Required) => Err(HttpProblem::new(
+                Code::IdempotencyKeyRequired,
+                "a repeat of this request costs money; send an Idempotency-Key",
+            )),
+            Some(Idempotency::None | Idempotency::Optional) | None => Ok(None),
+        };
+    };
+    let text = value.to_str().unwrap_or_default().trim();
+    let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let key = quoted.unwrap_or(text);
+    if key.is_empty() || key.len() > 255 || !key.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+        return Err(HttpProblem::new(
+            Code::MalformedRequest,
+            "an Idempotency-Key has 1 to 255 visible ASCII characters",
+        ));
+    }
+    Ok(Some(IdempotencyKey {
+        owner: caller.actor.key_id.clone(),
+        key: key.to_owned(),
+        fingerprint: fingerprint(request, body),
+    }))
+}
+
+/// A digest of method, path, query, precondition and canonical body.
+fn fingerprint(request: &HttpRequest, body: &Body) -> String {
+    let mut hasher = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(bytes);
+        hasher.update([0]);
+    };
+    part(request.method().as_str().as_bytes());
+    part(request.path().as_bytes());
+    part(request.query_string().as_bytes());
+    for value in request.headers().get_all(header::IF_MATCH) {
+        part(value.as_bytes());
+    }
+    part(b"");
+    part(&body.canonical());
+    hex(&hasher.finalize())
+}

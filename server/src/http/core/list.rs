@@ -1,0 +1,105 @@
+//! Lists of objects: filters, order and pages, in the same way for every kind.
+
+use super::{
+    caller::Caller,
+    problem::{HttpProblem, HttpResult},
+    query::{Params, cursor, page},
+};
+use crate::{app::App, kinds::Entity};
+use actix_web::{HttpRequest, web};
+use ifmatch_domain::entitlement::ScopeRef;
+use ifmatch_store::{Field, ListQuery, SortKey, filters, sorts};
+use ifmatch_types::{
+    Kind,
+    id::{is_some_id, is_well_formed},
+};
+use serde_json::Value;
+
+/// The filter that the path sets and not the query: the workspace or namespace.
+pub const SCOPE: &str = "scope";
+
+/// `GET /v1/{collection}`
+pub async fn list<E: Entity>(
+    app: web::Data<App>,
+    request: HttpRequest,
+    _caller: Caller,
+) -> HttpResult {
+    list_kind(E::KIND, None, &app, &request).await
+}
+
+/// Lists the objects of one kind: all of them, or those of one workspace or namespace.
+pub async fn list_kind(
+    kind: Kind,
+    scope: Option<&ScopeRef>,
+    app: &web::Data<App>,
+    request: &HttpRequest,
+) -> HttpResult {
+    let mut params = Params::of(request)?;
+    let limit = params.limit()?;
+    let sort = read_sort(kind, params.text("sort").as_deref())?;
+    let after: Option<(String, String, String)> = params.cursor()?;
+    // One more item than asked for tells whether there is a next page.
+    let mut query = ListQuery::new(kind, sort, limit.saturating_add(1));
+    for field in filters(kind) {
+        let of_scope = scope.filter(|_| field.0 == SCOPE).map(ScopeRef::to_string);
+        if let Some(value) = of_scope.or_else(|| params.text(field.0)) {
+            check_reference(field.0, &value)?;
+            query.filter(*field, &value).map_err(|expected| {
+                HttpProblem::invalid(format!("?{}", field.0), format!("must be {expected}"))
+            })?;
+        }
+    }
+    params.end()?;
+    if let Some((sorted_by, value, id)) = after {
+        let same_list = sorted_by == sort_name(sort) && query.after(&value, id).is_some();
+        if !same_list {
+            return Err(HttpProblem::invalid("?cursor", "must be a next_cursor of this same list"));
+        }
+    }
+    let items = app.reads.run(move |db| db.list(&query)).await?;
+    Ok(page(items, limit, |last| {
+        let text = |name: &str| match last.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        };
+        cursor(&(sort_name(sort), text(sort.field.0), text("id")))
+    }))
+}
+
+/// Refuses an id of another type in a filter: `plan_id=wsp_…` would silently find nothing.
+fn check_reference(name: &str, id: &str) -> Result<(), HttpProblem> {
+    match name.strip_suffix("_id").and_then(Kind::from_name) {
+        Some(kind) if is_some_id(id) && !is_well_formed(id, kind.id_prefix()) => {
+            Err(HttpProblem::wrong_id_type(kind.id_prefix()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn read_sort(kind: Kind, text: Option<&str>) -> Result<SortKey, HttpProblem> {
+    let allowed = sorts(kind);
+    let (name, descending) = match text {
+        None => return Ok(SortKey { field: default_sort(allowed), descending: false }),
+        Some(text) => match text.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (text, false),
+        },
+    };
+    match allowed.iter().find(|(allowed, _)| *allowed == name) {
+        Some(field) => Ok(SortKey { field: *field, descending }),
+        None => {
+            let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
+            let message = format!("must be one of {}, or - and one of them", names.join(", "));
+            Err(HttpProblem::invalid("?sort", message))
+        }
+    }
+}
+
+fn default_sort(allowed: &[Field]) -> Field {
+    *allowed.first().expect("every collection can be sorted")
+}
+
+fn sort_name(sort: SortKey) -> String {
+    format!("{}{}", if sort.descending { "-" } else { "" }, sort.field.0)
+}

@@ -1,0 +1,195 @@
+//! The OpenAPI 3.1 document. It is made from the route table, so it describes what is served.
+
+mod path;
+mod refusals;
+mod schemas;
+mod shared;
+
+use super::endpoint::{Access, BodyForm, Endpoint};
+use actix_web::http::{Method, StatusCode};
+use ifmatch_types::{Code, ForcePreview};
+use path::{operation_id, path_parameters, template};
+use refusals::refusals;
+use schemas::Schemas;
+use serde_json::Value;
+use shared::{names_version, parameters_of};
+use std::collections::BTreeSet;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        Components, HttpMethod, Info, License, OpenApi, PathsBuilder, Ref, RefOr, Required,
+        Response, ResponseBuilder, Schema, Tag,
+        content::Content,
+        extensions::Extensions,
+        path::{Operation, OperationBuilder},
+        request_body::{RequestBody, RequestBodyBuilder},
+        schema::AnyOfBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+
+/// The document as JSON text, made once.
+pub struct DocumentText(pub String);
+
+const ABOUT: &str = "A subscription-billing backend in which no write is ever lost: every write \
+    names the version it was computed from, and a stale one is refused with everything needed to \
+    resolve it.\n\nDispatch on a problem's `code` and `retry.action`, never on the status alone. \
+    `HEAD` is answered wherever `GET` is. Every request may carry `X-Request-Id`.";
+const BEARER: &str = "ApiKey";
+
+/// The document of these endpoints.
+///
+/// `sections` is the order of its sections. `status_of` gives the status of a code.
+pub fn document(
+    endpoints: &[Endpoint],
+    sections: &[&str],
+    status_of: fn(Code) -> StatusCode,
+) -> Value {
+    let paths = endpoints.iter().fold(PathsBuilder::new(), |paths, endpoint| {
+        let item = utoipa::openapi::PathItem::new(
+            http_method(&endpoint.method),
+            operation(endpoint, status_of),
+        );
+        paths.path(template(endpoint.info.path), item)
+    });
+    let mut info = Info::new("Ifmatch", env!("CARGO_PKG_VERSION"));
+    info.description = Some(ABOUT.to_owned());
+    info.license = Some(
+        License::builder().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build(),
+    );
+    let document = OpenApi::builder()
+        .info(info)
+        .paths(paths)
+        .components(Some(components()))
+        .tags(Some(tags(endpoints, sections)))
+        .build();
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
+        components.insert("schemas".to_owned(), Schemas::of(endpoints).into_value());
+    }
+    document
+}
+
+fn tags(endpoints: &[Endpoint], sections: &[&str]) -> Vec<Tag> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in endpoints.iter().filter_map(|endpoint| endpoint.docs.tag) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let rank = |name: &&str| sections.iter().position(|section| section == name);
+    names.sort_by_key(|name| rank(name).unwrap_or(sections.len()));
+    names.into_iter().map(Tag::new).collect()
+}
+
+fn components() -> Components {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("ifm_…")
+        .description(Some("An API key. Its role says what it may do: viewer, agent or admin."));
+    let mut components =
+        Components::builder().security_scheme(BEARER, SecurityScheme::Http(bearer.build()));
+    for shared in shared::parameters() {
+        components = components.parameter(shared.name, shared.parameter);
+    }
+    for (name, description) in shared::HEADERS {
+        components = components.header(name, shared::header(description));
+    }
+    components.build()
+}
+
+fn operation(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Operation {
+    let docs = &endpoint.docs;
+    let mut operation = OperationBuilder::new()
+        .tags(docs.tag.map(|tag| [tag]))
+        .summary(docs.summary)
+        .operation_id(Some(operation_id(endpoint)))
+        .request_body(request_body(endpoint));
+    for parameter in path_parameters(endpoint).into_iter().chain(docs.parameters.iter().cloned()) {
+        operation = operation.parameter(parameter);
+    }
+    for name in parameters_of(endpoint) {
+        operation = operation.parameter_ref(Ref::new(format!("#/components/parameters/{name}")));
+    }
+    for (status, response) in answers(endpoint).into_iter().chain(refusals(endpoint, status_of)) {
+        operation = operation.response(status.to_string(), response);
+    }
+    match endpoint.info.access {
+        // With an empty list, the document's default would apply; this says that no key is needed.
+        Access::Open => operation.securities(Some([])),
+        Access::Role(role) => operation
+            .security(SecurityRequirement::new(BEARER, Vec::<String>::new()))
+            .extensions(Some(Extensions::from_iter([("x-role", role.name())]))),
+    }
+    .build()
+}
+
+fn request_body(endpoint: &Endpoint) -> Option<RequestBody> {
+    let body = endpoint.docs.body.as_ref()?;
+    let schema = Ref::from_schema_name(Schemas::body_name(endpoint)?);
+    let required = if body.required { Required::True } else { Required::False };
+    let builder = RequestBodyBuilder::new().required(Some(required));
+    let builder = builder.content("application/json", Content::new(Some(schema.clone())));
+    Some(match body.form {
+        BodyForm::Whole => builder.build(),
+        BodyForm::MergePatch => {
+            builder.content("application/merge-patch+json", Content::new(Some(schema))).build()
+        }
+    })
+}
+
+fn answers(endpoint: &Endpoint) -> Vec<(u16, RefOr<Response>)> {
+    let mut answers = Vec::new();
+    let statuses: BTreeSet<u16> =
+        endpoint.docs.successes.iter().map(|success| success.status).collect();
+    for status in statuses {
+        let mut response = ResponseBuilder::new().description(reason(status));
+        for success in endpoint.docs.successes.iter().filter(|one| one.status == status) {
+            if let Some((content_type, schema)) = &success.content {
+                let schema = schema.clone().map(|schema| or_preview(endpoint, schema));
+                response = response.content(*content_type, Content::new(schema));
+            }
+        }
+        response = with_headers(response, shared::headers_of(endpoint, status));
+        answers.push((status, response.into()));
+    }
+    if endpoint.docs.versioned && endpoint.method == Method::GET {
+        let response = ResponseBuilder::new().description(reason(304));
+        let names = [&shared::common_headers(endpoint)[..], &["ETag"]].concat();
+        answers.push((304, with_headers(response, names).into()));
+    }
+    answers
+}
+
+/// The schema of an answer, or of the preview that a dry run gets.
+fn or_preview(endpoint: &Endpoint, schema: RefOr<Schema>) -> RefOr<Schema> {
+    if !names_version(endpoint) {
+        return schema;
+    }
+    let preview = Ref::from_schema_name(ForcePreview::name());
+    AnyOfBuilder::new().item(schema).item(preview).into()
+}
+
+fn with_headers(response: ResponseBuilder, names: Vec<&'static str>) -> ResponseBuilder {
+    names.into_iter().fold(response, |response, name| {
+        response.header_ref(name, Ref::new(format!("#/components/headers/{name}")))
+    })
+}
+
+fn reason(status: u16) -> &'static str {
+    StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("")
+}
+
+fn http_method(method: &Method) -> HttpMethod {
+    match *method {
+        Method::POST => HttpMethod::Post,
+        Method::PUT => HttpMethod::Put,
+        Method::PATCH => HttpMethod::Patch,
+        Method::DELETE => HttpMethod::Delete,
+        // The table's builders make no other methods.
+        _ => HttpMethod::Get,
+    }
+}
+
+#[cfg(test)]
+pub mod tests;

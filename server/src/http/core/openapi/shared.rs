@@ -1,0 +1,208 @@
+//! Parameters and headers that many endpoints share, each defined once.
+
+use crate::http::core::endpoint::{Access, Endpoint, Idempotency, Success, schema};
+use actix_web::http::Method;
+use utoipa::openapi::{
+    HeaderBuilder, RefOr, Required, Schema,
+    path::{
+        Parameter, ParameterBuilder,
+        ParameterIn::{self, Header, Query},
+    },
+};
+
+/// A parameter and its name among the components.
+pub struct SharedParameter {
+    pub name: &'static str,
+    pub parameter: Parameter,
+}
+
+/// All shared parameters.
+pub fn parameters() -> Vec<SharedParameter> {
+    [of_lists(), of_versions(), of_force(), of_writes()].into_iter().flatten().collect()
+}
+
+fn shared(
+    name: &'static str,
+    parameter_in: ParameterIn,
+    wire_name: &str,
+    description: &str,
+    schema: RefOr<Schema>,
+) -> SharedParameter {
+    let parameter = ParameterBuilder::new()
+        .name(wire_name)
+        .parameter_in(parameter_in)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build();
+    SharedParameter { name, parameter }
+}
+
+fn of_lists() -> Vec<SharedParameter> {
+    let limit = "Maximum number of items; default 50.";
+    let cursor = "The `next_cursor` of the page before.";
+    vec![
+        shared("Limit", Query, "limit", limit, schema::integer(1, 200)),
+        shared("Cursor", Query, "cursor", cursor, schema::text()),
+    ]
+}
+
+fn of_versions() -> Vec<SharedParameter> {
+    let if_none_match = "Answer 304 if the object is at this version: `\"7\"`.";
+    let if_match = "The version this was computed from, quoted: `\"7\"`. Needed unless the body or \
+        the query names it.";
+    let version = "The version this was computed from, unless `If-Match` names it.";
+    let on_conflict = "`merge`: if the version is stale and no change since touches the same \
+        fields, apply this one on top.";
+    vec![
+        shared("IfNoneMatch", Header, "If-None-Match", if_none_match, schema::text()),
+        shared("IfMatch", Header, "If-Match", if_match, schema::text()),
+        shared("Version", Query, "version", version, schema::at_least(1)),
+        shared("OnConflict", Query, "on_conflict", on_conflict, schema::one_of(&["merge"])),
+    ]
+}
+
+fn of_force() -> Vec<SharedParameter> {
+    let force = "`true` skips the version check, for admins; needs `X-Force-Reason`.";
+    let reason = "Why a write is forced, 1–500 characters; goes to the audit log.";
+    let dry_run = "With `force=true`: answer what would be overwritten and write nothing.";
+    vec![
+        shared("Force", Query, "force", force, schema::one_of(&["true"])),
+        shared("ForceReason", Header, "X-Force-Reason", reason, schema::text()),
+        shared("DryRun", Query, "dry_run", dry_run, schema::one_of(&["true"])),
+    ]
+}
+
+fn of_writes() -> Vec<SharedParameter> {
+    let key = "Makes repeats of this request take effect only once; they get the first answer.";
+    let on_behalf_of = "The person or system the caller acts for, ≤ 200 characters; recorded \
+        beside the key's name.";
+    let mut required =
+        shared("RequiredIdempotencyKey", Header, "Idempotency-Key", key, schema::text());
+    required.parameter.required = Required::True;
+    vec![
+        shared("IdempotencyKey", Header, "Idempotency-Key", key, schema::text()),
+        shared("OnBehalfOf", Header, "X-On-Behalf-Of", on_behalf_of, schema::text()),
+        required,
+    ]
+}
+
+/// The shared parameters that an endpoint takes.
+pub fn parameters_of(endpoint: &Endpoint) -> Vec<&'static str> {
+    let docs = &endpoint.docs;
+    let method = &endpoint.method;
+    let mut names = Vec::new();
+    if docs.paged {
+        names.extend(["Limit", "Cursor"]);
+    }
+    if docs.versioned && *method == Method::GET {
+        names.push("IfNoneMatch");
+    }
+    if names_version(endpoint) {
+        names.push("IfMatch");
+        if *method == Method::DELETE {
+            names.push("Version");
+        }
+        if *method == Method::PATCH {
+            names.push("OnConflict");
+        }
+        names.extend(["Force", "ForceReason", "DryRun"]);
+    }
+    match endpoint.info.idempotency {
+        Idempotency::None => {}
+        Idempotency::Optional => names.push("IdempotencyKey"),
+        Idempotency::Required => names.push("RequiredIdempotencyKey"),
+    }
+    if *method != Method::GET {
+        names.push("OnBehalfOf");
+    }
+    names
+}
+
+/// Whether requests must name the version they were computed from.
+pub fn names_version(endpoint: &Endpoint) -> bool {
+    let methods = [Method::PATCH, Method::PUT, Method::DELETE];
+    endpoint.docs.versioned && methods.contains(&endpoint.method)
+}
+
+/// All response headers: the name on the wire and the description.
+pub const HEADERS: [(&str, &str); 12] = [
+    (
+        "X-Request-Id",
+        "The id of the request in the log; the caller's own id if it sent a valid one.",
+    ),
+    ("ETag", "The version, quoted: `\"7\"`."),
+    ("Location", "The path of the new object, if it has one."),
+    ("X-Changed", "`false`: the object already was as requested, and nothing was written."),
+    (
+        "X-Merged-From",
+        "The stale version that was named; the write was merged on top of the current one.",
+    ),
+    ("X-Forced", "`true`: the version check was skipped."),
+    (
+        "X-Overwrote",
+        "Paths another caller had changed that this repeat of a refused write replaced.",
+    ),
+    (
+        "Idempotency-Replayed",
+        "`true`: this is the stored answer to an earlier request with the same key.",
+    ),
+    ("Retry-After", "Seconds to wait before sending the same request again."),
+    (
+        "RateLimit",
+        "What is left of the rate limit, if there is one: `\"default\";r=<requests>;t=<seconds until full>`.",
+    ),
+    (
+        "RateLimit-Policy",
+        "The rate limit, if there is one: `\"default\";q=<requests>;w=<seconds>`.",
+    ),
+    ("Allow", "The methods this path has."),
+];
+
+/// A response header for the OpenAPI document.
+pub fn header(description: &str) -> utoipa::openapi::Header {
+    HeaderBuilder::new().schema(Some(schema::text())).description(Some(description)).build()
+}
+
+/// The headers of an endpoint's good answers.
+pub fn headers_of(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
+    let mut names = common_headers(endpoint);
+    // A repeated create also says where the object is.
+    let makes = |success: &Success| success.status == 201 || success.status == 202;
+    if status < 300 && endpoint.docs.successes.iter().any(makes) {
+        names.push("Location");
+    }
+    if endpoint.docs.tagged {
+        names.push("ETag");
+    }
+    if names_version(endpoint) {
+        if endpoint.method != Method::DELETE {
+            names.extend(["X-Changed", "X-Overwrote"]);
+        }
+        if endpoint.method == Method::PATCH {
+            names.push("X-Merged-From");
+        }
+        names.push("X-Forced");
+    }
+    if endpoint.info.idempotency != Idempotency::None {
+        names.push("Idempotency-Replayed");
+    }
+    names
+}
+
+/// The headers of a refusal with this status.
+pub fn problem_headers(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
+    let mut names = common_headers(endpoint);
+    if matches!(status, 429 | 500 | 503) {
+        names.push("Retry-After");
+    }
+    names
+}
+
+/// The headers of all answers of an endpoint. Requests with a key are counted by the rate limit.
+pub fn common_headers(endpoint: &Endpoint) -> Vec<&'static str> {
+    match endpoint.info.access {
+        Access::Open => vec!["X-Request-Id"],
+        Access::Role(_) => vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"],
+    }
+}

@@ -1,0 +1,129 @@
+//! A request that changes something, read once: caller, body, query, precondition, idempotency.
+
+use super::{
+    body::Body,
+    caller::Caller,
+    force, idempotency, precondition,
+    problem::HttpProblem,
+    query::{Params, Query},
+};
+use crate::{app::App, log::RequestId};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use futures::future::LocalBoxFuture;
+use ifmatch_domain::{
+    Action, Command, Outcome,
+    core::{self, Force, IdempotencyKey},
+};
+
+/// The id of a request in its answer and in the log.
+pub fn request_id(request: &HttpRequest) -> RequestId {
+    let known = request.extensions().get::<RequestId>().cloned();
+    known.unwrap_or_default()
+}
+
+/// A request that passed the gate and asks for a change.
+#[derive(Debug)]
+pub struct Mutation {
+    /// The caller.
+    pub caller: Caller,
+    /// The body; empty if there is none.
+    pub body: Body,
+    /// The Idempotency-Key, with a digest of the request.
+    idempotency: Option<IdempotencyKey>,
+    request: HttpRequest,
+}
+
+impl Mutation {
+    /// The parameters of the query string.
+    ///
+    /// # Errors
+    ///
+    /// As [`Query::params`].
+    pub fn params(&self) -> Result<Params, HttpProblem> {
+        Query::of(&self.request).params()
+    }
+
+    /// Refuses any parameter, because this path has none.
+    ///
+    /// # Errors
+    ///
+    /// Names each parameter.
+    pub fn takes_no_params(&self) -> Result<(), HttpProblem> {
+        self.params()?.end()
+    }
+
+    /// The precondition in `If-Match`.
+    ///
+    /// # Errors
+    ///
+    /// `MALFORMED_PRECONDITION` if it is neither `*` nor a list of tags.
+    pub fn if_match(&self) -> Result<precondition::Header, HttpProblem> {
+        precondition::header(&self.request)
+    }
+
+    /// Takes `?force=true` and the parameters and headers that belong to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`force::read`].
+    pub fn force(&self, params: &mut Params) -> Result<Option<Force>, HttpProblem> {
+        force::read(params, self.request.headers(), self.caller.role)
+    }
+
+    /// A command for a part of this request, without its Idempotency-Key.
+    pub fn partial_command(&self, action: Action) -> Command {
+        self.caller.command(&request_id(&self.request), None, action)
+    }
+
+    /// Whether the request has an Idempotency-Key, so that its answer is kept.
+    pub const fn has_idempotency_key(&self) -> bool {
+        self.idempotency.is_some()
+    }
+
+    /// Submits a command for this request.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it has no effect.
+    pub async fn submit(&self, app: &App, action: Action) -> Result<Outcome, HttpProblem> {
+        let request_id = request_id(&self.request);
+        let command = self.caller.command(&request_id, self.idempotency.clone(), action);
+        Ok(app.lanes.submit(command).await?)
+    }
+
+    /// The kept answer to an earlier request with the same Idempotency-Key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `IDEMPOTENCY_KEY_REUSED` if that was a different request, and technical ones.
+    pub async fn replay(&self, app: &App) -> Result<Option<Outcome>, HttpProblem> {
+        if self.idempotency.is_none() {
+            return Ok(None);
+        }
+        match self.submit(app, Action::Core(core::Action::Admit(None))).await? {
+            Outcome::Core(core::Outcome::Admitted) => Ok(None),
+            replayed => Ok(Some(replayed)),
+        }
+    }
+}
+
+impl FromRequest for Mutation {
+    type Error = HttpProblem;
+    type Future = LocalBoxFuture<'static, Result<Self, HttpProblem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move {
+            let caller = Caller::of(&request)?;
+            let body = Body::read(&request, payload).await?;
+            precondition::refuse_fence(&request)?;
+            let idempotency = idempotency::read(&request, &caller, &body)?;
+            if let Some(key) = &idempotency {
+                // The gate needs it to answer a request that no command could be made from.
+                request.extensions_mut().insert(key.clone());
+            }
+            Ok(Self { caller, body, idempotency, request })
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! A follower of events. It reads the table until it has caught up, and then follows the tail.
+
+use super::{Batch, News, SharedEvent, read_up_to};
+use crate::reads::Reads;
+use ifmatch_store::StoreError;
+use ifmatch_types::{ChangeKind, Event};
+use std::sync::Arc;
+use tokio::{
+    sync::{Notify, broadcast, broadcast::error::RecvError},
+    time::{Instant, timeout_at},
+};
+
+/// The events that a follower wants.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Only events about objects of this type.
+    pub resource: Option<&'static str>,
+    /// Only changes of this kind.
+    pub change: Option<ChangeKind>,
+}
+
+impl Wanted {
+    fn matches(self, event: &Event) -> bool {
+        self.resource.is_none_or(|resource| event.resource.resource_type == resource)
+            && self.change.is_none_or(|change| event.entry.kind == change)
+    }
+}
+
+/// A reader of events that continues with new ones: a stream, or a read that waits.
+pub struct Follower {
+    reads: Arc<Reads>,
+    feed: broadcast::Receiver<News>,
+    /// Notified when the follower first waits.
+    sleeping_tail: Option<Arc<Notify>>,
+    wanted: Wanted,
+    seen: i64,
+    is_behind: bool,
+}
+
+impl Follower {
+    pub(super) fn new(
+        reads: Arc<Reads>,
+        feed: broadcast::Receiver<News>,
+        tail: Arc<Notify>,
+        after: i64,
+        wanted: Wanted,
+    ) -> Self {
+        Self { reads, feed, sleeping_tail: Some(tail), wanted, seen: after, is_behind: true }
+    }
+
+    /// The place up to which every wanted event was returned.
+    pub fn seen(&self) -> i64 {
+        self.seen
+    }
+
+    /// The next wanted events, at most `limit`. Empty if there are none before the deadline.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub async fn next(
+        &mut self,
+        limit: i64,
+        deadline: Instant,
+    ) -> Result<Vec<Arc<SharedEvent>>, StoreError> {
+        loop {
+            let events = if self.is_behind { self.catch_up(limit).await? } else { Vec::new() };
+            if !events.is_empty() || Instant::now() >= deadline {
+                return Ok(events);
+            }
+            // The tail sleeps until a follower finds no more events in the table.
+            if let Some(tail) = self.sleeping_tail.take() {
+                tail.notify_one();
+            }
+            match timeout_at(deadline, self.feed.recv()).await {
+                Err(_) => return Ok(Vec::new()),
+                Ok(Ok(News::Batch(batch))) => {
+                    let events = self.take(&batch, limit);
+                    if !events.is_empty() {
+                        return Ok(events);
+                    }
+                }
+                Ok(Ok(News::Failed) | Err(RecvError::Lagged(_))) => self.is_behind = true,
+                Ok(Err(RecvError::Closed)) => {
+                    return Err(StoreError::Gone("the reader of new events ended".into()));
+                }
+            }
+        }
+    }
+
+    /// Reads a page from the table.
+    async fn catch_up(&mut self, limit: i64) -> Result<Vec<Arc<SharedEvent>>, StoreError> {
+        let until = self.reads.settled_seq().await?;
+        let page = read_up_to(&self.reads, self.seen, until, limit, self.wanted).await?;
+        self.seen = page.end;
+        self.is_behind = page.is_full;
+        Ok(page.events)
+    }
+
+    /// The new and wanted events of a batch. Empty if events between `seen` and the batch are
+    /// missing.
+    fn take(&mut self, batch: &Batch, limit: i64) -> Vec<Arc<SharedEvent>> {
+        if batch.after > self.seen {
+            self.is_behind = true;
+            return Vec::new();
+        }
+        let (seen, wanted) = (self.seen, self.wanted);
+        let is_new =
+            |shared: &&Arc<SharedEvent>| shared.event.seq > seen && wanted.matches(&shared.event);
+        let mut events: Vec<_> = batch.events.iter().filter(is_new).cloned().collect();
+        self.seen = seen.max(batch.until);
+        if let Ok(limit) = usize::try_from(limit)
+            && events.len() > limit
+        {
+            // The rest is read from the table if it is asked for.
+            events.truncate(limit);
+            self.seen = events.last().map_or(seen, |last| last.event.seq);
+            self.is_behind = true;
+        }
+        events
+    }
+}

@@ -1,0 +1,22 @@
+//! The rows of API keys.
+
+use crate::{
+    core::{
+        column::{ids, names},
+        record::record,
+    },
+    schema::ApiKeyRow,
+};
+use ifmatch_domain::{access::StoredApiKey, core::Guarded};
+use ifmatch_types::{ApiKey, ApiKeyId, Role};
+
+ids!(ApiKeyId);
+names!(Role);
+
+record! {
+    ApiKeyRow => StoredApiKey {
+        key: ApiKey { id, name, role, created_at, expires_at, revoked_at },
+        digest,
+    }
+    write |stored| { version: stored.guard() }
+}

@@ -1,0 +1,37 @@
+//! The invariants of billing, which `verify` checks.
+
+use crate::core::verify::Check;
+
+pub(crate) const CHECKS: &[Check] = &[
+    (
+        "an invoice's total is the sum of its subtotal and its tax",
+        "SELECT id FROM invoices WHERE total <> subtotal + tax",
+    ),
+    (
+        "an invoice's amount_paid is the sum of its settled payments",
+        "SELECT i.id FROM invoices AS i WHERE i.amount_paid <> (SELECT coalesce(sum(p.amount), 0) \
+         FROM payments AS p WHERE p.invoice_id = i.id AND p.status = 'settled')",
+    ),
+    (
+        "an invoice's amount_due is what its payments leave of its total",
+        "SELECT id FROM invoices WHERE amount_due <> \
+         CASE WHEN total > amount_paid THEN total - amount_paid ELSE 0 END",
+    ),
+    (
+        "invoice numbers have no gap and no duplicate",
+        "SELECT 'INV' FROM (SELECT count(*) AS given, count(DISTINCT number) AS different, \
+         coalesce(max(CAST(substr(number, 5) AS bigint)), 0) AS greatest, \
+         coalesce((SELECT last FROM sequences WHERE series = 'INV'), -1) AS last \
+         FROM invoices WHERE number IS NOT NULL) AS numbers \
+         WHERE last <> given OR last <> different OR last <> greatest",
+    ),
+    (
+        "a void invoice has no settled payments",
+        "SELECT id FROM invoices WHERE status = 'void' AND amount_paid > 0",
+    ),
+    (
+        "a subscription has at most one recurring invoice per period that is not void",
+        "SELECT subscription_id FROM invoices WHERE period_start IS NOT NULL AND status <> 'void' \
+         AND deleted_at IS NULL GROUP BY subscription_id, period_start HAVING count(*) > 1",
+    ),
+];

@@ -1,0 +1,11 @@
+//! Plans, workspaces, namespaces, subscriptions, invoices with their numbers, and payments.
+
+mod checks;
+mod load;
+mod reads;
+mod rows;
+mod save;
+
+pub(crate) use checks::CHECKS;
+pub(crate) use load::Wanted;
+pub(crate) use save::{LAST_SAVES, SAVES};

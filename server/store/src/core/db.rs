@@ -1,0 +1,271 @@
+//! A connection to either database, and all differences between the two as connections.
+
+use super::{error::StoreError, sql::Sql, url::DatabaseUrl};
+use diesel::{
+    Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
+    sql_types::Text,
+};
+use std::time::{Duration, Instant};
+
+/// The purpose of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The lane. Each of its few statements must keep one plan.
+    Lane,
+    /// Everything else.
+    Read,
+}
+
+/// A connection to either database.
+pub enum Db {
+    /// The embedded SQLite.
+    Sqlite(SqliteConnection),
+    /// PostgreSQL.
+    Postgres(PgConnection),
+}
+
+/// Runs one Diesel expression on either database.
+#[macro_export]
+macro_rules! on_backend {
+    ($db:expr, $connection:ident => $query:expr) => {
+        match $db {
+            $crate::Db::Sqlite($connection) => $query,
+            $crate::Db::Postgres($connection) => $query,
+        }
+    };
+}
+
+/// Session settings of SQLite.
+///
+/// Every commit is on disk before it is answered. The log file is reused, because each sync of a
+/// growing file also writes its length. A commit that finds 8,000 pages in the log moves them into
+/// the database. That commit takes longer than with fewer pages (measured: 60 ms instead of 20 ms).
+/// In return, a page that changed several times is moved once, and throughput is a quarter higher.
+const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 8000; \
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
+
+/// Maximum wait of a new connection while others set up the same file.
+const SQLITE_PATIENCE: Duration = Duration::from_secs(5);
+
+const POSTGRES_SESSION: &str = "SET synchronous_commit = on; SET TIME ZONE 'UTC'; \
+     SET client_min_messages = warning;";
+
+/// Session settings of the lane on PostgreSQL.
+///
+/// Every statement has one plan for all batch sizes, always by index. Otherwise a small hot table
+/// would get a sequential scan over its own dead rows, and a plan without an order would lock rows
+/// without an order. `idle_in_transaction_session_timeout` frees the locks of a process that
+/// freezes within a transaction.
+const POSTGRES_LANE_SESSION: &str = "SET plan_cache_mode = force_generic_plan; \
+     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+     SET enable_bitmapscan = off; SET lock_timeout = '2s'; \
+     SET idle_in_transaction_session_timeout = '5s';";
+
+impl Db {
+    /// Opens a connection. A SQLite file that does not exist is created.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Gone`] if the database cannot be reached.
+    pub fn connect(url: &DatabaseUrl, purpose: Use) -> Result<Self, StoreError> {
+        match url {
+            DatabaseUrl::Sqlite(path) => {
+                let mut connection = SqliteConnection::establish(path)?;
+                prepare_sqlite(&mut connection)?;
+                Ok(Self::Sqlite(connection))
+            }
+            DatabaseUrl::Postgres(url) => {
+                let mut connection = PgConnection::establish(&with_timeouts(url))?;
+                connection.batch_execute(POSTGRES_SESSION)?;
+                speak_english(&mut connection);
+                if purpose == Use::Lane {
+                    connection.batch_execute(POSTGRES_LANE_SESSION)?;
+                }
+                Ok(Self::Postgres(connection))
+            }
+        }
+    }
+
+    /// Whether this is the embedded SQLite.
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
+    /// Begins the lane's transaction. On SQLite it takes the write lock at once.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn begin(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute("BEGIN IMMEDIATE")?,
+            Self::Postgres(connection) => {
+                connection.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits the lane's transaction, durably.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Gone`] it is not known whether the commit took place.
+    pub fn commit(&mut self) -> Result<(), StoreError> {
+        on_backend!(self, connection => connection.batch_execute("COMMIT"))?;
+        Ok(())
+    }
+
+    /// Commits, and on PostgreSQL begins the next transaction in the same round trip.
+    ///
+    /// Returns whether the next transaction began.
+    ///
+    /// A transaction that has done nothing yet holds no lock and no snapshot. It must not stay
+    /// idle: after some seconds the database ends it, and its connection too.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Gone`] it is not known whether the commit took place.
+    pub fn commit_and_begin(&mut self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(_) => self.commit().map(|()| false),
+            Self::Postgres(connection) => {
+                connection.batch_execute("COMMIT AND CHAIN")?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Rolls the lane's transaction back. If that fails, the connection cannot be used again.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn rollback(&mut self) -> Result<(), StoreError> {
+        on_backend!(self, connection => connection.batch_execute("ROLLBACK"))?;
+        Ok(())
+    }
+
+    /// Runs a read of several statements on one snapshot, so that it never sees half a commit.
+    ///
+    /// On PostgreSQL this costs two more round trips: one to begin and one to end.
+    ///
+    /// # Errors
+    ///
+    /// The error of the read, or [`StoreError::Gone`] if the connection cannot be used again.
+    pub fn in_one_snapshot<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute("BEGIN DEFERRED")?,
+            Self::Postgres(connection) => {
+                connection.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            }
+        }
+        let outcome = read(self);
+        let ended = if outcome.is_ok() { self.commit() } else { self.rollback() };
+        match (outcome, ended) {
+            (Ok(found), Ok(())) => Ok(found),
+            (Err(error), Ok(())) => Err(error),
+            (Err(error), Err(_)) if error.is_gone() => Err(error),
+            (_, Err(error)) => Err(StoreError::Gone(error.to_string().into())),
+        }
+    }
+
+    /// Makes this connection fail at once instead of waiting for another writer.
+    ///
+    /// On SQLite, a statement that finds the file locked then fails with [`StoreError::Raced`]. On
+    /// PostgreSQL nothing changes, because a read waits for no lock.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn never_wait(&mut self) -> Result<(), StoreError> {
+        if let Self::Sqlite(connection) = self {
+            connection.batch_execute("PRAGMA busy_timeout = 0")?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the database answers.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn ping(&mut self) -> Result<(), StoreError> {
+        on_backend!(self, connection => connection.batch_execute("SELECT 1"))?;
+        Ok(())
+    }
+}
+
+/// Sets a SQLite connection up, with retries.
+///
+/// While another process changes the journal mode of a new file, SQLite refuses at once and ignores
+/// the busy timeout.
+fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let deadline = Instant::now() + SQLITE_PATIENCE;
+    loop {
+        match connection.batch_execute(SQLITE_SESSION).map_err(StoreError::from) {
+            Err(StoreError::Raced(_)) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Makes PostgreSQL report errors in English, as `error.rs` expects.
+///
+/// Not every role may do that. A refusal is ignored here, and `doctor` reports it. No transaction
+/// is open that the refusal could abort.
+fn speak_english(connection: &mut PgConnection) {
+    if messages_locale(connection).is_ok_and(|locale| !is_english(&locale)) {
+        let _ = connection.batch_execute("SET lc_messages = 'C'");
+    }
+}
+
+/// The locale of PostgreSQL's messages. Empty if the environment of its process decides.
+pub(crate) fn messages_locale(connection: &mut PgConnection) -> Result<String, StoreError> {
+    let sql = Sql::new("SELECT current_setting('lc_messages')").returning::<Text>();
+    Ok(sql.get_result(connection)?)
+}
+
+/// Whether messages of this locale are in English.
+pub(crate) fn is_english(locale: &str) -> bool {
+    let language = locale.split(['_', '.', '@', '-']).next().unwrap_or_default();
+    let known = ["C", "POSIX", "en", "English"];
+    known.iter().any(|name| name.eq_ignore_ascii_case(language))
+}
+
+/// Adds timeouts and an application name to a PostgreSQL URL that does not set them.
+///
+/// With the timeouts, a connection gives up on a server that does not answer.
+fn with_timeouts(url: &str) -> String {
+    let mut url = url.to_owned();
+    for (name, value) in
+        [("connect_timeout", "3"), ("tcp_user_timeout", "15000"), ("application_name", "ifmatch")]
+    {
+        if !url.contains(&format!("{name}=")) {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(&format!("{name}={value}"));
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn english_is_told_from_other_languages_by_the_name_of_the_locale() {
+        for locale in ["C", "POSIX", "C.UTF-8", "en_US.UTF-8", "en_GB", "English_Ireland.1252"] {
+            assert!(is_english(locale), "{locale}");
+        }
+        for locale in ["", "de_DE.UTF-8", "cs_CZ", "eo", "Croatian_Croatia.1250"] {
+            assert!(!is_english(locale), "{locale}");
+        }
+    }
+}

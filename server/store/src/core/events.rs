@@ -1,0 +1,131 @@
+//! The rows of histories, of the event stream and of the audit log.
+
+use super::{
+    column::InColumn,
+    error::StoreError,
+    record::{Record, read_column},
+};
+use crate::schema::{AuditRow, EventRow};
+use ifmatch_domain::core::{Audit, NewEvent};
+use ifmatch_types::{AuditResource, By, ChangeKind, Event, HistoryEntry, merge};
+use serde_json::{Map, Value};
+
+/// The row of a change.
+pub(crate) fn event_row(event: &NewEvent) -> EventRow {
+    let entry = &event.entry;
+    EventRow {
+        resource_id: event.id.clone(),
+        version: entry.version,
+        resource_type: event.resource_type.to_owned(),
+        kind: entry.kind.hold(),
+        at: entry.at.hold(),
+        actor: entry.by.actor.clone(),
+        on_behalf_of: entry.by.on_behalf_of.clone(),
+        source: entry.by.source.hold(),
+        forced: entry.by.forced,
+        reason: entry.reason.clone(),
+        overwrote: entry.overwrote.hold(),
+        request_id: entry.request_id.clone(),
+        changes: entry.changes.hold(),
+        state: event.state.text().to_owned(),
+    }
+}
+
+/// A history entry as the API shows it.
+///
+/// The changes of a creation are not stored, because its state has all of them. They are derived
+/// here.
+pub(crate) fn shown_entry_from(row: &EventRow) -> Result<HistoryEntry, StoreError> {
+    let mut entry = entry_from(row)?;
+    if entry.kind == ChangeKind::Created && entry.changes.is_empty() {
+        entry.changes = merge::diff(&Value::Object(Map::new()), &state_from(row)?);
+    }
+    Ok(entry)
+}
+
+/// A history entry as it is stored.
+pub(crate) fn entry_from(row: &EventRow) -> Result<HistoryEntry, StoreError> {
+    Ok(HistoryEntry {
+        version: row.version,
+        at: column(row, "at", row.at)?,
+        by: By {
+            actor: row.actor.clone(),
+            on_behalf_of: row.on_behalf_of.clone(),
+            source: column(row, "source", row.source.clone())?,
+            forced: row.forced,
+        },
+        kind: column(row, "kind", row.kind.clone())?,
+        changes: column(row, "changes", row.changes.clone())?,
+        reason: row.reason.clone(),
+        overwrote: column(row, "overwrote", row.overwrote.clone())?,
+        request_id: row.request_id.clone(),
+    })
+}
+
+/// The object's state after a change.
+pub(crate) fn state_from(row: &EventRow) -> Result<Value, StoreError> {
+    column(row, "state", row.state.clone())
+}
+
+/// A change as the event stream shows it.
+pub(crate) fn event_from(seq: i64, row: &EventRow) -> Result<Event, StoreError> {
+    let entry = shown_entry_from(row)?;
+    let (resource_type, id) = (row.resource_type.clone(), row.resource_id.clone());
+    Ok(Event {
+        seq,
+        event_type: format!("{resource_type}.{}", row.kind),
+        resource: AuditResource { resource_type, id },
+        entry,
+        state: state_from(row)?,
+    })
+}
+
+fn column<T: InColumn>(row: &EventRow, name: &'static str, held: T::Held) -> Result<T, StoreError> {
+    read_column::<EventRow, T>(&row.resource_id, name, held)
+}
+
+impl Record for Audit {
+    type Row = AuditRow;
+
+    fn from_row(row: AuditRow) -> Result<Self, StoreError> {
+        let id = &row.id;
+        let resource = match (row.resource_type, row.resource_id) {
+            (Some(resource_type), Some(id)) => Some(AuditResource { resource_type, id }),
+            _ => None,
+        };
+        Ok(Self {
+            at: read_column::<AuditRow, _>(id, "at", row.at)?,
+            expected_version: read_column::<AuditRow, _>(
+                id,
+                "expected_version",
+                row.expected_version,
+            )?,
+            changes: read_column::<AuditRow, _>(id, "changes", row.changes)?,
+            resource,
+            audit_type: row.audit_type,
+            actor: row.actor,
+            on_behalf_of: row.on_behalf_of,
+            reason: row.reason,
+            request_id: row.request_id,
+            overwritten_version: row.overwritten_version,
+            id: row.id,
+        })
+    }
+
+    fn to_row(&self) -> AuditRow {
+        AuditRow {
+            id: self.id.clone(),
+            audit_type: self.audit_type.clone(),
+            at: self.at.hold(),
+            actor: self.actor.clone(),
+            on_behalf_of: self.on_behalf_of.clone(),
+            reason: self.reason.clone(),
+            request_id: self.request_id.clone(),
+            resource_type: self.resource.as_ref().map(|resource| resource.resource_type.clone()),
+            resource_id: self.resource.as_ref().map(|resource| resource.id.clone()),
+            expected_version: self.expected_version.hold(),
+            overwritten_version: self.overwritten_version,
+            changes: self.changes.hold(),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Finds out whether a commit took place whose answer was lost.
+
+use super::{db::Db, error::StoreError, sql::Sql};
+use crate::{on_backend, systems::EVIDENCE};
+use diesel::{RunQueryDsl, sql_types::Text};
+use ifmatch_domain::State;
+use ifmatch_types::{Timestamp, Version};
+
+/// A row that only this batch stores. If it exists, the batch was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A version made by one request.
+    Event {
+        /// The object.
+        id: String,
+        /// The version.
+        version: Version,
+        /// When the batch was decided. The same request may also have been sent to another server.
+        at: Timestamp,
+        /// The request.
+        request_id: String,
+    },
+    /// A row whose id is derived from its command's seed.
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The row.
+        id: String,
+    },
+    /// A kept answer.
+    Answer {
+        /// The key's owner: the id of an API key.
+        scope: String,
+        /// The Idempotency-Key.
+        key: String,
+        /// The digest of the request.
+        fingerprint: String,
+        /// When the batch was decided. The same request may also have been sent to another server.
+        at: Timestamp,
+    },
+}
+
+impl Evidence {
+    /// The evidence that a batch decided at `now` will leave. `None` if it changes nothing.
+    pub fn of(state: &State, now: Timestamp) -> Option<Self> {
+        let event = state.events.last().map(|event| Self::Event {
+            id: event.id.clone(),
+            version: event.entry.version,
+            at: event.entry.at,
+            request_id: event.entry.request_id.clone(),
+        });
+        let audit =
+            || state.audits.last().map(|audit| Self::Row { table: "audits", id: audit.id.clone() });
+        let answer = || {
+            state.new_answers().next().map(|((scope, key), answer)| Self::Answer {
+                scope: scope.clone(),
+                key: key.clone(),
+                fingerprint: answer.fingerprint.clone(),
+                at: now,
+            })
+        };
+        let of_a_system = || EVIDENCE.iter().find_map(|evidence| evidence(state));
+        event.or_else(audit).or_else(answer).or_else(of_a_system)
+    }
+}
+
+impl Db {
+    /// Whether a commit took place whose answer was lost.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn was_committed(&mut self, evidence: &Evidence) -> Result<bool, StoreError> {
+        let (sql, expected) = match evidence {
+            Evidence::Event { id, version, at, request_id } => (
+                Sql::new("SELECT request_id FROM events WHERE resource_id = ")
+                    .bind(id.as_str())
+                    .text(" AND version = ")
+                    .bind(*version)
+                    .text(" AND at = ")
+                    .bind(at.as_micros()),
+                request_id,
+            ),
+            Evidence::Row { table, id } => {
+                let sql = Sql::new(format!("SELECT id FROM {table} WHERE id = "));
+                (sql.bind(id.as_str()), id)
+            }
+            Evidence::Answer { scope, key, fingerprint, at } => (
+                Sql::new("SELECT fingerprint FROM answers WHERE scope = ")
+                    .bind(scope.as_str())
+                    .text(" AND key = ")
+                    .bind(key.as_str())
+                    .text(" AND created_at = ")
+                    .bind(at.as_micros()),
+                fingerprint,
+            ),
+        };
+        let found: Vec<String> = on_backend!(self, c => sql.returning::<Text>().load(c))?;
+        Ok(found.contains(expected))
+    }
+}

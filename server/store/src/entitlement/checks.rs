@@ -1,0 +1,28 @@
+//! The invariants of entitlements, which `verify` checks.
+
+use crate::core::verify::Check;
+
+pub(crate) const CHECKS: &[Check] = &[
+    (
+        "a counter's used is the sum of its records that still count, without what was reversed",
+        "SELECT c.id FROM counters AS c WHERE c.used <> (SELECT \
+         coalesce(sum(r.quantity - r.reversed), 0) FROM usage_records AS r \
+         WHERE r.counter_id = c.id AND (c.rolled_until IS NULL OR r.at > c.rolled_until))",
+    ),
+    (
+        "a counter's held is the sum of its active holds",
+        "SELECT c.id FROM counters AS c WHERE c.held <> (SELECT coalesce(sum(h.quantity), 0) \
+         FROM usage_holds AS h WHERE h.counter_id = c.id AND h.status = 'active')",
+    ),
+    (
+        "a settled hold has one record of what it was settled at",
+        "SELECT h.id FROM usage_holds AS h WHERE h.status = 'settled' AND NOT EXISTS (SELECT 1 \
+         FROM usage_records AS r WHERE r.id = h.record_id AND r.quantity = h.settled_quantity \
+         AND r.counter_id = h.counter_id)",
+    ),
+    (
+        "a scope has at most one base package that is active or suspended",
+        "SELECT scope FROM assignments WHERE is_base AND status IN ('active', 'suspended') \
+         GROUP BY scope HAVING count(*) > 1",
+    ),
+];

@@ -1,0 +1,84 @@
+//! The one list of systems and of their kinds of objects.
+
+use crate::{
+    access, billing, booking,
+    core::{evidence::Evidence, load::System, save::Save, verify::Check},
+    entitlement,
+};
+use ifmatch_domain::{Need, State, core};
+
+/// The needs of all systems in one round of loading.
+#[derive(Default)]
+pub(crate) struct Systems {
+    billing: billing::Wanted,
+    entitlement: entitlement::Wanted,
+    booking: booking::Wanted,
+    access: access::Wanted,
+}
+
+impl Systems {
+    /// Every system, in the order in which they lock rows that are not versioned objects.
+    pub(crate) fn all(&mut self) -> [&mut dyn System; 4] {
+        [&mut self.billing, &mut self.entitlement, &mut self.booking, &mut self.access]
+    }
+
+    /// Adds a need to its system. Returns it if it is one of the core's own.
+    pub(crate) fn add(&mut self, need: Need) -> Option<core::Need> {
+        match need {
+            Need::Core(need) => return Some(need),
+            Need::Billing(need) => self.billing.add(need),
+            Need::Entitlement(need) => self.entitlement.add(need),
+            Need::Booking(need) => self.booking.add(need),
+            Need::Access(need) => self.access.add(need),
+        }
+        None
+    }
+}
+
+/// The saves of all systems, in order: one system after the other, parents before children.
+pub(crate) const SAVES: [&[Save]; 4] =
+    [billing::SAVES, booking::SAVES, entitlement::SAVES, access::SAVES];
+
+/// Saves that run last, because their rows are locked last.
+pub(crate) const LAST_SAVES: [&[Save]; 1] = [billing::LAST_SAVES];
+
+/// The invariants of everything that is stored.
+pub(crate) const CHECKS: [&[Check]; 3] = [billing::CHECKS, entitlement::CHECKS, booking::CHECKS];
+
+/// Evidence of a commit in rows other than events and audits.
+///
+/// Each function returns a row that only the batch that decided it stores.
+pub(crate) const EVIDENCE: [fn(&State) -> Option<Evidence>; 1] = [entitlement::evidence];
+
+/// Runs generic code for a kind that is known only at run time.
+macro_rules! stored_kind {
+    ($kind:expr, $stored:ident => $body:expr) => {
+        $crate::systems::by_kind! {
+            $kind, $stored => $body,
+            Plan: ifmatch_types::Plan,
+            Workspace: ifmatch_types::Workspace,
+            Namespace: ifmatch_types::Namespace,
+            Subscription: ifmatch_domain::billing::SubscriptionRecord,
+            Invoice: ifmatch_types::Invoice,
+            Feature: ifmatch_domain::entitlement::FeatureRecord,
+            Package: ifmatch_domain::entitlement::PackageRecord,
+            Assignment: ifmatch_domain::entitlement::AssignmentRecord,
+            Boost: ifmatch_domain::entitlement::BoostRecord,
+            Bookable: ifmatch_types::Bookable,
+            Booking: ifmatch_domain::booking::BookingRecord,
+        }
+    };
+}
+pub(crate) use stored_kind;
+
+macro_rules! by_kind {
+    ($kind:expr, $stored:ident => $body:expr, $($name:ident: $record:ty,)*) => {
+        match $kind {
+            $(ifmatch_types::Kind::$name => {
+                type $stored = $record;
+                $body
+            })*
+        }
+    };
+}
+pub(crate) use by_kind;

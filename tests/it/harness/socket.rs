@@ -1,0 +1,53 @@
+//! A connection that the test closes when it wants: sequential requests, no pool.
+
+use super::{ADMIN_KEY, Server};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// An HTTP/1.1 connection to a server. Dropping it hangs up.
+pub struct Socket {
+    stream: TcpStream,
+    host: String,
+}
+
+impl Socket {
+    pub async fn connect(server: &Server) -> Self {
+        let host = server.url().strip_prefix("http://").expect("it listens without TLS").to_owned();
+        Self { stream: TcpStream::connect(&host).await.expect("the server listens"), host }
+    }
+
+    /// Connects and sends a request.
+    pub async fn with(server: &Server, method: &str, path: &str) -> Self {
+        let mut socket = Self::connect(server).await;
+        socket.send(method, path).await;
+        socket
+    }
+
+    /// Sends a request without a body.
+    pub async fn send(&mut self, method: &str, path: &str) {
+        let host = &self.host;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n"
+        );
+        self.stream.write_all(request.as_bytes()).await.expect("the server reads");
+    }
+
+    /// Reads the head of the next answer and nothing after it.
+    pub async fn head(&mut self) -> String {
+        self.up_to("\r\n\r\n").await
+    }
+
+    /// Reads up to this text. Hanging up with unread bytes is a reset, not an orderly close.
+    pub async fn up_to(&mut self, end: &str) -> String {
+        let mut read = Vec::new();
+        while !read.ends_with(end.as_bytes()) {
+            let byte = timeout(Duration::from_secs(30), self.stream.read_u8()).await;
+            read.push(byte.expect("an answer comes").expect("the connection is open"));
+        }
+        String::from_utf8(read).expect("it is text")
+    }
+}
