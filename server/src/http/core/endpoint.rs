@@ -14,7 +14,7 @@ use actix_web::{FromRequest, Handler, Responder, Route, http::Method, web};
 use ifmatch_types::Role;
 use std::fmt;
 
-/// Who may call an endpoint.
+/// The key or role that an endpoint asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// All callers, without a key.
@@ -41,7 +41,7 @@ pub enum Idempotency {
 pub struct EndpointInfo {
     /// The pattern: `/v1/plans/{id}`.
     pub path: &'static str,
-    /// Who may call it.
+    /// The key or role that it asks for.
     pub access: Access,
     /// How it treats an `Idempotency-Key`.
     pub idempotency: Idempotency,
