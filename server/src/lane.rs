@@ -8,7 +8,7 @@ mod batch;
 mod queue;
 mod rounds;
 
-use crate::{log, metrics};
+use crate::{log::LogContext, metrics};
 use ifmatch_domain::{Command, Outcome, Rejection, State, core::KeptAnswer};
 use ifmatch_store::DatabaseUrl;
 use queue::Queue;
@@ -19,7 +19,6 @@ use std::{
     time::Instant,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::Span;
 
 /// Why a command has no outcome.
 #[derive(Debug)]
@@ -36,8 +35,8 @@ pub enum Refusal {
 struct Job {
     command: Command,
     subject: Subject,
-    /// The request's span: lines that are logged for this command carry its request id.
-    span: Span,
+    /// Lines that are logged for this command say which request it belongs to.
+    context: LogContext,
     answer: oneshot::Sender<Result<Outcome, Refusal>>,
     queued_at: Instant,
 }
@@ -128,8 +127,8 @@ impl Lanes {
     async fn decide(&self, command: Command) -> Result<Outcome, Refusal> {
         let (answer, outcome) = oneshot::channel();
         let subject = Subject::of(&command);
-        let span = log::span_of(&command.meta);
-        let job = Job { command, subject, span, answer, queued_at: Instant::now() };
+        let context = LogContext::of_command(&command.meta);
+        let job = Job { command, subject, context, answer, queued_at: Instant::now() };
         let queued = self.queue_of(subject).is_some_and(|queue| queue.try_send(job).is_ok());
         if !queued {
             tracing::debug!("a lane's queue is full");

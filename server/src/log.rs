@@ -1,15 +1,15 @@
-//! The log: its output, its formats, and the span that ties its lines to a request.
+//! The log: its output, its formats, and what ties its lines to a request.
 //!
 //! Lines go to stderr. Stdout is for what a command was asked to print.
 
-mod json;
+mod context;
+mod line;
 mod request_id;
 
+pub use context::LogContext;
 pub use request_id::RequestId;
 
-use ifmatch_domain::core::Meta;
-use json::{SpanMembers, Structured};
-use tracing::{Span, error_span, field};
+use line::{Json, Text};
 use tracing_subscriber::{EnvFilter, fmt::SubscriberBuilder, util::SubscriberInitExt};
 
 /// The format of log lines.
@@ -43,36 +43,12 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(filter)?;
     let log = SubscriberBuilder::default().with_writer(std::io::stderr).with_env_filter(filter);
     match format {
-        LogFormat::Text => log.with_ansi(false).finish().try_init()?,
+        LogFormat::Text => log.with_ansi(false).map_event_format(Text).finish().try_init()?,
         LogFormat::Json => {
-            let log = log.json().flatten_event(true);
-            let log = log.with_current_span(false).with_span_list(false);
-            log.fmt_fields(SpanMembers).map_event_format(Structured).finish().try_init()?;
+            log.json().flatten_event(true).map_event_format(Json).finish().try_init()?;
         }
     }
     Ok(())
-}
-
-/// The span of one request.
-///
-/// Every line that is logged within it carries its fields. `route` and `actor` are recorded when
-/// they are known.
-///
-/// It has the level of an error, so that no filter by level removes the request id from an error's
-/// line.
-pub fn request_span(request_id: &RequestId, method: &'static str) -> Span {
-    let request_id = request_id.as_str();
-    error_span!("request", request_id, method, route = field::Empty, actor = field::Empty)
-}
-
-/// The span of a command: that of its request, or a new one.
-pub fn span_of(meta: &Meta) -> Span {
-    let current = Span::current();
-    if !current.is_none() {
-        return current;
-    }
-    let request_id = meta.request_id.as_str();
-    error_span!("command", request_id, actor = meta.actor.name.as_str())
 }
 
 #[cfg(test)]

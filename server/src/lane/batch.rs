@@ -40,8 +40,6 @@ pub(super) struct Lane {
     committed: Arc<watch::Sender<u64>>,
     seams: Seams,
     db: Option<Db>,
-    /// Whether the last commit began the next transaction. Nothing was done in it yet.
-    has_begun: bool,
     was_connected: bool,
     pruned_at: Instant,
     /// The state of the last batch. It is freed only after the batch's commands were answered.
@@ -103,7 +101,6 @@ impl Lane {
             committed,
             seams: config.seams,
             db: None,
-            has_begun: false,
             was_connected: false,
             pruned_at: Instant::now(),
             spent: None,
@@ -126,9 +123,6 @@ impl Lane {
             if carried_out.is_err() {
                 tracing::error!(lane = self.number, "the lane panicked and goes on");
                 self.db = None;
-            }
-            if self.queue.is_empty() && std::mem::take(&mut self.has_begun) {
-                self.end_unchanged();
             }
         }
     }
@@ -239,11 +233,7 @@ impl Lane {
 
     fn try_once(&mut self, batch: &mut Vec<Job>, run: Run<'_>) -> Result<Ended, Ended> {
         let started_at = Instant::now();
-        let has_begun = std::mem::take(&mut self.has_begun) && self.db.is_some();
-        let db = self.connection()?;
-        if !has_begun {
-            db.begin()?;
-        }
+        self.connection()?.begin()?;
         let mut state = self.load(batch, matches!(run, Run::Together))?;
         let seams = self.seams;
         let db = self.connection()?;
@@ -258,15 +248,15 @@ impl Lane {
             }
         }
         let now = state.clock.unwrap_or_else(Timestamp::now);
-        let decided: Decided =
-            batch.iter().map(|job| decide_one(&mut state, job, now, seams)).collect();
+        let decide = |job: &Job| job.context.within(|| decide_one(&mut state, job, now, seams));
+        let decided: Decided = batch.iter().map(decide).collect();
         if !state.is_changed() {
             self.end_unchanged();
             return Ok(Ended::Decided(decided));
         }
         db.save(&state, now)?;
         let is_late = Mutant::AnswerBeforeCommit.is_planted();
-        let committed = if is_late { Ok(()) } else { self.commit() };
+        let committed = if is_late { Ok(()) } else { db.commit() };
         if let Err(error) = committed {
             return Err(match Evidence::of(&state, now) {
                 Some(evidence) if error.is_gone() => Ended::InDoubt(Doubt { decided, evidence }),
@@ -313,18 +303,6 @@ impl Lane {
         }
     }
 
-    /// Commits, durably. If work is queued, the commit also begins the next transaction, which
-    /// saves one round trip per batch.
-    fn commit(&mut self) -> Result<(), StoreError> {
-        let goes_on = !self.queue.is_empty() && !self.is_time_to_prune();
-        let db = self.connection()?;
-        if !goes_on {
-            return db.commit();
-        }
-        self.has_begun = db.commit_and_begin()?;
-        Ok(())
-    }
-
     /// Ends a transaction that wrote nothing. If even that fails, only the connection is lost.
     fn end_unchanged(&mut self) {
         if self.db.as_mut().is_some_and(|db| db.rollback().is_err()) {
@@ -352,14 +330,9 @@ impl Lane {
         }
     }
 
-    fn is_time_to_prune(&self) -> bool {
-        self.number == 0 && self.pruned_at.elapsed() >= PRUNE_INTERVAL
-    }
-
     /// Deletes old kept answers from time to time, a bounded number at once.
     fn prune(&mut self) {
-        // A transaction that was begun for the next batch must not be used for this.
-        if self.has_begun || !self.is_time_to_prune() {
+        if self.number != 0 || self.pruned_at.elapsed() < PRUNE_INTERVAL {
             return;
         }
         let kept_micros = ANSWERS_KEPT_H.saturating_mul(3_600_000_000);
@@ -407,7 +380,6 @@ fn decide_one(
     seams: Seams,
 ) -> Result<Outcome, Refusal> {
     let command = &job.command;
-    let _entered = job.span.enter();
     let decided = catch_unwind(AssertUnwindSafe(|| {
         state.attempt(|state| {
             let decided = decide(state, command, now);
@@ -439,14 +411,14 @@ fn answer(batch: Vec<Job>, mut decided: Decided, seams: Seams) {
     for (job, outcome) in batch.into_iter().zip(decided) {
         // A client that went away needs no answer. Its effect stays, and is counted here.
         if let Err(unheard) = job.answer.send(outcome) {
-            job.span.in_scope(|| (seams.observe)(&unheard));
+            job.context.within(|| (seams.observe)(&unheard));
         }
     }
 }
 
 fn answer_all(batch: Vec<Job>, failure: &Failure) {
     for job in batch {
-        let refusal = job.span.in_scope(|| match failure {
+        let refusal = job.context.within(|| match failure {
             Failure::Store(error) if error.is_gone() || error.is_transient() => {
                 tracing::warn!(%failure, "nothing was written");
                 Refusal::TryAgain

@@ -39,7 +39,8 @@ impl Queue {
 
     /// Adds commands to a batch that arrived since and are about the same objects.
     ///
-    /// They wait for the same locks. All other commands keep their place.
+    /// They wait for the same locks. All other commands keep their place. Between two processes that
+    /// change one counter, this makes at least 17 % more changes per second (`docs/design.md`).
     pub(super) fn join(&mut self, batch: &mut Vec<Job>) {
         if self.arriving.is_empty() {
             return;
@@ -60,11 +61,6 @@ impl Queue {
     pub(super) fn take(&mut self) -> Option<Job> {
         self.passed_over.pop_front().or_else(|| self.arriving.try_recv().ok())
     }
-
-    /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.passed_over.is_empty() && self.arriving.is_empty()
-    }
 }
 
 /// Adds a job to a batch. Drops it if its client is gone, which is only safe before it is decided.
@@ -78,7 +74,7 @@ fn admit(batch: &mut Vec<Job>, job: Job) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::Refusal;
+    use crate::{lane::Refusal, log::LogContext};
     use ifmatch_domain::{
         Action, Command, Outcome,
         booking::{self, ExpireBookings},
@@ -87,7 +83,6 @@ mod tests {
     use ifmatch_types::{ApiKeyId, Source};
     use std::time::Instant;
     use tokio::sync::oneshot;
-    use tracing::Span;
     use uuid::Uuid;
 
     type Pending = oneshot::Receiver<Result<Outcome, Refusal>>;
@@ -110,8 +105,8 @@ mod tests {
         (
             Job {
                 subject: Subject::of(&command),
+                context: LogContext::of_command(&command.meta),
                 command,
-                span: Span::none(),
                 answer,
                 queued_at: Instant::now(),
             },
@@ -146,9 +141,8 @@ mod tests {
         queue.join(&mut batch);
         assert_eq!(about(&batch), ["a", "b", "a", "b"]);
         let _last = arrive(&["a"]);
-        assert!(!queue.is_empty());
         assert_eq!(about(&queue.next_batch().unwrap()), ["c", "d", "c", "a"]);
-        assert!(queue.is_empty());
+        assert!(queue.take().is_none());
     }
 
     #[test]

@@ -7,32 +7,43 @@ use crate::{
 };
 use ifmatch_domain::{Need, State, core};
 
-/// The needs of all systems in one round of loading.
+/// The needs of all systems in one round of loading. A system without needs costs nothing.
 #[derive(Default)]
 pub(crate) struct Systems {
-    billing: billing::Wanted,
-    entitlement: entitlement::Wanted,
-    booking: booking::Wanted,
-    access: access::Wanted,
+    billing: Option<billing::Wanted>,
+    entitlement: Option<entitlement::Wanted>,
+    booking: Option<booking::Wanted>,
+    access: Option<access::Wanted>,
 }
 
 impl Systems {
-    /// Every system, in the order in which they lock rows that are not versioned objects.
-    pub(crate) fn all(&mut self) -> [&mut dyn System; 4] {
-        [&mut self.billing, &mut self.entitlement, &mut self.booking, &mut self.access]
+    /// Each system with needs.
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut dyn System> {
+        let all = [
+            with_needs(&mut self.billing),
+            with_needs(&mut self.entitlement),
+            with_needs(&mut self.booking),
+            with_needs(&mut self.access),
+        ];
+        all.into_iter().flatten()
     }
 
     /// Adds a need to its system. Returns it if it is one of the core's own.
     pub(crate) fn add(&mut self, need: Need) -> Option<core::Need> {
         match need {
             Need::Core(need) => return Some(need),
-            Need::Billing(need) => self.billing.add(need),
-            Need::Entitlement(need) => self.entitlement.add(need),
-            Need::Booking(need) => self.booking.add(need),
-            Need::Access(need) => self.access.add(need),
+            Need::Billing(need) => self.billing.get_or_insert_default().add(need),
+            Need::Entitlement(need) => self.entitlement.get_or_insert_default().add(need),
+            Need::Booking(need) => self.booking.get_or_insert_default().add(need),
+            Need::Access(need) => self.access.get_or_insert_default().add(need),
         }
         None
     }
+}
+
+fn with_needs<S: System>(wanted: &mut Option<S>) -> Option<&mut dyn System> {
+    let wanted: &mut dyn System = wanted.as_mut()?;
+    Some(wanted)
 }
 
 /// The saves of all systems, in order: one system after the other, parents before children.

@@ -19,8 +19,8 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// The messages with which the server commits: simple queries.
-const COMMITS: [&[u8]; 2] = [b"Q\0\0\0\x0bCOMMIT\0", b"Q\0\0\0\x15COMMIT AND CHAIN\0"];
+/// The message with which the server commits: a simple query.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
 #[derive(Default)]
 struct Losses {
@@ -114,7 +114,7 @@ async fn requests(
         }
         let message = &chunk[..length];
         let every = losses.every.load(Ordering::SeqCst);
-        if every > 0 && COMMITS.contains(&message) {
+        if every > 0 && message == COMMIT {
             let commits = losses.commits.fetch_add(1, Ordering::SeqCst);
             if commits % every == every - 1 {
                 let lost = losses.lost.fetch_add(1, Ordering::SeqCst);

@@ -90,7 +90,7 @@ pub enum LockClass {
 impl SystemNeed for Need {
     fn lock(&self) -> Option<(LockClass, &str)> {
         match self {
-            Self::Object(kind, id) | Self::Reference(kind, id) => Some((LockClass::of(*kind)?, id)),
+            Self::Object(kind, id) | Self::Reference(kind, id) => Some((LockClass::of(*kind), id)),
             Self::History(..) | Self::InUse(..) | Self::Owner(..) => None,
             Self::Clock | Self::Answer(..) => None,
         }
@@ -107,9 +107,9 @@ impl SystemNeed for Need {
 }
 
 impl LockClass {
-    /// The lock class of a kind; `None` for a kind that this build does not know.
-    pub const fn of(kind: Kind) -> Option<Self> {
-        Some(match kind {
+    /// The lock class of a kind.
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
             Kind::Workspace => Self::Workspace,
             Kind::Namespace => Self::Namespace,
             Kind::Plan => Self::Plan,
@@ -121,6 +121,6 @@ impl LockClass {
             Kind::Boost => Self::Boost,
             Kind::Bookable => Self::Bookable,
             Kind::Booking => Self::Booking,
-        })
+        }
     }
 }

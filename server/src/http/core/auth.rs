@@ -10,7 +10,7 @@ use super::{
     render::Reply,
     request::request_id,
 };
-use crate::{app::App, metrics};
+use crate::{app::App, log::LogContext, metrics};
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
@@ -26,7 +26,6 @@ use ifmatch_domain::{
 };
 use ifmatch_types::{Code, Kind, Role};
 use std::net::{IpAddr, Ipv4Addr};
-use tracing::Span;
 
 /// Maximum length of `X-On-Behalf-Of`, in characters.
 const ON_BEHALF_OF_MAX: usize = 200;
@@ -37,8 +36,9 @@ pub async fn gate<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let info = request.extensions().get::<EndpointInfo>().copied();
-    if let Some(info) = info {
-        Span::current().record("route", info.path);
+    let context = request.extensions().get::<LogContext>().cloned();
+    if let Some((info, context)) = info.zip(context) {
+        context.set_route(info.path);
     }
     let needed = match info.map(|info| info.access) {
         Some(Access::Open) => {
@@ -111,7 +111,9 @@ async fn admit(
     };
     let role = stored.key.role;
     let actor = Actor { key_id: stored.key.id, name: stored.key.name };
-    Span::current().record("actor", actor.name.as_str());
+    if let Some(context) = request.extensions().get::<LogContext>() {
+        context.set_actor(&actor.name);
+    }
     let caller = Caller { actor, role, on_behalf_of };
     if force::is_wanted(request.request()) && !role.allows(Role::Admin) {
         to_the_end(record_denied(app.clone(), &caller, request)).await??;

@@ -1,8 +1,8 @@
 //! Work that must be finished although its client may hang up.
 
 use super::problem::HttpProblem;
+use crate::log::LogContext;
 use std::future::Future;
-use tracing::Instrument;
 
 /// Runs work to its end, also if the client hangs up and its request is dropped.
 ///
@@ -14,7 +14,11 @@ use tracing::Instrument;
 pub async fn to_the_end<T: 'static>(
     work: impl Future<Output = T> + 'static,
 ) -> Result<T, HttpProblem> {
-    actix_web::rt::spawn(work.in_current_span()).await.map_err(|error| {
+    let task = match LogContext::current() {
+        Some(context) => actix_web::rt::spawn(context.scope(work)),
+        None => actix_web::rt::spawn(work),
+    };
+    task.await.map_err(|error| {
         tracing::error!(%error, "work that must be finished was not");
         HttpProblem::internal()
     })

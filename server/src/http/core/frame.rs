@@ -1,8 +1,8 @@
-//! The middleware around every request: an id, a span, metrics, and security headers.
+//! The middleware around every request: an id, its log context, metrics, and security headers.
 
 use super::{endpoint::EndpointInfo, problem::HttpProblem, request::request_id};
 use crate::{
-    log::{self, RequestId},
+    log::{LogContext, RequestId},
     metrics,
 };
 use actix_web::{
@@ -19,7 +19,6 @@ use std::{
     task::{Context, Poll},
     time::Instant,
 };
-use tracing::{Instrument, Span};
 
 /// The route label of all requests that matched no route. A scan must not fill the metrics.
 const UNMATCHED: &str = "unmatched";
@@ -32,27 +31,25 @@ pub async fn frame<B: MessageBody + 'static>(
     let started_at = Instant::now();
     let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
     let request_id = RequestId::from_header(given);
-    request.extensions_mut().insert(request_id.clone());
     let method = metrics::method_label(request.method().as_str());
-    let span = log::request_span(&request_id, method);
+    let context = LogContext::of_request(request_id, method);
+    request.extensions_mut().insert(context.clone());
     // The request must not be kept here, because the router needs exclusive access to it.
-    let response = next.call(request).instrument(span.clone()).await?.map_into_boxed_body();
-    let mut response = identified(response, &request_id);
+    let response = context.clone().scope(next.call(request)).await?.map_into_boxed_body();
+    let mut response = identified(response, context.request_id());
     let info = response.request().extensions().get::<EndpointInfo>().copied();
     let route = info.map_or(UNMATCHED, |info| info.path);
     let status = response.status().as_u16();
     let duration = started_at.elapsed();
     metrics::request(route, method, status, duration);
-    span.in_scope(|| {
-        if info.is_none() {
-            span.record("route", UNMATCHED);
-        }
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        context.set_route(route);
         let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        tracing::debug!(status, duration_us, "answered");
-    });
-    write_headers(response.headers_mut(), &request_id);
+        context.within(|| tracing::debug!(status, duration_us, "answered"));
+    }
+    write_headers(response.headers_mut(), context.request_id());
     let is_stream = response.response().body().size() == BodySize::Stream;
-    Ok(if is_stream { response.map_body(|_, body| spanned(body, span)) } else { response })
+    Ok(if is_stream { response.map_body(|_, body| scoped(body, context)) } else { response })
 }
 
 fn write_headers(headers: &mut HeaderMap, request_id: &RequestId) {
@@ -84,17 +81,17 @@ fn identified(
     response.into_response(answer)
 }
 
-/// A body that is produced within its request's span, although the handler is done by then.
-fn spanned(body: BoxBody, span: Span) -> BoxBody {
-    BoxBody::new(Spanned { body, span })
+/// A body that is produced in its request's log context, although the handler is done by then.
+fn scoped(body: BoxBody, context: LogContext) -> BoxBody {
+    BoxBody::new(Scoped { body, context })
 }
 
-struct Spanned {
+struct Scoped {
     body: BoxBody,
-    span: Span,
+    context: LogContext,
 }
 
-impl MessageBody for Spanned {
+impl MessageBody for Scoped {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {
@@ -103,10 +100,10 @@ impl MessageBody for Spanned {
 
     fn poll_next(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        task: &mut Context<'_>,
     ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
-        let Self { body, span } = &mut *self;
-        span.in_scope(|| Pin::new(body).poll_next(context))
+        let Self { body, context } = &mut *self;
+        context.within(|| Pin::new(body).poll_next(task))
     }
 }
 

@@ -7,7 +7,10 @@ use super::{
     problem::HttpProblem,
     query::{Params, Query},
 };
-use crate::{app::App, log::RequestId};
+use crate::{
+    app::App,
+    log::{LogContext, RequestId},
+};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use futures::future::LocalBoxFuture;
 use ifmatch_domain::{
@@ -17,7 +20,8 @@ use ifmatch_domain::{
 
 /// The id of a request in its answer and in the log.
 pub fn request_id(request: &HttpRequest) -> RequestId {
-    let known = request.extensions().get::<RequestId>().cloned();
+    let known =
+        request.extensions().get::<LogContext>().map(|context| context.request_id().clone());
     known.unwrap_or_default()
 }
 

@@ -1,7 +1,7 @@
 //! Loads the rows that decisions about API keys need.
 
 use crate::core::{db::Db, error::StoreError, load::System, select::Lock, table::load_rows};
-use ifmatch_domain::{State, access::Need};
+use ifmatch_domain::{State, access::Need, core::LockClass};
 use std::collections::BTreeSet;
 
 /// The needs of this system, by kind. Each set is sorted.
@@ -22,7 +22,16 @@ impl Wanted {
 }
 
 impl System for Wanted {
-    fn lock(&mut self, db: &mut Db, lock: Lock, state: &mut State) -> Result<(), StoreError> {
+    fn lock(
+        &mut self,
+        class: LockClass,
+        db: &mut Db,
+        lock: Lock,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        if class != LockClass::ApiKey {
+            return Ok(());
+        }
         let ids = std::mem::take(&mut self.api_keys);
         load_rows(db, ids, lock, |stored| stored.key.id.as_str(), &mut state.access_mut().api_keys)
     }

@@ -19,7 +19,7 @@ use diesel::{
 use ifmatch_domain::{
     State,
     billing::{BilledPeriods, Need, PlanTerms, Sequence, StoredPayment},
-    core::Row,
+    core::{LockClass, Row},
 };
 use ifmatch_types::{Plan, PlanId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +70,16 @@ impl System for Wanted {
         load_billed(db, std::mem::take(&mut self.billed), state)
     }
 
-    fn lock_last(&mut self, db: &mut Db, lock: Lock, state: &mut State) -> Result<(), StoreError> {
+    fn lock(
+        &mut self,
+        class: LockClass,
+        db: &mut Db,
+        lock: Lock,
+        state: &mut State,
+    ) -> Result<(), StoreError> {
+        if class != LockClass::Sequence {
+            return Ok(());
+        }
         let keys = self.sequences.iter().map(|series| (*series).to_owned()).collect();
         let rows: Vec<SequenceRow> = select_by(db, "series", keys, lock)?;
         for series in std::mem::take(&mut self.sequences) {

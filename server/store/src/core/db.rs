@@ -117,26 +117,6 @@ impl Db {
         Ok(())
     }
 
-    /// Commits, and on PostgreSQL begins the next transaction in the same round trip.
-    ///
-    /// Returns whether the next transaction began.
-    ///
-    /// A transaction that has done nothing yet holds no lock and no snapshot. It must not stay
-    /// idle: after some seconds the database ends it, and its connection too.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Gone`] it is not known whether the commit took place.
-    pub fn commit_and_begin(&mut self) -> Result<bool, StoreError> {
-        match self {
-            Self::Sqlite(_) => self.commit().map(|()| false),
-            Self::Postgres(connection) => {
-                connection.batch_execute("COMMIT AND CHAIN")?;
-                Ok(true)
-            }
-        }
-    }
-
     /// Rolls the lane's transaction back. If that fails, the connection cannot be used again.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! One round of loading: first the locked rows, in the same order for all writers, then the rest.
+//! One round of loading: first the locked rows, in the order of `LockClass`, then the rest.
 
 use super::{
     answers::{self, AnswerKey},
@@ -10,7 +10,10 @@ use super::{
     select::Lock,
 };
 use crate::systems::Systems;
-use ifmatch_domain::{Need, State, core::Need as CoreNeed};
+use ifmatch_domain::{
+    Need, State,
+    core::{LockClass, Need as CoreNeed},
+};
 use ifmatch_types::{Kind, Timestamp, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +26,16 @@ pub(crate) const ENDED_AT_ONCE: i64 = 500;
 ///
 /// Its needs are collected by its own `add`. Then each step below is called once, in this order.
 pub(crate) trait System {
-    /// Loads rows that are locked but are not versioned objects.
-    fn lock(&mut self, _db: &mut Db, _lock: Lock, _state: &mut State) -> Result<(), StoreError> {
+    /// Loads and locks its rows of one class that are not versioned objects.
+    ///
+    /// Called for each class that this round locks, in their order.
+    fn lock(
+        &mut self,
+        _class: LockClass,
+        _db: &mut Db,
+        _lock: Lock,
+        _state: &mut State,
+    ) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -50,21 +61,12 @@ pub(crate) trait System {
     fn load(&mut self, _db: &mut Db, _state: &mut State) -> Result<(), StoreError> {
         Ok(())
     }
-
-    /// Loads rows that are locked after everything else.
-    fn lock_last(
-        &mut self,
-        _db: &mut Db,
-        _lock: Lock,
-        _state: &mut State,
-    ) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 /// The needs of one round, by kind. Each set is sorted.
 #[derive(Default)]
 struct Wanted {
+    classes: BTreeSet<LockClass>,
     objects: WantedObjects,
     answers: BTreeSet<AnswerKey>,
     histories: BTreeMap<String, BTreeSet<Version>>,
@@ -78,6 +80,7 @@ impl Wanted {
     fn sort(needs: impl IntoIterator<Item = Need>) -> Self {
         let mut wanted = Self::default();
         for need in needs {
+            wanted.classes.extend(need.lock().map(|(class, _)| class));
             let Some(need) = wanted.systems.add(need) else { continue };
             match need {
                 CoreNeed::Answer(scope, key) => {
@@ -136,9 +139,11 @@ impl Db {
         state: &mut State,
     ) -> Result<(), StoreError> {
         let mut wanted = Wanted::sort(needs);
-        wanted.objects.load(self, lock != Lock::None, state)?;
-        for system in wanted.systems.all() {
-            system.lock(self, lock, state)?;
+        for class in wanted.classes {
+            wanted.objects.load(class, self, lock != Lock::None, state)?;
+            for system in wanted.systems.all() {
+                system.lock(class, self, lock, state)?;
+            }
         }
         history::load(self, wanted.histories, state)?;
         load_users(self, wanted.in_use, state)?;
@@ -146,9 +151,6 @@ impl Db {
         look_up(self, wanted.answers, wanted.clock, &mut wanted.systems, state)?;
         for system in wanted.systems.all() {
             system.load(self, state)?;
-        }
-        for system in wanted.systems.all() {
-            system.lock_last(self, lock, state)?;
         }
         Ok(())
     }
@@ -163,7 +165,7 @@ fn look_up(
     state: &mut State,
 ) -> Result<(), StoreError> {
     // Lookups of expired rows must use the same clock as the rest of the batch.
-    let needs_clock = clock || systems.all().iter().any(|system| system.needs_clock());
+    let needs_clock = clock || systems.all().any(|system| system.needs_clock());
     let needs_clock = needs_clock && state.clock.is_none();
     if needs_clock && db.is_sqlite() {
         state.clock = Some(Timestamp::now());

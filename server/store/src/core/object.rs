@@ -41,26 +41,27 @@ pub(crate) trait StoredObject: Resource {
 /// The row type of a kind of object.
 pub(crate) type RowOf<R> = <Row<R> as Record>::Row;
 
-/// Objects to load, in the order in which all writers lock them.
+/// Objects to load, by class and kind.
 #[derive(Default)]
-pub(crate) struct WantedObjects(BTreeMap<(Option<LockClass>, Kind), BTreeMap<String, Lock>>);
+pub(crate) struct WantedObjects(BTreeMap<LockClass, BTreeMap<Kind, BTreeMap<String, Lock>>>);
 
 impl WantedObjects {
     /// Adds an object. If it is both referred to and changed, it is locked once, for the change.
     pub(crate) fn add(&mut self, kind: Kind, id: String, lock: Lock) {
-        let of_kind = self.0.entry((LockClass::of(kind), kind)).or_default();
-        let wanted = of_kind.entry(id).or_insert(lock);
+        let of_class = self.0.entry(LockClass::of(kind)).or_default();
+        let wanted = of_class.entry(kind).or_default().entry(id).or_insert(lock);
         *wanted = lock.max(*wanted);
     }
 
-    /// Loads all of them, one statement per kind. Without `is_locking`, it locks nothing.
+    /// Loads those of one class, one statement per kind. Without `is_locking`, it locks nothing.
     pub(crate) fn load(
-        self,
+        &mut self,
+        class: LockClass,
         db: &mut Db,
         is_locking: bool,
         state: &mut State,
     ) -> Result<(), StoreError> {
-        for ((_, kind), mut ids) in self.0 {
+        for (kind, mut ids) in self.0.remove(&class).unwrap_or_default() {
             if !is_locking {
                 ids.values_mut().for_each(|lock| *lock = Lock::None);
             }
