@@ -1,6 +1,8 @@
 //! Billing runs while the database is busy: each run reports exactly what it did.
 
-use crate::harness::{Api, Server, day, id, postgres_only, sqlite_only, together};
+use crate::harness::{
+    Api, Server, Socket, both_databases, day, eventually, id, postgres_only, sqlite_only, together,
+};
 use diesel::{
     Connection, PgConnection, QueryResult, RunQueryDsl, SqliteConnection,
     connection::SimpleConnection, dsl::sql, select, sql_types::BigInt,
@@ -15,6 +17,7 @@ sqlite_only![
     a_run_that_is_cut_short_says_what_it_did_and_the_next_one_does_the_rest,
     a_run_that_could_write_nothing_is_told_to_try_again,
 ];
+both_databases![a_run_goes_on_when_its_caller_hangs_up];
 postgres_only![a_locked_subscription_hurts_no_other];
 
 /// Subscriptions that are due one invoice each.
@@ -119,4 +122,15 @@ async fn a_locked_subscription_hurts_no_other(server: Server) {
     locked.batch_execute("ROLLBACK").unwrap();
     let run = api.post("/v1/billing-runs", &json!({})).await.ok(200);
     assert_eq!((count(&run, "made"), sum(&run)), (1, 1), "{run}");
+}
+
+async fn a_run_goes_on_when_its_caller_hangs_up(server: Server) {
+    let api = server.api();
+    // More than are billed at the same time, so that hanging up meets a run with work left.
+    let all = due(&api, 200).await.len();
+    drop(Socket::with(&server, "POST", "/v1/billing-runs").await);
+    eventually("all of them are billed", async || {
+        (api.list("/v1/invoices").await.len() == all).then_some(())
+    })
+    .await;
 }
