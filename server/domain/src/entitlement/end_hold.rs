@@ -32,6 +32,28 @@ pub enum HoldEnd {
     Release(Map<String, Value>),
 }
 
+impl HoldEnd {
+    /// Reads the request's body: the units to record, or `None` for a release.
+    fn settled(&self) -> Result<Option<i64>, Rejection> {
+        let mut errors = Errors::default();
+        match self {
+            Self::Release(body) => {
+                for name in body.keys() {
+                    errors.push(pointer::member("", name), "is not a field here");
+                }
+                errors.into_result()?;
+                Ok(None)
+            }
+            Self::Settle(body) => {
+                let settlement: Settlement = read(body)?;
+                errors.range("/quantity", settlement.quantity, 1, QUANTITY_MAX);
+                errors.into_result()?;
+                Ok(Some(settlement.quantity))
+            }
+        }
+    }
+}
+
 impl EndHold {
     pub(crate) fn wants(&self, wants: &mut Wants<'_, '_, Need>) {
         if want_chain(&self.scope, wants).is_none() {
@@ -56,23 +78,7 @@ impl EndHold {
             .filter(|stored| stored.hold.scope == self.scope.to_string())
             .cloned()
             .ok_or_else(|| core::Rejection::NotFound { what: "hold", id: self.hold_id.clone() })?;
-        let settled = match &self.end {
-            HoldEnd::Release(body) => {
-                let mut errors = Errors::default();
-                for name in body.keys() {
-                    errors.push(pointer::member("", name), "is not a field here");
-                }
-                errors.into_result()?;
-                None
-            }
-            HoldEnd::Settle(body) => {
-                let settlement: Settlement = read(body)?;
-                let mut errors = Errors::default();
-                errors.range("/quantity", settlement.quantity, 1, QUANTITY_MAX);
-                errors.into_result()?;
-                Some(settlement.quantity)
-            }
-        };
+        let settled = self.end.settled()?;
         if !stored.hold.is_active(ctx.now) && !Mutant::SettleEndedHold.is_planted() {
             let status = match stored.hold.status {
                 Status::Active => Status::Expired,
