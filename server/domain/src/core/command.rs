@@ -31,6 +31,8 @@ pub struct Meta {
     pub source: Source,
     /// The request's id in the log.
     pub request_id: String,
+    /// SHA-256 of the request's Idempotency-Key, in hexadecimal digits.
+    pub key_digest: Option<String>,
 }
 
 impl Meta {

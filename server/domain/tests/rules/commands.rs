@@ -37,6 +37,7 @@ pub fn meta(actor: &str) -> Meta {
         on_behalf_of: None,
         source: Source::Api,
         request_id: "req".to_owned(),
+        key_digest: None,
     }
 }
 

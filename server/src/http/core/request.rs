@@ -2,7 +2,7 @@
 
 use super::{
     body::Body,
-    caller::Caller,
+    caller::{self, Caller},
     force, idempotency, precondition,
     problem::HttpProblem,
     query::{Params, Query},
@@ -76,7 +76,9 @@ impl Mutation {
 
     /// A command for a part of this request, without its Idempotency-Key.
     pub fn partial_command(&self, action: Action) -> Command {
-        self.caller.command(&request_id(&self.request), None, action)
+        let mut command = self.caller.command(&request_id(&self.request), None, action);
+        command.meta.key_digest = self.idempotency.as_ref().map(caller::digest);
+        command
     }
 
     /// Whether the request has an Idempotency-Key, so that its answer is kept.
