@@ -35,6 +35,7 @@ mod overwrites;
 mod payments;
 mod plans;
 mod preconditions;
+mod previews;
 mod process;
 mod rate_limit;
 mod recorded;

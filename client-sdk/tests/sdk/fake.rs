@@ -256,10 +256,11 @@ impl State {
             None => named.and_then(|version| version.as_i64()),
         };
         let Some(named) = named else { return problem(428, "PRECONDITION_REQUIRED", json!({})) };
-        if query.contains_key("dry_run") {
-            let preview = json!({"current_version": self.version(),
-                "would_overwrite": [{"path": "/quantity", "from": 5, "to": 1}]});
-            return ResponseTemplate::new(200).set_body_json(preview);
+        if request.url.path().ends_with("/preview") {
+            let changes = json!([{"path": "/quantity", "from": 5, "to": 1}]);
+            return ResponseTemplate::new(200).set_body_json(json!({
+                "current_version": self.version(), "verdict": "clean", "would_change": changes,
+                "would_overwrite": [], "would_refuse": null}));
         }
         if named != self.version() && !forced {
             return self.conflict(named, &patch);

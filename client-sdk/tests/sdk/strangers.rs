@@ -120,11 +120,11 @@ async fn merging_an_increment_is_never_content_with_somebody_elses() {
 }
 
 #[tokio::test]
-async fn a_dry_run_keeps_to_its_deadline() {
+async fn a_preview_keeps_to_its_deadline() {
     let billing = ifmatch::Client::builder(silent_server().await).key("k").build().expect("one");
     let began = std::time::Instant::now();
     let update = billing.subscriptions().update(&id(), |s| s.quantity = 1);
-    let preview = update.deadline(Duration::from_millis(200)).force("why not").dry_run().await;
+    let preview = update.deadline(Duration::from_millis(200)).force("why not").preview().await;
     assert!(preview.expect_err("silence").is_deadline());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

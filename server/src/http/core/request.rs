@@ -74,6 +74,20 @@ impl Mutation {
         force::read(params, self.request.headers(), self.caller.role)
     }
 
+    /// Takes `?force=true` of a preview.
+    ///
+    /// # Errors
+    ///
+    /// As [`force::read_unrecorded`].
+    pub fn unrecorded_force(&self, params: &mut Params) -> Result<Option<Force>, HttpProblem> {
+        force::read_unrecorded(params, self.caller.role)
+    }
+
+    /// The id of this request in its answer and in the log.
+    pub fn request_id(&self) -> RequestId {
+        request_id(&self.request)
+    }
+
     /// A command for a part of this request, without its Idempotency-Key.
     pub fn partial_command(&self, action: Action) -> Command {
         let mut command = self.caller.command(&request_id(&self.request), None, action);
