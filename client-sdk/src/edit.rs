@@ -150,7 +150,7 @@ impl Client {
                     let conflict = Conflict::between(edit, remote)?;
                     return Err(Error::Conflict(Box::new(conflict)));
                 }
-                Ok(Classified::StillAtBase) => {}
+                Ok(Classified::SendAgain) => {}
                 Err(error) => return Err(with_edit(error, edit)),
             }
             if let Some(why) = sending.pause(self, Duration::ZERO).await {

@@ -42,6 +42,7 @@ mod recorded;
 mod requests;
 mod sdk;
 mod sdk_faults;
+mod sdk_gateway;
 mod subscriptions;
 mod surface;
 mod transactions;
