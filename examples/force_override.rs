@@ -25,10 +25,10 @@ async fn main() -> support::Result<()> {
     agent.subscriptions().update(&sub.id, |s| s.notes = promise.to_owned()).await?;
 
     // Both wrote the notes, so a save would be refused or parked. A force is applied in any case,
-    // so preview it with a dry run, which writes nothing.
+    // so preview it, which writes nothing.
     let reason = "chargeback 8812, decided by finance";
     let force = || admin.subscriptions().save(&seen, &edited).force(reason);
-    let preview = force().dry_run().await?;
+    let preview = force().preview().await?;
     println!("the admin saw version {}, it is at {} now", seen.version(), preview.current_version);
     println!("a force would overwrite:");
     for change in &preview.would_overwrite {

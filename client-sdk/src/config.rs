@@ -9,7 +9,7 @@ use crate::{
     wire::Http,
 };
 use reqwest::{Url, header::HeaderValue};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 /// Builds a [`Client`].
 ///
@@ -37,6 +37,7 @@ pub struct ClientBuilder {
     send_budget: SendBudget,
     conflicts_max: usize,
     storage: Option<Arc<dyn ConflictStorage>>,
+    plain_http: bool,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -65,6 +66,7 @@ impl ClientBuilder {
             send_budget: SendBudget::default(),
             conflicts_max: 1000,
             storage: None,
+            plain_http: false,
         }
     }
 
@@ -75,6 +77,19 @@ impl ClientBuilder {
     /// ```
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
+        self
+    }
+
+    /// Allows `http://` to another host than this one.
+    ///
+    /// Without TLS, whoever is on the way reads the API key and everything it can reach. Allow it
+    /// only where the way is protected otherwise, such as in a service mesh.
+    ///
+    /// ```
+    /// let builder = ifmatch::Client::builder("http://billing.internal:8080").allow_plain_http();
+    /// ```
+    pub fn allow_plain_http(mut self) -> Self {
+        self.plain_http = true;
         self
     }
 
@@ -179,10 +194,14 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
+    /// [`Error::PlainHttp`] if the key would be sent without TLS to another host than this one,
     /// [`Error::Setup`] if the URL or the key cannot be used, [`Error::Storage`] if the open
     /// conflicts of an earlier run cannot be read.
     pub fn build(self) -> Result<Client, Error> {
         let base = base_url(&self.url)?;
+        if base.scheme() == "http" && !self.plain_http && !is_loopback(&base) {
+            return Err(Error::PlainHttp { host: base.host_str().unwrap_or_default().to_owned() });
+        }
         if self.key.is_empty() {
             return Err(Error::Setup("there is no API key".to_owned()));
         }
@@ -198,6 +217,20 @@ impl ClientBuilder {
             store: Arc::new(OpenConflicts::load(self.storage, self.conflicts_max)?),
         };
         Ok(Client::new(shared, self.on_behalf_of))
+    }
+}
+
+/// Whether requests to this URL stay on this host.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        // These names are reserved for this host (RFC 6761 §6.3).
+        Err(_) => {
+            let name = host.strip_suffix('.').unwrap_or(host);
+            name == "localhost" || name.ends_with(".localhost")
+        }
     }
 }
 

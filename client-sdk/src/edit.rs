@@ -61,20 +61,17 @@ impl Edit {
 
     /// The request of this edit; `force` is the reason for skipping the version check.
     pub(crate) fn request(&self, key: Option<String>, force: Option<&str>) -> Request {
-        let request = self.unkeyed().key(key);
+        let request = Request::new(Verb::Patch, &self.path(&[])).body(&self.patch()).key(key);
         match force {
             Some(reason) => request.force(reason),
             None => request,
         }
     }
 
-    /// The request of a dry run, which changes nothing and therefore needs no key.
-    pub(crate) fn dry_run(&self, reason: &str) -> Request {
-        self.unkeyed().force(reason).query("dry_run", true)
-    }
-
-    fn unkeyed(&self) -> Request {
-        Request::new(Verb::Patch, &self.path(&[])).body(&self.patch())
+    /// The request of its preview, which changes nothing and therefore needs no key.
+    pub(crate) fn preview(&self, is_forced: bool) -> Request {
+        let request = Request::new(Verb::Post, &self.path(&["preview"])).body(&self.patch());
+        if is_forced { request.query("force", true) } else { request }
     }
 }
 
@@ -153,7 +150,7 @@ impl Client {
                     let conflict = Conflict::between(edit, remote)?;
                     return Err(Error::Conflict(Box::new(conflict)));
                 }
-                Ok(Classified::StillAtBase) => {}
+                Ok(Classified::SendAgain) => {}
                 Err(error) => return Err(with_edit(error, edit)),
             }
             if let Some(why) = sending.pause(self, Duration::ZERO).await {

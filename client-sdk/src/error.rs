@@ -74,6 +74,13 @@ pub enum Error {
     /// The client cannot be built from these options.
     #[error("the client cannot be set up: {0}")]
     Setup(String),
+    /// The API key would be sent over `http://` to another host. Use `https://`, or
+    /// [`ClientBuilder::allow_plain_http`](crate::ClientBuilder::allow_plain_http).
+    #[error("the API key would be sent to {host} without TLS")]
+    PlainHttp {
+        /// The host in the URL.
+        host: String,
+    },
     /// The request cannot be written down as HTTP.
     #[error("the request cannot be sent: {0}")]
     Unsendable(String),

@@ -2,7 +2,7 @@
 
 use crate::{Error, Resource, Update, Versioned};
 use futures::future::{BoxFuture, FutureExt};
-use ifmatch_types::ForcePreview;
+use ifmatch_types::Preview;
 use std::future::IntoFuture;
 
 /// An edit that skips the version check: it is made when it is awaited.
@@ -31,7 +31,7 @@ impl<'a, T: Resource> Forced<'a, T> {
         Self { update, reason }
     }
 
-    /// Returns the paths that the write would overwrite, and writes nothing.
+    /// Tells what the write would do, and writes nothing. It needs the role `admin`, too.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
@@ -40,7 +40,7 @@ impl<'a, T: Resource> Forced<'a, T> {
     ///     .subscriptions()
     ///     .update(&id, |s| s.quantity = 1)
     ///     .force("contract 77 ended")
-    ///     .dry_run()
+    ///     .preview()
     ///     .await?;
     /// for change in preview.would_overwrite {
     ///     println!("{}: {} → {}", change.path, change.from, change.to);
@@ -50,12 +50,9 @@ impl<'a, T: Resource> Forced<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] where the forced write would be refused too.
-    pub async fn dry_run(self) -> Result<ForcePreview, Error> {
-        let (collection, edit, deadline) = self.update.into_edit().await?;
-        let client = collection.client();
-        let request = client.signed(edit.dry_run(&self.reason));
-        client.call(request, deadline).await?.decode()
+    /// As [`Update::preview`].
+    pub async fn preview(self) -> Result<Preview, Error> {
+        self.update.forced(self.reason).preview().await
     }
 }
 

@@ -45,6 +45,20 @@
 //! proxy may arrive later. A write that names a version is refused then. A create or a request for
 //! units may be applied, once.
 //!
+//! # Which key belongs where
+//!
+//! A key without a workspace reads and changes the data of all customers. Keep it on your own
+//! machines: one key of role `agent` for each service, and `admin` only for people. A program that
+//! runs at a customer's gets a key of that customer's workspace that expires, of role `viewer` to
+//! read or `usage` to record usage. The key goes over `http://` to this host only, unless
+//! [`ClientBuilder::allow_plain_http`] allows more.
+//!
+//! # Behind a gateway
+//!
+//! A gateway may rewrite request ids, lose answers, and say 409 or 412 without the server's words.
+//! This crate then looks into the object's history. It knows its own write by the digest of its
+//! idempotency key. If the history does not tell, the call fails with [`Error::OutcomeUnknown`].
+//!
 //! # Closures and forms
 //!
 //! [`update`](Collection::update) takes an edit to *make*: `quantity += 5` runs again on every fresh
@@ -136,13 +150,12 @@ pub use ifmatch_types::{
     BookableId, BookableStatus, Booking, BookingFields, BookingId, BookingStatus, Boost,
     BoostAnswer, BoostDuration, BoostId, BoostKind, By, CatalogStatus, ChangeKind, Code, Date,
     DateError, Deleted, Difference, Entitlement, EntitlementLogEntry, Event, Feature,
-    FeatureFields, FeatureId, FeatureType, FieldError, ForcePreview, Grant, GrantKind,
-    HistoryEntry, Hold, HoldId, HoldStatus, IdError, Interval, Invoice, InvoiceFields, InvoiceId,
-    InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Metadata, Meter, Namespace,
-    NamespaceFields, NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment, Package,
-    PackageFields, PackageId, Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId,
-    PlanStatus, Problem, RangeMode, RecordId, Recorded, Reset, ResourceRef, Retry, RetryAction,
-    Reversed, Role, Source, Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus,
-    Timestamp, TimestampError, UsageRecord, Verdict, Version, Workspace, WorkspaceFields,
-    WorkspaceId,
+    FeatureFields, FeatureId, FeatureType, FieldError, Grant, GrantKind, HistoryEntry, Hold,
+    HoldId, HoldStatus, IdError, Interval, Invoice, InvoiceFields, InvoiceId, InvoiceLine,
+    InvoiceLineFields, InvoiceStatus, Kind, Metadata, Meter, Namespace, NamespaceFields,
+    NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment, Package, PackageFields, PackageId,
+    Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId, PlanStatus, Preview,
+    Problem, RangeMode, RecordId, Recorded, Reset, ResourceRef, Retry, RetryAction, Reversed, Role,
+    Source, Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp,
+    TimestampError, UsageRecord, Verdict, Version, Workspace, WorkspaceFields, WorkspaceId,
 };

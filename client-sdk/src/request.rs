@@ -7,6 +7,7 @@ use reqwest::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// The methods this crate uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ pub(crate) struct Request {
     /// Present exactly on requests that may change something. They must not be sent twice without
     /// it.
     pub(crate) idempotency_key: Option<String>,
-    /// The same for every send, so that the history shows whether one was applied.
+    /// The same for every send, for the logs. A gateway may replace it.
     pub(crate) request_id: String,
 }
 
@@ -92,6 +93,12 @@ impl Request {
         let mut forced = self.query("force", true);
         forced.force_reason = Some(reason.to_owned());
         forced
+    }
+
+    /// The digest by which the history knows a write with this key: SHA-256 in hexadecimal digits.
+    pub(crate) fn key_digest(&self) -> Option<String> {
+        let key = self.idempotency_key.as_ref()?;
+        Some(Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Whether a lost answer leaves its effect in doubt.

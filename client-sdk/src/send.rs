@@ -183,9 +183,13 @@ pub(crate) fn is_contradiction(status: u16) -> bool {
 /// Whether a refusal with this code says that no earlier send was applied.
 ///
 /// The caller is checked before the idempotency key is looked up. An API key that was revoked in
-/// between therefore hides the stored answer.
+/// between therefore hides the stored answer. A key that was used for another request may have been
+/// used for this one, changed on the way.
 fn settles(code: Code) -> bool {
-    !matches!(code, Code::Unauthenticated | Code::Forbidden | Code::ForceForbidden)
+    !matches!(
+        code,
+        Code::Unauthenticated | Code::Forbidden | Code::ForceForbidden | Code::IdempotencyKeyReused
+    )
 }
 
 fn read(answer: Answer) -> Told {

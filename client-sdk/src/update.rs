@@ -1,11 +1,11 @@
 //! Updates and saves: edits of one object, resolved against the changes of others.
 
 use crate::{
-    Collection, Conflict, Decision, Error, Forced, Policy, Resource, Versioned, edit::Edit,
-    pace::Deadline, policy::edit_of, versioned::to_json, with_conflict_resolution,
+    Collection, Conflict, Decision, Error, Forced, Policy, Resource, Versioned, pace::Deadline,
+    policy::edit_of, versioned::to_json, with_conflict_resolution,
 };
 use futures::future::{BoxFuture, FutureExt};
-use ifmatch_types::merge;
+use ifmatch_types::{Preview, merge};
 use std::{
     fmt,
     future::{Future, IntoFuture},
@@ -181,8 +181,26 @@ impl<'a, T: Resource> Update<'a, T> {
         self
     }
 
-    /// The first attempt's edit, for a dry run.
-    pub(crate) async fn into_edit(mut self) -> Result<(Collection<T>, Edit, Deadline), Error> {
+    /// Tells what the first attempt would do, and writes nothing.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// use ifmatch::SubscriptionStatus::Canceled;
+    ///
+    /// let subs = billing.subscriptions();
+    /// let preview = subs.update(&id, |s| s.status = Canceled).preview().await?;
+    /// if let Some(problem) = preview.would_refuse {
+    ///     println!("it would be refused: {}", problem.detail);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if the object does not exist or a field is invalid. Any other refusal is
+    /// in the preview.
+    pub async fn preview(mut self) -> Result<Preview, Error> {
         let deadline = Deadline::after(self.policy.deadline);
         let base = match self.base.take() {
             Some(base) => base,
@@ -190,7 +208,10 @@ impl<'a, T: Resource> Update<'a, T> {
         };
         let mut edited = base.clone().into_inner();
         (self.apply)(&mut edited)?;
-        Ok((self.collection, edit_of(&base, &edited)?, deadline))
+        let is_forced = self.policy.force.is_some();
+        let client = self.collection.client();
+        let request = client.signed(edit_of(&base, &edited)?.preview(is_forced));
+        client.call(request, deadline).await?.decode()
     }
 
     async fn run(self) -> Result<Versioned<T>, Error> {

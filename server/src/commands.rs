@@ -187,6 +187,7 @@ pub fn cli_command(action: Action) -> Command {
             on_behalf_of: None,
             source: Source::Cli,
             request_id: RequestId::new().as_str().to_owned(),
+            key_digest: None,
         },
         seed: Uuid::now_v7(),
         idempotency: None,

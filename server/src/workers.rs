@@ -111,6 +111,7 @@ fn command(name: &str, action: Action) -> Command {
             on_behalf_of: None,
             source: Source::Worker,
             request_id: format!("{name}-{}", seed.simple()),
+            key_digest: None,
         },
         seed,
         idempotency: None,

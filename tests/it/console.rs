@@ -234,10 +234,10 @@ async fn an_admin_forces_after_seeing_what_that_overwrites(server: Server) {
     browser.click(".force summary").await;
     assert!(!browser.has("[name=force]").await, "the preview comes first");
     browser.fill("#force-reason", "Chargeback 8812 – Zoë").await;
-    browser.click("[name=dry-run]").await;
+    browser.click("[name=preview]").await;
     let preview = browser.see(".preview", "At version 2 this would overwrite").await;
     assert!(preview.contains('9') && preview.contains('6'), "{preview}");
-    assert_eq!(place.now(&api).await["version"], 2, "a dry run writes nothing");
+    assert_eq!(place.now(&api).await["version"], 2, "a preview writes nothing");
     assert!(api.audit("forced_write", id(&place.object)).await.is_empty());
     browser.click("[name=force]").await;
     browser.see(NOTICE, "Forced").await;

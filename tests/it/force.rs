@@ -13,7 +13,6 @@ both_databases![
     only_the_word_true_forces,
     a_force_without_a_version_is_recorded_as_blind,
     a_force_at_the_current_version_is_an_ordinary_update,
-    a_dry_run_shows_what_would_be_overwritten_and_writes_nothing,
     a_force_that_a_rule_refuses_leaves_no_record,
     a_delete_may_be_forced,
     a_forced_write_is_replayed_and_not_repeated,
@@ -111,7 +110,7 @@ async fn a_force_without_the_role_is_told_before_everything_else(server: Server)
             caller.patch(&force(&path), &body),
             caller.put(&force(&path), &body),
             caller.delete(&force(&path)),
-            caller.patch(&format!("{path}?dry_run=true&force=true"), &body),
+            caller.post(&force(&format!("{path}/preview")), &body),
             caller.call("PATCH", &force(&path)).body("text/plain", "?".to_owned()),
             caller.call("PATCH", &force(&path)).body("application/json", large),
             caller.patch(&force(&path), &body).key(" "),
@@ -192,20 +191,6 @@ async fn a_force_at_the_current_version_is_an_ordinary_update(server: Server) {
     assert_eq!(version(&reason(call, "not needed").await.ok(200)), 3);
     let entry = api.history(&path).await.pop().unwrap();
     assert_eq!((&entry["kind"], &entry["by"]["forced"]), (&json!("updated"), &json!(false)));
-    assert!(api.audit("forced_write", id(&subscription)).await.is_empty());
-}
-
-async fn a_dry_run_shows_what_would_be_overwritten_and_writes_nothing(server: Server) {
-    let api = server.api();
-    let (subscription, path) = moved_on(&api).await;
-    let dry = format!("{}&dry_run=true", force(&path));
-    let call = api.patch(&dry, &json!({"notes": "forced", "version": 1}));
-    let preview = reason(call, "looking").await.ok(200);
-    let expected = json!([{"path": "/notes", "from": "theirs", "to": "forced"}]);
-    assert_eq!(preview["would_overwrite"], expected);
-    assert_eq!(preview["current_version"], 2);
-    assert_eq!(api.read("subscriptions", &subscription).await, subscription);
-    assert_eq!(api.history(&path).await.len(), 2);
     assert!(api.audit("forced_write", id(&subscription)).await.is_empty());
 }
 

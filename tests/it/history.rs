@@ -1,7 +1,8 @@
 //! History, old versions and the audit log.
 
-use crate::harness::{Server, both_databases, id, version};
+use crate::harness::{Server, both_databases, id, unique, version};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 both_databases![
     every_change_is_in_the_history_with_its_author,
@@ -10,6 +11,7 @@ both_databases![
     a_long_history_is_read_page_by_page,
     undoing_a_change_is_a_change,
     the_audit_log_can_be_filtered,
+    a_write_is_known_by_the_digest_of_its_key,
 ];
 
 async fn every_change_is_in_the_history_with_its_author(server: Server) {
@@ -132,4 +134,43 @@ async fn the_audit_log_can_be_filtered(server: Server) {
     let keys = api.list("/v1/audit").await;
     let about_key = |record: &&Value| record.to_string().contains(id(&first_key));
     assert!(keys.iter().any(|record| about_key(&record)), "key changes are on record: {keys:?}");
+}
+
+async fn a_write_is_known_by_the_digest_of_its_key(server: Server) {
+    let api = server.api();
+    let digest = |key: &str| -> String {
+        Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let keys = [unique("create"), unique("edit"), unique("delete")];
+    let made = api.post("/v1/workspaces", &json!({"name": "Acme"})).key(&keys[0]).await.ok(201);
+    let path = format!("/v1/workspaces/{}", id(&made));
+    // A key in quotes is the same key.
+    let quoted = format!("\"{}\"", keys[1]);
+    api.patch(&path, &json!({"name": "B"})).if_match(1).key(&quoted).await.ok(200);
+    api.patch(&path, &json!({"name": "C"})).if_match(2).await.ok(200);
+    api.delete(&path).if_match(3).key(&keys[2]).await.ok(200);
+    let history = api.history(&path).await;
+    let found: Vec<&Value> = history.iter().map(|entry| &entry["key_digest"]).collect();
+    let [made_by, edited_by, deleted_by] = keys.map(|key| json!(digest(&key)));
+    assert_eq!(found, [&made_by, &edited_by, &json!(null), &deleted_by]);
+    assert!(history[2].get("key_digest").is_none(), "there was no key: {}", history[2]);
+    let events = api.get("/v1/events?type=workspace&limit=200").await.ok(200);
+    let own: Vec<&Value> = events["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["resource"]["id"] == id(&made))
+        .map(|event| &event["key_digest"])
+        .collect();
+    assert_eq!(own, found);
+
+    // Every object of a transaction is its sender's.
+    let key = unique("transaction");
+    let create = json!({"op": "create", "type": "workspace", "body": {"name": "Both"}});
+    let operations = json!({"operations": [create, create]});
+    let done = api.post("/v1/transactions", &operations).key(&key).await.ok(200);
+    for result in done["results"].as_array().unwrap() {
+        let path = format!("/v1/workspaces/{}", id(result));
+        assert_eq!(api.history(&path).await[0]["key_digest"], digest(&key));
+    }
 }

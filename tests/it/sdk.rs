@@ -259,10 +259,12 @@ async fn a_force_is_on_record(server: Server) {
     let base = subscriptions.get(&subscription).await.unwrap();
     let edited = base.edited(|s| s.notes = "forced".into());
     meanwhile(&server, &path, json!({"notes": "theirs"})).await;
-    let dry = subscriptions.save(base.clone(), edited.clone()).force("dispute").dry_run().await;
-    let dry = dry.unwrap();
-    assert_eq!(dry.current_version, 2);
-    assert_eq!(dry.would_overwrite[0].path, "/notes");
+    let save = || subscriptions.save(base.clone(), edited.clone());
+    let refused = save().preview().await.unwrap().would_refuse.unwrap();
+    assert_eq!(refused.code, ifmatch::Code::ConflictVersionMismatch);
+    let preview = save().force("dispute").preview().await.unwrap();
+    assert_eq!((preview.current_version, preview.would_refuse), (2, None));
+    assert_eq!(preview.would_overwrite[0].path, "/notes");
     let forced = subscriptions.save(base, edited).force("dispute").await.unwrap();
     assert_eq!((forced.notes.as_str(), forced.version(), forced.forced()), ("forced", 3, true));
     let records = server.api().audit("forced_write", subscription.as_str()).await;

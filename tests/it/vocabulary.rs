@@ -61,6 +61,10 @@ async fn address(api: &Api, path: &str, method: &str) -> (String, i64) {
     let plain: Vec<_> =
         path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect();
     let plain = plain.join("/");
+    if let Some(object) = plain.strip_suffix("/preview") {
+        let (address, version) = Box::pin(address(api, object, "patch")).await;
+        return (format!("{address}/preview"), version);
+    }
     let collection = plain.trim_start_matches("/v1/");
     match collection.strip_suffix("/{}") {
         Some(collection) if method != "post" => {

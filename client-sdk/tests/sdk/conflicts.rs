@@ -152,16 +152,24 @@ async fn a_decision_to_force_names_the_reason() {
 }
 
 #[tokio::test]
-async fn a_forced_update_names_the_version_it_saw_and_a_dry_run_writes_nothing() {
+async fn a_forced_update_names_the_version_it_saw_and_a_preview_writes_nothing() {
     let fake = Fake::start().await;
     let subs = fake.client().subscriptions();
-    let preview =
-        subs.update(&id(), |s| s.quantity = 1).force("why not").dry_run().await.expect("a preview");
-    assert_eq!((preview.current_version, preview.would_overwrite.len()), (1, 1));
-    let dry = fake.patches().pop().expect("a patch");
-    assert!(dry.target.ends_with("?force=true&dry_run=true"), "{}", dry.target);
-    assert_eq!((dry.key, fake.applied()), (None, 0));
-
+    for is_forced in [false, true] {
+        let update = subs.update(&id(), |s| s.quantity = 1);
+        let (preview, target) = if is_forced {
+            (update.force("why not").preview().await, "/preview?force=true")
+        } else {
+            (update.preview().await, "/preview")
+        };
+        let preview = preview.expect("a preview");
+        assert_eq!((preview.current_version, preview.would_change.len()), (1, 1));
+        let asked = fake.seen().pop().expect("a request");
+        assert_eq!(asked.method, "POST");
+        assert!(asked.target.ends_with(target), "{}", asked.target);
+        assert_eq!(asked.body, json!({"version": 1, "quantity": 1}));
+        assert_eq!((asked.key, fake.applied()), (None, 0));
+    }
     let canceled = SubscriptionStatus::Canceled;
     let sub = subs.update(&id(), |s| s.status = canceled).force("chargeback 8812").await;
     assert!(sub.expect("forced").forced());

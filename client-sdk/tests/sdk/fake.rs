@@ -5,6 +5,7 @@
 use ifmatch::{Client, ClientBuilder, Kind, SubscriptionId, Verdict};
 use ifmatch_types::{Difference, merge};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
@@ -48,7 +49,7 @@ pub struct Seen {
 struct State {
     object: Value,
     versions: HashMap<i64, Value>,
-    /// Each version that a request made, with the request's key.
+    /// Each version that a request made, with the digest of its Idempotency-Key.
     made: Vec<(i64, String)>,
     answers: HashMap<String, Value>,
     faults: VecDeque<Fault>,
@@ -196,12 +197,12 @@ impl State {
     }
 
     fn change(&mut self, patch: &Value) {
-        self.change_by("rival", patch);
+        self.change_by(digest("rival"), patch);
     }
 
-    fn change_by(&mut self, request_id: &str, patch: &Value) {
+    fn change_by(&mut self, key_digest: String, patch: &Value) {
         let version = self.version() + 1;
-        self.made.push((version, request_id.to_owned()));
+        self.made.push((version, key_digest));
         let (Value::Object(object), Value::Object(patch)) = (&mut self.object, patch) else {
             return;
         };
@@ -232,10 +233,12 @@ impl State {
 
     fn history(&self) -> ResponseTemplate {
         let by = json!({"actor": "a", "on_behalf_of": null, "source": "api", "forced": false});
-        let entry = |(version, request_id): &(i64, String)| {
+        // A gateway replaced all request ids.
+        let entry = |(version, key_digest): &(i64, String)| {
             let is_last = *version > self.version();
             json!({"version": version, "at": AT, "by": by, "changes": [],
-                "kind": if is_last { "deleted" } else { "updated" }, "request_id": request_id})
+                "kind": if is_last { "deleted" } else { "updated" }, "request_id": "rewritten",
+                "key_digest": key_digest})
         };
         let items: Vec<Value> = self.made.iter().map(entry).collect();
         ResponseTemplate::new(200).set_body_json(json!({"items": items, "next_cursor": null}))
@@ -256,26 +259,27 @@ impl State {
             None => named.and_then(|version| version.as_i64()),
         };
         let Some(named) = named else { return problem(428, "PRECONDITION_REQUIRED", json!({})) };
-        if query.contains_key("dry_run") {
-            let preview = json!({"current_version": self.version(),
-                "would_overwrite": [{"path": "/quantity", "from": 5, "to": 1}]});
-            return ResponseTemplate::new(200).set_body_json(preview);
+        if request.url.path().ends_with("/preview") {
+            let changes = json!([{"path": "/quantity", "from": 5, "to": 1}]);
+            return ResponseTemplate::new(200).set_body_json(json!({
+                "current_version": self.version(), "verdict": "clean", "would_change": changes,
+                "would_overwrite": [], "would_refuse": null}));
         }
         if named != self.version() && !forced {
             return self.conflict(named, &patch);
         }
         self.applied += 1;
-        let request_id = seen.headers.get("x-request-id").cloned().unwrap_or_default();
+        let key_digest = digest(seen.key.as_deref().unwrap_or_default());
         let mut answer = ResponseTemplate::new(200);
         if forced {
             answer = answer.insert_header("x-forced", "true");
         }
         let body = if seen.method == "DELETE" {
             self.deleted = true;
-            self.made.push((self.version() + 1, request_id));
+            self.made.push((self.version() + 1, key_digest));
             json!({"id": ID, "deleted_at": AT, "deleted_by": "me", "last_version": named})
         } else {
-            self.change_by(&request_id, &patch);
+            self.change_by(key_digest, &patch);
             self.object.clone()
         };
         self.answers.extend(seen.key.clone().map(|key| (key, body.clone())));
@@ -320,6 +324,11 @@ impl State {
             "expected_version": named, "current_version": self.version(), "current": self.object,
             "changes": changes, "attempted": attempted, "merge": merge})
     }
+}
+
+/// SHA-256 in hexadecimal digits.
+fn digest(key: &str) -> String {
+    Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A problem body.

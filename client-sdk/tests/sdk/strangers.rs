@@ -120,11 +120,11 @@ async fn merging_an_increment_is_never_content_with_somebody_elses() {
 }
 
 #[tokio::test]
-async fn a_dry_run_keeps_to_its_deadline() {
+async fn a_preview_keeps_to_its_deadline() {
     let billing = ifmatch::Client::builder(silent_server().await).key("k").build().expect("one");
     let began = std::time::Instant::now();
     let update = billing.subscriptions().update(&id(), |s| s.quantity = 1);
-    let preview = update.deadline(Duration::from_millis(200)).force("why not").dry_run().await;
+    let preview = update.deadline(Duration::from_millis(200)).force("why not").preview().await;
     assert!(preview.expect_err("silence").is_deadline());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
@@ -140,6 +140,36 @@ async fn silent_server() -> String {
         }
     });
     url
+}
+
+#[test]
+fn a_key_goes_over_plain_http_to_this_host_only() {
+    let build = |url: &str| ifmatch::Client::builder(url).key("k").build();
+    for url in [
+        "http://127.0.0.1:1",
+        "http://127.9.9.9",
+        "http://[::1]:1",
+        "http://[::ffff:127.0.0.1]",
+        "http://localhost:1",
+        "http://LOCALHOST.",
+        "http://billing.localhost",
+        "https://billing.example.com",
+    ] {
+        assert!(build(url).is_ok(), "{url}");
+    }
+    for (url, name) in [
+        ("http://billing.example.com:8080", "billing.example.com"),
+        ("http://10.0.0.7", "10.0.0.7"),
+        ("http://[fe80::1]", "[fe80::1]"),
+        ("http://0.0.0.0", "0.0.0.0"),
+        ("http://localhost.example.com", "localhost.example.com"),
+        ("http://127.0.0.1.example.com", "127.0.0.1.example.com"),
+    ] {
+        let refused = build(url);
+        let is_refused = matches!(&refused, Err(Error::PlainHttp { host }) if host == name);
+        assert!(is_refused, "{url}: {refused:?}");
+        assert!(ifmatch::Client::builder(url).key("k").allow_plain_http().build().is_ok());
+    }
 }
 
 #[tokio::test]

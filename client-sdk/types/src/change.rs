@@ -67,8 +67,12 @@ pub struct HistoryEntry {
     /// Paths changed by others that this write replaced when it was repeated after a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overwrote: Option<Vec<String>>,
-    /// The request that made it.
+    /// The request that made it. Gateways rewrite request ids, so they prove nothing.
     pub request_id: String,
+    /// SHA-256 of the Idempotency-Key that the write was sent with, in hexadecimal digits. A sender
+    /// knows its own write by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_digest: Option<String>,
 }
 
 /// The object an event or a problem is about.

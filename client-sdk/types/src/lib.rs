@@ -21,6 +21,7 @@ pub mod known;
 pub mod list;
 pub mod merge;
 pub mod pointer;
+mod preview;
 pub mod problem;
 pub mod time;
 mod unknown;
@@ -54,7 +55,8 @@ pub use invoice::{
 };
 pub use kind::Kind;
 pub use list::Page;
-pub use merge::{Difference, ForcePreview, MergeReport, Verdict};
+pub use merge::{Difference, MergeReport, Verdict};
+pub use preview::Preview;
 pub use problem::{Code, Conflict, ConflictChange, FieldError, Problem, Retry, RetryAction};
 pub use time::{Timestamp, TimestampError};
 pub use usage::{

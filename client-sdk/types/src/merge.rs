@@ -3,7 +3,7 @@
 //! Objects are compared as JSON, path by path (JSON Pointer, RFC 6901): nested objects are
 //! descended into, a list is one path, and the bookkeeping fields in [`IGNORED`] never count.
 
-use crate::{Kind, Version, pointer};
+use crate::{Kind, pointer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,16 +20,6 @@ pub struct Difference {
     pub from: Value,
     /// The value after.
     pub to: Value,
-}
-
-/// The paths that a forced write would overwrite. Nothing was written.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct ForcePreview {
-    /// Each path it would change, with its values before and after.
-    pub would_overwrite: Vec<Difference>,
-    /// The version it would overwrite.
-    pub current_version: Version,
 }
 
 names! {

@@ -1,5 +1,6 @@
 // Requests. A write is built first (bytes and Idempotency-Key) and then sent, so that it can be sent again unchanged.
 
+import { parse, stringify } from "./exact.js";
 import { headerOf, session } from "./session.js";
 
 /** The server refused the request; `problem` has the reason. */
@@ -30,7 +31,7 @@ async function answered(address, request) {
   }
   let body = {};
   try {
-    body = text === "" ? {} : JSON.parse(text);
+    body = text === "" ? {} : parse(text);
   } catch {
     // The answer comes from a proxy.
     body = { detail: `The answer (status ${response.status}) is not from Ifmatch.` };
@@ -52,7 +53,7 @@ export function write(method, path, { body, version, query, reason } = {}) {
   if (body !== undefined) headers["Content-Type"] = method === "PATCH" ? "application/merge-patch+json" : "application/json";
   if (version !== undefined) headers["If-Match"] = `"${version}"`;
   if (reason !== undefined) headers["X-Force-Reason"] = headerOf(reason);
-  return Object.freeze({ method, address: addressOf(path, query), headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  return Object.freeze({ method, address: addressOf(path, query), headers, body: body === undefined ? undefined : stringify(body) });
 }
 
 /** Sends a write, for the first time or again. */

@@ -99,10 +99,10 @@ export class ApiDocument {
     return this.places.find((other) => new RegExp(`^${escaped(list.path)}/\\{[^/]+\\}$`).test(other.path));
   }
 
-  /** An item's actions beside reading and changing it, such as POST …/{id}/reverse. */
+  /** An item's actions beside reading and changing it, such as POST …/{id}/reverse. A preview does nothing. */
   actionsOf(item) {
     return this.places.filter((other) => other.path.startsWith(`${item.path}/`) && other.operations.post && !other.operations.get
-      && !other.path.slice(item.path.length + 1).includes("/"));
+      && !other.path.endsWith("/preview") && !other.path.slice(item.path.length + 1).includes("/"));
   }
 
   /** The top-level lists with a filter for objects of this schema, such as bookings by bookable_id. */
@@ -149,9 +149,7 @@ export class ApiDocument {
     const body = operation.requestBody?.content[OWN].schema;
     if (body === undefined) return [];
     const told = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content?.[OWN]?.schema;
-    // With two schemas the first is the object, the other is a dry run's answer.
-    const answer = told?.anyOf?.[0] ?? told;
-    const stored = answer?.$ref === undefined ? [] : this.fields(nameOf(answer));
+    const stored = told?.$ref === undefined ? [] : this.fields(nameOf(told));
     const rank = ({ name, isLarge }) => (isLarge ? stored.length : 0) + stored.findIndex((field) => field.name === name);
     return this.fields(nameOf(body))
       .filter((field) => field.name !== "version" && !(method === "patch" && field.setOnce))

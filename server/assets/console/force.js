@@ -28,7 +28,7 @@ export class ForcePanel {
       <form @submit=${look}>
         <div class="field wide"><label for="force-reason">Reason</label>
           <input id="force-reason" name="reason" maxlength="500" required autocomplete="off" .value=${this.reason} @input=${typed}></div>
-        <div class="bar"><button name="dry-run" ?disabled=${this.reason.trim() === ""}>See what it would overwrite</button></div>
+        <div class="bar"><button name="preview" ?disabled=${this.reason.trim() === ""}>See what it would overwrite</button></div>
       </form>
       ${failure(this.error)}
       ${this.seen ? this.#preview() : nothing}
@@ -36,7 +36,10 @@ export class ForcePanel {
   }
 
   #preview() {
-    const { would_overwrite: overwritten, current_version: version } = this.seen;
+    const { would_overwrite: overwritten, would_refuse: refused, current_version: version } = this.seen;
+    if (refused) {
+      return html`<div class="preview notice bad" role="alert" data-code=${refused.code}><p>At version ${version} this would be refused: ${refused.detail}</p></div>`;
+    }
     return html`<div class="preview" role="status" aria-label="What would be overwritten">
       ${overwritten.length
         ? html`<p>At version ${version} this would overwrite:</p>${differences(overwritten)}`
@@ -45,15 +48,15 @@ export class ForcePanel {
     </div>`;
   }
 
-  #write(query) {
+  #write(method, path, reason) {
     const { patch, base } = this.pending;
-    return write("PATCH", this.path, { body: patch, version: base.version, query, reason: this.reason });
+    return write(method, path, { body: patch, version: base.version, query: { force: "true" }, reason });
   }
 
   async #look() {
     this.error = this.seen = undefined;
     try {
-      this.seen = (await send(this.#write({ force: "true", dry_run: "true" }))).body;
+      this.seen = (await send(this.#write("POST", `${this.path}/preview`))).body;
     } catch (error) {
       this.error = error;
     }
@@ -62,6 +65,6 @@ export class ForcePanel {
   }
 
   #force() {
-    this.submit({ ...this.pending, attempt: this.#write({ force: "true" }) });
+    this.submit({ ...this.pending, attempt: this.#write("PATCH", this.path, this.reason) });
   }
 }

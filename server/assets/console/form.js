@@ -1,6 +1,7 @@
 // A form for the fields of a request body. Input is kept as text and converted to values when it is sent.
 
 import { html, nothing } from "./lit-html.js";
+import { integer, parse, stringify } from "./exact.js";
 import { equal, keysOf } from "./patch.js";
 import { label, money } from "./words.js";
 
@@ -8,7 +9,7 @@ const isJson = (field) => field.isLarge && !field.isLong;
 
 function textOf(field, found) {
   if (found === null || found === undefined) return "";
-  return isJson(field) ? JSON.stringify(found, null, 2) : String(found);
+  return isJson(field) ? stringify(found, 2) : String(found);
 }
 
 /** The edited fields of an object, or of a new one. */
@@ -55,14 +56,14 @@ export class Draft {
 function valueOf(field, text, before) {
   if (text === "") return field.type === "string" && !field.enum && !field.format && !field.nullable ? "" : null;
   if (field.type === "integer") {
-    if (!/^[+-]?\d+$/.test(text.trim()) || !Number.isSafeInteger(Number(text))) throw new Error("must be a whole number");
-    return Number(text);
+    if (!/^-?\d+$/.test(text.trim())) throw new Error("must be a whole number");
+    return integer(text.trim());
   }
   if (field.type === "boolean") return text === "true";
   if (isJson(field)) {
     let found;
     try {
-      found = JSON.parse(text);
+      found = parse(text);
     } catch (error) {
       throw new Error(`is not JSON: ${error.message}`);
     }
@@ -118,5 +119,5 @@ function input(field, draft, typed, isWrong) {
 function moneyHint(draft, name) {
   const currency = draft.texts.get("currency") ?? draft.base?.currency;
   const text = draft.texts.get(name);
-  return currency && /^-?\d+$/.test(text) ? html`<strong>${money(Number(text), currency)}</strong> · ` : nothing;
+  return currency && /^-?\d+$/.test(text) ? html`<strong>${money(integer(text), currency)}</strong> · ` : nothing;
 }

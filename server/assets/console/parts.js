@@ -4,6 +4,7 @@ import { html, nothing } from "./lit-html.js";
 import { byText, explain, instant, label, money, shortId } from "./words.js";
 import { hashOf } from "./route.js";
 import { NoAnswer } from "./api.js";
+import { stringify } from "./exact.js";
 
 const GOOD = ["active", "paid", "open", "confirmed", "completed", "in_use", "created"];
 const BAD = ["past_due", "canceled", "cancelled", "void", "uncollectible", "no_show", "deleted", "forced", "expired", "failed", "force_denied", "reversed"];
@@ -24,7 +25,7 @@ export function value(doc, field, found, object = {}, isShort = false) {
   if (field?.format === "date-time" && typeof found === "string") return when(found);
   if (field?.isMoney && typeof object.currency === "string") return html`<span class="number">${money(found, object.currency)}</span>`;
   if (field?.enum) return badge(found);
-  if (typeof found === "number") return html`<span class="number">${found.toLocaleString("en")}</span>`;
+  if (["number", "bigint"].includes(typeof found)) return html`<span class="number">${found.toLocaleString("en")}</span>`;
   if (typeof found === "string") return text(doc, found, isShort);
   if ("actor" in found) return byText(found);
   if (typeof found.type === "string" && typeof found.id === "string") return resource(doc, found);
@@ -45,7 +46,7 @@ function large(doc, field, found, object) {
   if (!Array.isArray(found) && Object.values(found).every((member) => typeof member === "string")) {
     return html`<table class="inner"><tbody>${Object.entries(found).map(([name, member]) => html`<tr><th scope="row">${name}</th><td>${text(doc, member)}</td></tr>`)}</tbody></table>`;
   }
-  return html`<pre>${JSON.stringify(found, null, 2)}</pre>`;
+  return html`<pre>${stringify(found, 2)}</pre>`;
 }
 
 /** A text; an object's id becomes a link to it. */
@@ -67,7 +68,7 @@ export function resource(doc, { type, id }) {
 export function raw(found) {
   if (found === null || found === undefined) return html`<span class="none">not set</span>`;
   if (found === "") return html`<span class="none">empty</span>`;
-  if (typeof found === "object") return html`<pre>${JSON.stringify(found, null, 2)}</pre>`;
+  if (typeof found === "object") return html`<pre>${stringify(found, 2)}</pre>`;
   return html`<span class="text">${String(found)}</span>`;
 }
 

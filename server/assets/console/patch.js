@@ -2,26 +2,30 @@
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** An object's own member: metadata may have keys such as "constructor", "toString" or "__proto__". */
+const own = (object, key) => (object !== null && object !== undefined && Object.hasOwn(object, key) ? object[key] : undefined);
+
 export function equal(a, b) {
   const [left, right] = [a ?? null, b ?? null];
   if (Array.isArray(left) && Array.isArray(right)) {
     return left.length === right.length && left.every((item, index) => equal(item, right[index]));
   }
   if (isObject(left) && isObject(right)) {
-    return [...new Set([...Object.keys(left), ...Object.keys(right)])].every((key) => equal(left[key], right[key]));
+    return [...new Set([...Object.keys(left), ...Object.keys(right)])].every((key) => equal(own(left, key), own(right, key)));
   }
   return left === right;
 }
 
 /** The merge patch from `base` to `mine`: only the differences. */
 export function diff(base, mine) {
-  const patch = {};
+  const members = [];
   for (const key of new Set([...Object.keys(base), ...Object.keys(mine)])) {
-    if (equal(base[key], mine[key])) continue;
-    const nested = isObject(base[key]) && isObject(mine[key]);
-    patch[key] = nested ? diff(base[key], mine[key]) : mine[key] ?? null;
+    const [before, after] = [own(base, key), own(mine, key)];
+    if (equal(before, after)) continue;
+    members.push([key, isObject(before) && isObject(after) ? diff(before, after) : after ?? null]);
   }
-  return patch;
+  // An assignment to "__proto__" would not add a member.
+  return Object.fromEntries(members);
 }
 
 /** The keys of a JSON Pointer. */
@@ -30,13 +34,13 @@ export const keysOf = (pointer) =>
 
 /** The value at a JSON Pointer; undefined if there is none. */
 export function at(value, pointer) {
-  return keysOf(pointer).reduce((found, key) => found?.[key], value);
+  return keysOf(pointer).reduce(own, value);
 }
 
 /** A copy of `value` with another value at a JSON Pointer. */
 export function put(value, pointer, wanted) {
   const set = (container, [key, ...rest]) =>
-    key === undefined ? wanted : { ...container, [key]: set(container?.[key], rest) };
+    key === undefined ? wanted : { ...container, [key]: set(own(container, key), rest) };
   return set(value, keysOf(pointer));
 }
 

@@ -1,6 +1,7 @@
 // Changes as they happen. EventSource cannot send an Authorization header, so this reads the stream itself.
 
 import { eventStream } from "./api.js";
+import { parse } from "./exact.js";
 
 const PAUSE_MS = 1000;
 const PAUSE_MAX_MS = 15000;
@@ -17,8 +18,8 @@ export async function follow(query, signal, onEvent, onState = () => {}) {
         onState("live");
         pause = PAUSE_MS;
         for await (const { id, data } of eventsOf(response.body)) {
-          lastEventId = id;
-          onEvent(data);
+          lastEventId = id ?? lastEventId;
+          if (data !== undefined) onEvent(data);
         }
       } else if (response.status < 500 && response.status !== 429) {
         onState("refused");
@@ -39,14 +40,14 @@ async function* eventsOf(body) {
   for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
     const blocks = (unread + chunk).split("\n\n");
     unread = blocks.pop();
-    for (const event of blocks.map(eventOf)) if (event.data !== undefined) yield event;
+    yield* blocks.map(eventOf);
   }
 }
 
-/** "id: 7\nevent: plan.updated\ndata: {…}" → { id: "7", data: {…} }; comments have no data. */
+/** "id: 7\nevent: plan.updated\ndata: {…}" → { id: "7", data: {…} }. A block may have an id and no data, or neither. */
 export function eventOf(block) {
   const lines = block.split("\n");
   const field = (name) => lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart());
   const data = field("data").join("\n");
-  return { id: field("id")[0], data: data === "" ? undefined : JSON.parse(data) };
+  return { id: field("id").pop() || undefined, data: data === "" ? undefined : parse(data) };
 }

@@ -18,7 +18,10 @@ export function instant(text) {
 export function money(amount, currency) {
   try {
     const format = new Intl.NumberFormat("en", { style: "currency", currency, currencyDisplay: "code" });
-    return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits).replace("\u00a0", " ");
+    const digits = format.resolvedOptions().maximumFractionDigits;
+    // A text of digits is formatted without rounding.
+    const units = typeof amount === "bigint" ? `${amount}e-${digits}` : amount / 10 ** digits;
+    return format.format(units).replace("\u00a0", " ");
   } catch {
     return `${amount} ${currency}`;
   }

@@ -44,6 +44,13 @@ macro_rules! systems {
             /// An outcome that all systems share.
             Core(core::Outcome),
             $($(#[$doc])* $name($system::Outcome),)*
+            /// What a change would do. Nothing was written.
+            Previewed {
+                /// Its effect.
+                preview: core::Preview,
+                /// The reason to refuse it, if there is one.
+                refusal: Option<Box<Rejection>>,
+            },
         }
 
         /// The reason why a command was refused. The HTTP layer maps it to a status and a text.
@@ -246,9 +253,13 @@ impl From<access::Rejection> for Rejection {
 impl Outcome {
     /// Whether this outcome becomes the kept answer for its Idempotency-Key.
     ///
-    /// It does not if it is a kept answer itself, or if the request was only checked for admission.
+    /// It does not if it is a kept answer itself, or if nothing was asked to be written.
     pub const fn is_kept(&self) -> bool {
-        !matches!(self, Self::Core(core::Outcome::Replayed(_) | core::Outcome::Admitted))
+        !matches!(
+            self,
+            Self::Core(core::Outcome::Replayed(_) | core::Outcome::Admitted)
+                | Self::Previewed { .. }
+        )
     }
 }
 
@@ -350,7 +361,9 @@ fn wants_of_core<'c>(
 ) {
     match action {
         core::Action::Create(create) => wants_to_create(create, state, asked, wanted),
-        core::Action::Update(update) => wants_to_update(update, state, asked, wanted),
+        core::Action::Update(update) | core::Action::Preview(update) => {
+            wants_to_update(update, state, asked, wanted);
+        }
         core::Action::Delete(delete) => wants_to_delete(delete, state, asked, wanted),
         core::Action::Transact(operations) => {
             for operation in operations {
@@ -482,6 +495,13 @@ fn decide_core(action: &core::Action, ctx: &mut Context<'_>) -> Result<Outcome, 
         }
         core::Action::Delete(delete) => {
             dispatch_kind!(delete.kind, R => core::delete::<R>(delete, ctx)?)
+        }
+        core::Action::Preview(update) => {
+            let (preview, refusal) = dispatch_kind!(update.kind, R => {
+                let (preview, refusal) = core::preview::<R>(update, ctx)?;
+                (preview, refusal.map(Rejection::from))
+            });
+            return Ok(Outcome::Previewed { preview, refusal: refusal.map(Box::new) });
         }
         core::Action::Transact(operations) => transact(operations, ctx)?,
         core::Action::RecordDenied(denied) => {

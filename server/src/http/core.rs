@@ -20,6 +20,7 @@ pub mod openapi;
 pub mod ops;
 pub mod pages;
 pub mod precondition;
+pub mod preview;
 pub mod problem;
 pub mod query;
 pub mod refused;

@@ -6,7 +6,7 @@
 use super::{
     access, billing, booking,
     core::{
-        observe,
+        observe, preview,
         problem::{HttpProblem, rejection},
         render::{self, Reply},
     },
@@ -53,6 +53,10 @@ impl From<&Outcome> for Reply {
             Outcome::Entitlement(outcome) => entitlement::render::reply(outcome),
             Outcome::Booking(outcome) => booking::render::reply(outcome),
             Outcome::Access(outcome) => access::render::reply(outcome),
+            Outcome::Previewed { preview, refusal } => {
+                let problem = |rejection| HttpProblem::from(rejection).into_problem();
+                preview::reply(preview, refusal.as_deref().cloned().map(problem))
+            }
         }
     }
 }
@@ -68,6 +72,7 @@ fn observe_outcome(outcome: &Outcome) {
         Outcome::Core(outcome) => observe::outcome(outcome),
         Outcome::Entitlement(outcome) => entitlement::observe::outcome(outcome),
         Outcome::Billing(_) | Outcome::Booking(_) | Outcome::Access(_) => {}
+        Outcome::Previewed { .. } => {}
     }
 }
 

@@ -94,6 +94,7 @@ mod tests {
                 on_behalf_of: None,
                 source: Source::Api,
                 request_id: String::new(),
+                key_digest: None,
             },
             seed: Uuid::nil(),
             idempotency: None,

@@ -169,7 +169,7 @@ tables! {
         resource_id: Text, version: BigInt, resource_type: Text, kind: Text, at: BigInt,
         actor: Text, on_behalf_of: Nullable<Text>, source: Text, forced: Bool,
         reason: Nullable<Text>, overwrote: Nullable<Text>, request_id: Text, changes: Text,
-        state: Text,
+        state: Text, key_digest: Nullable<Text>,
     }
     /// One line of the audit log.
     audits => AuditRow {

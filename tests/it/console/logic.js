@@ -9,6 +9,8 @@ return (async () => {
   const { label, money, shortId } = await from("words.js");
   const { ApiDocument } = await from("document.js");
   const { Draft } = await from("form.js");
+  const { parse: read, stringify } = await from("exact.js");
+  const { write } = await from("api.js");
 
   const failures = [];
   const holds = (what, found, wanted) => {
@@ -26,6 +28,28 @@ return (async () => {
   holds("a pointer with escapes", at({ "a/b": { "~": 7 } }, "/a~1b/~0"), 7);
   holds("put copies", put({ m: { x: 1 }, k: 2 }, "/m/y", 3), { m: { x: 1, y: 3 }, k: 2 });
   holds("touching", [touches("/m", "/m/x"), touches("/m/x", "/m"), touches("/m", "/mm")], [true, true, false]);
+
+  // Members that every object inherits are members like any other.
+  const odd = ["constructor", "__proto__", "toString", "hasOwnProperty"];
+  const all = (value) => `{${odd.map((key) => `"${key}":${value}`).join()}}`;
+  for (const [what, before, after, patch] of [
+    ["added", "{}", all('"x"'), all('"x"')],
+    ["changed", all('"x"'), all('"y"'), all('"y"')],
+    ["removed", all('"x"'), "{}", all("null")],
+    ["kept", all('"x"'), all('"x"'), undefined],
+  ]) {
+    const found = stringify(diff({ m: read(before) }, { m: read(after) }));
+    holds(`odd members ${what}`, found, patch === undefined ? "{}" : `{"m":${patch}}`);
+  }
+  for (const key of odd) {
+    holds(`no ${key} to inherit`, [at({ m: {} }, `/m/${key}`) ?? null, equal({}, read(`{"${key}":"x"}`))], [null, false]);
+    holds(`put ${key}`, stringify(put({ m: {} }, `/m/${key}`, "x")), `{"m":{"${key}":"x"}}`);
+  }
+
+  // Integers beyond 2^53 keep their digits, and nothing else is touched.
+  const exact = '{"a":9007199254740993,"b":-9223372036854775808,"c":9007199254740991,"d":1.5e3,"e":"9007199254740993 \\" 1","f":[9007199254740995]}';
+  holds("digits", stringify(read(exact)), exact.replace("1.5e3", "1500"));
+  holds("equal", [equal(read("9007199254740993"), read("9007199254740993")), equal(read("9007199254740993"), read("9007199254740992"))], [true, false]);
 
   // Conflicts.
   const change = (path, base, current) => ({ path, base, current, version: 2, at: "", by: { actor: "x" } });
@@ -56,10 +80,11 @@ return (async () => {
 
   // Words.
   holds("labels", [label("/metadata/team"), label("cancel_at_period_end"), label("api-keys")], ["Metadata / team", "Cancel at period end", "API keys"]);
-  holds("money", [money(1999, "USD"), money(1200, "JPY"), money(1, "nonsense")], ["USD 19.99", "JPY 1,200", "1 nonsense"]);
+  holds("money", [money(1999, "USD"), money(1200, "JPY"), money(1, "nonsense"), money(9007199254740993n, "USD")], ["USD 19.99", "JPY 1,200", "1 nonsense", "USD 90,071,992,547,409.93"]);
   holds("short ids", [shortId(`sub_${"0".repeat(24)}12345678`), shortId("Acme")], ["sub_…12345678", "Acme"]);
   holds("an event", eventOf("id: 7\nevent: x\ndata: {\"a\":1}"), { id: "7", data: { a: 1 } });
   holds("a comment", eventOf(": alive").data, undefined);
+  holds("an id without data", eventOf("id: 8"), { id: "8" });
 
   // Forms.
   const fields = [{ name: "n", type: "string" }, { name: "u", type: "string", nullable: true }, { name: "q", type: "integer" }, { name: "m", type: "object", isLarge: true }];
@@ -70,6 +95,14 @@ return (async () => {
   holds("emptied", draft.read(), { values: { n: "", u: null, q: 1, m: { x: 1 } }, errors: [] });
   type("q", "1.5"), type("m", "{");
   holds("wrong", draft.read().errors.map(({ path }) => path), ["/q", "/m"]);
+
+  const two = '[{"text":"a","n":9007199254740993},{"text":"b","n":2}]';
+  const lined = new Draft([{ name: "l", type: "array", isLarge: true }, { name: "q", type: "integer" }], { l: read(two), q: read("9007199254740997") });
+  lined.texts.set("l", lined.texts.get("l").replace('"b"', '"c"'));
+  const saved = diff(lined.base, lined.read().values);
+  holds("a sibling keeps its digits", write("PATCH", "/x", { body: saved }).body, `{"l":${two.replace('"b"', '"c"')}}`);
+  lined.texts.set("q", "9007199254740999");
+  holds("typed digits", stringify(lined.read().values.q), "9007199254740999");
 
   // The document of this server.
   const doc = new ApiDocument(await (await fetch("openapi.json")).json());
@@ -84,6 +117,7 @@ return (async () => {
   const invoice = doc.bodyFields(doc.place("/invoices/inv_1"), "patch");
   const lines = { lines: [{ description: "Seats", quantity: 1, unit_amount: 2, amount: 2 }] };
   holds("what the server computes is not sent", doc.writable(invoice, lines).lines, [{ description: "Seats", quantity: 1, unit_amount: 2 }]);
+  holds("a preview is no action", doc.actionsOf(doc.place("/plans/pln_1")).map(({ path }) => path), []);
   holds("what refers to it", doc.referringTo("Bookable").map(({ place, filter }) => [place.path, filter]), [["/bookings", "bookable_id"]]);
   return failures;
 })();

@@ -29,6 +29,10 @@ pub enum Fault {
     Duplicate,
     /// Not delivered; the proxy answers itself, without any of Ifmatch's headers.
     Answer { status: u16, body: &'static str },
+    /// Delivered; the proxy answers itself, as if it knew nothing of it.
+    Replace { status: u16 },
+    /// Delivered; a refusal loses its body and headers.
+    StripRefusal,
     /// Delivered; the answer's ETag is made weak.
     WeakenEtag,
 }
@@ -56,6 +60,8 @@ struct Script {
     /// Each fault waits for the next request of its method.
     faults: VecDeque<(&'static str, Fault)>,
     seen: Vec<Seen>,
+    /// Whether requests get another id on the way, as most gateways do.
+    rewrites_ids: bool,
 }
 
 /// A proxy before one server; ends when dropped.
@@ -98,6 +104,11 @@ impl Proxy {
         self
     }
 
+    /// Gives every later request an id of its own.
+    pub fn rewrite_request_ids(&self) {
+        self.script.lock().unwrap().rewrites_ids = true;
+    }
+
     /// Every request of this method so far, in order of arrival.
     pub fn seen(&self, method: &str) -> Vec<Seen> {
         let script = self.script.lock().unwrap();
@@ -126,10 +137,16 @@ fn host(url: &str) -> String {
 }
 
 async fn handle(mut client: TcpStream, upstream: &str, script: &Mutex<Script>) -> io::Result<()> {
-    let Some(seen) = read_request(&mut client).await? else { return Ok(()) };
+    let Some(mut seen) = read_request(&mut client).await? else { return Ok(()) };
     let fault = {
         let mut script = script.lock().unwrap();
         script.seen.push(seen.clone());
+        if script.rewrites_ids {
+            let id = format!("X-Request-Id: gateway-{}", script.seen.len());
+            let is_id = |line: &&str| line.to_ascii_lowercase().starts_with("x-request-id:");
+            let lines = seen.head.lines().filter(|line| !is_id(line));
+            seen.head = lines.chain([id.as_str()]).collect::<Vec<_>>().join("\r\n");
+        }
         let due = script.faults.iter().position(|(method, _)| *method == seen.method);
         due.and_then(|due| script.faults.remove(due)).map_or(Fault::Pass, |(_, fault)| fault)
     };
@@ -139,11 +156,20 @@ async fn handle(mut client: TcpStream, upstream: &str, script: &Mutex<Script>) -
             deliver(&seen, upstream).await?;
             return Ok(());
         }
-        Fault::Answer { status, body } => format!(
-            "HTTP/1.1 {status} Proxy\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes(),
+        Fault::Answer { status, body } => own_answer(status, body),
+        Fault::Replace { status } => {
+            deliver(&seen, upstream).await?;
+            own_answer(status, "<h1>no</h1>")
+        }
+        Fault::StripRefusal => {
+            let answer = deliver(&seen, upstream).await?;
+            let status =
+                String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or("").to_owned();
+            match status.parse() {
+                Ok(status) if status >= 400 => own_answer(status, ""),
+                _ => answer,
+            }
+        }
         Fault::Pass => deliver(&seen, upstream).await?,
         Fault::Duplicate => {
             deliver(&seen, upstream).await?;
@@ -164,6 +190,16 @@ async fn handle(mut client: TcpStream, upstream: &str, script: &Mutex<Script>) -
     };
     client.write_all(&answer).await?;
     client.shutdown().await
+}
+
+/// An answer of the proxy itself, without any of Ifmatch's headers.
+fn own_answer(status: u16, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status} Proxy\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 /// Sends a request on a new connection and reads the whole answer.

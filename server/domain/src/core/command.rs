@@ -31,6 +31,8 @@ pub struct Meta {
     pub source: Source,
     /// The request's id in the log.
     pub request_id: String,
+    /// SHA-256 of the request's Idempotency-Key, in hexadecimal digits.
+    pub key_digest: Option<String>,
 }
 
 impl Meta {
@@ -74,6 +76,8 @@ pub enum Action {
     Update(UpdateObject),
     /// Delete a versioned object.
     Delete(DeleteObject),
+    /// Tell what a change of a versioned object would do. Writes nothing.
+    Preview(UpdateObject),
     /// Run 1–50 operations in one commit; all succeed or none does.
     Transact(Vec<Operation>),
     /// Record a forced write that was refused because of the caller's role.
@@ -88,7 +92,7 @@ impl Action {
     /// The id of the existing object that the action is about.
     pub fn subject(&self) -> Option<&str> {
         match self {
-            Self::Update(update) => Some(&update.id),
+            Self::Update(update) | Self::Preview(update) => Some(&update.id),
             Self::Delete(delete) => Some(&delete.id),
             Self::Admit(about) => about.as_ref().map(|(_, id)| id.as_str()),
             Self::Create(_) | Self::Transact(_) | Self::RecordDenied(_) => None,

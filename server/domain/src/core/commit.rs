@@ -125,6 +125,7 @@ fn log<R: Resource>(
         reason: note.reason,
         overwrote: (!note.overwrote.is_empty()).then_some(note.overwrote),
         request_id: ctx.meta.request_id.clone(),
+        key_digest: ctx.meta.key_digest.clone(),
     };
     let id = record.id().to_owned();
     ctx.state.events.push(NewEvent { resource_type: R::KIND.name(), id, entry, state });

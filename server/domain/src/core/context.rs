@@ -35,6 +35,8 @@ impl Context<'_> {
             on_behalf_of: None,
             source: Source::Worker,
             request_id: self.meta.request_id.clone(),
+            // The sender of the request did not ask for this change.
+            key_digest: None,
         };
         let (now, ids) = (self.now, self.ids.clone());
         let mut inner = Context { state: self.state, now, ids, meta: &meta, force: None };

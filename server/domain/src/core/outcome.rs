@@ -1,7 +1,7 @@
 //! Outcomes of accepted commands.
 
 use super::table::Guarded;
-use ifmatch_types::{Deleted, ForcePreview, Kind, Version};
+use ifmatch_types::{Deleted, Kind, Version};
 use serde::Serialize;
 use serde_json::Value;
 use std::{
@@ -21,8 +21,6 @@ pub enum Outcome {
         /// Whether the version check was skipped for a version the caller had not seen.
         forced: bool,
     },
-    /// A preview of what a forced write would overwrite; nothing was written.
-    DryRun(ForcePreview),
     /// The outcomes of a transaction's operations, in order.
     Transaction(Vec<Self>),
     /// A `check` succeeded.

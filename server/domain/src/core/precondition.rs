@@ -116,6 +116,4 @@ pub enum Mode {
 pub struct Force {
     /// The reason.
     pub reason: String,
-    /// Only report what would be overwritten.
-    pub dry_run: bool,
 }

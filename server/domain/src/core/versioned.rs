@@ -14,7 +14,7 @@ use super::{
     state::State,
 };
 use ifmatch_types::{
-    ChangeKind, Difference, ForcePreview, HistoryEntry, Verdict, Version,
+    ChangeKind, Difference, HistoryEntry, Verdict, Version,
     merge::{self, touches},
 };
 use serde_json::{Map, Value};
@@ -78,22 +78,7 @@ pub(crate) fn update<R: Resource>(
     command: &UpdateObject,
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
-    let found = living::<R>(&command.id, ctx)?;
-    let current_is_base = match (command.precondition.named(), &command.mode) {
-        // A forced write applies to the current state, whatever version its caller saw.
-        (None, _) | (_, Mode::Force(_)) => true,
-        (Some(named), _) => named == found.version(),
-    };
-    let old_base = match command.precondition.named() {
-        Some(named) if !current_is_base => ctx.state.snapshot::<R>(&command.id, named),
-        _ => None,
-    };
-    let seen = old_base.as_ref().unwrap_or(&found.body);
-    let is_base = current_is_base || old_base.is_some();
-    let edit = Edit::<R>::read(command, seen, is_base)?;
-    if is_base {
-        found.record.check_change(&edit.fields, seen, ctx)?;
-    }
+    let Read { found, old_base, current_is_base, edit } = Read::<R>::of(command, ctx)?;
     let matches =
         command.precondition.matches(found.version()) || Mutant::DropVersionGuard.is_planted();
     match &command.mode {
@@ -114,6 +99,41 @@ pub(crate) fn update<R: Resource>(
     }
 }
 
+/// A change whose fields were read and checked, before its version is compared.
+pub(crate) struct Read<R: Resource> {
+    /// The current object.
+    pub(crate) found: Found<R>,
+    /// The named version of the object, if it is an older one that is still known.
+    pub(crate) old_base: Option<Value>,
+    /// Whether the request applies to the current state.
+    pub(crate) current_is_base: bool,
+    /// The state that the request asks for.
+    pub(crate) edit: Edit<R>,
+}
+
+impl<R: Resource> Read<R> {
+    /// Reads a change against the state that its caller saw.
+    pub(crate) fn of(command: &UpdateObject, ctx: &Context<'_>) -> Result<Self, R::Rejection> {
+        let found = living::<R>(&command.id, ctx)?;
+        let current_is_base = match (command.precondition.named(), &command.mode) {
+            // A forced write applies to the current state, whatever version its caller saw.
+            (None, _) | (_, Mode::Force(_)) => true,
+            (Some(named), _) => named == found.version(),
+        };
+        let old_base = match command.precondition.named() {
+            Some(named) if !current_is_base => ctx.state.snapshot::<R>(&command.id, named),
+            _ => None,
+        };
+        let seen = old_base.as_ref().unwrap_or(&found.body);
+        let is_base = current_is_base || old_base.is_some();
+        let edit = Edit::<R>::read(command, seen, is_base)?;
+        if is_base {
+            found.record.check_change(&edit.fields, seen, ctx)?;
+        }
+        Ok(Self { found, old_base, current_is_base, edit })
+    }
+}
+
 /// Deletes an object of the kind `R`.
 pub(crate) fn delete<R: Resource>(
     command: &DeleteObject,
@@ -129,19 +149,11 @@ pub(crate) fn delete<R: Resource>(
             return Err(stale_claim(found, command.precondition.named(), ctx).into());
         }
     }
-    let checkpoint = ctx.state.checkpoint();
     found.record.delete(ctx)?;
-    let everything = || merge::diff(&found.body, &Value::Object(Map::new()));
-    if command.force.as_ref().is_some_and(|force| force.dry_run) {
-        ctx.state.rollback(&checkpoint);
-        return Ok(Outcome::DryRun(ForcePreview {
-            would_overwrite: everything(),
-            current_version: found.version(),
-        }));
-    }
     let forced = command.force.as_ref().filter(|_| !matches);
     if let Some(force) = forced {
-        audit_force(&found, &command.precondition, force, everything(), ctx);
+        let everything = merge::diff(&found.body, &Value::Object(Map::new()));
+        audit_force(&found, &command.precondition, force, everything, ctx);
     }
     let reason = forced.map(|force| force.reason.clone());
     let note = Note { reason, forced: forced.is_some(), ..Note::default() };
@@ -279,7 +291,7 @@ fn merged<R: Resource>(
     found.record.change(parse::<R>(&wanted)?, ctx)
 }
 
-/// Applies or previews a forced write.
+/// Applies a forced write.
 fn forced<R: Resource>(
     command: &UpdateObject,
     force: &Force,
@@ -288,18 +300,10 @@ fn forced<R: Resource>(
     edit: Edit<R>,
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
-    let checkpoint = ctx.state.checkpoint();
     ctx.force = Some(force.clone());
     let changed = found.record.change(edit.fields, ctx);
     ctx.force = None;
     let next = Next::of(changed?, &found, ctx);
-    if force.dry_run {
-        ctx.state.rollback(&checkpoint);
-        return Ok(Outcome::DryRun(ForcePreview {
-            would_overwrite: next.changes,
-            current_version: found.version(),
-        }));
-    }
     if next.changes.is_empty() {
         return Ok(Outcome::Object(found.unchanged()));
     }

@@ -30,6 +30,7 @@ pub(crate) fn tell(counter: &Counter, threshold: i64, limit: i64, ctx: &mut Cont
         reason: None,
         overwrote: None,
         request_id: ctx.meta.request_id.clone(),
+        key_digest: ctx.meta.key_digest.clone(),
     };
     let id = counter.id.clone();
     let state = Arc::new(state.into());

@@ -128,7 +128,7 @@ fn stale_writes_are_explained_and_merged_by_what_the_batch_did() {
         edit(1, json!({"quantity": 4})),
         merging(edit(1, json!({"cancel_at_period_end": true}))),
         merging(edit(2, json!({"metadata": {"a": "b"}}))),
-        forcing(edit(1, json!({"quantity": 9})), false),
+        forcing(edit(1, json!({"quantity": 9}))),
         edit(6, json!({"notes": "last"})),
     ];
     let decided = together(&mut book, actions);

@@ -2,7 +2,7 @@
 
 use crate::{
     book::{Book, with},
-    commands::{at, command, create, delete, force, forcing, merging, patch, put},
+    commands::{at, command, create, delete, forcing, merging, patch, previewing, put},
     invariants::assert_holds,
     random::few,
     world::{Decided, variant_name},
@@ -451,7 +451,7 @@ fn confirming_after_the_hold_is_a_new_acquisition() {
             confirmed(&mut book, &room, 2, 2);
         } else {
             // The current capacity counts, not the one at the time of the hold.
-            let closed = forcing(patch(Kind::Bookable, &room, 1, json!({"capacity": 0})), false);
+            let closed = forcing(patch(Kind::Bookable, &room, 1, json!({"capacity": 0})));
             book.run(closed).unwrap();
             let over = book.version(&second);
             assert_eq!(over, 2, "lowering the capacity ends expired holds");
@@ -520,9 +520,9 @@ fn capacity_goes_below_what_is_reserved_only_by_force_and_the_excess_drains() {
     assert_eq!(book.edit(&room, json!({"capacity": 3})), Err(expected));
     book.edit(&room, json!({"name": "Other"})).unwrap();
     let lower = |version| patch(Kind::Bookable, &room, version, json!({"capacity": 3}));
-    book.run(forcing(lower(2), true)).unwrap();
-    assert_eq!(book.world.audits, [], "a dry run leaves no trace");
-    book.run(forcing(lower(2), false)).unwrap();
+    book.run(previewing(forcing(lower(2)))).unwrap();
+    assert_eq!(book.world.audits, [], "a preview leaves no trace");
+    book.run(forcing(lower(2))).unwrap();
     let audit = book.world.audits[0].clone();
     assert_eq!(
         (audit.audit_type.as_str(), audit.reason.as_deref()),
@@ -609,14 +609,7 @@ fn a_hold_that_is_over_is_deleted_swept_or_not_and_gives_its_days_back() {
             book.run(expire.clone()).unwrap();
             book.run(expire.clone()).unwrap();
         }
-        let before = book.world.clone();
         let version = book.version(&id);
-        let mut dry = delete(Kind::Booking, &id, version);
-        if let Action::Core(core::Action::Delete(delete)) = &mut dry {
-            delete.force = Some(force(true));
-        }
-        book.run(dry).unwrap();
-        assert_eq!(book.world, before, "a dry run leaves no trace");
         let deleted = match book.run(delete(Kind::Booking, &id, version)).unwrap() {
             Outcome::Core(core::Outcome::Deleted { deleted, forced: false }) => deleted,
             other => panic!("a tombstone was expected: {other:?}"),
@@ -890,7 +883,7 @@ fn step(book: &mut Book, reference: &mut Reference, room: &str, raw: [u8; 4]) ->
             let mut change =
                 patch(Kind::Bookable, room, book.version(room), json!({"capacity": capacity}));
             if is_forced {
-                change = forcing(change, false);
+                change = forcing(change);
             }
             let expected =
                 if lowered && !is_forced { Err("CapacityBelowReserved") } else { Ok(()) };

@@ -37,6 +37,7 @@ pub fn meta(actor: &str) -> Meta {
         on_behalf_of: None,
         source: Source::Api,
         request_id: "req".to_owned(),
+        key_digest: None,
     }
 }
 
@@ -92,12 +93,20 @@ pub fn merging(action: Action) -> Action {
     with_mode(action, Mode::Merge)
 }
 
-pub fn forcing(action: Action, dry_run: bool) -> Action {
-    with_mode(action, Mode::Force(force(dry_run)))
+pub fn forcing(action: Action) -> Action {
+    with_mode(action, Mode::Force(force()))
 }
 
-pub fn force(dry_run: bool) -> Force {
-    Force { reason: "chargeback".to_owned(), dry_run }
+pub fn force() -> Force {
+    Force { reason: "chargeback".to_owned() }
+}
+
+/// The preview of a change.
+pub fn previewing(action: Action) -> Action {
+    match action {
+        Action::Core(core::Action::Update(update)) => Action::Core(core::Action::Preview(update)),
+        other => panic!("only updates have a preview: {other:?}"),
+    }
 }
 
 fn with_mode(action: Action, mode: Mode) -> Action {

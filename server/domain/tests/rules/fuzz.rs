@@ -285,20 +285,19 @@ fn read(
         _ => Precondition::Version(2),
     };
     let mut update = update(kind, &id, precondition.clone(), change);
-    update.mode = [Mode::Strict, Mode::Merge, Mode::Force(force(mode.is_multiple_of(2)))]
-        [usize::from(mode % 3)]
-    .clone();
+    update.mode = [Mode::Strict, Mode::Merge, Mode::Force(force())][usize::from(mode % 3)].clone();
     update.refused_at = (mode.is_multiple_of(5)).then_some(i64::from(version % 4));
     let delete = DeleteObject {
         kind,
         id: id.clone(),
         precondition,
-        force: (mode.is_multiple_of(4)).then(|| force(false)),
+        force: (mode.is_multiple_of(4)).then(|| force()),
     };
     let create = CreateObject { kind, body: body.clone() };
     let action = match op % 20 {
         0..=2 => Action::Core(core::Action::Create(create)),
-        3..=5 => Action::Core(core::Action::Update(update)),
+        3..=4 => Action::Core(core::Action::Update(update)),
+        5 => Action::Core(core::Action::Preview(update)),
         6 => Action::Core(core::Action::Delete(delete)),
         7 => Action::Billing(billing::Action::RecordPayment(RecordPayment {
             invoice_id: id,

@@ -24,6 +24,7 @@ mod merging;
 mod overwrites;
 mod payments;
 mod plans;
+mod previews;
 mod properties;
 mod proration;
 mod random;

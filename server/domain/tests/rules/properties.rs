@@ -24,7 +24,7 @@ fn batches() -> impl Strategy<Value = Vec<(u8, Vec<Raw>)>> {
 }
 
 /// A world with objects of every kind.
-fn furnished() -> World {
+pub fn furnished() -> World {
     let mut book = Book::default();
     let (one, two) = (book.workspace(), book.workspace());
     let month = book.plan("month", json!({}));
@@ -218,7 +218,7 @@ fn the_random_commands_come_to_every_kind_of_outcome() {
         "ApiKeyRevoked",
         "Billed",
         "Deleted",
-        "DryRun",
+        "Previewed",
         "Boost",
         "Hold",
         "Payment",

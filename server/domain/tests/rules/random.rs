@@ -67,7 +67,8 @@ impl Reader<'_> {
     fn action(&self, raw: Raw, seed: u128) -> Action {
         match raw.op % 46 {
             0..=5 => self.create(raw),
-            6..=12 => Action::Core(core::Action::Update(self.update(raw))),
+            6..=11 => Action::Core(core::Action::Update(self.update(raw))),
+            12 => Action::Core(core::Action::Preview(self.update(raw))),
             13 => Action::Core(core::Action::Delete(self.delete(raw))),
             14 | 15 => Action::Billing(billing::Action::RecordPayment(RecordPayment {
                 invoice_id: pick(&self.world.invoices, raw.target),
@@ -186,7 +187,7 @@ impl Reader<'_> {
         update.mode = match raw.mode % 6 {
             0..=2 => Mode::Strict,
             3 | 4 => Mode::Merge,
-            _ => Mode::Force(force(raw.mode >= 128)),
+            _ => Mode::Force(force()),
         };
         update.refused_at = (raw.mode.is_multiple_of(5)).then_some(stale);
         update
@@ -197,7 +198,7 @@ impl Reader<'_> {
         let id = self.target(kind, raw.other);
         let current = self.world.history(&id).last().map_or(1, |event| event.entry.version);
         let version: Version = if raw.version.is_multiple_of(3) { 1 } else { current };
-        let force = (raw.mode.is_multiple_of(4)).then(|| force(raw.mode >= 128));
+        let force = (raw.mode.is_multiple_of(4)).then(force);
         DeleteObject { kind, id, precondition: Precondition::Version(version), force }
     }
 

@@ -190,7 +190,7 @@ fn a_check_explains_a_wrong_version_and_finds_no_ghosts() {
 #[test]
 fn a_forced_write_that_is_undone_leaves_no_record() {
     let (mut book, [workspace, plan, _]) = furnished();
-    let forced = forcing(patch(Kind::Workspace, &workspace, 9, json!({"name": "New"})), false);
+    let forced = forcing(patch(Kind::Workspace, &workspace, 9, json!({"name": "New"})));
     let good = || operation(forced.clone());
     let bad = operation(patch(Kind::Plan, &plan, 1, json!({"amount": 1})));
     book.refused(transact(vec![good(), bad]));

@@ -8,9 +8,8 @@ use crate::{
 use ifmatch_domain::{
     Action, Outcome, Rejection, billing,
     core::{self, DeleteObject, How, NamedVersion, Precondition},
-    decide,
 };
-use ifmatch_types::{ChangeKind, Conflict, ForcePreview, Kind, Verdict, Version};
+use ifmatch_types::{ChangeKind, Conflict, Kind, Verdict, Version};
 use serde_json::json;
 
 /// A workspace that bob renamed twice: it is at version 3.
@@ -172,7 +171,7 @@ fn force_skips_the_version_and_is_recorded() {
         (Precondition::Version(9), json!(9)),
     ] {
         let (mut book, id) = book();
-        let action = forcing(patch(Kind::Workspace, &id, 1, json!({"name": "Mine"})), false);
+        let action = forcing(patch(Kind::Workspace, &id, 1, json!({"name": "Mine"})));
         let answer = book.ok(with_precondition(action, precondition));
         assert_eq!((answer.how, answer.version), (How::Forced, 4));
         let event = book.world.events.last().unwrap();
@@ -195,12 +194,12 @@ fn force_skips_the_version_and_is_recorded() {
 #[test]
 fn force_at_the_current_version_is_an_ordinary_write() {
     let (mut book, id) = book();
-    let rename = forcing(patch(Kind::Workspace, &id, 3, json!({"name": "Mine"})), false);
+    let rename = forcing(patch(Kind::Workspace, &id, 3, json!({"name": "Mine"})));
     assert_eq!(book.ok(rename).how, How::Updated);
     let event = book.world.events.last().unwrap();
     assert_eq!((event.entry.kind, event.entry.by.forced), (ChangeKind::Updated, false));
     assert_eq!((&event.entry.reason, book.world.audits.len()), (&None, 0));
-    let idle = forcing(patch(Kind::Workspace, &id, 1, json!({"name": "Mine"})), false);
+    let idle = forcing(patch(Kind::Workspace, &id, 1, json!({"name": "Mine"})));
     assert_eq!(book.ok(idle).how, How::Unchanged);
     assert_eq!(book.world.audits.len(), 0, "nothing was overwritten");
 }
@@ -210,12 +209,12 @@ fn force_skips_no_rule() {
     let (mut book, id) = book();
     let plan = book.plan("p", json!({}));
     let refusals = [
-        book.refused(forcing(patch(Kind::Workspace, &id, 1, json!({"name": ""})), false)),
-        book.refused(forcing(patch(Kind::Workspace, &id, 1, json!({"color": "red"})), false)),
-        book.refused(forcing(patch(Kind::Plan, &plan, 9, json!({"amount": 1})), false)),
-        book.refused(forcing(patch(Kind::Plan, &plan, 9, json!({"status": "draft"})), false)),
-        book.refused(forcing(patch(Kind::Plan, &plan, 9, json!({"code": "q"})), false)),
-        book.refused(forcing(patch(Kind::Plan, "pln_0", 9, json!({})), false)),
+        book.refused(forcing(patch(Kind::Workspace, &id, 1, json!({"name": ""})))),
+        book.refused(forcing(patch(Kind::Workspace, &id, 1, json!({"color": "red"})))),
+        book.refused(forcing(patch(Kind::Plan, &plan, 9, json!({"amount": 1})))),
+        book.refused(forcing(patch(Kind::Plan, &plan, 9, json!({"status": "draft"})))),
+        book.refused(forcing(patch(Kind::Plan, &plan, 9, json!({"code": "q"})))),
+        book.refused(forcing(patch(Kind::Plan, "pln_0", 9, json!({})))),
     ];
     assert!(
         matches!(
@@ -235,50 +234,6 @@ fn force_skips_no_rule() {
 }
 
 #[test]
-fn a_dry_run_says_what_it_would_overwrite_and_writes_nothing() {
-    let (mut book, id) = book();
-    let before = book.world.clone();
-    let action = forcing(patch(Kind::Workspace, &id, 1, json!({"name": "Mine"})), true);
-    let Outcome::Core(core::Outcome::DryRun(preview)) = book.run(action).unwrap() else {
-        panic!("it is a dry run")
-    };
-    let ForcePreview { would_overwrite, current_version } = preview;
-    assert_eq!((would_overwrite.len(), current_version), (1, 3));
-    assert_eq!(
-        (&would_overwrite[0].from, &would_overwrite[0].to),
-        (&json!("Three"), &json!("Mine"))
-    );
-    let precondition = Precondition::Missing;
-    let force = Some(crate::commands::force(true));
-    let action = Action::Core(core::Action::Delete(DeleteObject {
-        kind: Kind::Workspace,
-        id,
-        precondition,
-        force,
-    }));
-    assert!(matches!(
-        book.run(action),
-        Ok(Outcome::Core(core::Outcome::DryRun(ForcePreview { current_version: 3, .. })))
-    ));
-    assert_eq!(book.world, before);
-}
-
-#[test]
-fn a_dry_run_of_finalization_burns_no_number() {
-    let mut book = Book::default();
-    let workspace = book.workspace();
-    let id = book.invoice(&workspace, json!({}));
-    let open = forcing(patch(Kind::Invoice, &id, 9, json!({"status": "open"})), true);
-    let command = command(book.fresh_seed(), open);
-    let mut state = book.world.load(std::slice::from_ref(&command), book.now);
-    assert!(matches!(
-        decide(&mut state, &command, book.now),
-        Ok(Outcome::Core(core::Outcome::DryRun(_)))
-    ));
-    assert!(!state.is_changed(), "a dry run changes nothing, not even the sequence");
-}
-
-#[test]
 fn a_forced_deletion_is_recorded_like_a_forced_write() {
     for (precondition, is_forced) in [
         (Precondition::Version(1), true),
@@ -286,7 +241,7 @@ fn a_forced_deletion_is_recorded_like_a_forced_write() {
         (Precondition::Version(3), false),
     ] {
         let (mut book, id) = book();
-        let force = Some(crate::commands::force(false));
+        let force = Some(crate::commands::force());
         let action = DeleteObject { kind: Kind::Workspace, id: id.clone(), precondition, force };
         let Outcome::Core(core::Outcome::Deleted { deleted, forced }) =
             book.run(Action::Core(core::Action::Delete(action))).unwrap()

@@ -1,12 +1,7 @@
 //! A request's body: read up to its limit, and parsed as JSON once.
 
-use super::problem::HttpProblem;
-use actix_web::{
-    HttpRequest,
-    dev::Payload,
-    http::{Method, header},
-    web,
-};
+use super::{endpoint::EndpointInfo, problem::HttpProblem};
+use actix_web::{HttpMessage, HttpRequest, dev::Payload, http::header, web};
 use futures::StreamExt;
 use ifmatch_types::{Code, pointer};
 use serde_json::{Map, Value};
@@ -126,12 +121,13 @@ fn refuse_content_type(request: &HttpRequest) -> Result<(), HttpProblem> {
     let given = request.headers().get(header::CONTENT_TYPE);
     let given = given.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let merge_patch =
-        request.method() == Method::PATCH && essence == "application/merge-patch+json";
+    let info = request.extensions().get::<EndpointInfo>().copied();
+    let takes_patch = info.is_some_and(|info| info.takes_patch);
+    let merge_patch = takes_patch && essence == "application/merge-patch+json";
     if essence == "application/json" || merge_patch {
         return Ok(());
     }
-    let wanted = if request.method() == Method::PATCH {
+    let wanted = if takes_patch {
         "application/merge-patch+json or application/json"
     } else {
         "application/json"

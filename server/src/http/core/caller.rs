@@ -1,13 +1,14 @@
 //! The caller of a request: the holder of an accepted API key.
 
 use super::problem::HttpProblem;
-use crate::log::RequestId;
+use crate::{key::hex, log::RequestId};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use ifmatch_domain::{
     Action, Command,
     core::{Actor, IdempotencyKey, Meta},
 };
 use ifmatch_types::{Code, Role, Source};
+use sha2::{Digest, Sha256};
 use std::future::Ready;
 use uuid::Uuid;
 
@@ -46,6 +47,7 @@ impl Caller {
                 on_behalf_of: self.on_behalf_of.clone(),
                 source: Source::Api,
                 request_id: request_id.as_str().to_owned(),
+                key_digest: idempotency.as_ref().map(digest),
             },
             seed: Uuid::now_v7(),
             idempotency,
@@ -61,6 +63,11 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         std::future::ready(Self::of(request))
     }
+}
+
+/// The digest by which the sender of an Idempotency-Key knows its own write in a history.
+pub fn digest(key: &IdempotencyKey) -> String {
+    hex(&Sha256::digest(key.key.as_bytes()))
 }
 
 /// The refusal of a request without an accepted key.

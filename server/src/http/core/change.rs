@@ -13,7 +13,7 @@ use crate::{app::App, kinds::Entity};
 use actix_web::web;
 use ifmatch_domain::{
     Action,
-    core::{self, Change, DeleteObject, Mode, UpdateObject},
+    core::{self, Change, DeleteObject, Force, Mode, UpdateObject},
 };
 use ifmatch_types::{Code, Kind, Version, pointer};
 use serde_json::{Map, Value};
@@ -115,6 +115,15 @@ fn read_mode(method: Method, mutation: &Mutation) -> Result<Mode, HttpProblem> {
     let is_merge = method == Method::Patch && read_on_conflict(&mut params)?;
     let force = mutation.force(&mut params)?;
     params.end()?;
+    mode(force, is_merge)
+}
+
+/// The mode of a write.
+///
+/// # Errors
+///
+/// `VALIDATION_FAILED` if it is to be merged and forced.
+pub fn mode(force: Option<Force>, is_merge: bool) -> Result<Mode, HttpProblem> {
     match (force, is_merge) {
         (Some(_), true) => {
             Err(HttpProblem::invalid("?on_conflict", "cannot be combined with force"))
@@ -125,7 +134,12 @@ fn read_mode(method: Method, mutation: &Mutation) -> Result<Mode, HttpProblem> {
     }
 }
 
-fn read_on_conflict(params: &mut Params) -> Result<bool, HttpProblem> {
+/// Takes `?on_conflict=merge`.
+///
+/// # Errors
+///
+/// `VALIDATION_FAILED` for any other value.
+pub fn read_on_conflict(params: &mut Params) -> Result<bool, HttpProblem> {
     match params.text("on_conflict").as_deref() {
         None => Ok(false),
         Some("merge") => Ok(true),

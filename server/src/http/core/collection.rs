@@ -1,13 +1,13 @@
-//! The eight routes of every collection of versioned objects.
+//! The nine routes of every collection of versioned objects.
 
 use super::{
     change,
     endpoint::{Endpoint, delete, get, group, patch, post, put, schema},
-    history, list, objects,
+    history, list, objects, preview,
 };
 use crate::kinds::Entity;
 use ifmatch_store::{FieldType, filters, sorts};
-use ifmatch_types::{Code, Deleted, HistoryEntry, Kind, Page};
+use ifmatch_types::{Code, Deleted, HistoryEntry, Kind, Page, Preview};
 use utoipa::ToSchema;
 
 /// The description of `?sort=`.
@@ -23,6 +23,8 @@ pub struct Paths {
     pub all: &'static str,
     /// `/v1/plans/{id}`
     pub one: &'static str,
+    /// `/v1/plans/{id}/preview`
+    pub preview: &'static str,
     /// `/v1/plans/{id}/history`
     pub history: &'static str,
     /// `/v1/plans/{id}/versions/{version}`
@@ -35,6 +37,7 @@ macro_rules! paths {
         $crate::http::core::collection::Paths {
             all: concat!("/v1/", $name),
             one: concat!("/v1/", $name, "/{id}"),
+            preview: concat!("/v1/", $name, "/{id}/preview"),
             history: concat!("/v1/", $name, "/{id}/history"),
             version: concat!("/v1/", $name, "/{id}/versions/{version}"),
         }
@@ -97,6 +100,7 @@ where
             written(delete(paths.one, change::delete::<E>), refusals)
                 .summary("Delete")
                 .answers::<Deleted>(200),
+            preview_of::<F>(post(paths.preview, preview::preview::<E>)),
             history_of(get(paths.history, history::history::<E>))
                 .summary("List the history: who changed what"),
             get(paths.version, history::version::<E>)
@@ -113,6 +117,18 @@ where
 /// Documents a write of one object.
 fn written(endpoint: Endpoint, refusals: &[Code]) -> Endpoint {
     endpoint.agent().versioned().idempotent().problems(READS).problems(refusals)
+}
+
+/// Documents the preview of a change.
+pub fn preview_of<F: ToSchema>(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .agent()
+        .previews()
+        .summary("Preview a change: what it would do, without doing it")
+        .merge_patch::<F>()
+        .answers::<Preview>(200)
+        .problems(READS)
+        .problems(&[Code::PreconditionRequired, Code::MalformedPrecondition])
 }
 
 /// Documents the history of an object.

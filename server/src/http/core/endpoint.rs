@@ -45,6 +45,8 @@ pub struct EndpointInfo {
     pub access: Access,
     /// How it treats an `Idempotency-Key`.
     pub idempotency: Idempotency,
+    /// Whether its body may be a merge patch.
+    pub takes_patch: bool,
 }
 
 /// One row of the route table.
@@ -92,7 +94,8 @@ pub fn group<const N: usize>(tag: &'static str, endpoints: [Endpoint; N]) -> Vec
 impl Endpoint {
     fn new(method: Method, path: &'static str, route: Route) -> Self {
         let access = Access::Role(Role::Admin);
-        let info = EndpointInfo { path, access, idempotency: Idempotency::None };
+        let info =
+            EndpointInfo { path, access, idempotency: Idempotency::None, takes_patch: false };
         Self { method, info, docs: Docs::default(), route }
     }
 

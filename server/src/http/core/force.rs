@@ -16,7 +16,7 @@ pub fn is_wanted(request: &HttpRequest) -> bool {
     !request.method().is_safe() && Query::of(request).has("force", "true")
 }
 
-/// Takes `?force=true` and `?dry_run=true`.
+/// Takes `?force=true` of a write.
 ///
 /// # Errors
 ///
@@ -27,18 +27,8 @@ pub fn read(
     headers: &HeaderMap,
     role: Role,
 ) -> Result<Option<Force>, HttpProblem> {
-    let force: bool = params.parsed("force", "true or false")?.unwrap_or_default();
-    let dry_run: bool = params.parsed("dry_run", "true or false")?.unwrap_or_default();
-    if !force {
-        return if dry_run {
-            Err(HttpProblem::invalid("?dry_run", "goes with force=true"))
-        } else {
-            Ok(None)
-        };
-    }
-    // The gate lets only admins through. This check holds even without the gate.
-    if !role.allows(Role::Admin) {
-        return Err(forbidden());
+    if !take(params, role)? {
+        return Ok(None);
     }
     let reason = reason(headers).ok_or_else(|| {
         HttpProblem::new(Code::ReasonRequired, "give the reason in X-Force-Reason")
@@ -49,7 +39,26 @@ pub fn read(
             format!("must have 1 to {REASON_MAX} characters on one line"),
         ));
     }
-    Ok(Some(Force { reason: reason.to_owned(), dry_run }))
+    Ok(Some(Force { reason: reason.to_owned() }))
+}
+
+/// Takes `?force=true` of a preview. It needs no reason, because nothing is recorded.
+///
+/// # Errors
+///
+/// `FORCE_FORBIDDEN` for all roles but admin, and `VALIDATION_FAILED`.
+pub fn read_unrecorded(params: &mut Params, role: Role) -> Result<Option<Force>, HttpProblem> {
+    Ok(take(params, role)?.then(|| Force { reason: String::new() }))
+}
+
+/// Takes the parameter, and refuses it for all roles but admin.
+fn take(params: &mut Params, role: Role) -> Result<bool, HttpProblem> {
+    let force: bool = params.parsed("force", "true or false")?.unwrap_or_default();
+    // The gate lets only admins through. This check holds even without the gate.
+    if force && !role.allows(Role::Admin) {
+        return Err(forbidden());
+    }
+    Ok(force)
 }
 
 /// The refusal of a force whose caller is not an admin.

@@ -24,6 +24,9 @@ pub fn read(
     body: &Body,
 ) -> Result<Option<IdempotencyKey>, HttpProblem> {
     let rule = request.extensions().get::<EndpointInfo>().map(|info| info.idempotency);
+    if rule == Some(Idempotency::None) {
+        return Ok(None);
+    }
     let Some(value) = request.headers().get("idempotency-key") else {
         return match rule {
             Some(Idempotency::Required) => Err(HttpProblem::new(

@@ -24,7 +24,7 @@ pub fn outcome(outcome: &Outcome) {
             }
         }
         Outcome::Replayed(_) => metrics::replayed(),
-        Outcome::Deleted { forced: false, .. } | Outcome::DryRun(_) | Outcome::Transaction(_) => {}
+        Outcome::Deleted { forced: false, .. } | Outcome::Transaction(_) => {}
         Outcome::Checked { .. } | Outcome::Recorded | Outcome::Admitted => {}
     }
 }

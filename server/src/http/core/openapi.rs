@@ -7,25 +7,21 @@ mod shared;
 
 use super::endpoint::{Access, BodyForm, Endpoint};
 use actix_web::http::{Method, StatusCode};
-use ifmatch_types::{Code, ForcePreview};
+use ifmatch_types::Code;
 use path::{operation_id, path_parameters, template};
 use refusals::refusals;
 use schemas::Schemas;
 use serde_json::Value;
-use shared::{names_version, parameters_of};
+use shared::parameters_of;
 use std::collections::BTreeSet;
-use utoipa::{
-    ToSchema,
-    openapi::{
-        Components, HttpMethod, Info, License, OpenApi, PathsBuilder, Ref, RefOr, Required,
-        Response, ResponseBuilder, Schema, Tag,
-        content::Content,
-        extensions::Extensions,
-        path::{Operation, OperationBuilder},
-        request_body::{RequestBody, RequestBodyBuilder},
-        schema::AnyOfBuilder,
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
-    },
+use utoipa::openapi::{
+    Components, HttpMethod, Info, License, OpenApi, PathsBuilder, Ref, RefOr, Required, Response,
+    ResponseBuilder, Tag,
+    content::Content,
+    extensions::Extensions,
+    path::{Operation, OperationBuilder},
+    request_body::{RequestBody, RequestBodyBuilder},
+    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
 
 /// The document as JSON text, made once.
@@ -146,8 +142,7 @@ fn answers(endpoint: &Endpoint) -> Vec<(u16, RefOr<Response>)> {
         let mut response = ResponseBuilder::new().description(reason(status));
         for success in endpoint.docs.successes.iter().filter(|one| one.status == status) {
             if let Some((content_type, schema)) = &success.content {
-                let schema = schema.clone().map(|schema| or_preview(endpoint, schema));
-                response = response.content(*content_type, Content::new(schema));
+                response = response.content(*content_type, Content::new(schema.clone()));
             }
         }
         response = with_headers(response, shared::headers_of(endpoint, status));
@@ -159,15 +154,6 @@ fn answers(endpoint: &Endpoint) -> Vec<(u16, RefOr<Response>)> {
         answers.push((304, with_headers(response, names).into()));
     }
     answers
-}
-
-/// The schema of an answer, or of the preview that a dry run gets.
-fn or_preview(endpoint: &Endpoint, schema: RefOr<Schema>) -> RefOr<Schema> {
-    if !names_version(endpoint) {
-        return schema;
-    }
-    let preview = Ref::from_schema_name(ForcePreview::name());
-    AnyOfBuilder::new().item(schema).item(preview).into()
 }
 
 fn with_headers(response: ResponseBuilder, names: Vec<&'static str>) -> ResponseBuilder {

@@ -57,7 +57,7 @@ pub static CONSOLE: LazyLock<WebPage> = LazyLock::new(|| {
         include_str!("../../../assets/console/index.html"),
         assets![
             "lit-html": "lit-html.js";
-            "console": "style.css" "api.js" "conflict.js" "create.js" "document.js" "edit.js"
+            "console": "style.css" "api.js" "conflict.js" "create.js" "document.js" "edit.js" "exact.js"
                 "events.js" "force.js" "form.js" "history.js" "list.js" "main.js" "object.js"
                 "parts.js" "patch.js" "resolve.js" "route.js" "session.js" "sign_in.js"
                 "stream.js" "table.js" "watch.js" "words.js";

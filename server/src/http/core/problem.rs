@@ -106,9 +106,18 @@ impl HttpProblem {
 
     /// The response to a request, with its id in the body.
     pub fn response_for(&self, request_id: &RequestId) -> HttpResponse {
-        let mut problem = self.problem.clone();
-        request_id.as_str().clone_into(&mut problem.request_id);
+        let problem = Box::new(self.problem_for(request_id));
         Self { problem, is_decided: self.is_decided }.response()
+    }
+
+    /// The body of the response to a request, with its id.
+    pub fn problem_for(&self, request_id: &RequestId) -> Problem {
+        Problem { request_id: request_id.as_str().to_owned(), ..(*self.problem).clone() }
+    }
+
+    /// The body of the response to a request whose id is not known.
+    pub fn into_problem(self) -> Problem {
+        *self.problem
     }
 
     /// The code.

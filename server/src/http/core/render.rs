@@ -76,7 +76,6 @@ pub fn reply(outcome: &Outcome) -> Reply {
             let reply = Reply::new(200, deleted);
             if *forced { reply.header("X-Forced", "true") } else { reply }
         }
-        Outcome::DryRun(preview) => Reply::new(200, preview),
         Outcome::Transaction(outcomes) => {
             let results: Vec<Value> = outcomes.iter().map(result).collect();
             Reply::new(200, &json!({ "results": results }))
@@ -125,11 +124,9 @@ fn result(outcome: &Outcome) -> Value {
         Outcome::Deleted { deleted, .. } => json!({ "id": deleted.id, "deleted": deleted }),
         Outcome::Checked { kind, id, version } => checked(*kind, id, *version),
         // No operation has another outcome so far. If one does, it shows its own answer.
-        Outcome::DryRun(_)
-        | Outcome::Transaction(_)
-        | Outcome::Recorded
-        | Outcome::Admitted
-        | Outcome::Replayed(_) => serde_json::from_str(&reply(outcome).body).unwrap_or_default(),
+        Outcome::Transaction(_) | Outcome::Recorded | Outcome::Admitted | Outcome::Replayed(_) => {
+            serde_json::from_str(&reply(outcome).body).unwrap_or_default()
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     body::Body,
-    caller::Caller,
+    caller::{self, Caller},
     force, idempotency, precondition,
     problem::HttpProblem,
     query::{Params, Query},
@@ -74,9 +74,25 @@ impl Mutation {
         force::read(params, self.request.headers(), self.caller.role)
     }
 
+    /// Takes `?force=true` of a preview.
+    ///
+    /// # Errors
+    ///
+    /// As [`force::read_unrecorded`].
+    pub fn unrecorded_force(&self, params: &mut Params) -> Result<Option<Force>, HttpProblem> {
+        force::read_unrecorded(params, self.caller.role)
+    }
+
+    /// The id of this request in its answer and in the log.
+    pub fn request_id(&self) -> RequestId {
+        request_id(&self.request)
+    }
+
     /// A command for a part of this request, without its Idempotency-Key.
     pub fn partial_command(&self, action: Action) -> Command {
-        self.caller.command(&request_id(&self.request), None, action)
+        let mut command = self.caller.command(&request_id(&self.request), None, action);
+        command.meta.key_digest = self.idempotency.as_ref().map(caller::digest);
+        command
     }
 
     /// Whether the request has an Idempotency-Key, so that its answer is kept.

@@ -8,6 +8,7 @@ use crate::{
         history::{history_of_kind, version_of_kind},
         list::list_kind,
         objects::{check_id, get_kind},
+        preview::preview_kind,
         problem::{HttpProblem, HttpResult},
         query::{Params, cursor, page},
         refused::Refusals,
@@ -56,6 +57,16 @@ pub async fn change_package(
     // A read is enough, because an assignment never moves to another scope.
     let id = member(&app, Kind::Assignment, path).await?;
     change(Kind::Assignment, Method::Patch, &app, &refusals, id, mutation).await
+}
+
+/// `POST /v1/{scope}/packages/{assignment_id}/preview`
+pub async fn preview_package(
+    app: web::Data<App>,
+    path: ScopePath,
+    mutation: Mutation,
+) -> HttpResult {
+    let id = member(&app, Kind::Assignment, path).await?;
+    preview_kind(Kind::Assignment, &app, id, mutation).await
 }
 
 /// `GET /v1/{scope}/packages/{assignment_id}/history`

@@ -26,6 +26,7 @@ pub(crate) fn event_row(event: &NewEvent) -> EventRow {
         reason: entry.reason.clone(),
         overwrote: entry.overwrote.hold(),
         request_id: entry.request_id.clone(),
+        key_digest: entry.key_digest.clone(),
         changes: entry.changes.hold(),
         state: event.state.text().to_owned(),
     }
@@ -59,6 +60,7 @@ pub(crate) fn entry_from(row: &EventRow) -> Result<HistoryEntry, StoreError> {
         reason: row.reason.clone(),
         overwrote: column(row, "overwrote", row.overwrote.clone())?,
         request_id: row.request_id.clone(),
+        key_digest: row.key_digest.clone(),
     })
 }
 

@@ -7,7 +7,7 @@ use super::{
     select::{Each, run},
     sql::Cell,
 };
-use crate::schema::{EventRow, StoredRow, quoted};
+use crate::schema::{EventRow, StoredRow};
 use ifmatch_domain::{State, core::History};
 use ifmatch_types::Version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,16 +73,15 @@ fn changes_of(
     db: &mut Db,
     wanted: &BTreeMap<String, BTreeSet<Version>>,
 ) -> Result<Vec<EventRow>, StoreError> {
-    let columns: Vec<&str> =
-        EventRow::COLUMNS.iter().copied().filter(|column| *column != "state").collect();
-    let head = format!("SELECT {}, CASE WHEN ',' || ", quoted(&columns));
-    let texts = [
-        &head,
-        " || ',' LIKE '%,' || version || ',%' THEN state ELSE '' END AS state \
-         FROM events WHERE resource_id = ",
-        " AND version >= ",
-        " ORDER BY version DESC LIMIT ",
-    ];
+    let columns = EventRow::column_list();
+    let (before, after) = columns.split_once("\"state\"").expect("an event has a state");
+    let head = format!("SELECT {before}CASE WHEN ',' || ");
+    let named = format!(
+        " || ',' LIKE '%,' || version || ',%' THEN state ELSE '' END AS state{after} \
+         FROM events WHERE resource_id = "
+    );
+    let texts =
+        [head.as_str(), named.as_str(), " AND version >= ", " ORDER BY version DESC LIMIT "];
     let limit = share_of_one(wanted.len());
     let keys = wanted.iter().map(|(id, versions)| {
         let named: Vec<String> = versions.iter().map(ToString::to_string).collect();

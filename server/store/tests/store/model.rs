@@ -180,6 +180,7 @@ fn every_kind_of_action_is_among_the_random_ones() {
         kinds.insert(match reader.command(raw, seed).action {
             Action::Core(core::Action::Create(_)) => "create",
             Action::Core(core::Action::Update(_)) => "update",
+            Action::Core(core::Action::Preview(_)) => "preview",
             Action::Core(core::Action::Delete(_)) => "delete",
             Action::Core(core::Action::Transact(_)) => "transact",
             Action::Billing(billing::Action::RecordPayment(_)) => "pay",
@@ -200,5 +201,5 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Entitlement(entitlement::Action::ExpireEntitlements(_)) => "expire",
         });
     }
-    assert_eq!(kinds.len(), 16, "{kinds:?}");
+    assert_eq!(kinds.len(), 17, "{kinds:?}");
 }

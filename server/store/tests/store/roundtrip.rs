@@ -385,6 +385,7 @@ fn event(full: bool) -> NewEvent {
         reason: if full { odd() } else { None },
         overwrote: full.then(|| vec![ODD.to_owned(), String::new()]),
         request_id: ODD.to_owned(),
+        key_digest: if full { odd() } else { None },
     };
     let state = json!({"id": full, "odd": ODD, "zeta": 1, "alpha": i64::MAX});
     let state = Arc::new(state.into());

@@ -20,7 +20,8 @@ fn tables(db: &mut Db) -> Vec<String> {
 }
 
 /// `name type null?` of each column, in order.
-fn columns(db: &mut Db, table: &str) -> Vec<String> {
+/// The columns of a table with their types, in order.
+pub fn columns(db: &mut Db, table: &str) -> Vec<String> {
     let sql = match db {
         Db::Sqlite(_) => format!(
             "SELECT name || ' ' || lower(type) || CASE \"notnull\" WHEN 1 THEN '' ELSE ' null' END \

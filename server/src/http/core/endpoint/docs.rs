@@ -24,6 +24,7 @@ pub struct Docs {
     pub problems: Vec<Code>,
     pub schemas: Vec<(String, RefOr<Schema>)>,
     pub versioned: bool,
+    pub previews: bool,
     pub tagged: bool,
     pub paged: bool,
 }
@@ -135,6 +136,7 @@ impl Endpoint {
 
     fn with_body<T: ToSchema>(mut self, form: BodyForm, required: bool) -> Self {
         let schema = collect::<T>(&mut self.docs.schemas);
+        self.info.takes_patch = form == BodyForm::MergePatch;
         self.docs.body = Some(BodySchema { schema, form, required });
         self
     }
@@ -174,6 +176,12 @@ impl Endpoint {
     pub fn versioned(mut self) -> Self {
         self.docs.versioned = true;
         self.docs.tagged = self.method != Method::DELETE;
+        self
+    }
+
+    /// Marks an endpoint that tells what a write would do. It takes what the write takes.
+    pub fn previews(mut self) -> Self {
+        self.docs.previews = true;
         self
     }
 

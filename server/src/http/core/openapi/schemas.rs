@@ -9,7 +9,7 @@ use crate::{
 };
 use actix_web::http::Method;
 use ifmatch_domain::set_once;
-use ifmatch_types::{Conflict, ForcePreview, Kind, Problem};
+use ifmatch_types::{Conflict, Kind, Problem};
 use serde_json::{Map, Value, json};
 use std::{borrow::Cow, collections::BTreeMap};
 use utoipa::{
@@ -33,7 +33,6 @@ impl Schemas {
         }
         collect::<Problem>(&mut found);
         collect::<Conflict>(&mut found);
-        collect::<ForcePreview>(&mut found);
 
         let named = found.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
         let mut schemas = Self(named);
@@ -152,7 +151,7 @@ impl Schemas {
             }
         }
         if let (true, Some(Value::Object(fields))) =
-            (endpoint.docs.versioned, schema.get_mut("properties"))
+            (endpoint.docs.versioned || endpoint.docs.previews, schema.get_mut("properties"))
         {
             fields.insert("version".to_owned(), named_version());
         }

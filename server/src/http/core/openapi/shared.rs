@@ -63,13 +63,11 @@ fn of_versions() -> Vec<SharedParameter> {
 }
 
 fn of_force() -> Vec<SharedParameter> {
-    let force = "`true` skips the version check, for admins; needs `X-Force-Reason`.";
+    let force = "`true` skips the version check, for admins; a write needs `X-Force-Reason`.";
     let reason = "Why a write is forced, 1–500 characters; goes to the audit log.";
-    let dry_run = "With `force=true`: answer what would be overwritten and write nothing.";
     vec![
         shared("Force", Query, "force", force, schema::one_of(&["true"])),
         shared("ForceReason", Header, "X-Force-Reason", reason, schema::text()),
-        shared("DryRun", Query, "dry_run", dry_run, schema::one_of(&["true"])),
     ]
 }
 
@@ -106,7 +104,10 @@ pub fn parameters_of(endpoint: &Endpoint) -> Vec<&'static str> {
         if *method == Method::PATCH {
             names.push("OnConflict");
         }
-        names.extend(["Force", "ForceReason", "DryRun"]);
+        names.extend(["Force", "ForceReason"]);
+    }
+    if docs.previews {
+        names.extend(["IfMatch", "OnConflict", "Force"]);
     }
     match endpoint.info.idempotency {
         Idempotency::None => {}

@@ -246,7 +246,7 @@ fn a_versioned_write_documents_the_conflict_and_the_ways_out() {
     let both = "Conflict: `CONFLICT_VERSION_MISMATCH`, `PLAN_IN_USE`";
     assert_eq!(update["responses"]["409"]["description"], both);
     let parameters = update["parameters"].to_string();
-    for name in ["IfMatch", "OnConflict", "Force", "ForceReason", "DryRun", "OnBehalfOf"] {
+    for name in ["IfMatch", "OnConflict", "Force", "ForceReason", "OnBehalfOf"] {
         assert!(parameters.contains(&format!("parameters/{name}\"")), "{name}: {parameters}");
     }
     let headers = &update["responses"]["200"]["headers"];

@@ -3,7 +3,7 @@
 use super::TAG;
 use crate::http::{
     core::{
-        collection::{KNOWN, READS, history_of, listed},
+        collection::{KNOWN, READS, history_of, listed, preview_of},
         endpoint::{Endpoint, get, group, patch, post},
     },
     entitlement::entitlements,
@@ -60,6 +60,10 @@ macro_rules! packages {
                 .answers::<Assignment>(200)
                 .problems(KNOWN)
                 .problems(&[Code::InvalidStateTransition, Code::BasePackageConflict]),
+                preview_of::<AssignmentFields>(post(
+                    concat!("/v1/", $path, "/{id}/packages/{assignment_id}/preview"),
+                    entitlements::preview_package,
+                )),
                 history_of(get(
                     concat!("/v1/", $path, "/{id}/packages/{assignment_id}/history"),
                     entitlements::package_history,
