@@ -80,7 +80,7 @@ fn write_line(line: impl std::fmt::Display) -> Result<(), CommandError> {
 
 /// `migrate`
 pub fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
-    let mut db = open(config)?;
+    let mut db = open_or_create(config)?;
     let done = db.migrate()?;
     if done.is_empty() {
         say("the schema is up to date")?;
@@ -91,15 +91,52 @@ pub fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the database. A SQLite version that may corrupt it is refused.
+/// Opens the database, and makes a SQLite file that does not exist.
+fn open_or_create(config: &Config) -> Result<Db, CommandError> {
+    check(Db::create(&config.database_url, Use::Read)?)
+}
+
+/// Opens a database that exists.
 pub fn open(config: &Config) -> Result<Db, CommandError> {
+    check(Db::connect(&config.database_url, Use::Read)?)
+}
+
+/// Opens a database to work with: brings its schema up to date, or requires that it is.
+pub fn prepare(config: &Config) -> Result<Db, CommandError> {
+    if !config.no_migrate {
+        let mut db = open_or_create(config)?;
+        for name in db.migrate()? {
+            tracing::info!(name, "migrated");
+        }
+        return Ok(db);
+    }
+    let mut db = open(config)?;
+    match db.pending_migrations()?.as_slice() {
+        [] => Ok(db),
+        names => Err(CommandError::Refused(format!(
+            "the schema is not current; run `ifmatch-server migrate` for {}",
+            names.join(", ")
+        ))),
+    }
+}
+
+/// Refuses a database that cannot be worked with.
+///
+/// A SQLite version may corrupt it. A PostgreSQL with another encoding cannot store every text.
+fn check(mut db: Db) -> Result<Db, CommandError> {
     if sqlite_version() < SQLITE_OLDEST {
         return Err(CommandError::Setting(format!(
             "the SQLite in this program is {}; 3.51.3 or newer is needed",
             sqlite_version()
         )));
     }
-    Ok(Db::connect(&config.database_url, Use::Read)?)
+    match db.encoding()? {
+        Some(encoding) if encoding != "UTF8" => Err(CommandError::Setting(format!(
+            "database_url: the database's encoding is {encoding}, which cannot store every text; \
+             make one with ENCODING 'UTF8'"
+        ))),
+        _ => Ok(db),
+    }
 }
 
 /// `openapi`
@@ -111,8 +148,7 @@ pub fn openapi() -> Result<ExitCode, CommandError> {
 
 /// `keys create|list|revoke`
 pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError> {
-    let mut db = open(config)?;
-    db.migrate()?;
+    let mut db = prepare(config)?;
     match action {
         KeysTask::Create { name, role, expires_in } => {
             let (secret, id) = create_key(config, &name, role, expires_in)?;

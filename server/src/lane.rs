@@ -14,7 +14,10 @@ use ifmatch_store::DatabaseUrl;
 use queue::Queue;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Instant,
 };
@@ -88,10 +91,31 @@ pub struct LaneConfig {
     pub seams: Seams,
 }
 
+/// Whether a write failed because of the database, and none has succeeded since.
+///
+/// A database that answers reads may still be full.
+#[derive(Clone, Debug, Default)]
+struct Outage(Arc<AtomicBool>);
+
+impl Outage {
+    fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// All lanes of this process.
 pub struct Lanes {
     queues: Vec<mpsc::Sender<Job>>,
     commits: watch::Receiver<u64>,
+    outage: Outage,
     observe: fn(&Result<Outcome, Refusal>),
 }
 
@@ -100,17 +124,18 @@ impl Lanes {
     pub fn start(config: &LaneConfig) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
         let (committed, commits) = watch::channel(0);
         let committed = Arc::new(committed);
+        let outage = Outage::default();
         let mut queues = Vec::new();
         let mut threads = Vec::new();
         for number in 0..config.lanes {
             let (sender, arriving) = mpsc::channel(config.queue);
             let queue = Queue::new(arriving, config.batch_max);
-            let lane = batch::Lane::new(number, config, queue, Arc::clone(&committed));
+            let lane = batch::Lane::new(number, config, queue, Arc::clone(&committed), outage.clone());
             let name = format!("lane-{number}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
             queues.push(sender);
         }
-        Ok((Self { queues, commits, observe: config.seams.observe }, threads))
+        Ok((Self { queues, commits, outage, observe: config.seams.observe }, threads))
     }
 
     /// Decides a command and makes its effect durable.
@@ -156,6 +181,16 @@ impl Lanes {
     /// Whether every lane still takes commands.
     pub fn are_alive(&self) -> bool {
         self.queues.iter().all(|queue| !queue.is_closed())
+    }
+
+    /// Whether a write failed because of the database, and none has succeeded since.
+    pub fn is_in_outage(&self) -> bool {
+        self.outage.is_on()
+    }
+
+    /// Ends the outage, because a commit was seen to succeed.
+    pub fn end_outage(&self) {
+        self.outage.end();
     }
 
     /// Signals every commit of this process. The number only grows.

@@ -207,6 +207,7 @@ fn look_up(connection: &mut Connection, kind: Kind, lookups: Vec<Lookup>) {
 fn same(error: &StoreError) -> StoreError {
     match error {
         StoreError::Gone(cause) => StoreError::Gone(cause.to_string().into()),
+        StoreError::Impaired(cause) => StoreError::Impaired(cause.to_string().into()),
         StoreError::Raced(cause) => StoreError::Raced(cause.to_string().into()),
         other => StoreError::Unforeseen(other.to_string().into()),
     }

@@ -51,10 +51,7 @@ const SHUTDOWN_TIMEOUT_S: u64 = 20;
 
 /// Serves until it is told to stop.
 pub fn serve(config: &Config) -> Result<(), CommandError> {
-    let migrated = commands::open(config)?.migrate()?;
-    for name in migrated {
-        tracing::info!(name, "migrated");
-    }
+    commands::prepare(config)?;
     let io = |what: &str| {
         let what = what.to_owned();
         move |cause| CommandError::Io { what, cause }

@@ -31,6 +31,7 @@ mod history;
 mod idempotency;
 mod invoices;
 mod merging;
+mod outages;
 mod overwrites;
 mod payments;
 mod plans;

@@ -91,6 +91,9 @@ settings! {
         /// Whether a trusted proxy in front of the server serves TLS
         behind_proxy: bool = "false", "IFMATCH_BEHIND_PROXY", Switch,
             parsed, "true or false";
+        /// Whether to start only if the schema is current, instead of changing it
+        no_migrate: bool = "false", "IFMATCH_NO_MIGRATE", Switch,
+            parsed, "true or false";
         /// Maximum number of writes that wait in a lane; more are refused
         queue: usize = "4096", "IFMATCH_QUEUE", Open,
             |text| between(text, 1, 1_000_000), "a whole number from 1 to 1000000";

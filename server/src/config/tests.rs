@@ -35,7 +35,7 @@ fn without_a_word_it_serves_on_loopback() {
     let (action, config) = try_read("", &[], "").unwrap();
     assert_eq!(action, Task::Serve);
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.database_url, DatabaseUrl::Sqlite("ifmatch.db".to_owned()));
+    assert_eq!(Ok(&config.database_url), "sqlite://ifmatch.db".parse().as_ref());
     assert_eq!((config.lanes(), config.queue, config.batch_max), (1, 4096, 512));
     assert_eq!((config.panel_timeout_ms, config.settle_ms), (40_000, 60_000));
     assert_eq!((config.absent_gap_ms, config.reconcile_ms), (30_000, 30_000));

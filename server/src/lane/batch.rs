@@ -1,7 +1,7 @@
 //! One lane's thread: batches, their retries, and what becomes of a batch that keeps failing.
 
 use super::{
-    Job, LaneConfig, Refusal, Seams,
+    Job, LaneConfig, Outage, Refusal, Seams,
     queue::Queue,
     rounds::{Round, Rounds},
 };
@@ -38,6 +38,7 @@ pub(super) struct Lane {
     url: DatabaseUrl,
     queue: Queue,
     committed: Arc<watch::Sender<u64>>,
+    outage: Outage,
     seams: Seams,
     db: Option<Db>,
     was_connected: bool,
@@ -93,12 +94,14 @@ impl Lane {
         config: &LaneConfig,
         queue: Queue,
         committed: Arc<watch::Sender<u64>>,
+        outage: Outage,
     ) -> Self {
         Self {
             number,
             url: config.url.clone(),
             queue,
             committed,
+            outage,
             seams: config.seams,
             db: None,
             was_connected: false,
@@ -136,7 +139,7 @@ impl Lane {
         match self.run_until(&mut batch, false, deadline) {
             Ok(decided) => answer(batch, decided, self.seams),
             Err(failure) if batch.len() == 1 || failure.concerns_all() => {
-                answer_all(batch, &failure);
+                self.fail(batch, &failure);
             }
             Err(failure) => {
                 tracing::warn!(%failure, commands = batch.len(), "a batch keeps failing; running its commands one by one");
@@ -159,13 +162,21 @@ impl Lane {
     fn carry_out_alone(&mut self, job: Job, deadline: Instant) {
         if Instant::now() >= deadline {
             let late = StoreError::Raced("the batch took too long".into());
-            return answer_all(vec![job], &Failure::Store(late));
+            return self.fail(vec![job], &Failure::Store(late));
         }
         let mut batch = vec![job];
         match self.run_until(&mut batch, true, deadline) {
             Ok(decided) => answer(batch, decided, self.seams),
-            Err(failure) => answer_all(batch, &failure),
+            Err(failure) => self.fail(batch, &failure),
         }
+    }
+
+    /// Answers commands that failed for a technical reason.
+    fn fail(&self, batch: Vec<Job>, failure: &Failure) {
+        if failure.concerns_all() {
+            self.outage.begin();
+        }
+        answer_all(batch, failure);
     }
 
     /// Runs a batch until it is committed, cannot succeed, or has used up its reruns or its time.
@@ -185,7 +196,7 @@ impl Lane {
                 Ended::Failed(error) => {
                     self.give_up_transaction(&error);
                     let most = if error.is_transient() { reruns_max } else { 1 };
-                    if error.is_gone() || reruns >= most || Instant::now() >= deadline {
+                    if error.is_outage() || reruns >= most || Instant::now() >= deadline {
                         return Err(Failure::Store(error));
                     }
                     metrics::batch_rerun(reason(&error));
@@ -221,7 +232,7 @@ impl Lane {
     fn turn_away_the_queue(&mut self) {
         while let Some(job) = self.queue.take() {
             let gone = StoreError::Gone("in doubt about a commit".into());
-            answer_all(vec![job], &Failure::Store(gone));
+            self.fail(vec![job], &Failure::Store(gone));
         }
     }
 
@@ -233,7 +244,7 @@ impl Lane {
 
     fn try_once(&mut self, batch: &mut Vec<Job>, run: Run<'_>) -> Result<Ended, Ended> {
         let started_at = Instant::now();
-        self.connection()?.begin()?;
+        self.begin()?;
         let mut state = self.load(batch, matches!(run, Run::Together))?;
         let seams = self.seams;
         let db = self.connection()?;
@@ -263,6 +274,7 @@ impl Lane {
                 _ => Ended::Failed(error),
             });
         }
+        self.outage.end();
         metrics::batch_committed(batch.len(), started_at.elapsed());
         (self.seams.committed)(&state);
         self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
@@ -310,6 +322,20 @@ impl Lane {
         }
     }
 
+    /// Begins a transaction. If the connection died while it was idle, begins it on a new one.
+    ///
+    /// Nothing was sent before, so that this is never a repetition of anything.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        let was_idle = self.db.is_some();
+        match self.connection()?.begin() {
+            Err(error) if was_idle && !error.spares_connection() => {
+                self.db = None;
+                self.connection()?.begin()
+            }
+            begun => begun,
+        }
+    }
+
     fn connection(&mut self) -> Result<&mut Db, StoreError> {
         if self.db.is_none() {
             self.db = Some(Db::connect(&self.url, Use::Lane)?);
@@ -322,9 +348,10 @@ impl Lane {
         self.db.as_mut().ok_or_else(|| StoreError::Gone("no connection".into()))
     }
 
-    /// Rolls the failed transaction back. A connection that cannot do that is dropped.
+    /// Rolls the failed transaction back. A connection that cannot do that is dropped, and one that
+    /// the error may come from.
     fn give_up_transaction(&mut self, error: &StoreError) {
-        let usable = !error.is_gone() && self.db.as_mut().is_some_and(|db| db.rollback().is_ok());
+        let usable = error.spares_connection() && self.db.as_mut().is_some_and(|db| db.rollback().is_ok());
         if !usable {
             self.db = None;
         }
@@ -357,7 +384,7 @@ impl Failure {
     /// Whether every command of the batch would fail alone, too.
     fn concerns_all(&self) -> bool {
         match self {
-            Self::Store(error) => error.is_gone(),
+            Self::Store(error) => error.is_outage(),
             Self::Unknown => true,
         }
     }
@@ -419,7 +446,7 @@ fn answer(batch: Vec<Job>, mut decided: Decided, seams: Seams) {
 fn answer_all(batch: Vec<Job>, failure: &Failure) {
     for job in batch {
         let refusal = job.context.within(|| match failure {
-            Failure::Store(error) if error.is_gone() || error.is_transient() => {
+            Failure::Store(error) if error.is_outage() || error.is_transient() => {
                 tracing::warn!(%failure, "nothing was written");
                 Refusal::TryAgain
             }
@@ -435,6 +462,7 @@ fn answer_all(batch: Vec<Job>, failure: &Failure) {
 fn reason(error: &StoreError) -> &'static str {
     match error {
         StoreError::Gone(_) => "gone",
+        StoreError::Impaired(_) => "impaired",
         StoreError::Raced(_) => "raced",
         StoreError::LostGuard { .. } => "lost_guard",
         StoreError::Corrupt { .. } => "corrupt",

@@ -117,7 +117,7 @@ impl Pool {
                 self.put_back(db);
                 return outcome;
             }
-            if outcome.is_err_and(|error| error.is_gone()) {
+            if outcome.is_err_and(|error| error.is_outage()) {
                 // The idle connections are most likely broken, too.
                 self.idle().clear();
             }
@@ -152,14 +152,8 @@ fn connect(url: &DatabaseUrl) -> Result<Db, StoreError> {
 }
 
 /// Whether a connection can be used again after a read with this outcome.
-///
-/// After an unforeseen error it may be useless: its file was replaced, or a migration has changed
-/// the results of its prepared statements.
 pub fn is_usable_after<T>(outcome: &Result<T, StoreError>) -> bool {
-    match outcome {
-        Ok(_) | Err(StoreError::Raced(_) | StoreError::Corrupt { .. }) => true,
-        Err(_) => false,
-    }
+    outcome.as_ref().err().is_none_or(StoreError::spares_connection)
 }
 
 #[cfg(test)]

@@ -17,12 +17,12 @@ impl Database {
     /// A database without tables, so that every read of it fails.
     pub fn create_empty() -> Self {
         let dir = tempfile::Builder::new().prefix("ifmatch-reads-").tempdir().unwrap();
-        let url = DatabaseUrl::Sqlite(dir.path().join("test.db").display().to_string());
-        Self { url, _dir: dir }
+        let url = format!("sqlite://{}", dir.path().join("test.db").display());
+        Self { url: url.parse().unwrap(), _dir: dir }
     }
 
     pub fn connect(&self) -> Db {
-        Db::connect(&self.url, Use::Read).unwrap()
+        Db::create(&self.url, Use::Read).unwrap()
     }
 }
 

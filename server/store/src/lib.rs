@@ -19,6 +19,7 @@ pub use crate::core::{
     db::{Db, Use},
     error::{Cause, StoreError},
     evidence::Evidence,
+    file::{SqliteDb, SqliteFile},
     journal::{AuditQuery, EventsQuery},
     list::{Field, FieldType, ListQuery, SortKey, filters, sorts},
     migrate::sqlite_version,

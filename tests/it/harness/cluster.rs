@@ -100,6 +100,11 @@ impl Cluster {
         self.psql(database, sql);
     }
 
+    /// Whether one statement succeeds.
+    pub fn succeeds(&self, database: &str, sql: &str) -> bool {
+        self.psql(database, sql).status.success()
+    }
+
     /// A dump of one database, as text.
     pub fn dump(&self, database: &str) -> Vec<u8> {
         let output = self.client("pg_dump").arg(self.url(database)).output();

@@ -2,7 +2,12 @@
 
 use super::{Cluster, unique};
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
-use std::{path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 use tempfile::TempDir;
 
 /// Which database a scenario runs on.
@@ -18,6 +23,8 @@ pub struct Database {
     name: String,
     dir: TempDir,
     cluster: Option<Arc<Cluster>>,
+    /// A small disk that holds the SQLite file.
+    disk: Option<PathBuf>,
 }
 
 impl Database {
@@ -27,7 +34,7 @@ impl Database {
             Backend::Sqlite => {
                 let dir = fresh_dir();
                 let url = format!("sqlite://{}", dir.path().join("test.db").display());
-                Self { url, name: "test.db".to_owned(), dir, cluster: None }
+                Self { url, name: "test.db".to_owned(), dir, cluster: None, disk: None }
             }
             Backend::Postgres => Self::create_in(Cluster::shared()),
         }
@@ -37,12 +44,38 @@ impl Database {
     pub fn create_in(cluster: Arc<Cluster>) -> Self {
         let name = unique("test");
         cluster.execute("postgres", &format!("CREATE DATABASE {name}"));
-        Self { url: cluster.url(&name), name, dir: fresh_dir(), cluster: Some(cluster) }
+        let url = cluster.url(&name);
+        Self { url, name, dir: fresh_dir(), cluster: Some(cluster), disk: None }
+    }
+
+    /// A SQLite file on a disk of its own of so many MiB. `None` if this user cannot mount one.
+    pub fn create_on_small_disk(mib: u32) -> Option<Self> {
+        let dir = fresh_dir();
+        let disk = dir.path().join("disk");
+        fs::create_dir(&disk).unwrap();
+        let size = format!("size={mib}m");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&disk);
+        let is_mounted = mount.output().is_ok_and(|output| output.status.success());
+        let url = format!("sqlite://{}", disk.join("test.db").display());
+        let name = "test.db".to_owned();
+        is_mounted.then_some(Self { url, name, dir, cluster: None, disk: Some(disk) })
+    }
+
+    /// The same PostgreSQL database, for a server of another role.
+    pub fn as_role(mut self, role: &str) -> Self {
+        self.url = self.url.replace("postgres@", &format!("{role}@"));
+        self
     }
 
     /// Its `--database-url`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its name in its cluster, or of its file.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The directory of its servers, their logs and the SQLite file.
@@ -76,11 +109,11 @@ impl Database {
     pub fn stored_bytes(&self) -> Vec<u8> {
         match &self.cluster {
             Some(cluster) => cluster.dump(&self.name),
-            None => std::fs::read_dir(self.dir())
+            None => fs::read_dir(self.dir())
                 .unwrap()
                 .map(|entry| entry.unwrap().path())
                 .filter(|path| path.to_string_lossy().contains("test.db"))
-                .flat_map(|path| std::fs::read(path).unwrap())
+                .flat_map(|path| fs::read(path).unwrap())
                 .collect(),
         }
     }
@@ -88,6 +121,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
+            let _ = Command::new("umount").arg("--lazy").arg(disk).output();
+        }
         if let Some(cluster) = &self.cluster {
             cluster.try_execute("postgres", &format!("DROP DATABASE {} WITH (FORCE)", self.name));
         }

@@ -20,7 +20,10 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: the database answers, and it has the schema that this program knows.
+/// `GET /readyz`: the database answers and works, and it has the schema that this program knows.
+///
+/// After a write that failed because of the database, a small commit is tried. A load balancer that
+/// sends no writes meanwhile therefore learns when they succeed again.
 pub async fn readyz(app: web::Data<App>) -> HttpResult {
     let not_ready = |why: &str| HttpProblem::new(Code::TryAgain, why);
     if app.stopping.load(Ordering::Relaxed) {
@@ -29,16 +32,27 @@ pub async fn readyz(app: web::Data<App>) -> HttpResult {
     if !app.lanes.are_alive() {
         return Err(not_ready("the server cannot write; restart it"));
     }
-    let asked = app.reads.run(|db| {
+    let is_in_outage = app.lanes.is_in_outage();
+    let asked = app.reads.run(move |db| {
         db.ping()?;
+        if is_in_outage {
+            db.probe_write()?;
+        }
         db.pending_migrations()
     });
     match timeout(READY_TIMEOUT, asked).await {
         Ok(Ok(pending)) if pending.is_empty() => {
+            if is_in_outage {
+                app.lanes.end_outage();
+            }
             Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
         }
         Ok(Ok(_)) => Err(not_ready("migrations are pending; run `ifmatch-server migrate`")),
-        Ok(Err(_)) | Err(_) => Err(not_ready("the database does not answer")),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            Err(not_ready("the database does not answer, or does not work"))
+        }
+        Err(_) => Err(not_ready("the database does not answer")),
     }
 }
 

@@ -161,7 +161,7 @@ impl ResponseError for HttpProblem {
 impl From<StoreError> for HttpProblem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Gone(_) | StoreError::Raced(_) => {
+            StoreError::Gone(_) | StoreError::Impaired(_) | StoreError::Raced(_) => {
                 tracing::warn!(%error, "a read failed");
                 Self::new(Code::TryAgain, "the database is busy or away; send the request again")
             }

@@ -1,6 +1,11 @@
 //! A connection to either database, and all differences between the two as connections.
 
-use super::{error::StoreError, sql::Sql, url::DatabaseUrl};
+use super::{
+    error::StoreError,
+    file::{SqliteDb, SqliteFile},
+    sql::Sql,
+    url::DatabaseUrl,
+};
 use diesel::{
     Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
     sql_types::Text,
@@ -19,7 +24,7 @@ pub enum Use {
 /// A connection to either database.
 pub enum Db {
     /// The embedded SQLite.
-    Sqlite(SqliteConnection),
+    Sqlite(SqliteDb),
     /// PostgreSQL.
     Postgres(PgConnection),
 }
@@ -29,7 +34,10 @@ pub enum Db {
 macro_rules! on_backend {
     ($db:expr, $connection:ident => $query:expr) => {
         match $db {
-            $crate::Db::Sqlite($connection) => $query,
+            $crate::Db::Sqlite(sqlite) => {
+                let $connection = sqlite.connection();
+                $query
+            }
             $crate::Db::Postgres($connection) => $query,
         }
     };
@@ -41,9 +49,10 @@ macro_rules! on_backend {
 /// growing file also writes its length. A commit that finds 8,000 pages in the log moves them into
 /// the database. That commit takes longer than with fewer pages (measured: 60 ms instead of 20 ms).
 /// In return, a page that changed several times is moved once, and throughput is a quarter higher.
+/// A log that grew beyond that, behind a long read, is cut when it is reused.
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 8000; \
-     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
+     PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
 
 /// Maximum wait of a new connection while others set up the same file.
 const SQLITE_PATIENCE: Duration = Duration::from_secs(5);
@@ -63,18 +72,27 @@ const POSTGRES_LANE_SESSION: &str = "SET plan_cache_mode = force_generic_plan; \
      SET idle_in_transaction_session_timeout = '5s';";
 
 impl Db {
-    /// Opens a connection. A SQLite file that does not exist is created.
+    /// Opens a connection. A SQLite file that does not exist is created first.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Gone`] if the database cannot be reached.
+    /// Like [`connect`](Self::connect).
+    pub fn create(url: &DatabaseUrl, purpose: Use) -> Result<Self, StoreError> {
+        if let DatabaseUrl::Sqlite(file) = url {
+            file.create()?;
+        }
+        Self::connect(url, purpose)
+    }
+
+    /// Opens a connection. A SQLite file must exist.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Gone`] if the database cannot be reached. [`StoreError::Impaired`] if there is
+    /// no SQLite file, or another one than this process opened first.
     pub fn connect(url: &DatabaseUrl, purpose: Use) -> Result<Self, StoreError> {
         match url {
-            DatabaseUrl::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(path)?;
-                prepare_sqlite(&mut connection)?;
-                Ok(Self::Sqlite(connection))
-            }
+            DatabaseUrl::Sqlite(file) => Ok(Self::Sqlite(open_sqlite(file)?)),
             DatabaseUrl::Postgres(url) => {
                 let mut connection = PgConnection::establish(&with_timeouts(url))?;
                 connection.batch_execute(POSTGRES_SESSION)?;
@@ -99,7 +117,7 @@ impl Db {
     /// Technical ones only; see [`StoreError`].
     pub fn begin(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(connection) => connection.batch_execute("BEGIN IMMEDIATE")?,
+            Self::Sqlite(db) => db.connection().batch_execute("BEGIN IMMEDIATE")?,
             Self::Postgres(connection) => {
                 connection.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
             }
@@ -109,10 +127,16 @@ impl Db {
 
     /// Commits the lane's transaction, durably.
     ///
+    /// On SQLite, it first makes sure that the open file still is the one at its path. What is
+    /// written to a deleted file is gone with the process.
+    ///
     /// # Errors
     ///
     /// After [`StoreError::Gone`] it is not known whether the commit took place.
     pub fn commit(&mut self) -> Result<(), StoreError> {
+        if let Self::Sqlite(db) = self {
+            db.is_in_place()?;
+        }
         on_backend!(self, connection => connection.batch_execute("COMMIT"))?;
         Ok(())
     }
@@ -139,7 +163,7 @@ impl Db {
         read: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match self {
-            Self::Sqlite(connection) => connection.batch_execute("BEGIN DEFERRED")?,
+            Self::Sqlite(db) => db.connection().batch_execute("BEGIN DEFERRED")?,
             Self::Postgres(connection) => {
                 connection.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
             }
@@ -163,21 +187,19 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn never_wait(&mut self) -> Result<(), StoreError> {
-        if let Self::Sqlite(connection) = self {
-            connection.batch_execute("PRAGMA busy_timeout = 0")?;
+        if let Self::Sqlite(db) = self {
+            db.connection().batch_execute("PRAGMA busy_timeout = 0")?;
         }
         Ok(())
     }
+}
 
-    /// Checks that the database answers.
-    ///
-    /// # Errors
-    ///
-    /// Technical ones only; see [`StoreError`].
-    pub fn ping(&mut self) -> Result<(), StoreError> {
-        on_backend!(self, connection => connection.batch_execute("SELECT 1"))?;
-        Ok(())
-    }
+/// Opens a SQLite file that exists, and makes sure that it is the one that was opened.
+fn open_sqlite(file: &SqliteFile) -> Result<SqliteDb, StoreError> {
+    let before = file.identity()?;
+    let mut connection = SqliteConnection::establish(&file.uri())?;
+    prepare_sqlite(&mut connection)?;
+    SqliteDb::new(connection, file, before)
 }
 
 /// Sets a SQLite connection up, with retries.

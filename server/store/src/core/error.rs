@@ -12,6 +12,11 @@ pub enum StoreError {
     /// The database cannot be reached, or the connection was lost.
     #[error("the database is away: {}", Chain(&**.0))]
     Gone(#[source] Cause),
+    /// The database answers, but does not work: it is read-only, full, or out of time.
+    ///
+    /// Nothing was written, also if a commit ends so. It may work again, on a new connection.
+    #[error("the database does not work: {}", Chain(&**.0))]
+    Impaired(#[source] Cause),
     /// Another writer was faster, or the database is busy. Running the batch again may succeed.
     #[error("another writer was in the way: {}", Chain(&**.0))]
     Raced(#[source] Cause),
@@ -48,9 +53,22 @@ impl StoreError {
         matches!(self, Self::Raced(_) | Self::LostGuard { .. })
     }
 
-    /// Whether the connection cannot be used again.
+    /// Whether the connection was lost. A commit that ends so may have taken place.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Gone(_))
+    }
+
+    /// Whether the database is away or does not work, so that no command can succeed now.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Gone(_) | Self::Impaired(_))
+    }
+
+    /// Whether the connection can be used again.
+    ///
+    /// After an unforeseen error it may be useless: a pool may have swapped the session behind it,
+    /// or a migration may have changed the results of its prepared statements.
+    pub fn spares_connection(&self) -> bool {
+        matches!(self, Self::Raced(_) | Self::LostGuard { .. } | Self::Corrupt { .. })
     }
 }
 
@@ -77,40 +95,85 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Messages of errors that only their message identifies.
+/// What an error says about the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Gone,
+    Impaired,
+    Raced,
+}
+
+/// How messages of errors begin that only their message identifies.
 ///
 /// Diesel has no kind for them, and it passes on neither PostgreSQL's code nor SQLite's. Sessions
 /// get English messages for this; see `db.rs`.
-const BUSY_MESSAGES: [&str; 4] = [
+const BEGINNINGS: [(&str, Meaning); 20] = [
     // PostgreSQL 40P01 and 55P03.
-    "deadlock detected",
-    "canceling statement due to lock timeout",
-    // SQLITE_BUSY and SQLITE_LOCKED.
-    "database is locked",
-    "database table is locked",
+    ("deadlock detected", Meaning::Raced),
+    ("canceling statement due to lock timeout", Meaning::Raced),
+    // 57014.
+    ("canceling statement due to statement timeout", Meaning::Impaired),
+    ("canceling statement due to user request", Meaning::Impaired),
+    // 53200 and 53400.
+    ("out of memory", Meaning::Impaired),
+    ("out of shared memory", Meaning::Impaired),
+    ("temporary file size exceeds", Meaning::Impaired),
+    // 53100 and 58030. The rest of the message is the operating system's.
+    ("could not extend file", Meaning::Impaired),
+    ("could not write", Meaning::Impaired),
+    ("could not read", Meaning::Impaired),
+    ("could not open file", Meaning::Impaired),
+    ("could not create file", Meaning::Impaired),
+    ("could not fsync file", Meaning::Impaired),
+    // SQLITE_BUSY, SQLITE_LOCKED and SQLITE_PROTOCOL.
+    ("database is locked", Meaning::Raced),
+    ("database table is locked", Meaning::Raced),
+    ("locking protocol", Meaning::Raced),
+    // SQLITE_FULL, SQLITE_READONLY and SQLITE_CANTOPEN.
+    ("database or disk is full", Meaning::Impaired),
+    ("attempt to write a readonly database", Meaning::Impaired),
+    ("unable to open database file", Meaning::Impaired),
+    // SQLITE_IOERR. If the sync of a commit fails, its frames may be on the disk.
+    ("disk I/O error", Meaning::Gone),
 ];
+
+/// What the operating system says when there is no space, wherever a message repeats it.
+const NO_SPACE: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
 impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
-        use DatabaseErrorKind as Kind;
-        let kind = match &error {
-            DieselError::DatabaseError(kind, information) => match kind {
-                Kind::ClosedConnection | Kind::UnableToSendCommand => Self::Gone,
-                // The primary has become a standby: another connection finds the new one.
-                Kind::ReadOnlyTransaction => Self::Gone,
-                Kind::UniqueViolation | Kind::SerializationFailure => Self::Raced,
-                Kind::Unknown if is_busy(information.message()) => Self::Raced,
-                _ => Self::Unforeseen,
-            },
-            DieselError::BrokenTransactionManager => Self::Gone,
-            _ => Self::Unforeseen,
+        let meaning = match &error {
+            DieselError::DatabaseError(kind, information) => {
+                meaning_of(kind, information.message())
+            }
+            DieselError::BrokenTransactionManager => Some(Meaning::Gone),
+            _ => None,
         };
-        kind(error.into())
+        match meaning {
+            Some(Meaning::Gone) => Self::Gone(error.into()),
+            Some(Meaning::Impaired) => Self::Impaired(error.into()),
+            Some(Meaning::Raced) => Self::Raced(error.into()),
+            None => Self::Unforeseen(error.into()),
+        }
     }
 }
 
-fn is_busy(message: &str) -> bool {
-    BUSY_MESSAGES.iter().any(|known| message.starts_with(known))
+fn meaning_of(kind: &DatabaseErrorKind, message: &str) -> Option<Meaning> {
+    use DatabaseErrorKind as Kind;
+    match kind {
+        Kind::ClosedConnection | Kind::UnableToSendCommand => Some(Meaning::Gone),
+        // Also a primary that has become a standby: another connection finds the new one.
+        Kind::ReadOnlyTransaction => Some(Meaning::Impaired),
+        Kind::UniqueViolation | Kind::SerializationFailure => Some(Meaning::Raced),
+        Kind::Unknown if NO_SPACE.iter().any(|known| message.contains(known)) => {
+            Some(Meaning::Impaired)
+        }
+        Kind::Unknown => {
+            let known = BEGINNINGS.iter().find(|(known, _)| message.starts_with(known));
+            known.map(|(_, meaning)| *meaning)
+        }
+        _ => None,
+    }
 }
 
 impl From<diesel::ConnectionError> for StoreError {

@@ -7,11 +7,15 @@ use super::{
 };
 use crate::on_backend;
 use diesel::{
-    RunQueryDsl, sql_query,
+    RunQueryDsl,
+    backend::Backend,
+    migration::{MigrationSource, MigrationVersion},
+    sql_query,
     sql_types::{BigInt, Text},
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use ifmatch_types::Timestamp;
+use std::collections::BTreeSet;
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
@@ -28,20 +32,22 @@ pub(crate) const CLOCK: &str =
 impl Db {
     /// Runs the migrations that have not run yet and returns their names.
     ///
+    /// Without any, it changes nothing and waits for nobody, so that a role without the right to
+    /// change the schema can start the server.
+    ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn migrate(&mut self) -> Result<Vec<String>, StoreError> {
+        if self.pending_migrations()?.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Pending migrations are read again under the lock, so that processes migrate one after the
+        // other.
         let done = match self {
-            // Pending migrations are read again under the write lock, so that processes migrate one
-            // after the other. A process with nothing to migrate does not wait for a busy server.
-            Self::Sqlite(connection) => match connection.has_pending_migration(SQLITE) {
-                Ok(true) => connection.immediate_transaction(|connection| {
-                    connection.run_pending_migrations(SQLITE).map(|done| names(&done))
-                }),
-                Ok(false) => Ok(Vec::new()),
-                Err(error) => Err(error),
-            },
+            Self::Sqlite(db) => db.connection().immediate_transaction(|connection| {
+                connection.run_pending_migrations(SQLITE).map(|done| names(&done))
+            }),
             Self::Postgres(connection) => {
                 sql_query(MIGRATION_LOCK).execute(connection)?;
                 let done = connection.run_pending_migrations(POSTGRES).map(|done| names(&done));
@@ -54,19 +60,33 @@ impl Db {
 
     /// The names of migrations that this program has and the database does not.
     ///
+    /// It only reads. Diesel's own list would create its table first.
+    ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn pending_migrations(&mut self) -> Result<Vec<String>, StoreError> {
-        let pending = match self {
-            Self::Sqlite(connection) => connection
-                .pending_migrations(SQLITE)
-                .map(|pending| pending.iter().map(|m| m.name().to_string()).collect()),
-            Self::Postgres(connection) => connection
-                .pending_migrations(POSTGRES)
-                .map(|pending| pending.iter().map(|m| m.name().to_string()).collect()),
+        let (exists, pending) = match self {
+            Self::Sqlite(_) => (
+                "SELECT count(*) FROM sqlite_master WHERE name = '__diesel_schema_migrations'",
+                all_of::<diesel::sqlite::Sqlite>(&SQLITE),
+            ),
+            Self::Postgres(_) => (
+                "SELECT count(to_regclass('__diesel_schema_migrations'))",
+                all_of::<diesel::pg::Pg>(&POSTGRES),
+            ),
         };
-        pending.map_err(StoreError::Unforeseen)
+        let mut pending = pending.map_err(StoreError::Unforeseen)?;
+        let exists = Sql::new(exists).returning::<BigInt>();
+        let exists: i64 = on_backend!(self, c => exists.get_result(c))?;
+        if exists > 0 {
+            let run = Sql::new("SELECT version FROM __diesel_schema_migrations");
+            let run = run.returning::<Text>();
+            let run: Vec<String> = on_backend!(self, c => run.load(c))?;
+            let run: BTreeSet<String> = run.into_iter().collect();
+            pending.retain(|(version, _)| !run.contains(version));
+        }
+        Ok(pending.into_iter().map(|(_, name)| name).collect())
     }
 
     /// The time on the database's clock. On SQLite it is the process's own clock.
@@ -118,7 +138,20 @@ impl Db {
     }
 }
 
-fn names(done: &[diesel::migration::MigrationVersion<'_>]) -> Vec<String> {
+/// The versions and names of all migrations of this program, in order.
+fn all_of<DB: Backend>(source: &EmbeddedMigrations) -> MigrationNames {
+    let migrations = MigrationSource::<DB>::migrations(source)?;
+    let mut names: Vec<(String, String)> = migrations
+        .iter()
+        .map(|migration| (migration.name().version().to_string(), migration.name().to_string()))
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+type MigrationNames = diesel::migration::Result<Vec<(String, String)>>;
+
+fn names(done: &[MigrationVersion<'_>]) -> Vec<String> {
     done.iter().map(ToString::to_string).collect()
 }
 

@@ -7,6 +7,8 @@ pub(crate) mod db;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod evidence;
+pub(crate) mod file;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod journal;
 pub(crate) mod list;

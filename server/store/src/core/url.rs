@@ -1,12 +1,13 @@
 //! Database URLs. They never show a password.
 
+use super::file::SqliteFile;
 use std::{fmt, str::FromStr};
 
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// A file of the embedded SQLite.
-    Sqlite(String),
+    Sqlite(SqliteFile),
     /// A PostgreSQL connection string.
     Postgres(String),
 }
@@ -21,7 +22,7 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
         if let Some(path) = text.strip_prefix("sqlite://").filter(|path| !path.is_empty()) {
-            return Ok(Self::Sqlite(path.to_owned()));
+            return Ok(Self::Sqlite(SqliteFile::new(path)));
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Ok(Self::Postgres(text.to_owned()));
@@ -35,7 +36,7 @@ impl fmt::Debug for DatabaseUrl {
     /// Never shows a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sqlite(path) => write!(f, "sqlite://{path}"),
+            Self::Sqlite(file) => write!(f, "sqlite://{}", file.path()),
             Self::Postgres(url) => {
                 // Parameters may hold a password too.
                 let address = url.split('?').next().unwrap_or_default();

@@ -47,7 +47,7 @@ impl Database {
     }
 
     pub fn connect(&self, purpose: Use) -> Db {
-        Db::connect(&self.url.parse().unwrap(), purpose).unwrap()
+        Db::create(&self.url.parse().unwrap(), purpose).unwrap()
     }
 
     pub fn lane(&self) -> Db {

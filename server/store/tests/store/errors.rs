@@ -20,6 +20,13 @@ fn table(db: &mut Db) {
 }
 
 #[track_caller]
+fn assert_impaired(error: &StoreError, message: &str) {
+    assert!(matches!(error, StoreError::Impaired(_)), "{error:?}");
+    assert!(error.is_outage() && !error.is_gone() && !error.spares_connection());
+    assert!(error.to_string().contains(message), "{error}");
+}
+
+#[track_caller]
 fn assert_raced(error: &StoreError, message: &str) {
     assert!(matches!(error, StoreError::Raced(_)), "{error:?}");
     let source = error.source().expect("it was made from an error");
@@ -87,7 +94,7 @@ fn a_table_of_sqlite_that_is_being_read_is_a_race() {
     let url = "file:shared?mode=memory&cache=shared";
     let mut other = <diesel::SqliteConnection as diesel::Connection>::establish(url).unwrap();
     let mut third = <diesel::SqliteConnection as diesel::Connection>::establish(url).unwrap();
-    connection.batch_execute("SELECT 1").unwrap();
+    connection.connection().batch_execute("SELECT 1").unwrap();
     other.batch_execute("CREATE TABLE t (n integer); BEGIN; INSERT INTO t VALUES (1)").unwrap();
     let error = StoreError::from(third.batch_execute("SELECT * FROM t").unwrap_err());
     assert_raced(&error, "database table is locked");
@@ -155,11 +162,70 @@ fn a_connection_that_was_ended_is_gone() {
 }
 
 #[test]
-fn a_primary_that_became_a_standby_is_gone() {
+fn a_primary_that_became_a_standby_is_impaired() {
     let database = Database::create_empty(Backend::Postgres);
     let mut db = database.connect(Use::Read);
     table(&mut db);
     execute(&mut db, "BEGIN READ ONLY");
     let error = error_of(&mut db, "UPDATE t SET n = 1");
-    assert!(error.is_gone(), "{error:?}");
+    assert_impaired(&error, "read-only transaction");
+}
+
+#[test]
+fn a_statement_that_took_too_long_or_was_cancelled_is_impaired() {
+    let database = Database::create_empty(Backend::Postgres);
+    let mut db = database.connect(Use::Read);
+    execute(&mut db, "SET statement_timeout = '20ms'");
+    assert_impaired(&error_of(&mut db, "SELECT pg_sleep(10)"), "statement timeout");
+    execute(&mut db, "SET statement_timeout = 0");
+    let pid = texts(&mut db, "SELECT pg_backend_pid()::text AS found").remove(0);
+    let sleeping = thread::spawn(move || error_of(&mut db, "SELECT pg_sleep(60)"));
+    let mut other = database.connect(Use::Read);
+    let running = format!(
+        "SELECT 'it' AS found FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'PgSleep'"
+    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while texts(&mut other, &running).is_empty() {
+        assert!(Instant::now() < deadline, "it sleeps");
+    }
+    execute(&mut other, &format!("SELECT pg_cancel_backend({pid})"));
+    assert_impaired(&sleeping.join().unwrap(), "user request");
+}
+
+#[test]
+fn a_postgresql_without_space_or_memory_is_impaired() {
+    let database = Database::create_empty(Backend::Postgres);
+    let mut db = database.connect(Use::Read);
+    for (code, message) in [
+        ("53100", "could not extend file \"base/1/2\": No space left on device"),
+        ("53100", "could not write to file \"pg_wal/xlogtemp.1\": No space left on device"),
+        ("53100", "something new: No space left on device"),
+        ("53200", "out of memory"),
+        ("53200", "out of shared memory"),
+        ("53400", "temporary file size exceeds temp_file_limit (1kB)"),
+        ("58030", "could not read block 0 in file \"base/1/2\": Input/output error"),
+    ] {
+        let raise = format!(
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = '{message}'; END $$"
+        );
+        assert_impaired(&error_of(&mut db, &raise), message);
+    }
+    // The real one, of the server's own: a hash that may not spill.
+    execute(&mut db, "SET temp_file_limit = '64kB'; SET work_mem = '64kB'");
+    let sort = "SELECT count(*) FROM (SELECT n FROM generate_series(1, 100000) AS n \
+         ORDER BY md5(n::text)) AS sorted";
+    assert_impaired(&error_of(&mut db, sort), "temporary file size exceeds");
+}
+
+#[test]
+fn a_full_or_read_only_sqlite_is_impaired() {
+    let database = Database::create_empty(Backend::Sqlite);
+    let mut db = database.connect(Use::Read);
+    table(&mut db);
+    execute(&mut db, "PRAGMA query_only = ON");
+    assert_impaired(&error_of(&mut db, "UPDATE t SET n = 1"), "readonly database");
+    execute(&mut db, "PRAGMA query_only = OFF; PRAGMA max_page_count = 2");
+    let fill = "INSERT INTO t SELECT value + 10, 1 FROM (WITH RECURSIVE n (value) AS \
+         (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 100000) SELECT value FROM n)";
+    assert_impaired(&error_of(&mut db, fill), "database or disk is full");
 }
