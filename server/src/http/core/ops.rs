@@ -5,15 +5,21 @@ use super::{
     pages::{CONSOLE, DOCS, WebPage},
     problem::{HttpProblem, HttpResult},
 };
-use crate::app::App;
+use crate::{app::App, reads::Reads};
 use actix_web::{HttpResponse, http::header, web};
 use ifmatch_types::Code;
 use serde_json::json;
-use std::{sync::atomic::Ordering, time::Duration};
-use tokio::time::timeout;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+use tokio::{sync::Mutex, time::timeout};
 
 /// A database that takes longer than this to answer is not ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the answer of the database is shared.
+const READINESS_KNOWN: Duration = Duration::from_secs(1);
 
 /// `GET /healthz`: the process is alive.
 pub async fn healthz() -> HttpResponse {
@@ -29,16 +35,39 @@ pub async fn readyz(app: web::Data<App>) -> HttpResult {
     if !app.lanes.are_alive() {
         return Err(not_ready("the server cannot write; restart it"));
     }
-    let asked = app.reads.run(|db| {
-        db.ping()?;
-        db.pending_migrations()
-    });
-    match timeout(READY_TIMEOUT, asked).await {
-        Ok(Ok(pending)) if pending.is_empty() => {
-            Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+    app.readiness.of_database(&app.reads).await.map_err(not_ready)?;
+    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+}
+
+/// Whether the database can be used, asked at most once a second for all callers.
+///
+/// Anybody may ask, so the answer must not cost a read each time.
+#[derive(Default)]
+pub struct Readiness {
+    known: Mutex<Option<(Instant, Result<(), &'static str>)>>,
+}
+
+impl Readiness {
+    /// Whether the database answers and has the schema that this program knows.
+    async fn of_database(&self, reads: &Reads) -> Result<(), &'static str> {
+        // Callers that come while the database is asked wait for its answer.
+        let mut known = self.known.lock().await;
+        if let Some((asked_at, answer)) = *known
+            && asked_at.elapsed() < READINESS_KNOWN
+        {
+            return answer;
         }
-        Ok(Ok(_)) => Err(not_ready("migrations are pending; run `ifmatch-server migrate`")),
-        Ok(Err(_)) | Err(_) => Err(not_ready("the database does not answer")),
+        let asked = reads.run_probe(|db| {
+            db.ping()?;
+            db.pending_migrations()
+        });
+        let answer = match timeout(READY_TIMEOUT, asked).await {
+            Ok(Ok(pending)) if pending.is_empty() => Ok(()),
+            Ok(Ok(_)) => Err("migrations are pending; run `ifmatch-server migrate`"),
+            Ok(Err(_)) | Err(_) => Err("the database does not answer"),
+        };
+        *known = Some((Instant::now(), answer));
+        answer
     }
 }
 
@@ -47,6 +76,7 @@ pub async fn metrics(app: web::Data<App>) -> HttpResponse {
     app.lanes.measure();
     app.workers.measure();
     app.tail.measure();
+    app.places.measure();
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4"))
         .body(app.metrics.render())

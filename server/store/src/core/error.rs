@@ -81,8 +81,9 @@ impl fmt::Display for Chain<'_> {
 ///
 /// Diesel has no kind for them, and it passes on neither PostgreSQL's code nor SQLite's. Sessions
 /// get English messages for this; see `db.rs`.
-const BUSY_MESSAGES: [&str; 4] = [
-    // PostgreSQL 40P01 and 55P03.
+const BUSY_MESSAGES: [&str; 5] = [
+    // PostgreSQL 57014, 40P01 and 55P03.
+    "canceling statement due to statement timeout",
     "deadlock detected",
     "canceling statement due to lock timeout",
     // SQLITE_BUSY and SQLITE_LOCKED.
