@@ -1,7 +1,14 @@
 //! The state that handlers and workers share.
 
 use crate::{
-    keyring::Keyring, lane::Lanes, metrics::Metrics, reads::Reads, tail::Tail,
+    budget::Budget,
+    http::core::{denials::Denials, ops::Readiness},
+    keyring::Keyring,
+    lane::Lanes,
+    listener::Places,
+    metrics::Metrics,
+    reads::Reads,
+    tail::Tail,
     workers::health::Workers,
 };
 use std::sync::{Arc, atomic::AtomicBool};
@@ -19,10 +26,18 @@ pub struct App {
     pub keyring: Keyring,
     /// Whether the background work succeeds.
     pub workers: Workers,
+    /// The refused forces that have no audit record yet.
+    pub denials: Denials,
+    /// Whether the database can be used.
+    pub readiness: Readiness,
     /// The metrics of this process.
     pub metrics: Metrics,
+    /// The bytes of large answers that wait for their clients.
+    pub answers: Arc<Budget>,
     /// Whether the process is about to stop.
     pub stopping: AtomicBool,
+    /// The places for connections.
+    pub places: Arc<Places>,
     /// The permits for event streams.
     pub streams: Arc<Semaphore>,
 }

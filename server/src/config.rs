@@ -11,8 +11,10 @@ mod value;
 pub use setting::Config;
 pub use task::{KeysTask, Task};
 
+use crate::network::Networks;
 use clap::{Arg, Command, FromArgMatches, Subcommand};
 use ifmatch_store::DatabaseUrl;
+use rustix::process::{Resource, getrlimit};
 use said::Said;
 use setting::{SETTINGS, Setting};
 use std::{collections::BTreeMap, ffi::OsString, io, path::Path};
@@ -56,8 +58,34 @@ fn processors() -> usize {
 impl Config {
     /// Maximum requests per second and key; 0 is no limit.
     pub fn requests_per_s(&self) -> u32 {
-        let elsewhere = if self.listen.ip().is_loopback() { 0 } else { 500 };
-        self.rate_limit.unwrap_or(elsewhere)
+        // Behind a proxy, the callers of a loopback address are on other machines.
+        let is_local = self.listen.ip().is_loopback() && !self.behind_proxy;
+        self.rate_limit.unwrap_or(if is_local { 0 } else { 500 })
+    }
+
+    /// Maximum number of connections of clients.
+    ///
+    /// By default a quarter of the files is left for the database, the log and all others.
+    pub fn connections(&self) -> usize {
+        self.connections.unwrap_or_else(|| {
+            let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+            let files = usize::try_from(files).unwrap_or(usize::MAX);
+            (files / 4).saturating_mul(3).clamp(1, 1_000_000)
+        })
+    }
+
+    /// Maximum number of connections of an address; 0 is no limit.
+    pub fn connections_per_address(&self) -> usize {
+        self.connections_per_address.unwrap_or_else(|| (self.connections() / 4).clamp(1, 256))
+    }
+
+    /// The proxies whose `X-Forwarded-For` counts.
+    pub fn trusted_proxies(&self) -> Networks {
+        match &self.trusted_proxies {
+            Some(networks) => networks.clone(),
+            None if self.behind_proxy => Networks::loopback(),
+            None => Networks::default(),
+        }
     }
 
     /// Number of lanes that decide writes at the same time.
@@ -89,6 +117,9 @@ impl Config {
         }
         if self.panel_url.is_some() != self.panel_key.is_some() {
             return wrong("panel_url, panel_key: one is set and the other is not");
+        }
+        if self.trusted_proxies.is_some() && !self.behind_proxy {
+            return wrong("trusted_proxies: it is set and behind_proxy is not");
         }
         if !self.listen.ip().is_loopback() && self.tls().is_none() && !self.behind_proxy {
             return Err(ConfigError::Setting(format!(

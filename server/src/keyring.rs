@@ -70,7 +70,7 @@ impl Keyring {
         let began_at = Instant::now();
         // All keys known now are committed, so they must be counted before the database is asked.
         let known = self.read().tally();
-        let read = self.reads.run(move |db: &mut Db| match db.api_key_tally()? {
+        let read = self.reads.run_for_keys(move |db: &mut Db| match db.api_key_tally()? {
             tally if tally == known => Ok(None),
             _ => db.api_keys().map(Some),
         });
@@ -109,7 +109,7 @@ impl Keyring {
             return Ok(None);
         }
         let digest = key::digest(text);
-        let stored = self.reads.run(move |db| db.api_key(&digest)).await?;
+        let stored = self.reads.run_for_keys(move |db| db.api_key(&digest)).await?;
         Ok(stored.filter(is_valid))
     }
 

@@ -8,7 +8,11 @@ mod batch;
 mod queue;
 mod rounds;
 
-use crate::{log::LogContext, metrics};
+use crate::{
+    budget::{Budget, Reserved},
+    log::LogContext,
+    metrics,
+};
 use ifmatch_domain::{Command, Outcome, Rejection, State, core::KeptAnswer};
 use ifmatch_store::DatabaseUrl;
 use queue::Queue;
@@ -22,6 +26,13 @@ use std::{
     time::Instant,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// Maximum bytes of the commands that wait in the lanes.
+const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Maximum bytes of the commands of one API key that wait in the lanes.
+const WAITING_BYTES_MAX_PER_KEY: usize = 16 * 1024 * 1024;
+/// The bytes of a command without its body.
+const COMMAND_BYTES: usize = 1024;
 
 /// Why a command has no outcome.
 #[derive(Debug)]
@@ -41,6 +52,8 @@ struct Job {
     /// Lines that are logged for this command say which request it belongs to.
     context: LogContext,
     answer: oneshot::Sender<Result<Outcome, Refusal>>,
+    /// Its bytes among all that wait, until it was answered.
+    weight: Reserved,
     queued_at: Instant,
 }
 
@@ -114,6 +127,7 @@ impl Outage {
 /// All lanes of this process.
 pub struct Lanes {
     queues: Vec<mpsc::Sender<Job>>,
+    waiting: Arc<Budget>,
     commits: watch::Receiver<u64>,
     outage: Outage,
     observe: fn(&Result<Outcome, Refusal>),
@@ -135,7 +149,8 @@ impl Lanes {
             threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
             queues.push(sender);
         }
-        Ok((Self { queues, commits, outage, observe: config.seams.observe }, threads))
+        let waiting = Budget::new(WAITING_BYTES_MAX, WAITING_BYTES_MAX_PER_KEY);
+        Ok((Self { queues, waiting, commits, outage, observe: config.seams.observe }, threads))
     }
 
     /// Decides a command and makes its effect durable.
@@ -144,16 +159,33 @@ impl Lanes {
     ///
     /// Why it has no effect. After [`Refusal::Internal`] its effect is unknown.
     pub async fn submit(&self, command: Command) -> Result<Outcome, Refusal> {
-        let outcome = self.decide(command).await;
+        self.submit_with_body(command, 0).await
+    }
+
+    /// Like [`submit`](Self::submit), for a command that holds a body of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    pub async fn submit_with_body(
+        &self,
+        command: Command,
+        body_bytes: usize,
+    ) -> Result<Outcome, Refusal> {
+        let outcome = self.decide(command, body_bytes.saturating_add(COMMAND_BYTES)).await;
         (self.observe)(&outcome);
         outcome
     }
 
-    async fn decide(&self, command: Command) -> Result<Outcome, Refusal> {
+    async fn decide(&self, command: Command, bytes: usize) -> Result<Outcome, Refusal> {
+        let Some(weight) = self.waiting.reserve(&command.meta.actor.key_id, bytes) else {
+            tracing::debug!("the commands that wait are too large");
+            return Err(Refusal::TryAgain);
+        };
         let (answer, outcome) = oneshot::channel();
         let subject = Subject::of(&command);
         let context = LogContext::of_command(&command.meta);
-        let job = Job { command, subject, context, answer, queued_at: Instant::now() };
+        let job = Job { command, subject, context, answer, weight, queued_at: Instant::now() };
         let queued = self.queue_of(subject).is_some_and(|queue| queue.try_send(job).is_ok());
         if !queued {
             tracing::debug!("a lane's queue is full");

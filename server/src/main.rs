@@ -1,6 +1,7 @@
 //! The Ifmatch server: a subscription-billing backend in which no write is ever lost.
 
 mod app;
+mod budget;
 mod commands;
 mod config;
 mod http;
@@ -8,10 +9,12 @@ mod key;
 mod keyring;
 mod kinds;
 mod lane;
+mod listener;
 mod log;
 mod metrics;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod network;
 mod reads;
 mod routes;
 mod serve;

@@ -68,6 +68,10 @@ metrics_table! {
         "Usage recorded, held or denied, by outcome";
     RATE_LIMITED: Counter, Count, "ifmatch_rate_limited_total",
         "Requests turned away by the rate limit";
+    CONNECTIONS: Gauge, Count, "ifmatch_http_connections",
+        "Connections of clients that are open now";
+    CONNECTIONS_REFUSED: Counter, Count, "ifmatch_http_connections_refused_total",
+        "Connections closed for lack of places, by reason";
     RECONNECTS: Counter, Count, "ifmatch_database_reconnects_total",
         "Connections to the database that had to be made again";
     WORKER_FAILURES: Counter, Count, "ifmatch_worker_failures_total",
@@ -218,6 +222,17 @@ pub fn rate_limited() {
     counter!(RATE_LIMITED).increment(1);
 }
 
+/// This many connections of clients are open now.
+pub fn connections(open: usize) {
+    gauge!(CONNECTIONS).set(u32::try_from(open).unwrap_or(u32::MAX));
+}
+
+/// A connection was closed for lack of places: a new one because its `address` has its share or
+/// because `all` are busy, or one that was `idle`.
+pub fn connection_refused(reason: &'static str) {
+    counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
+}
+
 /// A connection to the database was made again.
 pub fn reconnected() {
     counter!(RECONNECTS).increment(1);
@@ -275,6 +290,8 @@ mod tests {
             replayed();
             usage_decided("recorded", 3);
             rate_limited();
+            connections(4);
+            connection_refused("address");
             reconnected();
             worker_failed("bookings", 2);
             worker_last_success("bookings", Duration::from_secs(3));

@@ -6,20 +6,34 @@
 //! connections would. No read blocks an asynchronous worker.
 
 mod pool;
+mod shares;
 
 use crate::metrics;
 use ifmatch_store::{DatabaseUrl, Db, Found, StoreError, Use};
 use ifmatch_types::Kind;
 use pool::{Pool, is_usable_after};
+pub use shares::in_the_name_of;
 use std::{
     collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 /// Maximum number of reads that wait in each queue.
 const QUEUE: usize = 16_384;
+/// Maximum connections for lists and other reads, and for point reads on SQLite.
+const CONNECTIONS: usize = 8;
+/// Maximum connections for API keys.
+const CONNECTIONS_FOR_KEYS: usize = 2;
+/// Maximum connections for readiness.
+const CONNECTIONS_FOR_PROBES: usize = 1;
+/// Give up on a read after this long, waiting included.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of ids in one query.
 const BATCH_MAX: usize = 512;
 
@@ -30,6 +44,10 @@ pub struct Reads {
     points: Points,
     settler: mpsc::Sender<Settling>,
     pool: Arc<Pool>,
+    /// For API keys. Lists do not delay a revocation.
+    keys: Arc<Pool>,
+    /// For readiness. Lists do not make the server look unready.
+    probe: Arc<Pool>,
 }
 
 /// How single objects are read.
@@ -52,7 +70,7 @@ impl Reads {
             std::thread::Builder::new().name(name.to_owned()).spawn(work)
         };
         let points = match url {
-            DatabaseUrl::Sqlite(_) => Points::Inline(Pool::new(url)),
+            DatabaseUrl::Sqlite(_) => Points::Inline(Pool::new(url, CONNECTIONS)),
             DatabaseUrl::Postgres(_) => {
                 let (sender, queue) = mpsc::channel(QUEUE);
                 let connection = Connection::new(url);
@@ -63,7 +81,13 @@ impl Reads {
         let (settler, queue) = mpsc::channel(QUEUE);
         let connection = Connection::new(url);
         spawn("settler", Box::new(move || settle_all(connection, queue)))?;
-        Ok(Self { points, settler, pool: Pool::new(url) })
+        Ok(Self {
+            points,
+            settler,
+            pool: Pool::new(url, CONNECTIONS),
+            keys: Pool::new(url, CONNECTIONS_FOR_KEYS),
+            probe: Pool::new(url, CONNECTIONS_FOR_PROBES),
+        })
     }
 
     /// The place up to which the event stream can be read.
@@ -99,7 +123,11 @@ impl Reads {
                 let (answer, found) = oneshot::channel();
                 let busy = |_| StoreError::Raced("too many reads are waiting".into());
                 lookups.try_send((kind, id.to_owned(), answer)).map_err(busy)?;
-                found.await.unwrap_or_else(|_| Err(StoreError::Gone("the reader ended".into())))
+                match timeout(READ_TIMEOUT, found).await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(_)) => Err(StoreError::Gone("the reader ended".into())),
+                    Err(_) => Err(StoreError::Raced("a read took too long".into())),
+                }
             }
         }
     }
@@ -114,6 +142,30 @@ impl Reads {
         read: impl Fn(&mut Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.pool.run(read).await
+    }
+
+    /// Like [`run`](Self::run), on connections for API keys.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub async fn run_for_keys<T: Send + 'static>(
+        &self,
+        read: impl Fn(&mut Db) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.keys.run(read).await
+    }
+
+    /// Like [`run`](Self::run), on the connection for readiness.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub async fn run_probe<T: Send + 'static>(
+        &self,
+        read: impl Fn(&mut Db) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.probe.run(read).await
     }
 }
 
@@ -146,6 +198,7 @@ impl Connection {
             metrics::reconnected();
         }
         let mut db = Db::connect(&self.url, Use::Read)?;
+        db.give_up_after(READ_TIMEOUT)?;
         let outcome = read(&mut db);
         if is_usable_after(&outcome) {
             self.db = Some(db);
@@ -178,6 +231,12 @@ fn look_up_all(mut connection: Connection, mut queue: mpsc::Receiver<Lookup>) {
 }
 
 fn look_up(connection: &mut Connection, kind: Kind, lookups: Vec<Lookup>) {
+    // A client that hung up is not worked for.
+    let lookups: Vec<Lookup> =
+        lookups.into_iter().filter(|(_, _, answer)| !answer.is_closed()).collect();
+    if lookups.is_empty() {
+        return;
+    }
     let mut ids: Vec<String> = lookups.iter().map(|(_, id, _)| id.clone()).collect();
     ids.sort_unstable();
     ids.dedup();

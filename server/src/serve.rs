@@ -2,20 +2,24 @@
 
 use crate::{
     app::App,
+    budget::Budget,
     commands::{self, CommandError},
     config::Config,
     http::core::{
         auth::gate,
+        denials::{self, Denials},
         endpoint,
         frame::{frame, no_such_path, wrong_method},
         limit::Limiter,
         openapi::DocumentText,
+        ops::Readiness,
         problem,
         refused::Refusals,
     },
     key, keyring,
     keyring::Keyring,
     lane::{Lanes, Refusal},
+    listener::{self, Door, Listening, Places},
     metrics::Metrics,
     reads::Reads,
     routes,
@@ -23,12 +27,13 @@ use crate::{
     tls,
     workers::{self, health::Workers},
 };
-use actix_web::{App as ActixApp, HttpServer, middleware::from_fn, web};
+use actix_web::{App as ActixApp, middleware::from_fn, web};
 use ifmatch_domain::{Action, Outcome, access};
 use ifmatch_types::{ApiKeyId, Role};
 use secrecy::ExposeSecret;
 use std::{
     io::Write,
+    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -44,6 +49,10 @@ use uuid::Uuid;
 
 /// Maximum number of open event streams.
 const STREAMS_MAX: usize = 256;
+/// Maximum bytes of large answers that wait for their clients.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Maximum bytes of large answers that wait for the clients of one key.
+const ANSWER_BYTES_MAX_PER_KEY: usize = 16 * 1024 * 1024;
 /// How often recorded times are put into their buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum time for running requests to end when the server stops, in seconds.
@@ -69,8 +78,16 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
             reads,
             keyring,
             workers: Workers::start(),
+            denials: Denials::default(),
+            readiness: Readiness::default(),
             metrics,
+            answers: Budget::new(ANSWER_BYTES_MAX, ANSWER_BYTES_MAX_PER_KEY),
             stopping: AtomicBool::new(false),
+            places: Places::new(
+                config.connections(),
+                config.connections_per_address(),
+                &config.trusted_proxies(),
+            ),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         });
         make_first_keys(config, &app).await?;
@@ -140,37 +157,45 @@ async fn add_key(app: &App, id: ApiKeyId, digest: String) -> Result<(), CommandE
 }
 
 async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError> {
-    let shared = app.clone();
     let limiter = web::Data::new(Limiter::new(config.requests_per_s()));
+    let trusted_proxies = web::Data::new(config.trusted_proxies());
+    let listening = Listening {
+        threads: config.http_threads(),
+        keep_alive: Duration::from_secs(config.keep_alive_s),
+        shutdown_timeout_s: SHUTDOWN_TIMEOUT_S,
+        places: Arc::clone(&app.places),
+        door: Door {
+            app: app.clone(),
+            limiter: limiter.clone(),
+            trusted_proxies: trusted_proxies.clone(),
+        },
+    };
     let refusals = web::Data::new(Refusals::default());
     let document = web::Data::new(DocumentText(routes::document().to_string()));
-    let server = HttpServer::new(move || {
+    let shared = app.clone();
+    let application = move || {
         ActixApp::new()
             .app_data(shared.clone())
             .app_data(limiter.clone())
+            .app_data(trusted_proxies.clone())
             .app_data(refusals.clone())
             .app_data(document.clone())
             .configure(|config| endpoint::mount(routes::endpoints(), config, gate, wrong_method))
             .default_service(web::to(no_such_path))
             .wrap(from_fn(frame))
-    })
-    .workers(config.http_threads())
-    // A client that has closed its side is gone. Its handler is dropped, even while it waits.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
-    .disable_signals();
-    let refused = |cause| CommandError::Io { what: format!("listen: {}", config.listen), cause };
-    let server = match config.tls() {
-        Some((cert, key)) => {
-            let tls = tls::server_config(cert, key)
-                .map_err(|error| CommandError::Setting(error.to_string()))?;
-            server.bind_rustls_0_23(config.listen, tls).map_err(refused)?
-        }
-        None => server.bind(config.listen).map_err(refused)?,
     };
-    let scheme = if config.tls().is_some() { "https" } else { "http" };
-    let address = server.addrs().first().copied().unwrap_or(config.listen);
-    let server = server.run();
+    let refused = |cause| CommandError::Io { what: format!("listen: {}", config.listen), cause };
+    let port = TcpListener::bind(config.listen).map_err(refused)?;
+    let address = port.local_addr().map_err(refused)?;
+    let tls = match config.tls() {
+        Some((cert, key)) => Some(
+            tls::server_config(cert, key)
+                .map_err(|error| CommandError::Setting(error.to_string()))?,
+        ),
+        None => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = listener::serve(&listening, port, tls, application).map_err(refused)?;
     let handle = server.handle();
     // Signals are handled before the address is printed, because a signal may follow at once.
     let stop = StopSignals::listen()
@@ -180,7 +205,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
         .flush()
         .map_err(|cause| CommandError::Io { what: "stdout".to_owned(), cause })?;
 
-    let keeping = app.clone();
+    let (keeping, denying) = (app.clone(), app.clone());
     actix_web::rt::spawn(async move { keep_up(&keeping).await });
     let following = app.clone();
     actix_web::rt::spawn(async move { following.tail.run(following.lanes.commits()).await });
@@ -196,7 +221,9 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
         tracing::info!("stopping: no new requests, accepted writes are answered");
         handle.stop(true).await;
     });
-    server.await.map_err(|cause| CommandError::Io { what: "server".to_owned(), cause })
+    let ended = server.await;
+    denials::record(&denying, denying.denials.all()).await;
+    ended.map_err(|cause| CommandError::Io { what: "server".to_owned(), cause })
 }
 
 /// Does periodic work: refreshes the API keys, and puts recorded times into their buckets.
@@ -209,7 +236,10 @@ async fn keep_up(app: &App) {
                 let failed = app.keyring.refresh().await.err().map(|error| error.to_string());
                 app.workers.keyring.record(failed.as_slice());
             }
-            _ = upkeep.tick() => app.metrics.upkeep(),
+            _ = upkeep.tick() => {
+                app.metrics.upkeep();
+                denials::record(app, app.denials.ended()).await;
+            }
         }
     }
 }

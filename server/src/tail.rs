@@ -19,9 +19,10 @@ mod follower;
 pub use follower::{Follower, Wanted};
 
 use crate::{metrics, reads::Reads};
-use ifmatch_store::{EventsQuery, StoreError};
+use ifmatch_store::{Db, EventsQuery, StoreError};
 use ifmatch_types::Event;
 use std::{
+    io::{self, Write},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -39,16 +40,25 @@ pub const BATCH_MAX: i64 = 100;
 /// Maximum number of batches that a follower may lag behind. Then it reads the table.
 const BATCHES_KEPT: usize = 32;
 
+/// Maximum bytes of the events in a batch or page. A single event may be larger.
+const BYTES_MAX: usize = 1024 * 1024;
+/// Maximum events that are read at once, because each may be large.
+const ROWS_MAX: i64 = 50;
+
 /// An event that many followers share.
 pub struct SharedEvent {
     /// The event.
     pub event: Event,
+    /// The size of its JSON.
+    bytes: usize,
     text: OnceLock<bytes::Bytes>,
 }
 
 impl SharedEvent {
     fn new(event: Event) -> Arc<Self> {
-        Arc::new(Self { event, text: OnceLock::new() })
+        let mut size = Size(0);
+        serde_json::to_writer(&mut size, &event).expect("an event is a JSON object");
+        Arc::new(Self { event, bytes: size.0, text: OnceLock::new() })
     }
 
     /// The event as a server-sent event; rendered once for all streams.
@@ -60,6 +70,31 @@ impl SharedEvent {
         };
         self.text.get_or_init(render).clone()
     }
+}
+
+/// Counts what is written to it.
+struct Size(usize);
+
+impl Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many of these events fit into a batch or page: one at least, and `limit` at most.
+fn fitting(events: &[Arc<SharedEvent>], limit: i64) -> usize {
+    let mut bytes = events.first().map_or(0, |shared| shared.bytes);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = events.iter().take(limit).skip(1).take_while(|shared| {
+        bytes = bytes.saturating_add(shared.bytes);
+        bytes <= BYTES_MAX
+    });
+    more.count().saturating_add(1).min(events.len())
 }
 
 /// All settled events in `(after, until]`, in order.
@@ -179,8 +214,33 @@ async fn read_up_to(
     }
     let resource = wanted.resource.map(str::to_owned);
     let query = EventsQuery { after, until, resource, change: wanted.change, limit };
-    let events = reads.run(move |db| db.events(&query)).await?;
-    let is_full = i64::try_from(events.len()).is_ok_and(|count| count == limit);
-    let end = events.last().filter(|_| is_full).map_or(until, |last| last.seq);
-    Ok(Page { events: events.into_iter().map(SharedEvent::new).collect(), end, is_full })
+    let (mut events, is_end) = reads.run(move |db| read(db, &query)).await?;
+    let fitting = fitting(&events, limit);
+    let is_full = !is_end || fitting < events.len();
+    events.truncate(fitting);
+    let end = events.last().filter(|_| is_full).map_or(until, |last| last.event.seq);
+    Ok(Page { events, end, is_full })
+}
+
+/// Reads events until there are no more, or enough for a batch or page. Says whether it was the end.
+fn read(db: &mut Db, query: &EventsQuery) -> Result<(Vec<Arc<SharedEvent>>, bool), StoreError> {
+    let (mut events, mut bytes, mut missing) = (Vec::new(), 0_usize, query.limit);
+    let mut query = query.clone();
+    while missing > 0 && bytes <= BYTES_MAX {
+        query.limit = missing.min(ROWS_MAX);
+        let part = db.events(&query)?;
+        let count = i64::try_from(part.len()).unwrap_or(i64::MAX);
+        if let Some(last) = part.last() {
+            query.after = last.seq;
+        }
+        for event in part.into_iter().map(SharedEvent::new) {
+            bytes = bytes.saturating_add(event.bytes);
+            events.push(event);
+        }
+        if count < query.limit {
+            return Ok((events, true));
+        }
+        missing = missing.saturating_sub(count);
+    }
+    Ok((events, false))
 }

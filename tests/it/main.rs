@@ -30,6 +30,7 @@ mod force;
 mod history;
 mod idempotency;
 mod invoices;
+mod limits;
 mod merging;
 mod outages;
 mod overwrites;

@@ -141,6 +141,19 @@ pub struct AuditRecord {
     pub overwritten_version: Option<Version>,
     /// The overwritten paths, with their values before and after.
     pub changes: Vec<Difference>,
+    /// How many attempts the record stands for; left out if it is one. Only the first refused
+    /// forces of a key in a minute have records of their own.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub attempts: i64,
+}
+
+fn one() -> i64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(attempts: &i64) -> bool {
+    *attempts == 1
 }
 
 /// The resource of an event or an audit record.

@@ -23,6 +23,8 @@ names! {
         InvalidStateTransition = "INVALID_STATE_TRANSITION",
         /// The request cannot be read.
         MalformedRequest = "MALFORMED_REQUEST",
+        /// The body took too long to arrive. Nothing was done.
+        RequestTimeout = "REQUEST_TIMEOUT",
         /// Fields are wrong; `errors` names each.
         ValidationFailed = "VALIDATION_FAILED",
         /// The caller may not force.

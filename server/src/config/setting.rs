@@ -8,7 +8,7 @@ use super::{
         web_url,
     },
 };
-use crate::log::LogFormat;
+use crate::{log::LogFormat, network::Networks};
 use clap::Arg;
 use ifmatch_store::DatabaseUrl;
 use secrecy::SecretString;
@@ -103,6 +103,9 @@ settings! {
         /// How long requests are still accepted after a stop signal; `/readyz` is already 503
         drain_ms: u64 = "200", "IFMATCH_DRAIN_MS", Open,
             |text| between(text, 0, 600_000), "a whole number of milliseconds from 0 to 600000";
+        /// How long a connection is kept open without a request, in seconds
+        keep_alive_s: u64 = "130", "IFMATCH_KEEP_ALIVE_S", Open,
+            |text| between(text, 1, 86_400), "a whole number of seconds from 1 to 86400";
         /// Maximum time of a call to the panel, in milliseconds
         panel_timeout_ms: u64 = "40000", "IFMATCH_PANEL_TIMEOUT_MS", NoFlag,
             milliseconds, "a whole number of milliseconds from 1 to 86400000";
@@ -121,6 +124,19 @@ settings! {
         /// [default: 0 on loopback, 500 elsewhere]
         rate_limit: u32, "IFMATCH_RATE_LIMIT", Open,
             |text| between(text, 0, 1_000_000), "a whole number from 0 to 1000000";
+        /// Maximum number of open connections of clients
+        /// [default: three quarters of the limit of open files]
+        connections: usize, "IFMATCH_CONNECTIONS", Open,
+            |text| between(text, 1, 1_000_000), "a whole number from 1 to 1000000";
+        /// Maximum number of open connections of an address; 0 is no limit, which loopback addresses
+        /// and trusted proxies always have
+        /// [default: a quarter of all connections, at most 256]
+        connections_per_address: usize, "IFMATCH_CONNECTIONS_PER_ADDRESS", Open,
+            |text| between(text, 0, 1_000_000), "a whole number from 0 to 1000000";
+        /// The proxies whose X-Forwarded-For counts: addresses and networks, separated by commas
+        /// [default: loopback addresses]
+        trusted_proxies: Networks, "IFMATCH_TRUSTED_PROXIES", Open,
+            parsed, "a list of addresses and networks such as 10.0.0.7,192.168.0.0/16";
         /// Number of lanes that decide writes in parallel on PostgreSQL; SQLite has one writer
         /// [default: one per processor, 2 to 4]
         lanes: usize, "IFMATCH_LANES", Open,

@@ -41,7 +41,7 @@ fn without_a_word_it_serves_on_loopback() {
     assert_eq!((config.absent_gap_ms, config.reconcile_ms), (30_000, 30_000));
     assert_eq!(config.log_format, LogFormat::Text);
     assert!(config.admin_key.is_none() && config.tls().is_none() && !config.behind_proxy);
-    assert_eq!(config.requests_per_s(), 0);
+    assert_eq!((config.requests_per_s(), config.keep_alive_s), (0, 130));
 }
 
 #[test]
@@ -58,8 +58,11 @@ fn flag_beats_environment_beats_file_beats_default() {
 fn every_setting_can_be_said_in_the_environment_and_in_the_file() {
     for setting in SETTINGS {
         let value = match setting.key {
-            "tls_cert" | "tls_key" | "panel_url" | "panel_key" => continue, // Only in pairs.
-            "rate_limit" | "lanes" | "http_threads" => "7",
+            // Only in pairs.
+            "tls_cert" | "tls_key" | "panel_url" | "panel_key" | "trusted_proxies" => continue,
+            "rate_limit" | "lanes" | "http_threads" | "connections" | "connections_per_address" => {
+                "7"
+            }
             "admin_key" | "secret" => KEY,
             _ => setting.default.unwrap(),
         };
@@ -69,6 +72,40 @@ fn every_setting_can_be_said_in_the_environment_and_in_the_file() {
     }
     let env = ["IFMATCH_PANEL_URL=https://p.example/", "IFMATCH_PANEL_KEY=ptla_x"];
     assert_eq!(config("", &env, "").panel_url.unwrap(), "https://p.example");
+}
+
+#[test]
+fn behind_a_proxy_there_is_a_rate_limit_also_on_loopback() {
+    assert_eq!(config("--behind-proxy", &[], "").requests_per_s(), 500);
+    assert_eq!(config("--behind-proxy --rate-limit 0", &[], "").requests_per_s(), 0);
+}
+
+#[test]
+fn an_address_has_a_share_of_the_connections() {
+    let of = |args| {
+        let config = config(args, &[], "");
+        (config.connections(), config.connections_per_address())
+    };
+    assert_eq!(of("--connections 100"), (100, 25));
+    assert_eq!(of("--connections 2"), (2, 1));
+    assert_eq!(of("--connections 9000"), (9_000, 256));
+    assert_eq!(of("--connections 100 --connections-per-address 0"), (100, 0));
+    assert!(of("").0 > 1);
+}
+
+#[test]
+fn proxies_are_trusted_only_behind_one() {
+    let local = "127.0.0.1".parse().unwrap();
+    let other = "10.1.2.3".parse().unwrap();
+    assert!(!config("", &[], "").trusted_proxies().contain(local));
+    let by_default = config("--behind-proxy", &[], "").trusted_proxies();
+    assert!(by_default.contain(local) && !by_default.contain(other));
+    let named = config("--behind-proxy --trusted-proxies 10.0.0.0/8", &[], "").trusted_proxies();
+    assert!(named.contain(other) && !named.contain(local));
+    assert_eq!(
+        sentence("--trusted-proxies 10.0.0.0/8", &[], ""),
+        "trusted_proxies: it is set and behind_proxy is not"
+    );
 }
 
 #[test]

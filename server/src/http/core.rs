@@ -1,10 +1,12 @@
 //! The HTTP side without any system: the code that all requests, replies and routes share.
 
+pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod caller;
 pub mod change;
 pub mod collection;
+pub mod denials;
 pub mod endpoint;
 pub mod events;
 pub mod finish;
@@ -18,6 +20,7 @@ pub mod objects;
 pub mod observe;
 pub mod openapi;
 pub mod ops;
+pub mod page;
 pub mod pages;
 pub mod precondition;
 pub mod preview;

@@ -5,6 +5,9 @@ use crate::metrics;
 use std::collections::{HashSet, VecDeque};
 use tokio::sync::mpsc;
 
+/// Maximum bytes of commands in a batch. Deciding them takes a multiple of it.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// The lane's end of its queue.
 pub(super) struct Queue {
     arriving: mpsc::Receiver<Job>,
@@ -30,6 +33,7 @@ impl Queue {
         let mut batch = Vec::new();
         admit(&mut batch, first);
         while batch.len() < self.batch_max
+            && bytes(&batch) < BATCH_BYTES_MAX
             && let Some(job) = self.take()
         {
             admit(&mut batch, job);
@@ -47,6 +51,7 @@ impl Queue {
         }
         let subjects: HashSet<Subject> = batch.iter().map(|job| job.subject).collect();
         while batch.len().saturating_add(self.passed_over.len()) < self.batch_max
+            && bytes(batch) < BATCH_BYTES_MAX
             && let Ok(job) = self.arriving.try_recv()
         {
             if subjects.contains(&job.subject) {
@@ -63,6 +68,11 @@ impl Queue {
     }
 }
 
+/// The bytes of a batch's commands.
+fn bytes(batch: &[Job]) -> usize {
+    batch.iter().map(|job| job.weight.bytes()).sum()
+}
+
 /// Adds a job to a batch. Drops it if its client is gone, which is only safe before it is decided.
 fn admit(batch: &mut Vec<Job>, job: Job) {
     if !job.answer.is_closed() {
@@ -74,7 +84,7 @@ fn admit(batch: &mut Vec<Job>, job: Job) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{lane::Refusal, log::LogContext};
+    use crate::{budget::Budget, lane::Refusal, log::LogContext};
     use ifmatch_domain::{
         Action, Command, Outcome,
         booking::{self, ExpireBookings},
@@ -88,6 +98,10 @@ mod tests {
     type Pending = oneshot::Receiver<Result<Outcome, Refusal>>;
 
     fn job(about: &str) -> (Job, Pending) {
+        job_of(about, 100)
+    }
+
+    fn job_of(about: &str, bytes: usize) -> (Job, Pending) {
         let command = Command {
             meta: Meta {
                 actor: Actor { key_id: ApiKeyId::from_unchecked("key_1"), name: "test".to_owned() },
@@ -109,6 +123,9 @@ mod tests {
                 context: LogContext::of_command(&command.meta),
                 command,
                 answer,
+                weight: Budget::new(bytes, bytes)
+                    .reserve(&ApiKeyId::from_unchecked("key_1"), bytes)
+                    .unwrap(),
                 queued_at: Instant::now(),
             },
             outcome,
@@ -156,6 +173,23 @@ mod tests {
         assert_eq!(about(&batch), ["a", "a"]);
         assert_eq!(about(&queue.next_batch().unwrap()), ["b", "a", "a"]);
         assert_eq!(about(&queue.next_batch().unwrap()), ["b"]);
+    }
+
+    #[test]
+    fn a_batch_ends_when_its_commands_are_large() {
+        let (sender, arriving) = mpsc::channel(100);
+        let mut queue = Queue::new(arriving, 100);
+        let mut answers = Vec::new();
+        for _ in 0..100 {
+            let (job, answer) = job_of("a", 60_000);
+            assert!(sender.try_send(job).is_ok());
+            answers.push(answer);
+        }
+        let mut batch = queue.next_batch().unwrap();
+        assert_eq!(batch.len(), 70);
+        queue.join(&mut batch);
+        assert_eq!(batch.len(), 70);
+        assert_eq!(queue.next_batch().unwrap().len(), 30);
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! A read waits for one of them asynchronously, for a limited time and behind a limited number of
 //! others. It then runs on a thread that may block. A connection that fails is never used again.
 
+use super::{
+    READ_TIMEOUT,
+    shares::{Inside, Shares, reader},
+};
 use crate::metrics;
 use ifmatch_store::{DatabaseUrl, Db, StoreError, Use};
 use std::{
@@ -15,12 +19,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Maximum connections of a pool.
-const CONNECTIONS_MAX: usize = 8;
 /// Maximum reads that wait for a connection.
 const WAITING_MAX: usize = 4_096;
-/// Give up after waiting this long for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum reads of an API key that run or wait.
+const WAITING_MAX_PER_KEY: usize = 256;
 /// Give up after a SQLite file was locked for this long.
 const LOCKED_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before the next try on a locked file.
@@ -32,18 +34,22 @@ pub struct Pool {
     idle: Mutex<Vec<Db>>,
     permits: Arc<Semaphore>,
     waiting: Semaphore,
-    acquire_timeout: Duration,
+    shares: Arc<Shares>,
+    read_timeout: Duration,
 }
 
 impl Pool {
-    /// A pool without connections.
-    pub fn new(url: &DatabaseUrl) -> Arc<Self> {
+    /// A pool that makes up to this many connections when they are needed.
+    ///
+    /// An API key gets half of them at most.
+    pub fn new(url: &DatabaseUrl, connections: usize) -> Arc<Self> {
         Arc::new(Self {
             url: url.clone(),
             idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            permits: Arc::new(Semaphore::new(connections)),
             waiting: Semaphore::new(WAITING_MAX),
-            acquire_timeout: ACQUIRE_TIMEOUT,
+            shares: Shares::new(connections.div_ceil(2), WAITING_MAX_PER_KEY),
+            read_timeout: READ_TIMEOUT,
         })
     }
 
@@ -51,20 +57,35 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Technical ones only. [`StoreError::Raced`] if no connection became free in time, or if too
-    /// many reads wait for one.
+    /// Technical ones only. [`StoreError::Raced`] if there is no result in time, or if too many
+    /// reads wait for a connection.
     pub async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl Fn(&mut Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = self.acquire().await?;
+        let running = timeout(self.read_timeout, self.run_in_turn(read));
+        running.await.unwrap_or_else(|_| Err(busy("a read took too long")))
+    }
+
+    async fn run_in_turn<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl Fn(&mut Db) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.turn().await?;
         let pool = Arc::clone(self);
+        let caller = Arc::new(());
+        let is_awaited = Arc::downgrade(&caller);
         let running = tokio::task::spawn_blocking(move || {
-            // The permit lives as long as the read, even if its caller goes away earlier.
-            let _permit = permit;
+            // The turn lives as long as the read, even if its caller goes away earlier.
+            let _turn = turn;
+            if is_awaited.strong_count() == 0 {
+                return Err(busy("the caller is gone"));
+            }
             pool.read(&read)
         });
-        running.await.map_err(|_| StoreError::Unforeseen("a read panicked".into()))?
+        let outcome = running.await;
+        drop(caller);
+        outcome.map_err(|_| StoreError::Unforeseen("a read panicked".into()))?
     }
 
     /// Runs a read that cannot block, on this thread.
@@ -80,19 +101,25 @@ impl Pool {
         outcome.ok()
     }
 
-    async fn acquire(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+    /// Waits for a connection: first for the share of the caller's key, then for all.
+    async fn turn(&self) -> Result<Turn, StoreError> {
+        let share = match reader() {
+            Some(key) => {
+                let inside = self.shares.enter(key);
+                let inside =
+                    inside.ok_or_else(|| busy("too many reads of this key are waiting"))?;
+                let running = inside.turn().await;
+                Some((running.ok_or_else(|| busy("the pool is closed"))?, inside))
+            }
+            None => None,
+        };
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Ok(permit);
+            return Ok(Turn { _share: share, _permit: permit });
         }
-        let busy = |why: &str| StoreError::Raced(why.into());
-        let _place = self
-            .waiting
-            .try_acquire()
-            .map_err(|_| busy("too many reads are waiting for a connection"))?;
-        match timeout(self.acquire_timeout, Arc::clone(&self.permits).acquire_owned()).await {
-            Ok(permit) => permit.map_err(|_| busy("the pool is closed")),
-            Err(_) => Err(busy("no connection for a read became free in time")),
-        }
+        let place = self.waiting.try_acquire();
+        let _place = place.map_err(|_| busy("too many reads are waiting for a connection"))?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        Ok(Turn { _share: share, _permit: permit.map_err(|_| busy("the pool is closed"))? })
     }
 
     /// Reads, and retries while another process has locked the SQLite file.
@@ -144,10 +171,21 @@ impl Pool {
     }
 }
 
-/// A reading connection on which a statement never waits for a lock.
+/// The right to use a connection.
+struct Turn {
+    _share: Option<(OwnedSemaphorePermit, Inside)>,
+    _permit: OwnedSemaphorePermit,
+}
+
+fn busy(why: &str) -> StoreError {
+    StoreError::Raced(why.into())
+}
+
+/// A reading connection on which a statement waits for no lock and ends in time.
 fn connect(url: &DatabaseUrl) -> Result<Db, StoreError> {
     let mut db = Db::connect(url, Use::Read)?;
     db.never_wait()?;
+    db.give_up_after(READ_TIMEOUT)?;
     Ok(db)
 }
 

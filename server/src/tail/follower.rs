@@ -1,6 +1,6 @@
 //! A follower of events. It reads the table until it has caught up, and then follows the tail.
 
-use super::{Batch, News, SharedEvent, read_up_to};
+use super::{Batch, News, SharedEvent, fitting, read_up_to};
 use crate::reads::Reads;
 use ifmatch_store::StoreError;
 use ifmatch_types::{ChangeKind, Event};
@@ -109,11 +109,10 @@ impl Follower {
             |shared: &&Arc<SharedEvent>| shared.event.seq > seen && wanted.matches(&shared.event);
         let mut events: Vec<_> = batch.events.iter().filter(is_new).cloned().collect();
         self.seen = seen.max(batch.until);
-        if let Ok(limit) = usize::try_from(limit)
-            && events.len() > limit
-        {
+        let fitting = fitting(&events, limit);
+        if fitting < events.len() {
             // The rest is read from the table if it is asked for.
-            events.truncate(limit);
+            events.truncate(fitting);
             self.seen = events.last().map_or(seen, |last| last.event.seq);
             self.is_behind = true;
         }

@@ -176,7 +176,7 @@ tables! {
         id: Text, audit_type: Text, at: BigInt, actor: Text, on_behalf_of: Nullable<Text>,
         reason: Nullable<Text>, request_id: Text, resource_type: Nullable<Text>,
         resource_id: Nullable<Text>, expected_version: Nullable<Text>,
-        overwritten_version: Nullable<BigInt>, changes: Text,
+        overwritten_version: Nullable<BigInt>, changes: Text, attempts: BigInt,
     }
     /// A kept answer: the stored answer for an Idempotency-Key. `scope` is the key's owner.
     answers => AnswerRow {

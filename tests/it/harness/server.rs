@@ -124,6 +124,25 @@ impl Server {
         Api::new(&self.url, Some(ADMIN_KEY))
     }
 
+    /// The most memory that the process has had, in MB.
+    pub fn memory_mb(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = fs::read_to_string(path).expect("the server is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse().ok());
+        kilobytes.map_or_else(|| panic!("no VmHWM in {status}"), |kilobytes: u64| kilobytes / 1_000)
+    }
+
+    /// The sum of a metric over its labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = Api::new(&self.url, None).get("/metrics").await.text;
+        let of = |line: &str| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
+            rest.rsplit(' ').next()?.parse::<f64>().ok()
+        };
+        text.lines().filter_map(of).sum()
+    }
+
     /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

@@ -36,6 +36,25 @@ impl Socket {
         self.stream.write_all(request.as_bytes()).await.expect("the server reads");
     }
 
+    /// Sends this text and nothing else.
+    pub async fn write(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.expect("the server reads");
+    }
+
+    /// Sends this text, unless the server has closed the connection.
+    pub async fn try_write(&mut self, text: &str) {
+        let _ = self.stream.write_all(text.as_bytes()).await;
+    }
+
+    /// Reads everything up to the end of the connection, which the server has to close.
+    pub async fn rest(&mut self) -> String {
+        let mut read = Vec::new();
+        let ended = timeout(Duration::from_secs(30), self.stream.read_to_end(&mut read)).await;
+        // A reset after the last byte is an end, too.
+        let _ = ended.expect("the server closes the connection");
+        String::from_utf8(read).expect("it is text")
+    }
+
     /// Reads the head of the next answer and nothing after it.
     pub async fn head(&mut self) -> String {
         self.up_to("\r\n\r\n").await

@@ -22,15 +22,16 @@ pub(crate) fn plain_audit(
         expected_version: None,
         overwritten_version: None,
         changes: Vec::new(),
+        attempts: 1,
     }
 }
 
-/// Records a forced write that was refused because of the caller's role.
+/// Records forced writes that were refused because of the caller's role.
 pub(crate) fn record_denied(denied: &RecordDenied, ctx: &mut Context<'_>) {
     let resource = denied
         .object
         .as_ref()
         .map(|(kind, id)| AuditResource { resource_type: kind.name().to_owned(), id: id.clone() });
     let record = plain_audit("force_denied", resource, denied.reason.clone(), ctx);
-    ctx.state.audits.push(record);
+    ctx.state.audits.push(Audit { attempts: denied.attempts, ..record });
 }

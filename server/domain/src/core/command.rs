@@ -80,7 +80,7 @@ pub enum Action {
     Preview(UpdateObject),
     /// Run 1–50 operations in one commit; all succeed or none does.
     Transact(Vec<Operation>),
-    /// Record a forced write that was refused because of the caller's role.
+    /// Record forced writes that were refused because of the caller's role.
     RecordDenied(RecordDenied),
     /// Check only what takes precedence over the request's fields: whether the request is a repeat,
     /// and whether the object it names exists. Used for a request with invalid fields, which cannot
@@ -120,11 +120,13 @@ pub enum Operation {
     },
 }
 
-/// A forced write that was refused because of the caller's role.
+/// One or more forced writes that were refused because of the caller's role.
 #[derive(Clone, Debug)]
 pub struct RecordDenied {
     /// The object that the request named, if any.
     pub object: Option<(Kind, String)>,
     /// The reason that the caller gave.
     pub reason: Option<String>,
+    /// How many attempts the record stands for.
+    pub attempts: i64,
 }

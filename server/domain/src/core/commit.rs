@@ -156,6 +156,7 @@ pub(crate) fn audit_force<R: Resource>(
         }),
         expected_version: Some(precondition.named().map_or(Value::from("blind"), Value::from)),
         overwritten_version: Some(overwritten.version()),
+        attempts: 1,
         changes,
     };
     ctx.state.audits.push(record);

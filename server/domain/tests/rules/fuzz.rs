@@ -341,6 +341,7 @@ fn keys(id: String, kind: Kind, body: Value, mode: u8) -> Action {
         1 => Action::Core(core::Action::RecordDenied(RecordDenied {
             object: Some((kind, id)),
             reason: None,
+            attempts: 1,
         })),
         2 => Action::Billing(billing::Action::FinishBillingRun(FinishBillingRun {
             run: BillingRun {

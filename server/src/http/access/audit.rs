@@ -3,13 +3,14 @@
 use crate::{
     app::App,
     http::core::{
+        page::Page,
         problem::{HttpProblem, HttpResult},
-        query::{Params, cursor, page},
+        query::{Params, cursor},
     },
 };
 use actix_web::{HttpRequest, web};
 use ifmatch_store::AuditQuery;
-use ifmatch_types::Timestamp;
+use ifmatch_types::{AuditRecord, Timestamp};
 
 /// `GET /v1/audit`
 pub async fn list(app: web::Data<App>, request: HttpRequest) -> HttpResult {
@@ -21,9 +22,17 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> HttpResult {
         actor: params.text("actor"),
         since: since.map_err(|error| HttpProblem::invalid("?since", error.to_string()))?,
         before: params.cursor()?,
-        limit: limit.saturating_add(1),
+        limit,
     };
     params.end()?;
-    let records = app.reads.run(move |db| db.audits(&query)).await?;
-    Ok(page(records, limit, |last| cursor(&(last.at.as_micros(), &last.id))))
+    let page = app.reads.run(move |db| {
+        Page::read(limit, |last: Option<&AuditRecord>, rows| {
+            let mut query = AuditQuery { limit: rows, ..query.clone() };
+            if let Some(last) = last {
+                query.before = Some((last.at.as_micros(), last.id.clone()));
+            }
+            db.audits(&query)
+        })
+    });
+    Ok(page.await?.answer(|last| cursor(&(last.at.as_micros(), &last.id))))
 }

@@ -1,6 +1,7 @@
 //! The gate before every handler: rate limit, key, role, force.
 
 use super::{
+    answer::counted,
     caller::{Caller, unaccepted},
     endpoint::{Access, EndpointInfo},
     finish::to_the_end,
@@ -10,12 +11,12 @@ use super::{
     render::Reply,
     request::request_id,
 };
-use crate::{app::App, log::LogContext, metrics};
+use crate::{app::App, log::LogContext, metrics, network::Networks, reads::in_the_name_of};
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header,
+    http::header::{self, HeaderMap},
     middleware::Next,
     web,
 };
@@ -41,9 +42,10 @@ pub async fn gate<B: MessageBody + 'static>(
         context.set_route(info.path);
     }
     let needed = match info.map(|info| info.access) {
-        Some(Access::Open) => {
+        Some(Access::Probe) => {
             return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
         }
+        Some(Access::Open) => return open(request, next).await,
         Some(Access::Role(role)) => role,
         None => Role::Admin,
     };
@@ -60,8 +62,10 @@ pub async fn gate<B: MessageBody + 'static>(
         Ok(caller) => caller,
         Err(problem) => return Ok(refuse(request, &problem)),
     };
+    let key_id = caller.actor.key_id.clone();
     request.extensions_mut().insert(caller);
-    let mut response = next.call(request).await?.map_into_boxed_body();
+    let answered = in_the_name_of(key_id.clone(), next.call(request)).await?;
+    let mut response = counted(answered.map_into_boxed_body(), &app.answers, &key_id);
     let problem = response.response().error().and_then(|error| error.as_error::<HttpProblem>());
     if problem.is_some_and(HttpProblem::is_premature)
         && let Some(earlier) = earlier_answer(&app, response.request()).await
@@ -72,19 +76,58 @@ pub async fn gate<B: MessageBody + 'static>(
     Ok(response)
 }
 
+/// Lets a request without a key through, unless its address sends too many.
+async fn open<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let verdict = count_by_address(request.request());
+    if let Some(limited) = over_limit(&verdict) {
+        return Ok(turn_away(request, &limited, &verdict));
+    }
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    verdict.write_headers(response.headers_mut());
+    Ok(response)
+}
+
+/// Refuses a request to a path that does not exist if its address sends too many.
+///
+/// # Errors
+///
+/// `RATE_LIMITED`.
+pub fn limit_by_address(request: &HttpRequest) -> Result<(), HttpProblem> {
+    refuse_over_limit(&count_by_address(request))
+}
+
+/// Counts a request against the rate limit of its client's address.
+fn count_by_address(request: &HttpRequest) -> Verdict {
+    match request.app_data::<web::Data<Limiter>>() {
+        Some(limiter) => limiter.check(&Counted::at(client_address(request))),
+        None => Verdict::Unlimited,
+    }
+}
+
+/// The address of the client, behind the proxies that are trusted.
+pub fn client_address(request: &HttpRequest) -> IpAddr {
+    let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    match request.app_data::<web::Data<Networks>>() {
+        Some(trusted_proxies) => trusted_proxies.client(peer, request.headers()),
+        None => peer,
+    }
+}
+
 /// Finds the key of a request, and counts the request against the rate limit.
 async fn identify(
     app: &web::Data<App>,
     limiter: &Limiter,
     request: &ServiceRequest,
 ) -> Result<(StoredApiKey, Verdict), (HttpProblem, Verdict)> {
-    let known = bearer(request).and_then(|text| app.keyring.accept(text));
+    let known = bearer(request.headers()).and_then(|text| app.keyring.accept(text));
     let stored = match known {
         Some(stored) => stored,
         None => {
             // Requests without a known key are counted by address, before anything is looked up.
-            let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
-            let verdict = limiter.check(&Counted::at(address));
+            let verdict = count_by_address(request.request());
             if let Some(limited) = over_limit(&verdict) {
                 return Err((limited, verdict));
             }
@@ -116,7 +159,9 @@ async fn admit(
     }
     let caller = Caller { actor, role, on_behalf_of };
     if force::is_wanted(request.request()) && !role.allows(Role::Admin) {
-        to_the_end(record_denied(app.clone(), &caller, request)).await??;
+        if app.denials.has_own_record(&caller, &request_id(request.request())) {
+            to_the_end(record_denied(app.clone(), &caller, request)).await??;
+        }
         return Err(force::forbidden());
     }
     if !role.allows(needed) {
@@ -139,6 +184,7 @@ fn record_denied(
     let denied = RecordDenied {
         object: named_objects(request.request()).last(),
         reason: reason.map(|reason| reason.chars().take(force::REASON_MAX).collect()),
+        attempts: 1,
     };
     let request_id = request_id(request.request());
     let command =
@@ -176,15 +222,15 @@ async fn earlier_answer(app: &App, request: &HttpRequest) -> Option<HttpResponse
 }
 
 /// The key that the caller sent.
-fn bearer(request: &ServiceRequest) -> Option<&str> {
-    let text = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = text.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
 /// Looks a key up in the database. The refusal does not say why the key is not accepted.
 async fn look_up(app: &App, request: &ServiceRequest) -> Result<StoredApiKey, HttpProblem> {
-    let stored = match bearer(request) {
+    let stored = match bearer(request.headers()) {
         Some(text) => app.keyring.look_up(text).await?,
         None => None,
     };
@@ -202,6 +248,15 @@ fn on_behalf_of(request: &ServiceRequest) -> Result<Option<String>, HttpProblem>
         ));
     }
     Ok(Some(text.to_owned()))
+}
+
+/// Refuses a request that is over the rate limit.
+///
+/// # Errors
+///
+/// `RATE_LIMITED`.
+pub fn refuse_over_limit(verdict: &Verdict) -> Result<(), HttpProblem> {
+    over_limit(verdict).map_or(Ok(()), Err)
 }
 
 fn over_limit(verdict: &Verdict) -> Option<HttpProblem> {

@@ -1,18 +1,37 @@
 //! A request's body: read up to its limit, and parsed as JSON once.
 
 use super::{endpoint::EndpointInfo, problem::HttpProblem};
-use actix_web::{HttpMessage, HttpRequest, dev::Payload, http::header, web};
+use actix_web::{
+    HttpMessage, HttpRequest,
+    dev::Payload,
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
+    web,
+};
 use futures::StreamExt;
 use ifmatch_types::{Code, pointer};
 use serde_json::{Map, Value};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Maximum size of a body, in bytes.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
+/// Maximum time for a body to arrive after its head.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Marks a request whose body was read to its end. It is in the request's extensions.
+///
+/// An answer to any other request with a body closes the connection: the rest of the body would be
+/// read for nothing, for as long as its client likes.
+pub struct BodyRead;
 
 /// A request's parsed body. Handlers decide when to report a parse error.
 #[derive(Debug)]
 pub struct Body {
     bytes: web::Bytes,
+    size: usize,
     json: Result<Value, serde_json::Error>,
 }
 
@@ -21,14 +40,24 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// `PAYLOAD_TOO_LARGE`, `UNSUPPORTED_MEDIA_TYPE`, or `MALFORMED_REQUEST` if it ends early.
+    /// `PAYLOAD_TOO_LARGE`, `UNSUPPORTED_MEDIA_TYPE`, `MALFORMED_REQUEST` if it ends early, or
+    /// `REQUEST_TIMEOUT`.
     pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Self, HttpProblem> {
-        let bytes = collect(request, payload).await?;
+        let bytes = timeout(BODY_TIMEOUT, collect(request, payload)).await.map_err(|_| {
+            let detail = format!("a body must arrive within {} s", BODY_TIMEOUT.as_secs());
+            HttpProblem::new(Code::RequestTimeout, detail)
+        })??;
+        request.extensions_mut().insert(BodyRead);
         if !bytes.is_empty() {
             refuse_content_type(request)?;
         }
         let json = serde_json::from_slice(&bytes);
-        Ok(Self { bytes, json })
+        Ok(Self { size: bytes.len(), bytes, json })
+    }
+
+    /// The number of its bytes.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// Takes the body as a JSON object.
@@ -44,6 +73,8 @@ impl Body {
         if std::str::from_utf8(&self.bytes).is_ok_and(|text| text.contains("\\u0000")) {
             refuse_nul(value, "")?;
         }
+        // From now on it is kept once: parsed, in the command.
+        self.bytes = web::Bytes::new();
         match value.take() {
             Value::Object(object) => Ok(object),
             _ => Err(HttpProblem::invalid("", "the body must be a JSON object")),
@@ -56,7 +87,7 @@ impl Body {
     ///
     /// As [`object`](Self::object).
     pub fn object_or_empty(&mut self) -> Result<Map<String, Value>, HttpProblem> {
-        if self.bytes.is_empty() { Ok(Map::new()) } else { self.object() }
+        if self.size == 0 { Ok(Map::new()) } else { self.object() }
     }
 
     /// The canonical bytes of the body for a fingerprint: sorted keys and no white space.
@@ -93,17 +124,7 @@ fn refuse_nul(value: &Value, path: &str) -> Result<(), HttpProblem> {
 }
 
 async fn collect(request: &HttpRequest, mut payload: Payload) -> Result<web::Bytes, HttpProblem> {
-    let too_large = || {
-        HttpProblem::new(
-            Code::PayloadTooLarge,
-            format!("a body must have at most {BODY_LIMIT_BYTES} bytes"),
-        )
-    };
-    let announced = request.headers().get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > BODY_LIMIT_BYTES) {
-        return Err(too_large());
-    }
+    refuse_announced(request.headers())?;
     let mut bytes = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| {
@@ -115,6 +136,25 @@ async fn collect(request: &HttpRequest, mut payload: Payload) -> Result<web::Byt
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
+}
+
+/// Refuses a body whose announced length is too large.
+///
+/// # Errors
+///
+/// `PAYLOAD_TOO_LARGE`.
+pub fn refuse_announced(headers: &HeaderMap) -> Result<(), HttpProblem> {
+    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    match announced {
+        Some(length) if length > BODY_LIMIT_BYTES => Err(too_large()),
+        _ => Ok(()),
+    }
+}
+
+fn too_large() -> HttpProblem {
+    let detail = format!("a body must have at most {BODY_LIMIT_BYTES} bytes");
+    HttpProblem::new(Code::PayloadTooLarge, detail)
 }
 
 fn refuse_content_type(request: &HttpRequest) -> Result<(), HttpProblem> {

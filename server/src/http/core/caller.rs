@@ -1,8 +1,8 @@
 //! The caller of a request: the holder of an accepted API key.
 
 use super::problem::HttpProblem;
-use crate::{key::hex, log::RequestId};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use crate::{app::App, key::hex, log::RequestId};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web};
 use ifmatch_domain::{
     Action, Command,
     core::{Actor, IdempotencyKey, Meta},
@@ -32,6 +32,19 @@ impl Caller {
     pub fn of(request: &HttpRequest) -> Result<Self, HttpProblem> {
         let known = request.extensions().get::<Self>().cloned();
         known.ok_or_else(unaccepted)
+    }
+
+    /// Refuses a request whose key was revoked or has expired since it passed the gate.
+    ///
+    /// # Errors
+    ///
+    /// `UNAUTHENTICATED`.
+    pub fn refuse_ended(&self, request: &HttpRequest) -> Result<(), HttpProblem> {
+        let app = request.app_data::<web::Data<App>>();
+        match app.is_some_and(|app| app.keyring.has_ended(&self.actor.key_id)) {
+            true => Err(unaccepted()),
+            false => Ok(()),
+        }
     }
 
     /// A command from a request of this caller.

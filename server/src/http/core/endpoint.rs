@@ -17,6 +17,8 @@ use std::fmt;
 /// The key or role that an endpoint asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
+    /// All callers, without a key and without a rate limit: the probes of load balancers.
+    Probe,
     /// All callers, without a key.
     Open,
     /// Callers with a key of this role or a larger one.
@@ -111,6 +113,12 @@ impl Endpoint {
         self
     }
 
+    /// Makes it a probe: it needs no key and has no rate limit.
+    pub fn probe(mut self) -> Self {
+        self.info.access = Access::Probe;
+        self
+    }
+
     /// Any key may call it.
     pub fn viewer(self) -> Self {
         self.role(Role::Viewer)
@@ -148,7 +156,7 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.info.access {
-            Access::Open => "open",
+            Access::Probe | Access::Open => "open",
             Access::Role(role) => role.name(),
         };
         let key = match self.info.idempotency {

@@ -15,8 +15,7 @@ use actix_web::{
     web,
 };
 use futures::stream;
-use ifmatch_types::{ApiKeyId, ChangeKind, Code, Kind};
-use serde_json::json;
+use ifmatch_types::{ApiKeyId, ChangeKind, Code, Kind, Page};
 use std::{
     collections::VecDeque,
     io,
@@ -62,8 +61,8 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, caller: Caller) -> 
         }
     };
     let items: Vec<_> = events.iter().map(|shared| &shared.event).collect();
-    let next_cursor = follower.seen().to_string();
-    Ok(HttpResponse::Ok().json(json!({ "items": items, "next_cursor": next_cursor })))
+    let next_cursor = Some(follower.seen().to_string());
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor }))
 }
 
 /// `GET /v1/events/stream`

@@ -1,7 +1,11 @@
 //! The middleware around every request: an id, its log context, metrics, and security headers.
 
-use super::{endpoint::EndpointInfo, problem::HttpProblem, request::request_id};
+use super::{
+    auth::limit_by_address, body::BodyRead, endpoint::EndpointInfo, problem::HttpProblem,
+    request::request_id,
+};
 use crate::{
+    listener::Line,
     log::{LogContext, RequestId},
     metrics,
 };
@@ -9,13 +13,19 @@ use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue},
+    http::{
+        ConnectionType,
+        header::{
+            CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+        },
+    },
     middleware::Next,
     web,
 };
 use ifmatch_types::Code;
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -32,6 +42,8 @@ pub async fn frame<B: MessageBody + 'static>(
     let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
     let request_id = RequestId::from_header(given);
     let method = metrics::method_label(request.method().as_str());
+    let has_body = has_body(request.headers());
+    let serving = request.conn_data::<Arc<Line>>().map(Serving::begin);
     let context = LogContext::of_request(request_id, method);
     request.extensions_mut().insert(context.clone());
     // The request must not be kept here, because the router needs exclusive access to it.
@@ -48,11 +60,45 @@ pub async fn frame<B: MessageBody + 'static>(
         context.within(|| tracing::debug!(status, duration_us, "answered"));
     }
     write_headers(response.headers_mut(), context.request_id());
+    if has_body && !response.request().extensions().contains::<BodyRead>() {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        if let Some(Serving(line)) = &serving {
+            line.close_soon();
+        }
+    }
     let is_stream = response.response().body().size() == BodySize::Stream;
-    Ok(if is_stream { response.map_body(|_, body| scoped(body, context)) } else { response })
+    Ok(match is_stream {
+        true => {
+            response.map_body(|_, body| BoxBody::new(Scoped { body, context, _serving: serving }))
+        }
+        false => response,
+    })
 }
 
-fn write_headers(headers: &mut HeaderMap, request_id: &RequestId) {
+/// A request that is being served on a connection.
+struct Serving(Arc<Line>);
+
+impl Serving {
+    fn begin(line: &Arc<Line>) -> Self {
+        line.begin();
+        Self(Arc::clone(line))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Whether a request with these headers has a body that is not empty.
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+}
+
+/// Writes the headers of every answer.
+pub fn write_headers(headers: &mut HeaderMap, request_id: &RequestId) {
     if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }
@@ -82,13 +128,10 @@ fn identified(
 }
 
 /// A body that is produced in its request's log context, although the handler is done by then.
-fn scoped(body: BoxBody, context: LogContext) -> BoxBody {
-    BoxBody::new(Scoped { body, context })
-}
-
 struct Scoped {
     body: BoxBody,
     context: LogContext,
+    _serving: Option<Serving>,
 }
 
 impl MessageBody for Scoped {
@@ -102,13 +145,14 @@ impl MessageBody for Scoped {
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
-        let Self { body, context } = &mut *self;
+        let Self { body, context, .. } = &mut *self;
         context.within(|| Pin::new(body).poll_next(task))
     }
 }
 
 /// Answers a path that no route matches.
 pub async fn no_such_path(request: HttpRequest) -> Result<HttpResponse, HttpProblem> {
+    limit_by_address(&request)?;
     Err(HttpProblem::not_found(format!("there is nothing at {}", request.path())))
 }
 

@@ -2,15 +2,16 @@
 
 use super::{
     objects::{check_id, deleted_problem},
+    page::Page,
     problem::{HttpProblem, HttpResult},
-    query::{Params, cursor, page},
+    query::{Params, cursor},
     render::etag,
 };
 use crate::{app::App, kinds::Entity};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use ifmatch_domain::{Rejection, core};
 use ifmatch_store::Found;
-use ifmatch_types::{ChangeKind, Code, Kind, Version};
+use ifmatch_types::{ChangeKind, Code, HistoryEntry, Kind, Version};
 
 /// `GET /v1/{collection}/{id}/history`
 pub async fn history<E: Entity>(
@@ -51,9 +52,13 @@ pub async fn history_of_kind(
     if app.reads.find(kind, &id).await?.is_none() {
         return Err(Rejection::Core(core::Rejection::not_found(kind, &id)).into());
     }
-    let asked = limit.saturating_add(1);
-    let entries = app.reads.run(move |db| db.history(&id, beyond, newest_first, asked)).await?;
-    Ok(page(entries, limit, |last| cursor(&last.version)))
+    let page = app.reads.run(move |db| {
+        Page::read(limit, |last: Option<&HistoryEntry>, rows| {
+            let beyond = last.map(|last| last.version).or(beyond);
+            db.history(&id, beyond, newest_first, rows)
+        })
+    });
+    Ok(page.await?.answer(|last| cursor(&last.version)))
 }
 
 /// An object of this kind as it was at a version.

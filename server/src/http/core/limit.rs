@@ -3,6 +3,7 @@
 //! The headers follow draft-ietf-httpapi-ratelimit-headers: `RateLimit-Policy` states the limit,
 //! `RateLimit` what is left of it.
 
+use crate::network::caller_network;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use governor::{
     Quota, RateLimiter,
@@ -12,7 +13,7 @@ use governor::{
 };
 use ifmatch_types::ApiKeyId;
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZeroU32,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -31,16 +32,9 @@ pub enum Counted {
 }
 
 impl Counted {
-    /// Requests from this address. An IPv6 address counts by its /64, which one customer usually
-    /// gets.
+    /// Requests from this address, and from those that stand for the same caller.
     pub fn at(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = address.to_bits() & !u128::from(u64::MAX);
-                Self::Address(IpAddr::V6(Ipv6Addr::from_bits(network)))
-            }
-            v4 => Self::Address(v4),
-        }
+        Self::Address(caller_network(address))
     }
 }
 

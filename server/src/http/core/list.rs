@@ -2,8 +2,9 @@
 
 use super::{
     caller::Caller,
+    page::Page,
     problem::{HttpProblem, HttpResult},
-    query::{Params, cursor, page},
+    query::{Params, cursor},
 };
 use crate::{app::App, kinds::Entity};
 use actix_web::{HttpRequest, web};
@@ -38,8 +39,7 @@ pub async fn list_kind(
     let limit = params.limit()?;
     let sort = read_sort(kind, params.text("sort").as_deref())?;
     let after: Option<(String, String, String)> = params.cursor()?;
-    // One more item than asked for tells whether there is a next page.
-    let mut query = ListQuery::new(kind, sort, limit.saturating_add(1));
+    let mut query = ListQuery::new(kind, sort, limit);
     for field in filters(kind) {
         let of_scope = scope.filter(|_| field.0 == SCOPE).map(ScopeRef::to_string);
         if let Some(value) = of_scope.or_else(|| params.text(field.0)) {
@@ -56,15 +56,28 @@ pub async fn list_kind(
             return Err(HttpProblem::invalid("?cursor", "must be a next_cursor of this same list"));
         }
     }
-    let items = app.reads.run(move |db| db.list(&query)).await?;
-    Ok(page(items, limit, |last| {
-        let text = |name: &str| match last.get(name) {
-            Some(Value::String(text)) => text.clone(),
-            Some(value) => value.to_string(),
-            None => String::new(),
-        };
-        cursor(&(sort_name(sort), text(sort.field.0), text("id")))
+    let page = app.reads.run(move |db| {
+        Page::read(limit, |last: Option<&Value>, rows| {
+            let mut query = query.clone();
+            query.set_limit(rows);
+            if let Some(last) = last {
+                query.after(&text_of(last, sort.field.0), text_of(last, "id"));
+            }
+            db.list(&query)
+        })
+    });
+    Ok(page.await?.answer(|last| {
+        cursor(&(sort_name(sort), text_of(last, sort.field.0), text_of(last, "id")))
     }))
+}
+
+/// A field as it is in a cursor.
+fn text_of(item: &Value, name: &str) -> String {
+    match item.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
 }
 
 /// Refuses an id of another type in a filter: `plan_id=wsp_…` would silently find nothing.

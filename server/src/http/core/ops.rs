@@ -5,15 +5,21 @@ use super::{
     pages::{CONSOLE, DOCS, WebPage},
     problem::{HttpProblem, HttpResult},
 };
-use crate::app::App;
+use crate::{app::App, lane::Lanes, reads::Reads};
 use actix_web::{HttpResponse, http::header, web};
 use ifmatch_types::Code;
 use serde_json::json;
-use std::{sync::atomic::Ordering, time::Duration};
-use tokio::time::timeout;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+use tokio::{sync::Mutex, time::timeout};
 
 /// A database that takes longer than this to answer is not ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the answer of the database is shared.
+const READINESS_KNOWN: Duration = Duration::from_secs(1);
 
 /// `GET /healthz`: the process is alive.
 pub async fn healthz() -> HttpResponse {
@@ -32,27 +38,52 @@ pub async fn readyz(app: web::Data<App>) -> HttpResult {
     if !app.lanes.are_alive() {
         return Err(not_ready("the server cannot write; restart it"));
     }
-    let is_in_outage = app.lanes.is_in_outage();
-    let asked = app.reads.run(move |db| {
-        db.ping()?;
-        if is_in_outage {
-            db.probe_write()?;
+    app.readiness.of_database(&app.reads, &app.lanes).await.map_err(not_ready)?;
+    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+}
+
+/// Whether the database can be used, asked at most once a second for all callers.
+///
+/// Anybody may ask, so the answer must not cost a read each time.
+#[derive(Default)]
+pub struct Readiness {
+    known: Mutex<Option<(Instant, Result<(), &'static str>)>>,
+}
+
+impl Readiness {
+    /// Whether the database answers and works, and has the schema that this program knows.
+    async fn of_database(&self, reads: &Reads, lanes: &Lanes) -> Result<(), &'static str> {
+        // Callers that come while the database is asked wait for its answer.
+        let mut known = self.known.lock().await;
+        if let Some((asked_at, answer)) = *known
+            && asked_at.elapsed() < READINESS_KNOWN
+        {
+            return answer;
         }
-        db.pending_migrations()
-    });
-    match timeout(READY_TIMEOUT, asked).await {
-        Ok(Ok(pending)) if pending.is_empty() => {
+        let is_in_outage = lanes.is_in_outage();
+        let asked = reads.run_probe(move |db| {
+            db.ping()?;
             if is_in_outage {
-                app.lanes.end_outage();
+                db.probe_write()?;
             }
-            Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
-        }
-        Ok(Ok(_)) => Err(not_ready("migrations are pending; run `ifmatch-server migrate`")),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "not ready");
-            Err(not_ready("the database does not answer, or does not work"))
-        }
-        Err(_) => Err(not_ready("the database does not answer")),
+            db.pending_migrations()
+        });
+        let answer = match timeout(READY_TIMEOUT, asked).await {
+            Ok(Ok(pending)) if pending.is_empty() => {
+                if is_in_outage {
+                    lanes.end_outage();
+                }
+                Ok(())
+            }
+            Ok(Ok(_)) => Err("migrations are pending; run `ifmatch-server migrate`"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "not ready");
+                Err("the database does not answer, or does not work")
+            }
+            Err(_) => Err("the database does not answer"),
+        };
+        *known = Some((Instant::now(), answer));
+        answer
     }
 }
 
@@ -61,6 +92,7 @@ pub async fn metrics(app: web::Data<App>) -> HttpResponse {
     app.lanes.measure();
     app.workers.measure();
     app.tail.measure();
+    app.places.measure();
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4"))
         .body(app.metrics.render())

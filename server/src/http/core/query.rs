@@ -1,9 +1,8 @@
 //! Query strings, read strictly: a mistyped name is an error and is not ignored.
 
-use super::problem::HttpProblem;
+use super::{page::Page, problem::HttpProblem};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ifmatch_types::Page;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -142,15 +141,11 @@ impl Params {
 
 /// A page of a list, from one item more than its limit.
 pub fn page<T: Serialize>(
-    mut items: Vec<T>,
+    items: Vec<T>,
     limit: i64,
     cursor_after: impl FnOnce(&T) -> String,
 ) -> HttpResponse {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next_cursor = items.last().filter(|_| more).map(cursor_after);
-    HttpResponse::Ok().json(Page { items, next_cursor })
+    Page::of(items, limit).answer(cursor_after)
 }
 
 /// A cursor after the item with this sort key. It is opaque to clients.

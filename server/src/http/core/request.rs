@@ -108,7 +108,7 @@ impl Mutation {
     pub async fn submit(&self, app: &App, action: Action) -> Result<Outcome, HttpProblem> {
         let request_id = request_id(&self.request);
         let command = self.caller.command(&request_id, self.idempotency.clone(), action);
-        Ok(app.lanes.submit(command).await?)
+        Ok(app.lanes.submit_with_body(command, self.body.size()).await?)
     }
 
     /// The kept answer to an earlier request with the same Idempotency-Key, if there is one.
@@ -136,7 +136,10 @@ impl FromRequest for Mutation {
         let payload = payload.take();
         Box::pin(async move {
             let caller = Caller::of(&request)?;
-            let body = Body::read(&request, payload).await?;
+            let body = Body::read(&request, payload).await;
+            // The gate saw the key when the head arrived. It may have ended since.
+            caller.refuse_ended(&request)?;
+            let body = body?;
             precondition::refuse_fence(&request)?;
             let idempotency = idempotency::read(&request, &caller, &body)?;
             if let Some(key) = &idempotency {

@@ -12,11 +12,11 @@ pub fn operations() -> Vec<Endpoint> {
         "Operations",
         [
             get("/healthz", ops::healthz)
-                .open()
+                .probe()
                 .summary("Whether the process is alive")
                 .answers_with(200, "application/json"),
             get("/readyz", ops::readyz)
-                .open()
+                .probe()
                 .summary("Whether requests can be served")
                 .answers_with(200, "application/json")
                 .problems(&[Code::TryAgain]),

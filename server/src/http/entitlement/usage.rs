@@ -5,8 +5,9 @@ use crate::{
     app::App,
     http::core::{
         objects::check_id_of,
+        page::Page,
         problem::{HttpProblem, HttpResult},
-        query::{Params, cursor, page},
+        query::{Params, cursor},
         render::Reply,
         request::Mutation,
     },
@@ -16,8 +17,7 @@ use ifmatch_domain::{
     Action,
     entitlement::{self, CheckAndRecord, EndHold, HoldEnd, PlaceHold, ReverseUsage},
 };
-use ifmatch_store::Db;
-use ifmatch_types::{HoldId, RecordId, pointer};
+use ifmatch_types::{HoldId, RecordId, UsageRecord, pointer};
 use serde_json::{Map, Value};
 
 /// Maximum number of usages in a request for several.
@@ -53,11 +53,13 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, path: ScopePath) ->
     let feature = params.text("feature");
     params.end()?;
     let scope = path.known_scope(&app).await?.to_string();
-    let asked = limit.saturating_add(1);
-    let read =
-        move |db: &mut Db| db.usage_records(&scope, feature.as_deref(), before.as_deref(), asked);
-    let records = app.reads.run(read).await?;
-    Ok(page(records, limit, |last| cursor(&last.id)))
+    let page = app.reads.run(move |db| {
+        Page::read(limit, |last: Option<&UsageRecord>, rows| {
+            let before = last.map(|last| last.id.as_str()).or(before.as_deref());
+            db.usage_records(&scope, feature.as_deref(), before, rows)
+        })
+    });
+    Ok(page.await?.answer(|last| cursor(&last.id)))
 }
 
 /// `GET /v1/{scope}/usage/{record_id}`

@@ -20,7 +20,7 @@ fn find(db: &mut Db) -> Result<usize, StoreError> {
 }
 
 fn pool(database: &Database, change: impl FnOnce(&mut Pool)) -> Arc<Pool> {
-    let mut pool = Pool::new(&database.url);
+    let mut pool = Pool::new(&database.url, 8);
     change(Arc::get_mut(&mut pool).unwrap());
     pool
 }
@@ -54,7 +54,7 @@ async fn connections_that_lie_idle_are_dropped_when_the_database_was_away() {
 async fn a_read_waits_for_a_connection_for_a_limited_time_behind_a_limited_number() {
     let database = Database::create();
     let pool = pool(&database, |pool| {
-        pool.acquire_timeout = Duration::from_millis(50);
+        pool.read_timeout = Duration::from_millis(50);
         pool.permits = Arc::new(Semaphore::new(1));
         pool.waiting = Semaphore::new(1);
     });

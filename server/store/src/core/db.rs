@@ -192,6 +192,22 @@ impl Db {
         }
         Ok(())
     }
+
+    /// Ends every later statement that takes longer than this, with [`StoreError::Raced`].
+    ///
+    /// Only on PostgreSQL. A statement of SQLite cannot be ended from outside; its caller stops
+    /// waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn give_up_after(&mut self, timeout: Duration) -> Result<(), StoreError> {
+        if let Self::Postgres(connection) = self {
+            let set = format!("SET statement_timeout = {}", timeout.as_millis());
+            connection.batch_execute(&set)?;
+        }
+        Ok(())
+    }
 }
 
 /// Opens a SQLite file that exists, and makes sure that it is the one that was opened.

@@ -110,6 +110,7 @@ impl Record for Audit {
             reason: row.reason,
             request_id: row.request_id,
             overwritten_version: row.overwritten_version,
+            attempts: row.attempts,
             id: row.id,
         })
     }
@@ -128,6 +129,7 @@ impl Record for Audit {
             expected_version: self.expected_version.hold(),
             overwritten_version: self.overwritten_version,
             changes: self.changes.hold(),
+            attempts: self.attempts,
         }
     }
 }

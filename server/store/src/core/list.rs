@@ -91,6 +91,11 @@ impl ListQuery {
         Self { kind, filters: Vec::new(), sort, after: None, limit }
     }
 
+    /// Sets how many objects are read.
+    pub fn set_limit(&mut self, limit: i64) {
+        self.limit = limit;
+    }
+
     /// Keeps only objects with this value in a field. `Err` says what the field expects.
     pub fn filter(&mut self, field: Field, value: &str) -> Result<(), &'static str> {
         let (name, field_type) = field;

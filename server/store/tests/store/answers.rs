@@ -70,7 +70,8 @@ fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
     })
     .unwrap();
     let event = command(book.fresh_seed(), patch(Kind::Workspace, &id, 1, json!({"name": "New"})));
-    let denied = RecordDenied { object: Some((Kind::Workspace, id.clone())), reason: None };
+    let denied =
+        RecordDenied { object: Some((Kind::Workspace, id.clone())), reason: None, attempts: 1 };
     let audit = command(book.fresh_seed(), Action::Core(core::Action::RecordDenied(denied)));
     let mut kept =
         command(book.fresh_seed(), patch(Kind::Workspace, &id, 2, json!({"name": "New"})));

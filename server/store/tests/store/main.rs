@@ -31,6 +31,7 @@ mod entitlements;
 mod errors;
 mod guards;
 mod lane;
+mod list_plans;
 mod lists;
 mod loads;
 mod locks;

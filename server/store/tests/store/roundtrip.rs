@@ -405,6 +405,7 @@ fn audit(full: bool) -> AuditRecord {
             .then(|| AuditResource { resource_type: "plan".to_owned(), id: ODD.to_owned() }),
         expected_version: full.then(|| json!("blind")),
         overwritten_version: full.then_some(i64::MAX),
+        attempts: if full { i64::MAX } else { 1 },
         changes: event(full).entry.changes,
     }
 }

@@ -51,6 +51,9 @@ pub fn refusals(
 fn codes(endpoint: &Endpoint) -> Vec<Code> {
     let docs = &endpoint.docs;
     let mut codes = docs.problems.clone();
+    if endpoint.info.access == Access::Open {
+        codes.push(Code::RateLimited);
+    }
     if let Access::Role(_) = endpoint.info.access {
         codes.extend([Code::Unauthenticated, Code::RateLimited, Code::TryAgain, Code::Internal]);
         // For an unknown or wrong parameter.
@@ -63,7 +66,12 @@ fn codes(endpoint: &Endpoint) -> Vec<Code> {
         codes.push(Code::ForceForbidden);
     }
     if docs.body.is_some() {
-        codes.extend([Code::MalformedRequest, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
+        codes.extend([
+            Code::MalformedRequest,
+            Code::RequestTimeout,
+            Code::PayloadTooLarge,
+            Code::UnsupportedMediaType,
+        ]);
     }
     if names_version(endpoint) {
         codes.extend([

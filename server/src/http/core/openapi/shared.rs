@@ -203,7 +203,7 @@ pub fn problem_headers(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
 /// The headers of all answers of an endpoint. Requests with a key are counted by the rate limit.
 pub fn common_headers(endpoint: &Endpoint) -> Vec<&'static str> {
     match endpoint.info.access {
-        Access::Open => vec!["X-Request-Id"],
-        Access::Role(_) => vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"],
+        Access::Probe => vec!["X-Request-Id"],
+        Access::Open | Access::Role(_) => vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"],
     }
 }

@@ -53,6 +53,7 @@ code_rows! {
     AlreadyExists: 409, "already-exists", "Already exists", NEVER;
     InvalidStateTransition: 409, "invalid-state-transition", "Transition not allowed", NEVER;
     MalformedRequest: 400, "malformed-request", "Malformed request", NEVER;
+    RequestTimeout: 408, "request-timeout", "The body took too long", NEVER;
     ValidationFailed: 422, "validation-failed", "Fields are wrong", NEVER;
     ForceForbidden: 403, "force-forbidden", "Force is for admins", NEVER;
     ReasonRequired: 422, "reason-required", "A reason is required", NEVER;

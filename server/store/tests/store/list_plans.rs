@@ -1,0 +1,136 @@
+//! The plans of lists: no documented order or filter sorts a whole table.
+
+use crate::database::{Database, both_databases, execute};
+use diesel::{RunQueryDsl, sql_query, sql_types::Text};
+use ifmatch_store::{Db, Field, FieldType, Use, filters, sorts};
+use ifmatch_types::Kind;
+
+both_databases![
+    no_list_sorts_its_whole_table,
+    a_filter_that_few_objects_match_is_found_by_an_index,
+];
+
+/// The steps of a statement's plan, one a line.
+fn plan(db: &mut Db, sql: &str) -> String {
+    #[derive(diesel::QueryableByName)]
+    struct OfSqlite {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+    #[derive(diesel::QueryableByName)]
+    struct OfPostgres {
+        #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+        line: String,
+    }
+    let steps: Vec<String> = match db {
+        Db::Sqlite(connection) => {
+            let rows: Vec<OfSqlite> =
+                sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(connection).unwrap();
+            rows.into_iter().map(|row| row.detail).collect()
+        }
+        Db::Postgres(connection) => {
+            let rows: Vec<OfPostgres> =
+                sql_query(format!("EXPLAIN {sql}")).load(connection).unwrap();
+            rows.into_iter().map(|row| row.line.trim().to_owned()).collect()
+        }
+    };
+    steps.join("\n")
+}
+
+/// A connection whose planner sorts and scans only if it must: the tables of a test are small.
+fn reader(database: &Database) -> Db {
+    let mut db = database.connect(Use::Read);
+    if !db.is_sqlite() {
+        execute(
+            &mut db,
+            "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off",
+        );
+    }
+    db
+}
+
+fn list(kind: Kind, filter: Option<&Field>, sort: &str, order: &str) -> String {
+    let table = kind.collection();
+    let condition = filter.map(|(name, field_type)| {
+        let value = match field_type {
+            FieldType::Text | FieldType::Date => "'x'",
+            FieldType::Integer | FieldType::Instant => "7",
+            FieldType::Boolean => "true",
+        };
+        format!(" AND \"{name}\" = {value}")
+    });
+    format!(
+        "SELECT * FROM {table} WHERE deleted_at IS NULL{} ORDER BY \"{sort}\" {order}, id {order} LIMIT 51",
+        condition.unwrap_or_default()
+    )
+}
+
+/// Whether a plan sorts all rows that its condition leaves.
+///
+/// A sort of rows that are equal in the first column is none of these: it ends with the page.
+fn sorts_everything(plan: &str) -> bool {
+    plan.lines().any(|step| {
+        let step = step.trim_start_matches("->").trim();
+        step.starts_with("Sort ") || step == "USE TEMP B-TREE FOR ORDER BY"
+    })
+}
+
+/// Whether a plan looks rows up by a condition on an indexed column.
+fn looks_up(plan: &str) -> bool {
+    plan.contains("Index Cond:") || plan.contains("SEARCH ")
+}
+
+fn no_list_sorts_its_whole_table(database: &Database) {
+    let mut db = reader(database);
+    for kind in Kind::ALL {
+        // What a workspace or namespace has is listed for itself only.
+        let owned = matches!(kind, Kind::Assignment | Kind::Boost);
+        let scope = filters(kind).iter().find(|_| owned);
+        for (sort, _) in sorts(kind) {
+            for order in ["ASC", "DESC"] {
+                let sql = list(kind, scope, sort, order);
+                let plan = plan(&mut db, &sql);
+                assert!(!sorts_everything(&plan) || looks_up(&plan), "{sql}\n{plan}");
+            }
+        }
+        let (by_default, _) = &sorts(kind)[0];
+        for filter in filters(kind) {
+            let sql = list(kind, Some(filter), by_default, "ASC");
+            let plan = plan(&mut db, &sql);
+            assert!(!sorts_everything(&plan) || looks_up(&plan), "{sql}\n{plan}");
+        }
+    }
+}
+
+fn a_filter_that_few_objects_match_is_found_by_an_index(database: &Database) {
+    let mut db = reader(database);
+    if !db.is_sqlite() {
+        // A page of few found rows is sorted.
+        execute(&mut db, "SET enable_sort = on");
+    }
+    for (kind, name) in [
+        (Kind::Workspace, "name"),
+        (Kind::Workspace, "email"),
+        (Kind::Namespace, "workspace_id"),
+        (Kind::Namespace, "name"),
+        (Kind::Plan, "code"),
+        (Kind::Subscription, "workspace_id"),
+        (Kind::Subscription, "plan_id"),
+        (Kind::Invoice, "workspace_id"),
+        (Kind::Invoice, "subscription_id"),
+        (Kind::Invoice, "number"),
+        (Kind::Feature, "code"),
+        (Kind::Package, "code"),
+        (Kind::Assignment, "scope"),
+        (Kind::Boost, "scope"),
+        (Kind::Bookable, "name"),
+        (Kind::Booking, "bookable_id"),
+        (Kind::Booking, "user_id"),
+        (Kind::Booking, "start_date"),
+    ] {
+        let filter = filters(kind).iter().find(|filter| filter.0 == name).unwrap();
+        let sql = list(kind, Some(filter), sorts(kind)[0].0, "ASC");
+        let plan = plan(&mut db, &sql);
+        assert!(looks_up(&plan), "{sql}\n{plan}");
+    }
+}
