@@ -73,13 +73,19 @@ fn changes_of(
     db: &mut Db,
     wanted: &BTreeMap<String, BTreeSet<Version>>,
 ) -> Result<Vec<EventRow>, StoreError> {
-    let columns: Vec<&str> =
-        EventRow::COLUMNS.iter().copied().filter(|column| *column != "state").collect();
-    let head = format!("SELECT {}, CASE WHEN ',' || ", quoted(&columns));
+    let (before, from_state) = EventRow::COLUMNS.split_at(
+        EventRow::COLUMNS.iter().position(|column| *column == "state").unwrap_or_default(),
+    );
+    let behind = from_state.get(1..).unwrap_or_default();
+    let behind: String = behind.iter().map(|column| format!(", \"{column}\"")).collect();
+    let head = format!("SELECT {}, CASE WHEN ',' || ", quoted(before));
+    let state = format!(
+        " || ',' LIKE '%,' || version || ',%' THEN state ELSE '' END AS state{behind} \
+         FROM events WHERE resource_id = "
+    );
     let texts = [
         &head,
-        " || ',' LIKE '%,' || version || ',%' THEN state ELSE '' END AS state \
-         FROM events WHERE resource_id = ",
+        state.as_str(),
         " AND version >= ",
         " ORDER BY version DESC LIMIT ",
     ];

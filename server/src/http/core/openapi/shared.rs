@@ -203,6 +203,6 @@ pub fn problem_headers(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
 pub fn common_headers(endpoint: &Endpoint) -> Vec<&'static str> {
     match endpoint.info.access {
         Access::Open => vec!["X-Request-Id"],
-        Access::Role(_) => vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"],
+        Access::AnyOf(_) => vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"],
     }
 }
