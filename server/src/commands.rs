@@ -219,7 +219,7 @@ pub fn new_key(
 pub fn cli_command(action: Action) -> Command {
     Command {
         meta: Meta {
-            actor: Actor { key_id: ApiKeyId::from_unchecked("cli"), name: "cli".to_owned() },
+            actor: Actor::without_key("cli"),
             on_behalf_of: None,
             source: Source::Cli,
             request_id: RequestId::new().as_str().to_owned(),

@@ -33,9 +33,10 @@ struct Keys {
 }
 
 impl Keys {
-    /// Adds a key, unless it is known to be revoked. A revocation is never undone.
+    /// Adds a key, unless a later version of it is known. A revocation is never undone.
     fn put(&mut self, stored: Arc<StoredApiKey>) {
-        if self.by_id.get(&stored.key.id).is_some_and(|known| known.key.revoked_at.is_some()) {
+        let known = self.by_id.get(&stored.key.id);
+        if known.is_some_and(|known| known.version > stored.version) {
             return;
         }
         self.by_digest.insert(stored.digest.clone(), Arc::clone(&stored));
@@ -43,9 +44,8 @@ impl Keys {
     }
 
     fn tally(&self) -> ApiKeyTally {
-        let revoked = self.by_id.values().filter(|stored| stored.key.revoked_at.is_some());
-        let count = |keys| i64::try_from(keys).unwrap_or(i64::MAX);
-        ApiKeyTally { keys: count(self.by_id.len()), revoked: count(revoked.count()) }
+        let versions = self.by_id.values().map(|stored| stored.version).sum();
+        ApiKeyTally { keys: i64::try_from(self.by_id.len()).unwrap_or(i64::MAX), versions }
     }
 }
 
@@ -148,8 +148,7 @@ impl Keyring {
 }
 
 fn is_valid(stored: &StoredApiKey) -> bool {
-    let expired = stored.key.expires_at.is_some_and(|expires_at| expires_at <= Timestamp::now());
-    stored.key.revoked_at.is_none() && !expired
+    stored.is_living(Timestamp::now())
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::{
     workers::{self, health::Workers},
 };
 use actix_web::{App as ActixApp, middleware::from_fn, web};
-use ifmatch_domain::{Action, Outcome, access};
+use ifmatch_domain::{Action, Outcome, Rejection, access, core};
 use ifmatch_types::{ApiKeyId, Role};
 use secrecy::ExposeSecret;
 use std::{
@@ -47,6 +47,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+/// The name of the admin keys that a server makes at its start.
+const ADMIN: &str = "admin";
 /// Maximum number of open event streams.
 const STREAMS_MAX: usize = 256;
 /// Maximum bytes of large answers that wait for their clients.
@@ -102,6 +104,8 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
 }
 
 /// Makes the operator's admin key, or the very first key.
+///
+/// Several servers may start at once. The name of a living key is unique, so one of them makes it.
 async fn make_first_keys(config: &Config, app: &App) -> Result<(), CommandError> {
     if let Some(admin_key) = &config.admin_key {
         let digest = key::digest_of(admin_key);
@@ -112,8 +116,12 @@ async fn make_first_keys(config: &Config, app: &App) -> Result<(), CommandError>
         let id = fresh_id();
         let secret = key::mint(&id)
             .map_err(|error| CommandError::Refused(format!("no random numbers: {error}")))?;
-        add_key(app, id, key::digest_of(&secret)).await?;
-        println!("admin key, shown this once: {}", secret.expose_secret());
+        if add_key(app, id, ADMIN, key::digest_of(&secret)).await? {
+            println!("admin key, shown this once: {}", secret.expose_secret());
+        } else {
+            // Another process has just made it, and shows it.
+            app.keyring.refresh().await?;
+        }
     }
     Ok(())
 }
@@ -124,29 +132,41 @@ fn fresh_id() -> ApiKeyId {
 
 /// Makes the operator's admin key.
 ///
-/// Several servers may start at once with the same key. One of them makes it.
+/// If another living key is named `admin`, such as the operator's last one, the name has a part of
+/// the key's id behind it.
 async fn add_admin_key(app: &App, digest: String) -> Result<(), CommandError> {
-    match add_key(app, fresh_id(), digest.clone()).await {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            app.keyring.refresh().await?;
-            if app.keyring.knows(&digest) { Ok(()) } else { Err(error) }
+    let id = fresh_id();
+    let tail: String = id.as_str().chars().rev().take(8).collect();
+    for name in [ADMIN.to_owned(), format!("{ADMIN}-{tail}")] {
+        let added = add_key(app, id.clone(), &name, digest.clone()).await;
+        if matches!(added, Ok(true)) {
+            return Ok(());
         }
+        app.keyring.refresh().await?;
+        if app.keyring.knows(&digest) {
+            return Ok(());
+        }
+        added?;
     }
+    Err(CommandError::Refused("another admin key has just been made; start again".to_owned()))
 }
 
-async fn add_key(app: &App, id: ApiKeyId, digest: String) -> Result<(), CommandError> {
-    let create = commands::new_key(id, "admin", Role::Admin, None, digest)?;
-    match app
-        .lanes
-        .submit(commands::cli_command(Action::Access(access::Action::CreateApiKey(create))))
-        .await
-    {
+/// Makes an admin key. Returns whether the name was free.
+async fn add_key(
+    app: &App,
+    id: ApiKeyId,
+    name: &str,
+    digest: String,
+) -> Result<bool, CommandError> {
+    let create = commands::new_key(id, name, Role::Admin, None, digest)?;
+    let create = Action::Access(access::Action::CreateApiKey(create));
+    match app.lanes.submit(commands::cli_command(create)).await {
         Ok(Outcome::Access(access::Outcome::ApiKeyCreated(stored))) => {
             app.keyring.put(stored);
-            Ok(())
+            Ok(true)
         }
         Ok(_) => Err(CommandError::Refused("the admin key could not be made".to_owned())),
+        Err(Refusal::Rejected(Rejection::Core(core::Rejection::AlreadyExists { .. }))) => Ok(false),
         Err(Refusal::Rejected(rejection)) => {
             Err(CommandError::Refused(problem::HttpProblem::from(rejection).to_string()))
         }

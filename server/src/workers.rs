@@ -13,7 +13,7 @@ use ifmatch_domain::{
     core::{Actor, Meta},
     entitlement::{self, ExpireEntitlements, ScopeRef},
 };
-use ifmatch_types::{ApiKeyId, Source};
+use ifmatch_types::Source;
 use std::{future::Future, sync::atomic::Ordering, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -107,7 +107,7 @@ fn command(name: &str, action: Action) -> Command {
     let seed = Uuid::now_v7();
     Command {
         meta: Meta {
-            actor: Actor { key_id: ApiKeyId::from_unchecked(name), name: name.to_owned() },
+            actor: Actor::without_key(name),
             on_behalf_of: None,
             source: Source::Worker,
             request_id: format!("{name}-{}", seed.simple()),

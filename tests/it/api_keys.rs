@@ -1,6 +1,8 @@
 //! API keys: who is admitted, with which role and until when, and that the key stays secret.
 
-use crate::harness::{ADMIN_KEY, Server, both_databases, eventually, id, postgres_only, unique};
+use crate::harness::{
+    ADMIN_KEY, Server, Settings, both_databases, eventually, find_key, id, postgres_only, unique,
+};
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 use std::time::Duration;
@@ -16,6 +18,9 @@ both_databases![
     keys_survive_a_restart,
     no_key_is_ever_logged_stored_or_told,
     on_behalf_of_is_recorded_and_bounded,
+    a_name_belongs_to_one_living_key,
+    every_record_names_the_id_of_the_key,
+    servers_that_start_together_make_one_first_key,
 ];
 postgres_only![a_key_made_or_revoked_here_is_known_elsewhere];
 
@@ -214,4 +219,74 @@ async fn a_key_made_or_revoked_here_is_known_elsewhere(server: Server) {
     })
     .await;
     assert!(revoked.elapsed().as_secs_f64() < 4.0, "it took {:?}", revoked.elapsed());
+}
+
+async fn a_name_belongs_to_one_living_key(server: Server) {
+    let api = server.api();
+    let ends = (Timestamp::now() + 1.seconds()).to_string();
+    let robot = json!({"name": "robot", "role": "agent"});
+    let make = |body: serde_json::Value| {
+        let api = api.clone();
+        async move { api.post("/v1/api-keys", &body).await }
+    };
+    let first = make(robot.clone()).await.ok(201);
+    let problem = make(json!({"name": "robot", "role": "viewer"})).await;
+    let problem = problem.problem(409, "ALREADY_EXISTS");
+    assert_eq!(problem["existing_id"], first["id"]);
+    assert_eq!(problem["differing_fields"], json!(["/role"]));
+    let racing: Vec<_> =
+        (0..8).map(|_| make(json!({"name": "racer", "role": "viewer"}))).collect();
+    let made = futures::future::join_all(racing).await;
+    assert_eq!(made.iter().filter(|answer| answer.status == 201).count(), 1);
+    assert_eq!(made.iter().filter(|answer| answer.status == 409).count(), 7);
+    api.delete(&format!("/v1/api-keys/{}", id(&first))).await.ok(200);
+    make(robot).await.ok(201);
+    let short = json!({"name": "short", "role": "agent", "expires_at": ends});
+    make(short).await.ok(201);
+    eventually("the name of an expired key is free", async || {
+        let answer = make(json!({"name": "short", "role": "agent"})).await;
+        (answer.status == 201).then_some(())
+    })
+    .await;
+}
+
+async fn every_record_names_the_id_of_the_key(server: Server) {
+    let api = server.api();
+    let (agent, key) = api.make_named_key("agent").await;
+    let workspace = agent.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    assert_eq!(agent.history(&path).await[0]["by"]["key_id"], key["id"]);
+    let events = api.get("/v1/events?after=0&limit=200").await.ok(200);
+    let events = events["items"].as_array().unwrap();
+    let event = events.iter().find(|event| event["resource"]["id"] == workspace["id"]).unwrap();
+    assert_eq!(event["by"]["key_id"], key["id"]);
+    let force = agent.patch(&format!("{path}?force=true"), &json!({"name": "x"}));
+    force.header("X-Force-Reason", "why").await.problem(403, "FORCE_FORBIDDEN");
+    let audit = api.get("/v1/audit?type=force_denied").await.ok(200);
+    assert_eq!(audit["items"][0]["key_id"], key["id"]);
+    let made = api.get("/v1/audit?type=api_key_created").await.ok(200);
+    let of_cli = made["items"].as_array().unwrap().iter().find(|item| item["actor"] == "cli");
+    assert_eq!(of_cli.unwrap()["key_id"], json!(null), "the command line has no key");
+    let stale = agent.patch(&path, &json!({"name": "y"})).if_match(1).await.ok(200);
+    assert_eq!(stale["version"], 2);
+    let conflict = api.patch(&path, &json!({"name": "z"})).if_match(1).await.conflict(412);
+    assert_eq!(conflict["changes"][0]["by"]["key_id"], key["id"]);
+    let package = unique("package");
+    api.post("/v1/packages", &json!({"code": package})).await.ok(201);
+    agent.post(&format!("{path}/packages"), &json!({"package": package})).await.ok(201);
+    let log = api.get(&format!("{path}/entitlement-log")).await.ok(200);
+    assert_eq!(log["items"][0]["by"]["key_id"], key["id"]);
+}
+
+async fn servers_that_start_together_make_one_first_key(server: Server) {
+    let backend = server.database().backend();
+    let database = std::sync::Arc::new(crate::harness::Database::create(backend));
+    let settings = || Settings::without("IFMATCH_ADMIN_KEY");
+    let starting = (0..3).map(|_| Server::start_with(database.clone(), settings()));
+    let servers = futures::future::join_all(starting).await;
+    let shown: Vec<_> =
+        servers.iter().filter_map(|server| find_key(&server.stdout())).collect();
+    assert_eq!(shown.len(), 1, "one process makes the first key and shows it");
+    let api = servers[1].api().with_key(&shown[0]);
+    assert_eq!(api.list("/v1/api-keys").await.len(), 1);
 }

@@ -44,6 +44,20 @@ fn is_open(path: &str) -> bool {
     OPEN.iter().any(|open| path == *open || path.starts_with(&format!("{open}/")))
 }
 
+/// Whether the role `usage` may do this: record usage, hold, settle, release, reverse, and read what
+/// may be used.
+fn is_for_usage(path: &str, method: &str) -> bool {
+    let below = path
+        .strip_prefix("/v1/workspaces/{}/")
+        .or_else(|| path.strip_prefix("/v1/namespaces/{}/"))
+        .unwrap_or_default();
+    match method {
+        "get" => ["entitlements", "entitlements/{}"].contains(&below),
+        "post" => below.starts_with("usage"),
+        _ => false,
+    }
+}
+
 /// A path filled with ids of the right type that name no object.
 fn filled(path: &str) -> String {
     let mut filled = Vec::new();
@@ -92,6 +106,7 @@ async fn every_route_asks_for_a_key_and_for_the_role_it_needs(server: Server) {
     let admin = server.api();
     let anonymous = admin.without_key();
     let (viewer, agent) = (admin.make_key("viewer").await, admin.make_key("agent").await);
+    let usage = admin.make_key("usage").await;
     for (path, method) in operations(&server).await {
         let status = async |api: &Api| probe(api, &path, &method).open().await.status().as_u16();
         let route = format!("{method} {path}");
@@ -107,6 +122,8 @@ async fn every_route_asks_for_a_key_and_for_the_role_it_needs(server: Server) {
         assert!(refusal(admin_only || write, as_viewer), "{route} as viewer: {as_viewer}");
         let as_agent = status(&agent).await;
         assert!(refusal(admin_only, as_agent), "{route} as agent: {as_agent}");
+        let as_usage = status(&usage).await;
+        assert!(refusal(!is_for_usage(&path, &method), as_usage), "{route} as usage: {as_usage}");
         let as_admin = status(&admin).await;
         assert!(refusal(false, as_admin), "{route} as admin: {as_admin}");
         for status in [as_viewer, as_agent, as_admin] {

@@ -3,11 +3,13 @@
 use crate::{ApiKeyId, Timestamp, known};
 
 names! {
-    /// The rights of an API key. Each role includes the ones before it.
+    /// The rights of an API key. `admin` includes `agent`, which includes `viewer` and `usage`.
     Role {
         /// Read.
         Viewer = "viewer",
-        /// Read and write.
+        /// Record usage, and read what may be used. Nothing else can be read.
+        Usage = "usage",
+        /// Read, write and record usage.
         Agent = "agent",
         /// Also force, manage API keys and read the audit log.
         Admin = "admin",
@@ -16,15 +18,17 @@ names! {
 
 impl Role {
     /// Whether this role may do what `needed` may.
+    ///
+    /// `viewer` and `usage` do not include each other.
     pub fn allows(self, needed: Self) -> bool {
-        let rank = |role| match role {
-            Self::Viewer => Some(0),
-            Self::Agent => Some(1),
-            Self::Admin => Some(2),
-            Self::Unknown(_) => None,
-        };
-        // Nothing is known of an unknown role, so it allows nothing.
-        matches!((rank(self), rank(needed)), (Some(own), Some(needed)) if own >= needed)
+        match self {
+            Self::Viewer => matches!(needed, Self::Viewer),
+            Self::Usage => matches!(needed, Self::Usage),
+            Self::Agent => matches!(needed, Self::Viewer | Self::Usage | Self::Agent),
+            Self::Admin => !matches!(needed, Self::Unknown(_)),
+            // Nothing is known of an unknown role, so it allows nothing.
+            Self::Unknown(_) => false,
+        }
     }
 }
 
@@ -56,5 +60,26 @@ wire! {
         /// When it stops working; must be in the future.
         #[serde(default)]
         pub expires_at: Option<Timestamp>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_allows_what_the_roles_it_includes_allow() {
+        use Role::{Admin, Agent, Unknown, Usage, Viewer};
+        for (role, allowed) in [
+            (Viewer, vec![Viewer]),
+            (Usage, vec![Usage]),
+            (Agent, vec![Viewer, Usage, Agent]),
+            (Admin, vec![Viewer, Usage, Agent, Admin]),
+            (Unknown("owner"), vec![]),
+        ] {
+            for needed in [Viewer, Usage, Agent, Admin, Unknown("owner")] {
+                assert_eq!(role.allows(needed), allowed.contains(&needed), "{role:?} {needed:?}");
+            }
+        }
     }
 }

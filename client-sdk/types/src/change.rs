@@ -1,6 +1,6 @@
 //! The record of a change: who, when, from where, and its effect.
 
-use crate::{Difference, Kind, Timestamp, Version};
+use crate::{ApiKeyId, Difference, Kind, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,6 +38,10 @@ names! {
 pub struct By {
     /// The name of the API key.
     pub actor: String,
+    /// The id of the API key. Names may be used again, ids never. `None` for changes by the server
+    /// itself or the command line, and for changes made before ids were recorded.
+    #[serde(default)]
+    pub key_id: Option<ApiKeyId>,
     /// The user the caller acted for, from `X-On-Behalf-Of`.
     pub on_behalf_of: Option<String>,
     /// The way the change came in.
@@ -127,6 +131,9 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// The name of the API key.
     pub actor: String,
+    /// The id of the API key, as in [`By::key_id`].
+    #[serde(default)]
+    pub key_id: Option<ApiKeyId>,
     /// The user the caller acted for, as it said.
     pub on_behalf_of: Option<String>,
     /// The reason that the caller gave.

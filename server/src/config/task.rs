@@ -30,7 +30,7 @@ pub enum KeysTask {
         /// The name that is recorded with every change made with the key
         #[arg(long)]
         name: String,
-        /// The key's role: viewer, agent or admin
+        /// The key's role: viewer, usage, agent or admin
         #[arg(long, value_parser = role)]
         role: Role,
         /// How long the key is valid, such as 90days; for ever if left out
@@ -47,5 +47,5 @@ pub enum KeysTask {
 }
 
 fn role(text: &str) -> Result<Role, &'static str> {
-    Role::from_name(text).ok_or("a role is viewer, agent or admin")
+    Role::from_name(text).ok_or("a role is viewer, usage, agent or admin")
 }

@@ -14,7 +14,8 @@ fn stored(id: &str, revoked_at: Option<Timestamp>) -> StoredApiKey {
         expires_at: None,
         revoked_at,
     };
-    StoredApiKey { key, digest: key::digest(&format!("the secret of {id}")) }
+    let version = if revoked_at.is_some() { 2 } else { 1 };
+    StoredApiKey { version, ..StoredApiKey::new(key, key::digest(&format!("the secret of {id}"))) }
 }
 
 /// Makes or revokes a key as another process does.

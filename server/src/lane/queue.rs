@@ -90,7 +90,7 @@ mod tests {
         booking::{self, ExpireBookings},
         core::{Actor, Meta},
     };
-    use ifmatch_types::{ApiKeyId, Source};
+    use ifmatch_types::Source;
     use std::time::Instant;
     use tokio::sync::oneshot;
     use uuid::Uuid;
@@ -104,7 +104,7 @@ mod tests {
     fn job_of(about: &str, bytes: usize) -> (Job, Pending) {
         let command = Command {
             meta: Meta {
-                actor: Actor { key_id: ApiKeyId::from_unchecked("key_1"), name: "test".to_owned() },
+                actor: Actor::without_key("test"),
                 on_behalf_of: None,
                 source: Source::Api,
                 request_id: String::new(),

@@ -169,14 +169,14 @@ tables! {
         resource_id: Text, version: BigInt, resource_type: Text, kind: Text, at: BigInt,
         actor: Text, on_behalf_of: Nullable<Text>, source: Text, forced: Bool,
         reason: Nullable<Text>, overwrote: Nullable<Text>, request_id: Text, changes: Text,
-        state: Text, key_digest: Nullable<Text>,
+        state: Text, key_digest: Nullable<Text>, key_id: Nullable<Text>,
     }
     /// One line of the audit log.
     audits => AuditRow {
         id: Text, audit_type: Text, at: BigInt, actor: Text, on_behalf_of: Nullable<Text>,
         reason: Nullable<Text>, request_id: Text, resource_type: Nullable<Text>,
         resource_id: Nullable<Text>, expected_version: Nullable<Text>,
-        overwritten_version: Nullable<BigInt>, changes: Text, attempts: BigInt,
+        overwritten_version: Nullable<BigInt>, changes: Text, key_id: Nullable<Text>, attempts: BigInt,
     }
     /// A kept answer: the stored answer for an Idempotency-Key. `scope` is the key's owner.
     answers => AnswerRow {
@@ -190,7 +190,7 @@ tables! {
     /// An API key.
     api_keys => ApiKeyRow {
         id: Text, version: BigInt, name: Text, role: Text, digest: Text, created_at: BigInt,
-        expires_at: Nullable<BigInt>, revoked_at: Nullable<BigInt>,
+        expires_at: Nullable<BigInt>, revoked_at: Nullable<BigInt>, name_key: Nullable<Text>,
     }
     /// A feature, with the pool it draws from.
     features => FeatureRow {
@@ -234,6 +234,7 @@ tables! {
         id: Text, version: BigInt, counter_id: Text, scope: Text, charged_scope: Text,
         feature: Text, quantity: BigInt, reversed: BigInt, is_rolling: Bool, metadata: Text,
         at: BigInt, actor: Text, on_behalf_of: Nullable<Text>, source: Text, request_id: Text,
+        key_id: Nullable<Text>,
     }
     /// A usage hold: units set aside until it ends.
     usage_holds => UsageHoldRow {
@@ -246,6 +247,7 @@ tables! {
     entitlement_log => LogRow {
         id: Text, scope: Text, log_type: Text, at: BigInt, actor: Text,
         on_behalf_of: Nullable<Text>, source: Text, request_id: Text, details: Text,
+        key_id: Nullable<Text>,
     }
     /// A bookable: something that is booked by the day.
     bookables => BookableRow {

@@ -24,7 +24,7 @@ impl Action {
     pub(crate) fn wants<'c>(&'c self, wants: &mut Wants<'_, 'c, Need>) {
         match self {
             Self::RevokeApiKey(revoke) => revoke.wants(wants),
-            Self::CreateApiKey(_) => {}
+            Self::CreateApiKey(create) => create.wants(wants),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Creating and revoking API keys, with audit records.
 
-use super::{Need, Outcome, Rejection, StoredApiKey};
+use super::{Named, Need, Outcome, Rejection, StoredApiKey};
 use crate::core::{self, Context, Errors, Wants, plain_audit};
 use ifmatch_types::{ApiKey, ApiKeyId, AuditResource, NewApiKey, merge};
 use serde_json::Value;
 
+const API_KEY: &str = "api_key";
 const CREATED: &str = "api_key_created";
 const REVOKED: &str = "api_key_revoked";
 
@@ -27,6 +28,18 @@ pub struct RevokeApiKey {
 }
 
 impl CreateApiKey {
+    pub(crate) fn wants(&self, wants: &mut Wants<'_, '_, Need>) {
+        let Some(name) = self.body.get("name").and_then(Value::as_str) else { return };
+        match wants.state.access().named.find(name) {
+            Some(Named(holders)) => {
+                for id in holders.clone() {
+                    want_key(&id, wants);
+                }
+            }
+            None => wants.push(Need::KeysNamed(name.to_owned())),
+        }
+    }
+
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let new: NewApiKey = core::read(core::object(&self.body)?)?;
         let mut errors = Errors::default();
@@ -38,6 +51,7 @@ impl CreateApiKey {
             errors.push("/expires_at", "must be in the future");
         }
         errors.into_result()?;
+        free_name(&new, ctx)?;
         let key = ApiKey {
             id: self.id.clone(),
             name: new.name,
@@ -47,7 +61,7 @@ impl CreateApiKey {
             revoked_at: None,
         };
         audit(CREATED, &key, ctx);
-        let stored = StoredApiKey { key, digest: self.digest.clone() };
+        let stored = StoredApiKey::new(key, self.digest.clone());
         ctx.state.access_mut().api_keys.put(self.id.to_string(), stored.clone());
         Ok(Outcome::ApiKeyCreated(stored))
     }
@@ -55,17 +69,18 @@ impl CreateApiKey {
 
 impl RevokeApiKey {
     pub(crate) fn wants(&self, wants: &mut Wants<'_, '_, Need>) {
-        if !wants.state.access().api_keys.is_loaded(&self.id) {
-            wants.push(Need::ApiKey(self.id.clone()));
-        }
+        want_key(&self.id, wants);
     }
 
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let stored = ctx.state.access().api_keys.get(&self.id).cloned();
         let mut stored = stored
-            .ok_or_else(|| core::Rejection::NotFound { what: "api_key", id: self.id.clone() })?;
+            .ok_or_else(|| core::Rejection::NotFound { what: API_KEY, id: self.id.clone() })?;
         if stored.key.revoked_at.is_none() {
-            stored.key.revoked_at = Some(ctx.now);
+            stored = stored.changed(|stored| {
+                stored.key.revoked_at = Some(ctx.now);
+                stored.name_key = None;
+            });
             audit(REVOKED, &stored.key, ctx);
             ctx.state.access_mut().api_keys.put(self.id.clone(), stored.clone());
         }
@@ -73,8 +88,47 @@ impl RevokeApiKey {
     }
 }
 
+/// Requests a key.
+fn want_key(id: &str, wants: &mut Wants<'_, '_, Need>) {
+    if !wants.state.access().api_keys.is_loaded(id) {
+        wants.push(Need::ApiKey(id.to_owned()));
+    }
+}
+
+/// Refuses a name that a living key has. A key that has expired gives it up.
+///
+/// Two processes that take one name at the same time are kept apart by the unique `name_key`.
+fn free_name(new: &NewApiKey, ctx: &mut Context<'_>) -> Result<(), Rejection> {
+    let keys = &ctx.state.access().api_keys;
+    let named = keys.iter().filter(|stored| stored.key.name == new.name);
+    let mut named: Vec<StoredApiKey> = named.cloned().collect();
+    named.sort_unstable_by(|a, b| a.key.id.cmp(&b.key.id));
+    if let Some(there) = named.iter().find(|stored| stored.is_living(ctx.now)) {
+        return Err(core::Rejection::AlreadyExists {
+            what: API_KEY,
+            existing_id: there.key.id.to_string(),
+            differing_fields: differing(&there.key, new),
+        }
+        .into());
+    }
+    for expired in named.iter().filter(|stored| stored.name_key.is_some()) {
+        let freed = expired.changed(|stored| stored.name_key = None);
+        ctx.state.access_mut().api_keys.put(freed.key.id.to_string(), freed);
+    }
+    Ok(())
+}
+
+/// The fields in which an existing key differs from a new one.
+fn differing(there: &ApiKey, new: &NewApiKey) -> Vec<String> {
+    [("/role", there.role != new.role), ("/expires_at", there.expires_at != new.expires_at)]
+        .into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(path, _)| path.to_owned())
+        .collect()
+}
+
 fn audit(audit_type: &str, key: &ApiKey, ctx: &mut Context<'_>) {
-    let resource = AuditResource { resource_type: "api_key".to_owned(), id: key.id.to_string() };
+    let resource = AuditResource { resource_type: API_KEY.to_owned(), id: key.id.to_string() };
     let shown = core::json(key);
     let before = match audit_type {
         CREATED => Value::Object(Default::default()),

@@ -13,5 +13,5 @@ pub use api_key::{CreateApiKey, RevokeApiKey};
 pub use need::Need;
 pub use outcome::Outcome;
 pub use rejection::Rejection;
-pub use state::State;
+pub use state::{Named, State};
 pub use stored::StoredApiKey;

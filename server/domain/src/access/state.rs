@@ -1,7 +1,7 @@
 //! The API key table of a batch.
 
 use super::StoredApiKey;
-use crate::core::{self, Table, tables};
+use crate::core::{self, Guarded, Table, tables};
 
 tables! {
     /// The API keys that a batch has loaded or changed.
@@ -11,7 +11,20 @@ tables! {
             /// API keys by id.
             api_keys: Table<String, StoredApiKey>,
         }
-        facts {}
+        facts {
+            /// The ids of the keys with a name that were not revoked when they were loaded.
+            named: Table<String, Named>,
+        }
+    }
+}
+
+/// The ids of the keys with one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named(pub Vec<String>);
+
+impl Guarded for Named {
+    fn guard(&self) -> i64 {
+        0
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn plain_audit(
         audit_type: audit_type.to_owned(),
         at: ctx.now,
         actor: ctx.meta.actor.name.clone(),
+        key_id: ctx.meta.actor.key_id.clone(),
         on_behalf_of: ctx.meta.on_behalf_of.clone(),
         reason,
         request_id: ctx.meta.request_id.clone(),

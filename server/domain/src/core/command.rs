@@ -40,6 +40,7 @@ impl Meta {
     pub fn by(&self, forced: bool) -> By {
         By {
             actor: self.actor.name.clone(),
+            key_id: self.actor.key_id.clone(),
             on_behalf_of: self.on_behalf_of.clone(),
             source: self.source,
             forced,
@@ -47,13 +48,20 @@ impl Meta {
     }
 }
 
-/// The holder of an API key.
+/// The author of a change: the holder of an API key, the command line, or a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The id of the API key; it owns the caller's Idempotency-Keys.
-    pub key_id: ApiKeyId,
-    /// The name of the API key.
+    /// The id of the API key, if it has one.
+    pub key_id: Option<ApiKeyId>,
+    /// The name of the API key, of the command line or of the worker.
     pub name: String,
+}
+
+impl Actor {
+    /// The server itself, or its command line.
+    pub fn without_key(name: impl Into<String>) -> Self {
+        Self { key_id: None, name: name.into() }
+    }
 }
 
 /// A caller's Idempotency-Key, with a fingerprint of its request.

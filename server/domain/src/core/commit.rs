@@ -147,6 +147,7 @@ pub(crate) fn audit_force<R: Resource>(
         audit_type: "forced_write".to_owned(),
         at: ctx.now,
         actor: ctx.meta.actor.name.clone(),
+        key_id: ctx.meta.actor.key_id.clone(),
         on_behalf_of: ctx.meta.on_behalf_of.clone(),
         reason: Some(force.reason.clone()),
         request_id: ctx.meta.request_id.clone(),

@@ -6,7 +6,7 @@ use super::{
     precondition::Force,
     state::State,
 };
-use ifmatch_types::{ApiKeyId, Source, Timestamp};
+use ifmatch_types::{Source, Timestamp};
 
 /// The author name recorded for changes made by an expiry.
 const EXPIRY: &str = "expiry";
@@ -31,7 +31,7 @@ impl Context<'_> {
     /// Runs `work` for something that expired, and records `expiry` as the author of its changes.
     pub(crate) fn as_expiry(&mut self, work: impl FnOnce(&mut Context<'_>)) {
         let meta = Meta {
-            actor: Actor { key_id: ApiKeyId::default(), name: EXPIRY.to_owned() },
+            actor: Actor::without_key(EXPIRY),
             on_behalf_of: None,
             source: Source::Worker,
             request_id: self.meta.request_id.clone(),

@@ -31,7 +31,7 @@ pub fn at(text: &str) -> Timestamp {
 pub fn meta(actor: &str) -> Meta {
     Meta {
         actor: Actor {
-            key_id: ApiKeyId::from_unchecked(format!("key_{actor}")),
+            key_id: Some(ApiKeyId::from_unchecked(format!("key_{actor}"))),
             name: actor.into(),
         },
         on_behalf_of: None,

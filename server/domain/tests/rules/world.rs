@@ -179,6 +179,12 @@ impl World {
                 let key = self.api_keys.get(&id).cloned();
                 state.access_mut().api_keys.load(id, key);
             }
+            Need::Access(access::Need::KeysNamed(name)) => {
+                let keys = self.api_keys.values();
+                let named = keys.filter(|k| k.key.name == name && k.key.revoked_at.is_none());
+                let ids = named.map(|stored| stored.key.id.to_string()).collect();
+                state.access_mut().named.load(name, Some(access::Named(ids)));
+            }
             Need::Core(core::Need::Answer(scope, key)) => {
                 let key = (scope, key);
                 let answer = self.answers.get(&key).cloned();

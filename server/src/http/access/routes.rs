@@ -8,7 +8,7 @@ use crate::http::core::{
     collection::KNOWN,
     endpoint::{Endpoint, delete, get, group, post, schema},
 };
-use ifmatch_types::{ApiKey, AuditRecord, NewApiKey};
+use ifmatch_types::{ApiKey, AuditRecord, Code, NewApiKey};
 
 /// Every route of access.
 pub fn routes() -> Vec<Endpoint> {
@@ -31,7 +31,8 @@ pub fn routes() -> Vec<Endpoint> {
                 .idempotent()
                 .summary("Create a key; it is shown only once")
                 .body::<NewApiKey>()
-                .answers::<ApiKeyWithSecret>(201),
+                .answers::<ApiKeyWithSecret>(201)
+                .problems(&[Code::AlreadyExists]),
             get("/v1/api-keys", api_keys::list)
                 .admin()
                 .paged()

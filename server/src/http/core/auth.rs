@@ -46,8 +46,8 @@ pub async fn gate<B: MessageBody + 'static>(
             return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
         }
         Some(Access::Open) => return open(request, next).await,
-        Some(Access::Role(role)) => role,
-        None => Role::Admin,
+        Some(needed @ Access::AnyOf(_)) => needed,
+        None => Access::AnyOf(&[Role::Admin]),
     };
     let app = request.app_data::<web::Data<App>>().cloned();
     let limiter = request.app_data::<web::Data<Limiter>>().cloned();
@@ -145,7 +145,7 @@ async fn identify(
 async fn admit(
     app: &web::Data<App>,
     stored: StoredApiKey,
-    needed: Role,
+    needed: Access,
     request: &ServiceRequest,
 ) -> Result<Caller, HttpProblem> {
     let (on_behalf_of, unreadable) = match on_behalf_of(request) {
@@ -153,19 +153,21 @@ async fn admit(
         Err(problem) => (None, Some(problem)),
     };
     let role = stored.key.role;
-    let actor = Actor { key_id: stored.key.id, name: stored.key.name };
+    let key_id = stored.key.id;
+    let actor = Actor { key_id: Some(key_id.clone()), name: stored.key.name };
     if let Some(context) = request.extensions().get::<LogContext>() {
         context.set_actor(&actor.name);
     }
-    let caller = Caller { actor, role, on_behalf_of };
+    let caller = Caller { key_id, actor, role, on_behalf_of };
     if force::is_wanted(request.request()) && !role.allows(Role::Admin) {
         if app.denials.has_own_record(&caller, &request_id(request.request())) {
             to_the_end(record_denied(app.clone(), &caller, request)).await??;
         }
         return Err(force::forbidden());
     }
-    if !role.allows(needed) {
-        let detail = format!("this needs the role {}, the key has {}", needed.name(), role.name());
+    if !needed.allows(role) {
+        let needed = needed.least_roles();
+        let detail = format!("this needs the role {needed}, the key has {}", role.name());
         return Err(HttpProblem::new(Code::Forbidden, detail));
     }
     match unreadable {

@@ -7,7 +7,7 @@ use ifmatch_domain::{
     Action, Command,
     core::{Actor, IdempotencyKey, Meta},
 };
-use ifmatch_types::{Code, Role, Source};
+use ifmatch_types::{ApiKeyId, Code, Role, Source};
 use sha2::{Digest, Sha256};
 use std::future::Ready;
 use uuid::Uuid;
@@ -15,6 +15,8 @@ use uuid::Uuid;
 /// The holder of an accepted key. The gate puts it into the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// The id of the key.
+    pub key_id: ApiKeyId,
     /// The identity that is recorded.
     pub actor: Actor,
     /// The key's role.

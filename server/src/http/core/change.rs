@@ -74,7 +74,7 @@ pub async fn change(
     let named = header.and(take_version(&mut body)?)?;
     let mode = read_mode(method, &mutation)?;
     let caller = &mutation.caller;
-    let key_id = caller.actor.key_id.as_str();
+    let key_id = caller.key_id.as_str();
     // A digest of the whole body. It is computed once, and only if it is needed.
     let on_behalf_of = caller.on_behalf_of.as_deref();
     let attempt = LazyCell::new(|| Attempt::of(key_id, on_behalf_of, &id, &body));

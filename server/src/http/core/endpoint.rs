@@ -1,7 +1,8 @@
 //! The rows of the route table: what an endpoint is, who may call it, how it is documented.
 //!
 //! One row says all of it, so routing, authorization and the OpenAPI document cannot drift apart.
-//! An endpoint whose row names no role is for admins only.
+//! A row names the least roles that may call the endpoint; roles that include one of them may as
+//! well. An endpoint whose row names no role is for admins only.
 
 mod docs;
 mod mount;
@@ -21,8 +22,28 @@ pub enum Access {
     Probe,
     /// All callers, without a key.
     Open,
-    /// Callers with a key of this role or a larger one.
-    Role(Role),
+    /// Callers with a key whose role includes one of these.
+    AnyOf(&'static [Role]),
+}
+
+impl Access {
+    /// Whether a key of this role may call the endpoint.
+    pub fn allows(self, role: Role) -> bool {
+        match self {
+            Self::Probe | Self::Open => true,
+            Self::AnyOf(least) => least.iter().any(|least| role.allows(*least)),
+        }
+    }
+
+    /// The least roles, separated by `or`. Empty if no key is needed.
+    pub fn least_roles(self) -> String {
+        match self {
+            Self::Probe | Self::Open => String::new(),
+            Self::AnyOf(least) => {
+                least.iter().map(|role| role.name()).collect::<Vec<_>>().join(" or ")
+            }
+        }
+    }
 }
 
 /// How an endpoint treats an `Idempotency-Key`.
@@ -95,7 +116,7 @@ pub fn group<const N: usize>(tag: &'static str, endpoints: [Endpoint; N]) -> Vec
 
 impl Endpoint {
     fn new(method: Method, path: &'static str, route: Route) -> Self {
-        let access = Access::Role(Role::Admin);
+        let access = Access::AnyOf(&[Role::Admin]);
         let info =
             EndpointInfo { path, access, idempotency: Idempotency::None, takes_patch: false };
         Self { method, info, docs: Docs::default(), route }
@@ -119,23 +140,33 @@ impl Endpoint {
         self
     }
 
-    /// Any key may call it.
+    /// Keys that may read may call it.
     pub fn viewer(self) -> Self {
-        self.role(Role::Viewer)
+        self.any_of(&[Role::Viewer])
+    }
+
+    /// Keys that may record usage may call it.
+    pub fn usage(self) -> Self {
+        self.any_of(&[Role::Usage])
+    }
+
+    /// Keys that may read, and keys that may record usage, may call it.
+    pub fn viewer_or_usage(self) -> Self {
+        self.any_of(&[Role::Viewer, Role::Usage])
     }
 
     /// Keys that may write may call it.
     pub fn agent(self) -> Self {
-        self.role(Role::Agent)
+        self.any_of(&[Role::Agent])
     }
 
     /// Only admins may call it.
     pub fn admin(self) -> Self {
-        self.role(Role::Admin)
+        self.any_of(&[Role::Admin])
     }
 
-    fn role(mut self, role: Role) -> Self {
-        self.info.access = Access::Role(role);
+    fn any_of(mut self, least: &'static [Role]) -> Self {
+        self.info.access = Access::AnyOf(least);
         self
     }
 
@@ -152,12 +183,12 @@ impl Endpoint {
     }
 }
 
-/// One line of the list of all routes: method, path, role, idempotency.
+/// One line of the list of all routes: method, path, least roles, idempotency.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.info.access {
-            Access::Probe | Access::Open => "open",
-            Access::Role(role) => role.name(),
+            Access::Probe | Access::Open => "open".to_owned(),
+            access @ Access::AnyOf(_) => access.least_roles(),
         };
         let key = match self.info.idempotency {
             Idempotency::None => "",

@@ -52,7 +52,7 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, caller: Caller) -> 
     let events = loop {
         let events = follower.next(limit, deadline.min(Instant::now() + CHECK_INTERVAL)).await?;
         // A key that was revoked while the read waited gets no events.
-        if app.keyring.has_ended(&caller.actor.key_id) {
+        if app.keyring.has_ended(&caller.key_id) {
             return Err(unaccepted());
         }
         if !events.is_empty() || Instant::now() >= deadline || app.stopping.load(Ordering::Relaxed)
@@ -98,7 +98,7 @@ pub async fn stream(app: web::Data<App>, request: HttpRequest, caller: Caller) -
     let open = OpenStream {
         follower: app.tail.follow(after, wanted),
         app,
-        key_id: caller.actor.key_id,
+        key_id: caller.key_id,
         ready: VecDeque::from([web::Bytes::from_static(b": connected\n\n")]),
         told_at: Instant::now(),
         _permit: permit,

@@ -46,7 +46,7 @@ pub fn read(
         ));
     }
     Ok(Some(IdempotencyKey {
-        owner: caller.actor.key_id.clone(),
+        owner: caller.key_id.clone(),
         key: key.to_owned(),
         fingerprint: fingerprint(request, body),
     }))

@@ -113,9 +113,9 @@ fn operation(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Operatio
     match endpoint.info.access {
         // With an empty list, the document's default would apply; this says that no key is needed.
         Access::Probe | Access::Open => operation.securities(Some([])),
-        Access::Role(role) => operation
+        access @ Access::AnyOf(_) => operation
             .security(SecurityRequirement::new(BEARER, Vec::<String>::new()))
-            .extensions(Some(Extensions::from_iter([("x-role", role.name())]))),
+            .extensions(Some(Extensions::from_iter([("x-role", access.least_roles())]))),
     }
     .build()
 }

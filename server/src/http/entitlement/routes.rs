@@ -49,13 +49,13 @@ macro_rules! boosts_and_entitlements {
                     .answers::<Boost>(200)
                     .problems(KNOWN),
                 get(concat!("/v1/", $path, "/{id}/entitlements"), entitlements::list)
-                    .viewer()
+                    .viewer_or_usage()
                     .paged()
                     .summary("Read what may be used of each feature; advisory only")
                     .answers_page::<Entitlement>(200)
                     .problems(READS),
                 get(concat!("/v1/", $path, "/{id}/entitlements/{feature}"), entitlements::get)
-                    .viewer()
+                    .viewer_or_usage()
                     .summary("Read what may be used of a feature; advisory only")
                     .answers::<Entitlement>(200)
                     .problems(READS),

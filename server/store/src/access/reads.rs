@@ -13,16 +13,16 @@ use crate::{
 use diesel::{RunQueryDsl, sql_types::BigInt};
 use ifmatch_domain::access::StoredApiKey;
 
-/// How many API keys there are, and how many of them are revoked.
+/// How many API keys there are, and the sum of their versions.
 ///
-/// A key is never removed, and it is revoked once and for ever. Two sets of keys that were read one
-/// after the other and have the same tally are therefore the same set.
+/// A key is never removed, and each change of its rights or its end raises its version. Two sets of
+/// keys that were read one after the other and have the same tally are therefore the same set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ApiKeyTally {
     /// The number of keys, revoked ones included.
     pub keys: i64,
-    /// The number of revoked keys.
-    pub revoked: i64,
+    /// The sum of their versions.
+    pub versions: i64,
 }
 
 impl Db {
@@ -41,10 +41,10 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn api_key_tally(&mut self) -> Result<ApiKeyTally, StoreError> {
-        let sql = Sql::new("SELECT count(*), count(revoked_at) FROM api_keys")
+        let sql = Sql::new("SELECT count(*), CAST(coalesce(sum(version), 0) AS bigint) FROM api_keys")
             .returning::<(BigInt, BigInt)>();
-        let (keys, revoked) = on_backend!(self, c => sql.get_result::<(i64, i64)>(c))?;
-        Ok(ApiKeyTally { keys, revoked })
+        let (keys, versions) = on_backend!(self, c => sql.get_result::<(i64, i64)>(c))?;
+        Ok(ApiKeyTally { keys, versions })
     }
 
     /// The API key with this digest, revoked or not.

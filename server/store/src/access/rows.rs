@@ -7,7 +7,7 @@ use crate::{
     },
     schema::ApiKeyRow,
 };
-use ifmatch_domain::{access::StoredApiKey, core::Guarded};
+use ifmatch_domain::access::StoredApiKey;
 use ifmatch_types::{ApiKey, ApiKeyId, Role};
 
 ids!(ApiKeyId);
@@ -16,7 +16,6 @@ names!(Role);
 record! {
     ApiKeyRow => StoredApiKey {
         key: ApiKey { id, name, role, created_at, expires_at, revoked_at },
-        digest,
+        digest, version, name_key,
     }
-    write |stored| { version: stored.guard() }
 }

@@ -90,7 +90,7 @@ record! {
     UsageRecordRow => StoredRecord {
         record: UsageRecord {
             id, scope, charged_scope, feature, quantity, reversed, metadata, at,
-            by: By { actor, on_behalf_of, source, forced = false, },
+            by: By { actor, key_id, on_behalf_of, source, forced = false, },
             request_id,
         },
         counter_id, is_rolling,
@@ -114,7 +114,7 @@ record! {
         scope,
         entry: EntitlementLogEntry {
             id, log_type, at,
-            by: By { actor, on_behalf_of, source, forced = false, },
+            by: By { actor, key_id, on_behalf_of, source, forced = false, },
             request_id, details,
         },
     }

@@ -160,6 +160,7 @@ fn counter(full: bool) -> Counter {
 fn by(full: bool) -> By {
     By {
         actor: ODD.to_owned(),
+        key_id: full.then(|| ifmatch_types::ApiKeyId::from_unchecked(ODD)),
         on_behalf_of: full.then(|| ODD.to_owned()),
         source: if full { Source::Worker } else { Source::Cli },
         forced: false,

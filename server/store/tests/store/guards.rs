@@ -38,7 +38,7 @@ fn furnish(db: &mut Db, book: &mut Book) -> Furnished {
 }
 
 fn new_key(digest: &str) -> Action {
-    let body = json!({"name": "robot", "role": "agent"});
+    let body = json!({"name": digest, "role": "agent"});
     Action::Access(access::Action::CreateApiKey(CreateApiKey {
         body,
         id: ApiKeyId::from_unchecked(format!("key_{digest}")),

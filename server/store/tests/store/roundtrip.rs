@@ -256,13 +256,14 @@ fn payment(full: bool) -> StoredPayment {
 fn api_key(full: bool) -> StoredApiKey {
     let key = ApiKey {
         id: ApiKeyId::from_unchecked(format!("key_{full}")),
-        name: ODD.to_owned(),
+        name: format!("{ODD}{full}"),
         role: if full { Role::Admin } else { Role::Viewer },
         created_at: instant(1),
         expires_at: full.then(|| instant(2)),
         revoked_at: full.then(|| instant(3)),
     };
-    StoredApiKey { key, digest: format!("digest {full}") }
+    let stored = StoredApiKey::new(key, format!("digest {full}"));
+    if full { stored } else { StoredApiKey { name_key: None, ..stored } }
 }
 
 fn put_objects(state: &mut State, full: bool) {
@@ -375,6 +376,7 @@ fn event(full: bool) -> NewEvent {
         at: instant(1),
         by: By {
             actor: ODD.to_owned(),
+            key_id: full.then(|| ApiKeyId::from_unchecked(ODD)),
             on_behalf_of: if full { odd() } else { None },
             source: if full { Source::Worker } else { Source::Cli },
             forced: full,
@@ -398,6 +400,7 @@ fn audit(full: bool) -> AuditRecord {
         audit_type: "forced_write".to_owned(),
         at: instant(i64::from(full)),
         actor: ODD.to_owned(),
+        key_id: full.then(|| ApiKeyId::from_unchecked(ODD)),
         on_behalf_of: full.then(|| ODD.to_owned()),
         reason: full.then(|| ODD.to_owned()),
         request_id: "r".to_owned(),

@@ -40,7 +40,7 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
     let database = Database::create(Backend::Postgres);
     let mut db = database.lane();
     const NOW: fn() -> Timestamp = || Timestamp::from_micros(0).unwrap();
-    let looks: [(&str, MakeNeed); 28] = [
+    let looks: [(&str, MakeNeed); 29] = [
         ("plans", |id| Need::Core(core::Need::Object(Kind::Plan, id))),
         ("workspaces", |id| Need::Core(core::Need::Object(Kind::Workspace, id))),
         ("shared plans", |id| Need::Core(core::Need::Reference(Kind::Plan, id))),
@@ -55,6 +55,7 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
         ("users of subscriptions", |id| Need::Core(core::Need::InUse(Kind::Subscription, id))),
         ("users of packages", |id| Need::Core(core::Need::InUse(Kind::Package, id))),
         ("API keys", |key| Need::Access(access::Need::ApiKey(key))),
+        ("keys by name", |name| Need::Access(access::Need::KeysNamed(name))),
         ("answers", |id| Need::Core(core::Need::Answer(id, "key".to_owned()))),
         ("owners of namespaces", |id| Need::Core(core::Need::Owner(Kind::Namespace, id))),
         ("feature codes", |key| Need::Entitlement(entitlement::Need::FeatureCode(key))),

@@ -40,7 +40,9 @@ async fn gate(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let info = request.extensions().get::<EndpointInfo>().copied();
     match info.expect("the gate knows the endpoint").access {
-        Access::Role(Role::Admin) => Ok(request.into_response(HttpResponse::Forbidden().finish())),
+        Access::AnyOf([Role::Admin]) => {
+            Ok(request.into_response(HttpResponse::Forbidden().finish()))
+        }
         _ => next.call(request).await,
     }
 }
@@ -109,8 +111,11 @@ async fn the_gate_comes_before_the_endpoint() {
 #[test]
 fn who_may_call_is_admins_until_the_row_says_otherwise() {
     let access = |endpoint: Endpoint| endpoint.info().access;
-    assert_eq!(access(get("/x", list)), Access::Role(Role::Admin));
-    assert_eq!(access(get("/x", list).agent()), Access::Role(Role::Agent));
+    assert_eq!(access(get("/x", list)), Access::AnyOf(&[Role::Admin]));
+    assert_eq!(access(get("/x", list).agent()), Access::AnyOf(&[Role::Agent]));
+    let either = access(get("/x", list).viewer_or_usage());
+    assert!(either.allows(Role::Viewer) && either.allows(Role::Usage));
+    assert!(!access(get("/x", list).usage()).allows(Role::Viewer));
     assert_eq!(access(get("/x", list).open()), Access::Open);
     let [close] =
         group("Plans", [post("/x", list).idempotency_required()]).try_into().ok().unwrap();

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::http::core::endpoint::{Access, Endpoint, Idempotency};
 use actix_web::http::{Method, StatusCode};
-use ifmatch_types::{Code, Problem, Role};
+use ifmatch_types::{Code, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::{
     ToSchema,
@@ -54,12 +54,11 @@ fn codes(endpoint: &Endpoint) -> Vec<Code> {
     if endpoint.info.access == Access::Open {
         codes.push(Code::RateLimited);
     }
-    if let Access::Role(_) = endpoint.info.access {
+    if let Access::AnyOf(_) = endpoint.info.access {
         codes.extend([Code::Unauthenticated, Code::RateLimited, Code::TryAgain, Code::Internal]);
         // For an unknown or wrong parameter.
         codes.push(Code::ValidationFailed);
-    }
-    if let Access::Role(Role::Agent | Role::Admin) = endpoint.info.access {
+        // No role includes both `viewer` and `usage` but those that may write.
         codes.push(Code::Forbidden);
     }
     if endpoint.method != Method::GET {

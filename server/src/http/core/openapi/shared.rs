@@ -204,6 +204,6 @@ pub fn problem_headers(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
 pub fn common_headers(endpoint: &Endpoint) -> Vec<&'static str> {
     match endpoint.info.access {
         Access::Probe => vec!["X-Request-Id"],
-        Access::Open | Access::Role(_) => vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"],
+        Access::Open | Access::AnyOf(_) => vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"],
     }
 }

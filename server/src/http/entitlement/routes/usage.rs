@@ -23,7 +23,7 @@ macro_rules! records {
             TAG,
             [
                 post(concat!("/v1/", $path, "/{id}/usage"), usage::record)
-                    .agent()
+                    .usage()
                     .idempotency_required()
                     .operation_id(concat!("record_", $one, "_usage"))
                     .summary("Record usage, if the limit allows it")
@@ -32,7 +32,7 @@ macro_rules! records {
                     .problems(READS)
                     .problems(DENIALS),
                 post(concat!("/v1/", $path, "/{id}/usage/batch"), usage::record_batch)
-                    .agent()
+                    .usage()
                     .idempotency_required()
                     .operation_id(concat!("record_", $one, "_usage_batch"))
                     .summary("Record several usages, all or nothing")
@@ -53,7 +53,7 @@ macro_rules! records {
                     .answers::<UsageRecord>(200)
                     .problems(KNOWN),
                 post(concat!("/v1/", $path, "/{id}/usage/{record_id}/reversals"), usage::reverse)
-                    .agent()
+                    .usage()
                     .idempotent()
                     .summary("Reverse recorded usage")
                     .body::<NewReversal>()
@@ -71,7 +71,7 @@ macro_rules! holds {
             TAG,
             [
                 post(concat!("/v1/", $path, "/{id}/usage/holds"), usage::hold)
-                    .agent()
+                    .usage()
                     .idempotency_required()
                     .summary("Place a hold: set units aside")
                     .body::<NewHold>()
@@ -84,7 +84,7 @@ macro_rules! holds {
                     .answers::<Hold>(200)
                     .problems(KNOWN),
                 post(concat!("/v1/", $path, "/{id}/usage/holds/{hold_id}/settle"), usage::settle)
-                    .agent()
+                    .usage()
                     .idempotent()
                     .summary("Settle a hold: record what was used")
                     .body::<Settlement>()
@@ -93,7 +93,7 @@ macro_rules! holds {
                     .problems(DENIALS)
                     .problems(&[Code::HoldNotActive]),
                 post(concat!("/v1/", $path, "/{id}/usage/holds/{hold_id}/release"), usage::release)
-                    .agent()
+                    .usage()
                     .idempotent()
                     .summary("Release a hold: give all its units back")
                     .answers::<HoldAnswer>(200)
