@@ -26,10 +26,7 @@ pub fn read(
     let rule = request.extensions().get::<EndpointInfo>().map(|info| info.idempotency);
     let Some(value) = request.headers().get("idempotency-key") else {
         return match rule {
-            Some(Idempotency::Required) => Err(HttpProblem::new(
-                Code::IdempotencyKeyRequired,
-                "a repeat of this request costs money; send an Idempotency-Key",
-            )),
+            Some(Idempotency::Required) => Err(required()),
             Some(Idempotency::None | Idempotency::Optional) | None => Ok(None),
         };
     };
@@ -47,6 +44,14 @@ pub fn read(
         key: key.to_owned(),
         fingerprint: fingerprint(request, body),
     }))
+}
+
+/// The refusal of a request whose repeat costs money and that has no Idempotency-Key.
+pub fn required() -> HttpProblem {
+    HttpProblem::new(
+        Code::IdempotencyKeyRequired,
+        "a repeat of this request costs money; send an Idempotency-Key",
+    )
 }
 
 /// A digest of method, path, query, precondition and canonical body.
