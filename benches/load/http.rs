@@ -64,19 +64,9 @@ impl Connection {
         self.exchange("PATCH ", path, None, body).await
     }
 
-    /// Creates objects.
+    /// Creates objects, with a fresh Idempotency-Key. Keys are in order of time, as the SDK's are.
     pub async fn post(&mut self, path: &str, body: &str) -> Result<Answer<'_>, Failure> {
-        self.exchange("POST ", path, None, body).await
-    }
-
-    /// Creates objects, once per Idempotency-Key.
-    pub async fn post_once(
-        &mut self,
-        path: &str,
-        key: Uuid,
-        body: &str,
-    ) -> Result<Answer<'_>, Failure> {
-        self.exchange("POST ", path, Some(key), body).await
+        self.exchange("POST ", path, Some(Uuid::now_v7()), body).await
     }
 
     async fn exchange(

@@ -9,7 +9,6 @@ use crate::{
 use jiff::{ToSpan, civil::Date};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc};
-use uuid::Uuid;
 
 /// Concurrent connections for seeding.
 const CONNECTIONS: usize = 8;
@@ -45,16 +44,11 @@ pub struct Seeded {
 pub struct Post {
     path: String,
     body: String,
-    is_keyed: bool,
 }
 
 impl Post {
     /// Sends it as a new request.
     pub async fn send<'a>(&self, to: &'a mut Connection) -> Result<Answer<'a>, Failure> {
-        if self.is_keyed {
-            // A key in order of time, as the SDK sends.
-            return to.post_once(&self.path, Uuid::now_v7(), &self.body).await;
-        }
         to.post(&self.path, &self.body).await
     }
 }
@@ -74,20 +68,20 @@ impl Seeded {
 
     /// The request of a workload that only posts.
     pub fn post(&self, workload: Workload, clients: usize) -> Option<Post> {
-        let (path, body, is_keyed) = match workload {
+        let (path, body) = match workload {
             Workload::HotCounter | Workload::HotRolling => {
                 let body = json!({"feature": workload.name(), "quantity": 1});
-                (format!("/v1/workspaces/{}/usage", self.workspace), body, true)
+                (format!("/v1/workspaces/{}/usage", self.workspace), body)
             }
             Workload::HotDay => {
                 let day = self.day(clients).ok()?.to_string();
                 let body = json!({"bookable_id": self.bookable, "start_date": day, "end_date": day,
                     "quantity": 1, "confirm": true});
-                ("/v1/bookings".to_owned(), body, false)
+                ("/v1/bookings".to_owned(), body)
             }
             _ => return None,
         };
-        Some(Post { path, body: body.to_string(), is_keyed })
+        Some(Post { path, body: body.to_string() })
     }
 }
 

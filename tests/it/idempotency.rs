@@ -17,7 +17,7 @@ both_databases![
     refusals_are_not_kept,
     keys_survive_a_restart_and_a_crash,
     a_key_belongs_to_one_api_key,
-    payments_need_a_key,
+    what_costs_money_needs_a_key,
     a_key_has_1_to_255_characters,
 ];
 
@@ -232,16 +232,51 @@ async fn a_key_belongs_to_one_api_key(server: Server) {
     assert_ne!(theirs.body["id"], mine["id"]);
 }
 
-async fn payments_need_a_key(server: Server) {
+async fn what_costs_money_needs_a_key(server: Server) {
     let api = server.api();
     let invoice = api.make_open_invoice(json!({})).await;
-    let path = format!("/v1/invoices/{}/payments", id(&invoice));
-    let body = json!({"amount": 100, "provider_ref": unique("ref")});
-    api.post(&path, &body).await.problem(400, "IDEMPOTENCY_KEY_REQUIRED");
-    let first = api.post(&path, &body).key("pay").await.ok(201);
-    let again = api.post(&path, &body).key("pay").await.is(201);
-    assert_eq!(again.header("Idempotency-Replayed"), Some("true"));
-    assert_eq!(again.body, first);
+    let paid = api.pay(&invoice, 50).await.ok(201);
+    let subscription = api.make_subscription(json!({})).await;
+    let booking = api.make_booking(json!({})).await;
+    let (invoices, workspace) = ("/v1/invoices", subscription["workspace_id"].as_str().unwrap());
+    let fields = json!({"workspace_id": workspace, "plan_id": subscription["plan_id"]});
+    let lines = json!([{"description": "Seats", "quantity": 1, "unit_amount": 5}]);
+    let bill = json!({"workspace_id": workspace, "currency": "USD", "lines": lines});
+    let stay = json!({"bookable_id": booking["bookable_id"], "start_date": booking["start_date"],
+        "end_date": booking["end_date"], "quantity": 1});
+    let operation = |kind: &str, body: &serde_json::Value| json!({"operations": [{"op": "create", "type": kind, "body": body}]});
+    let payments = format!("{invoices}/{}/payments", id(&invoice));
+    let reverse = format!("{payments}/{}/reverse", id(&paid));
+    let costly = [
+        ("/v1/subscriptions", fields.clone()),
+        (invoices, bill.clone()),
+        ("/v1/bookings", stay.clone()),
+        (&payments, json!({"amount": 100, "provider_ref": unique("ref")})),
+        (&reverse, json!({"reason": "mistake"})),
+        ("/v1/transactions", operation("subscription", &fields)),
+        ("/v1/transactions", operation("invoice", &bill)),
+    ];
+    let first_of = async |path: &str, body: &serde_json::Value, key: &str| {
+        let sent = api.post(path, body).key(key).await;
+        assert!((200..300).contains(&sent.status), "{path}: {}", sent.text);
+        sent
+    };
+    for (path, body) in costly {
+        let refused = api.post(path, &body).without_idempotency_key().await;
+        refused.problem(400, "IDEMPOTENCY_KEY_REQUIRED");
+        let key = unique("costly");
+        let first = first_of(path, &body, &key).await;
+        let again = first_of(path, &body, &key).await;
+        assert_eq!(again.header("Idempotency-Replayed"), Some("true"), "{path}");
+        assert_eq!(again.body, first.body, "{path}");
+    }
+    let plain = operation("workspace", &json!({"name": "free"}));
+    api.post("/v1/transactions", &plain).without_idempotency_key().await.ok(200);
+    for path in ["/v1/subscriptions", invoices, "/v1/bookings"] {
+        // A missing key is told before wrong fields.
+        let wrong = api.post(path, &json!({"nonsense": 1})).without_idempotency_key().await;
+        wrong.problem(400, "IDEMPOTENCY_KEY_REQUIRED");
+    }
     assert_eq!(api.read("invoices", &invoice).await["amount_paid"], 100);
 }
 

@@ -99,6 +99,21 @@ impl Kind {
         }
     }
 
+    /// Whether a repeated creation costs money, so that it needs an `Idempotency-Key`.
+    pub const fn creation_needs_key(self) -> bool {
+        match self {
+            Self::Subscription | Self::Invoice | Self::Booking => true,
+            Self::Plan
+            | Self::Workspace
+            | Self::Namespace
+            | Self::Feature
+            | Self::Package
+            | Self::Assignment
+            | Self::Boost
+            | Self::Bookable => false,
+        }
+    }
+
     /// The kind with this [`name`](Self::name).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

@@ -4,6 +4,7 @@ use super::{
     core::{
         collection::READS,
         endpoint::{Endpoint, group, post},
+        idempotency,
         objects::{check_id, take_version},
         problem::{HttpProblem, HttpResult},
         render::Reply,
@@ -89,6 +90,7 @@ pub fn routes(others: &[Endpoint]) -> Vec<Endpoint> {
             .body::<NewTransaction>()
             .answers::<TransactionResults>(200)
             .problems(READS)
+            .problems(&[Code::IdempotencyKeyRequired])
             .problems(&[Code::ConflictVersionMismatch, Code::PreconditionRequired])
             .problems(&of_objects)],
     )
@@ -96,8 +98,11 @@ pub fn routes(others: &[Endpoint]) -> Vec<Endpoint> {
 
 /// `POST /v1/transactions`
 async fn transact(app: web::Data<App>, mut mutation: Mutation) -> HttpResult {
-    mutation.takes_no_params()?;
     let body = mutation.body.object()?;
+    if !mutation.has_idempotency_key() && creates_what_costs(&body) {
+        return Err(idempotency::required());
+    }
+    mutation.takes_no_params()?;
     if let Some(name) = body.keys().find(|name| *name != "operations") {
         return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
@@ -121,6 +126,18 @@ async fn transact(app: web::Data<App>, mut mutation: Mutation) -> HttpResult {
         .collect::<Result<Vec<Operation>, HttpProblem>>()?;
     let outcome = mutation.submit(&app, Action::Core(core::Action::Transact(operations))).await?;
     Ok(Reply::from(&outcome).into_response())
+}
+
+/// Whether an operation creates an object whose creation needs a key of its own route, too.
+///
+/// This is asked before the operations are read, because a missing key is told before wrong fields.
+fn creates_what_costs(body: &Map<String, Value>) -> bool {
+    let operations = body.get("operations").and_then(Value::as_array);
+    operations.into_iter().flatten().any(|operation| {
+        let member = |name: &str| operation.get(name).and_then(Value::as_str);
+        member("op") == Some("create")
+            && member("type").and_then(Kind::from_name).is_some_and(Kind::creation_needs_key)
+    })
 }
 
 /// The parsed fields of an operation.

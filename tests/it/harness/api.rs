@@ -1,6 +1,6 @@
 //! A plain HTTP client: it retries nothing and interprets nothing.
 
-use super::{Answer, documented};
+use super::{Answer, documented, unique};
 use reqwest::Method;
 use serde_json::Value;
 use std::{fmt::Display, pin::Pin, time::Duration};
@@ -41,11 +41,13 @@ impl Api {
 
     pub fn call(&self, method: &str, path: &str) -> Call {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let request = self.http.request(method, format!("{}{path}", self.url));
-        Call(match &self.key {
+        let request = self.http.request(method.clone(), format!("{}{path}", self.url));
+        let request = match &self.key {
             Some(key) => request.bearer_auth(key),
             None => request,
-        })
+        };
+        let key = documented::needs_key(method.as_str(), path).then(|| unique("call"));
+        Call { request, key }
     }
 
     pub fn get(&self, path: &str) -> Call {
@@ -113,11 +115,16 @@ pub fn plain_client() -> reqwest::Client {
 
 /// A request that can be awaited.
 #[must_use]
-pub struct Call(reqwest::RequestBuilder);
+pub struct Call {
+    request: reqwest::RequestBuilder,
+    /// The Idempotency-Key; a fresh one at first where the document asks for one.
+    key: Option<String>,
+}
 
 impl Call {
+    /// Adds a header line, also if there is one with this name.
     pub fn header(self, name: &str, value: impl Display) -> Self {
-        Self(self.0.header(name, value.to_string()))
+        Self { request: self.request.header(name, value.to_string()), ..self }
     }
 
     /// Names the version that the write was computed from, in `If-Match`.
@@ -127,22 +134,35 @@ impl Call {
 
     /// Sets the Idempotency-Key.
     pub fn key(self, key: &str) -> Self {
-        self.header("Idempotency-Key", key)
+        Self { key: Some(key.to_owned()), ..self }
+    }
+
+    /// Sends no Idempotency-Key, even where one is required.
+    pub fn without_idempotency_key(self) -> Self {
+        Self { key: None, ..self }
     }
 
     /// Sets the raw body.
     pub fn body(self, content_type: &str, body: String) -> Self {
-        Self(self.0.header("Content-Type", content_type).body(body))
+        let request = self.request.header("Content-Type", content_type).body(body);
+        Self { request, ..self }
     }
 
     /// Sends it. An error means that no answer arrived.
     pub async fn send(self) -> Result<Answer, reqwest::Error> {
-        Answer::read(self.0.send().await?).await
+        Answer::read(self.request().send().await?).await
     }
 
     /// Sends it without reading the answer's body.
     pub async fn open(self) -> reqwest::Response {
-        self.0.send().await.expect("the server answers")
+        self.request().send().await.expect("the server answers")
+    }
+
+    fn request(self) -> reqwest::RequestBuilder {
+        match self.key {
+            Some(key) => self.request.header("Idempotency-Key", key),
+            None => self.request,
+        }
     }
 }
 
@@ -152,7 +172,7 @@ impl IntoFuture for Call {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async {
-            let request = self.0.try_clone().and_then(|request| request.build().ok());
+            let request = self.request.try_clone().and_then(|request| request.build().ok());
             let answer = self.send().await.expect("the server answers");
             if let Some(request) = request {
                 documented::check(request.method().as_str(), request.url().path(), &answer);

@@ -37,6 +37,8 @@ struct Operation {
     /// The path's segments; parameters as `{name}`.
     segments: Vec<String>,
     answers: BTreeMap<u16, Documented>,
+    /// Whether it requires an Idempotency-Key, always or for some bodies.
+    needs_key: bool,
 }
 
 /// What the document says about one status.
@@ -62,6 +64,13 @@ struct Document {
 pub fn check(method: &str, path: &str, answer: &Answer) {
     let found = document().compare(method, path, answer);
     assert!(found.is_empty(), "{method} {path} is documented otherwise: {found:#?}\n{answer:?}");
+}
+
+/// Whether the document requires an Idempotency-Key for this request.
+pub fn needs_key(method: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    method == "POST"
+        && document().operation(method, path).is_some_and(|operation| operation.needs_key)
 }
 
 impl Document {
@@ -140,9 +149,12 @@ fn read(mut document: Value) -> Document {
             let answers = answers.map(|(status, answer)| {
                 (status.parse().expect("a status"), documented(answer, &mut shapes))
             });
-            let answers = answers.collect();
+            let answers: BTreeMap<u16, Documented> = answers.collect();
             let segments = path.split('/').map(str::to_owned).collect();
-            operations.push(Operation { method: method.clone(), segments, answers });
+            let needs_key = answers
+                .get(&400)
+                .is_some_and(|refused| refused.description.contains("`IDEMPOTENCY_KEY_REQUIRED`"));
+            operations.push(Operation { method: method.clone(), segments, answers, needs_key });
         }
     }
     let (schemas, shapes) = compile(document, shapes);

@@ -92,7 +92,7 @@ fn payments() -> Vec<Endpoint> {
                 .problems(KNOWN),
             post("/v1/invoices/{id}/payments/{payment_id}/reverse", payments::reverse)
                 .agent()
-                .idempotent()
+                .idempotency_required()
                 .summary("Reverse a payment")
                 .body::<Reversal>()
                 .answers::<Payment>(200)

@@ -68,13 +68,17 @@ where
     F: ToSchema,
     Page<E>: ToSchema,
 {
+    let create = if E::KIND.creation_needs_key() {
+        create.idempotency_required()
+    } else {
+        create.idempotent()
+    };
     group(
         tag,
         [
             create
                 .agent()
                 .tagged()
-                .idempotent()
                 .summary("Create")
                 .answers::<E>(201)
                 .answers::<E>(200)

@@ -29,10 +29,7 @@ pub fn read(
     }
     let Some(value) = request.headers().get("idempotency-key") else {
         return match rule {
-            Some(Idempotency::Required) => Err(HttpProblem::new(
-                Code::IdempotencyKeyRequired,
-                "a repeat of this request costs money; send an Idempotency-Key",
-            )),
+            Some(Idempotency::Required) => Err(required()),
             Some(Idempotency::None | Idempotency::Optional) | None => Ok(None),
         };
     };
@@ -50,6 +47,14 @@ pub fn read(
         key: key.to_owned(),
         fingerprint: fingerprint(request, body),
     }))
+}
+
+/// The refusal of a request whose repeat costs money and that has no Idempotency-Key.
+pub fn required() -> HttpProblem {
+    HttpProblem::new(
+        Code::IdempotencyKeyRequired,
+        "a repeat of this request costs money; send an Idempotency-Key",
+    )
 }
 
 /// A digest of method, path, query, precondition and canonical body.

@@ -54,7 +54,7 @@ macro_rules! records {
                     .problems(KNOWN),
                 post(concat!("/v1/", $path, "/{id}/usage/{record_id}/reversals"), usage::reverse)
                     .usage()
-                    .idempotent()
+                    .idempotency_required()
                     .summary("Reverse recorded usage")
                     .body::<NewReversal>()
                     .answers::<Reversed>(201)
