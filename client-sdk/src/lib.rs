@@ -142,7 +142,7 @@ pub use ifmatch_types::{
     NamespaceFields, NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment, Package,
     PackageFields, PackageId, Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId,
     PlanStatus, Problem, RangeMode, RecordId, Recorded, Reset, ResourceRef, Retry, RetryAction,
-    Reversed, Role, Source, Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus,
-    Timestamp, TimestampError, UsageRecord, Verdict, Version, Workspace, WorkspaceFields,
-    WorkspaceId,
+    Reversed, Role, Rotation, Source, Subscription, SubscriptionFields, SubscriptionId,
+    SubscriptionStatus, Timestamp, TimestampError, UsageRecord, Verdict, Version, Workspace,
+    WorkspaceFields, WorkspaceId,
 };

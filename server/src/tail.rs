@@ -178,7 +178,8 @@ async fn read_up_to(
         return Ok(Page { events: Vec::new(), end: after, is_full: false });
     }
     let resource = wanted.resource.map(str::to_owned);
-    let query = EventsQuery { after, until, resource, change: wanted.change, limit };
+    let workspace_id = wanted.workspace_id.as_ref().map(ToString::to_string);
+    let query = EventsQuery { after, until, resource, change: wanted.change, workspace_id, limit };
     let events = reads.run(move |db| db.events(&query)).await?;
     let is_full = i64::try_from(events.len()).is_ok_and(|count| count == limit);
     let end = events.last().filter(|_| is_full).map_or(until, |last| last.seq);

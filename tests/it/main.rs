@@ -39,6 +39,7 @@ mod process;
 mod rate_limit;
 mod recorded;
 mod requests;
+mod scoped_keys;
 mod sdk;
 mod sdk_faults;
 mod subscriptions;

@@ -22,6 +22,8 @@ pub mod pages;
 pub mod precondition;
 pub mod problem;
 pub mod query;
+pub mod reach;
+pub mod refusals;
 pub mod refused;
 pub mod render;
 pub mod request;

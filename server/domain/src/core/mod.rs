@@ -18,6 +18,7 @@ mod need;
 mod outcome;
 mod past;
 mod precondition;
+mod reach;
 mod rejection;
 mod resource;
 mod row;
@@ -42,6 +43,8 @@ pub use outcome::{Document, How, KeptAnswer, ObjectAnswer, Outcome};
 pub use precondition::{
     Change, CreateObject, DeleteObject, Force, Mode, NamedVersion, Precondition, UpdateObject,
 };
+pub use reach::{HangsOn, ScopedWrites};
+pub(crate) use reach::{allow, see};
 pub use rejection::Rejection;
 pub use resource::Resource;
 pub(crate) use resource::usual_parts;

@@ -5,7 +5,11 @@ use diesel::{
     Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
     sql_types::Text,
 };
-use std::time::{Duration, Instant};
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
+    time::{Duration, Instant},
+};
 
 /// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +75,7 @@ impl Db {
     pub fn connect(url: &DatabaseUrl, purpose: Use) -> Result<Self, StoreError> {
         match url {
             DatabaseUrl::Sqlite(path) => {
+                create_private(path);
                 let mut connection = SqliteConnection::establish(path)?;
                 prepare_sqlite(&mut connection)?;
                 Ok(Self::Sqlite(connection))
@@ -177,6 +182,17 @@ impl Db {
     pub fn ping(&mut self) -> Result<(), StoreError> {
         on_backend!(self, connection => connection.batch_execute("SELECT 1"))?;
         Ok(())
+    }
+}
+
+/// Creates a SQLite file that only its owner can read and write.
+///
+/// SQLite gives the files beside it the same permissions. A file that exists keeps its own. If the
+/// file cannot be created, SQLite says why.
+fn create_private(path: &str) {
+    let is_file = !path.starts_with("file:") && !path.starts_with(':');
+    if is_file {
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     }
 }
 
