@@ -68,6 +68,9 @@ pub async fn gate<B: MessageBody + 'static>(
     request.extensions_mut().insert(caller);
     let mut response = next.call(request).await?.map_into_boxed_body();
     let problem = response.response().error().and_then(|error| error.as_error::<HttpProblem>());
+    if let Some(problem) = problem {
+        refusals::note(problem.code(), response.request().peer_addr().map(|a| a.ip()));
+    }
     if problem.is_some_and(HttpProblem::is_premature)
         && let Some(earlier) = earlier_answer(&app, response.request()).await
     {
