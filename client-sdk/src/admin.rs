@@ -1,9 +1,9 @@
 //! For admins: API keys and the audit log.
 
 use crate::{Call, Client, List, reply::Reply};
-use ifmatch_types::{ApiKey, ApiKeyId, AuditRecord, NewApiKey};
+use ifmatch_types::{ApiKey, ApiKeyId, AuditRecord, NewApiKey, Rotation};
 use serde::Deserialize;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// The keys to the API; needs the role `admin`.
 ///
@@ -73,8 +73,7 @@ impl ApiKeys {
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
     /// use ifmatch::{NewApiKey, Role};
     ///
-    /// let key = NewApiKey { name: "billing-job".into(), role: Role::Agent, expires_at: None };
-    /// let issued = billing.api_keys().create(key).await?;
+    /// let issued = billing.api_keys().create(NewApiKey::new("billing-job", Role::Agent)).await?;
     /// # Ok(()) }
     /// ```
     ///
@@ -94,6 +93,29 @@ impl ApiKeys {
     /// ```
     pub fn list(&self) -> List<ApiKey> {
         List::new(&self.client, &["api-keys"])
+    }
+
+    /// Replaces a key by a new one of the same kind. The old one works for `overlap` longer.
+    ///
+    /// The new key continues the line of the old one: a request that was sent with the old key can
+    /// be repeated with the new one, under the same Idempotency-Key.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::ApiKeyId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let hour = std::time::Duration::from_secs(3_600);
+    /// let issued = billing.api_keys().rotate(&id, hour).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`](crate::Error::Refused) if there is no such key, or if it was revoked, has
+    /// expired or was rotated before.
+    pub fn rotate(&self, id: &ApiKeyId, overlap: Duration) -> Call<IssuedApiKey> {
+        let overlap_ms = i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX);
+        let path = ["api-keys", id.as_str(), "rotate"];
+        Call::post(&self.client, &path, &Rotation { overlap_ms }, Reply::decode)
     }
 
     /// Revokes a key: at once in the server process that answers, within 3 seconds in others.

@@ -170,7 +170,7 @@ pub async fn make_agent_key(billing: &Client, name: &str) -> Result<String> {
     // The key expires, because the example does not revoke it.
     let expires = jiff::Timestamp::now().checked_add(Duration::from_secs(24 * 60 * 60))?;
     let expires_at = Some(Timestamp::from(expires));
-    let key = NewApiKey { name: name.to_owned(), role: Role::Agent, expires_at };
+    let key = NewApiKey { expires_at, ..NewApiKey::new(name, Role::Agent) };
     let issued = billing.api_keys().create(key).await?;
     Ok(issued.secret.ok_or("the key's secret got lost on the way")?)
 }

@@ -150,8 +150,9 @@ pub fn openapi() -> Result<ExitCode, CommandError> {
 pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError> {
     let mut db = prepare(config)?;
     match action {
-        KeysTask::Create { name, role, expires_in } => {
-            let (secret, id) = create_key(config, &name, role, expires_in)?;
+        KeysTask::Create { name, role, workspace, acting_for, expires_in } => {
+            let wanted = WantedKey { workspace, acting_for, expires_in };
+            let (secret, id) = create_key(config, &name, role, wanted)?;
             eprintln!("created {id} ({}); the key is shown only this once:", role.name());
             // A failure must be reported here, because the key cannot be shown again.
             write_line(secret.expose_secret())?;
@@ -165,7 +166,10 @@ pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError>
                     (None, Some(at)) => format!("works until {at}"),
                     (None, None) => "works".to_owned(),
                 };
-                say(format_args!("{}  {:6}  {}  {state}", key.id, key.role.name(), key.name))?;
+                let scope = key.workspace_id.map(|id| format!("  in {id}")).unwrap_or_default();
+                let user = key.acting_for.map(|user| format!("  for {user}")).unwrap_or_default();
+                let role = key.role.name();
+                say(format_args!("{}  {role:6}  {}  {state}{scope}{user}", key.id, key.name))?;
             }
         }
         KeysTask::Revoke { id } => {
@@ -179,17 +183,28 @@ pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError>
     Ok(ExitCode::SUCCESS)
 }
 
+/// What limits a key beside its role.
+#[derive(Debug, Default)]
+pub struct WantedKey {
+    /// The only workspace that it sees.
+    pub workspace: Option<String>,
+    /// The user that it always speaks for.
+    pub acting_for: Option<String>,
+    /// How long it works.
+    pub expires_in: Option<Duration>,
+}
+
 /// Makes a key through its own lane, so that it is audited like every other key.
 pub fn create_key(
     config: &Config,
     name: &str,
     role: Role,
-    expires_in: Option<Duration>,
+    wanted: WantedKey,
 ) -> Result<(SecretString, ApiKeyId), CommandError> {
     let id = ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()));
     let secret = key::mint(&id)
         .map_err(|error| CommandError::Refused(format!("no random numbers: {error}")))?;
-    let create = new_key(id.clone(), name, role, expires_in, key::digest_of(&secret))?;
+    let create = new_key(id.clone(), name, role, wanted, key::digest_of(&secret))?;
     submit(config, Action::Access(access::Action::CreateApiKey(create)))?;
     Ok((secret, id))
 }
@@ -199,11 +214,11 @@ pub fn new_key(
     id: ApiKeyId,
     name: &str,
     role: Role,
-    expires_in: Option<Duration>,
+    wanted: WantedKey,
     digest: String,
 ) -> Result<CreateApiKey, CommandError> {
     let too_long = || CommandError::Refused("--expires-in: is too long".to_owned());
-    let expires_at = match expires_in {
+    let expires_at = match wanted.expires_in {
         None => None,
         Some(duration) => {
             let micros = i64::try_from(duration.as_micros()).map_err(|_| too_long())?;
@@ -211,7 +226,13 @@ pub fn new_key(
             Some(Timestamp::from_micros(at).ok_or_else(too_long)?)
         }
     };
-    let body = json!({ "name": name, "role": role.name(), "expires_at": expires_at });
+    let body = json!({
+        "name": name,
+        "role": role.name(),
+        "workspace_id": wanted.workspace,
+        "acting_for": wanted.acting_for,
+        "expires_at": expires_at,
+    });
     Ok(CreateApiKey { body, id, digest })
 }
 

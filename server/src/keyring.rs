@@ -10,7 +10,7 @@ use ifmatch_store::{ApiKeyTally, Db, StoreError};
 use ifmatch_types::{ApiKeyId, Timestamp};
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,8 @@ pub const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// All API keys.
 pub struct Keyring {
     keys: RwLock<Keys>,
+    /// The keys whose use in this hour is not stored yet.
+    used: Mutex<HashMap<ApiKeyId, Timestamp>>,
     reads: Arc<Reads>,
 }
 
@@ -56,7 +58,7 @@ impl Keyring {
     ///
     /// Technical ones only; see [`StoreError`].
     pub async fn open(reads: Arc<Reads>) -> Result<Self, StoreError> {
-        let keyring = Self { keys: RwLock::default(), reads };
+        let keyring = Self { keys: RwLock::default(), used: Mutex::default(), reads };
         keyring.refresh().await?;
         Ok(keyring)
     }
@@ -92,8 +94,27 @@ impl Keyring {
         let digest = key::digest(text);
         let keys = self.read();
         let stored = keys.by_digest.get(&digest)?;
-        (key::same_digest(&stored.digest, &digest) && is_valid(stored))
-            .then(|| StoredApiKey::clone(stored))
+        let is_accepted = key::same_digest(&stored.digest, &digest) && is_valid(stored);
+        is_accepted.then(|| {
+            self.note_use(stored);
+            StoredApiKey::clone(stored)
+        })
+    }
+
+    /// Remembers the hour of a use that is not stored yet. Only such a use takes the mutex.
+    fn note_use(&self, stored: &StoredApiKey) {
+        let hour = hour_of(Timestamp::now());
+        if stored.key.last_used_at.is_none_or(|last| last < hour) {
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            used.insert(stored.key.id.clone(), hour);
+        }
+    }
+
+    /// The uses that are not stored yet, at most this many. They are forgotten here.
+    pub fn take_uses(&self, limit: usize) -> Vec<(ApiKeyId, Timestamp)> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids: Vec<ApiKeyId> = used.keys().take(limit).cloned().collect();
+        ids.into_iter().filter_map(|id| used.remove_entry(&id)).collect()
     }
 
     /// The key with this text, read from the database.
@@ -145,6 +166,13 @@ impl Keyring {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Keys> {
         self.keys.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The beginning of the hour.
+fn hour_of(at: Timestamp) -> Timestamp {
+    const HOUR_US: i64 = 3_600_000_000;
+    let micros = at.as_micros();
+    Timestamp::from_micros(micros.saturating_sub(micros.rem_euclid(HOUR_US))).unwrap_or(at)
 }
 
 fn is_valid(stored: &StoredApiKey) -> bool {

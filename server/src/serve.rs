@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     budget::Budget,
-    commands::{self, CommandError},
+    commands::{self, CommandError, WantedKey},
     config::Config,
     http::core::{
         auth::gate,
@@ -49,6 +49,8 @@ use uuid::Uuid;
 
 /// The name of the admin keys that a server makes at its start.
 const ADMIN: &str = "admin";
+/// Maximum number of keys whose use is stored in one commit.
+const USES_MAX: usize = 100;
 /// Maximum number of open event streams.
 const STREAMS_MAX: usize = 256;
 /// Maximum bytes of large answers that wait for their clients.
@@ -158,7 +160,7 @@ async fn add_key(
     name: &str,
     digest: String,
 ) -> Result<bool, CommandError> {
-    let create = commands::new_key(id, name, Role::Admin, None, digest)?;
+    let create = commands::new_key(id, name, Role::Admin, WantedKey::default(), digest)?;
     let create = Action::Access(access::Action::CreateApiKey(create));
     match app.lanes.submit(commands::cli_command(create)).await {
         Ok(Outcome::Access(access::Outcome::ApiKeyCreated(stored))) => {
@@ -255,12 +257,29 @@ async fn keep_up(app: &App) {
             _ = refresh.tick() => {
                 let failed = app.keyring.refresh().await.err().map(|error| error.to_string());
                 app.workers.keyring.record(failed.as_slice());
+                note_uses(app).await;
             }
             _ = upkeep.tick() => {
                 app.metrics.upkeep();
                 denials::record(app, app.denials.ended()).await;
             }
         }
+    }
+}
+
+/// Stores when keys were used. A use that cannot be stored is noted again with the next request.
+async fn note_uses(app: &App) {
+    let used = app.keyring.take_uses(USES_MAX);
+    if used.is_empty() {
+        return;
+    }
+    let note = Action::Access(access::Action::NoteUse(access::NoteUse { used }));
+    match app.lanes.submit(workers::command("keys", note)).await {
+        Ok(Outcome::Access(access::Outcome::UseNoted(noted))) => {
+            noted.into_iter().for_each(|stored| app.keyring.put(stored));
+        }
+        Ok(_) => {}
+        Err(refusal) => tracing::debug!(?refusal, "the use of keys was not noted"),
     }
 }
 

@@ -213,7 +213,8 @@ async fn read_up_to(
         return Ok(Page { events: Vec::new(), end: after, is_full: false });
     }
     let resource = wanted.resource.map(str::to_owned);
-    let query = EventsQuery { after, until, resource, change: wanted.change, limit };
+    let workspace_id = wanted.workspace_id.as_ref().map(ToString::to_string);
+    let query = EventsQuery { after, until, resource, change: wanted.change, workspace_id, limit };
     let (mut events, is_end) = reads.run(move |db| read(db, &query)).await?;
     let fitting = fitting(&events, limit);
     let is_full = !is_end || fitting < events.len();

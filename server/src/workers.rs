@@ -103,7 +103,7 @@ async fn expire_bookable(app: &App, bookable_id: String) -> Result<(), String> {
 }
 
 /// A command of the worker with this name.
-fn command(name: &str, action: Action) -> Command {
+pub fn command(name: &str, action: Action) -> Command {
     let seed = Uuid::now_v7();
     Command {
         meta: Meta {

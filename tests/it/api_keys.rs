@@ -1,7 +1,8 @@
 //! API keys: who is admitted, with which role and until when, and that the key stays secret.
 
 use crate::harness::{
-    ADMIN_KEY, Server, Settings, both_databases, eventually, find_key, id, postgres_only, unique,
+    ADMIN_KEY, Server, Settings, both_databases, eventually, find_key, id, postgres_only,
+    sqlite_only, unique,
 };
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
@@ -21,7 +22,12 @@ both_databases![
     a_name_belongs_to_one_living_key,
     every_record_names_the_id_of_the_key,
     servers_that_start_together_make_one_first_key,
+    a_rotated_key_hands_over_to_one_of_its_kind,
+    a_key_that_acts_for_a_user_speaks_for_no_other,
+    the_last_use_of_a_key_is_known_to_the_hour,
+    refused_callers_are_logged_with_their_address_a_few_a_minute,
 ];
+sqlite_only![only_its_owner_may_read_the_database];
 postgres_only![a_key_made_or_revoked_here_is_known_elsewhere];
 
 async fn a_key_is_shown_once(server: Server) {
@@ -234,8 +240,7 @@ async fn a_name_belongs_to_one_living_key(server: Server) {
     let problem = problem.problem(409, "ALREADY_EXISTS");
     assert_eq!(problem["existing_id"], first["id"]);
     assert_eq!(problem["differing_fields"], json!(["/role"]));
-    let racing: Vec<_> =
-        (0..8).map(|_| make(json!({"name": "racer", "role": "viewer"}))).collect();
+    let racing: Vec<_> = (0..8).map(|_| make(json!({"name": "racer", "role": "viewer"}))).collect();
     let made = futures::future::join_all(racing).await;
     assert_eq!(made.iter().filter(|answer| answer.status == 201).count(), 1);
     assert_eq!(made.iter().filter(|answer| answer.status == 409).count(), 7);
@@ -284,9 +289,117 @@ async fn servers_that_start_together_make_one_first_key(server: Server) {
     let settings = || Settings::without("IFMATCH_ADMIN_KEY");
     let starting = (0..3).map(|_| Server::start_with(database.clone(), settings()));
     let servers = futures::future::join_all(starting).await;
-    let shown: Vec<_> =
-        servers.iter().filter_map(|server| find_key(&server.stdout())).collect();
+    let shown: Vec<_> = servers.iter().filter_map(|server| find_key(&server.stdout())).collect();
     assert_eq!(shown.len(), 1, "one process makes the first key and shows it");
     let api = servers[1].api().with_key(&shown[0]);
     assert_eq!(api.list("/v1/api-keys").await.len(), 1);
+}
+
+async fn a_rotated_key_hands_over_to_one_of_its_kind(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let ends = (Timestamp::now() + 100.hours()).to_string();
+    let body = json!({"name": "job", "role": "agent", "workspace_id": id(&workspace),
+        "acting_for": "ann", "expires_at": ends});
+    let old = api.post("/v1/api-keys", &body).await.ok(201);
+    let before = api.with_key(old["key"].as_str().unwrap());
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    let rename = json!({"name": "first"});
+    before.patch(&path, &rename).if_match(1).key("once").await.ok(200);
+
+    let rotate = format!("/v1/api-keys/{}/rotate", id(&old));
+    let new = api.post(&rotate, &json!({"overlap_ms": 3_600_000})).key("r").await.ok(201);
+    for field in ["name", "role", "workspace_id", "acting_for"] {
+        assert_eq!(new[field], old[field], "{field}");
+    }
+    let lifetime = |key: &serde_json::Value| {
+        let at = |field: &str| key[field].as_str().unwrap().parse::<Timestamp>().unwrap();
+        at("expires_at").as_microsecond() - at("created_at").as_microsecond()
+    };
+    assert_eq!(lifetime(&new), lifetime(&old), "it works as long as the old one was to");
+    let after = api.with_key(new["key"].as_str().unwrap());
+    before.get(&path).await.ok(200);
+    let replayed = after.patch(&path, &rename).if_match(1).key("once").await.is(200);
+    assert_eq!(replayed.header("Idempotency-Replayed"), Some("true"), "one line, one set of keys");
+    let again = api.post(&rotate, &json!({"overlap_ms": 3_600_000})).key("r").await.is(201);
+    assert!(again.body["key"].is_null(), "the new key is shown once");
+    let problem = api.post(&rotate, &json!({})).await.problem(409, "INVALID_STATE_TRANSITION");
+    assert_eq!(problem["from"], "rotated");
+    let keys = api.list("/v1/api-keys").await;
+    let listed = keys.iter().find(|key| key["id"] == old["id"]).unwrap();
+    assert_eq!(listed["rotated_to"], new["id"]);
+    let audit = api.audit("api_key_rotated", id(&old)).await;
+    assert_eq!(audit.len(), 1);
+
+    let rotate = format!("/v1/api-keys/{}/rotate", id(&new));
+    api.post(&rotate, &json!({"overlap_ms": -1})).await.invalid("/overlap_ms");
+    api.post(&rotate, &json!({})).await.ok(201);
+    after.get(&path).await.problem(401, "UNAUTHENTICATED");
+    let taken = api.post("/v1/api-keys", &json!({"name": "job", "role": "viewer"})).await;
+    taken.problem(409, "ALREADY_EXISTS");
+}
+
+async fn a_key_that_acts_for_a_user_speaks_for_no_other(server: Server) {
+    let api = server.api();
+    let body = json!({"name": "of-ann", "role": "agent", "acting_for": "ann"});
+    let made = api.post("/v1/api-keys", &body).await.ok(201);
+    let key = api.with_key(made["key"].as_str().unwrap());
+    let workspace = key.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    assert_eq!(key.history(&path).await[0]["by"]["on_behalf_of"], "ann");
+    let rename = |n: i64| key.patch(&path, &json!({"name": unique("name")})).if_match(n);
+    rename(1).header("X-On-Behalf-Of", "ann").await.ok(200);
+    rename(2).header("X-On-Behalf-Of", "bob").await.problem(403, "FORBIDDEN");
+    key.get(&path).header("X-On-Behalf-Of", "bob").await.problem(403, "FORBIDDEN");
+    for wrong in ["", " ann", "two\nlines"] {
+        let body = json!({"name": unique("key"), "role": "agent", "acting_for": wrong});
+        api.post("/v1/api-keys", &body).await.invalid("/acting_for");
+    }
+}
+
+async fn the_last_use_of_a_key_is_known_to_the_hour(server: Server) {
+    let api = server.api();
+    let (viewer, key) = api.make_named_key("viewer").await;
+    assert_eq!(key["last_used_at"], json!(null));
+    viewer.get("/v1/plans").await.ok(200);
+    let used = eventually("the use is noted", async || {
+        let keys = api.list("/v1/api-keys").await;
+        let listed = keys.into_iter().find(|listed| listed["id"] == key["id"]).unwrap();
+        listed["last_used_at"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(used.ends_with(":00:00.000000Z"), "{used}");
+    let at: Timestamp = used.parse().unwrap();
+    assert!(Timestamp::now().as_second() - at.as_second() < 7_200);
+    viewer.get("/v1/plans").await.ok(200);
+}
+
+async fn refused_callers_are_logged_with_their_address_a_few_a_minute(server: Server) {
+    let api = server.api();
+    let viewer = api.make_key("viewer").await;
+    viewer.get("/v1/audit").await.problem(403, "FORBIDDEN");
+    for _ in 0..60 {
+        api.with_key("nonsense").get("/v1/plans").await.problem(401, "UNAUTHENTICATED");
+    }
+    let log = server.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("a caller was refused")).collect();
+    assert!((1..=40).contains(&lines.len()), "{} lines", lines.len());
+    assert!(lines.iter().all(|line| line.contains("127.0.0.1")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("FORBIDDEN")), "{lines:?}");
+    assert!(!log.contains("nonsense"));
+}
+
+async fn only_its_owner_may_read_the_database(server: Server) {
+    use std::os::unix::fs::PermissionsExt;
+    server.api().make_workspace(json!({})).await;
+    let mut seen = 0;
+    for file in std::fs::read_dir(server.database().dir()).unwrap() {
+        let file = file.unwrap();
+        if file.file_name().to_string_lossy().contains(".db") {
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{:?}", file.path());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 2, "the database and its log: {seen}");
 }

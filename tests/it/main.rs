@@ -42,6 +42,7 @@ mod process;
 mod rate_limit;
 mod recorded;
 mod requests;
+mod scoped_keys;
 mod sdk;
 mod sdk_faults;
 mod sdk_gateway;

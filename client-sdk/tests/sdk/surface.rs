@@ -161,7 +161,7 @@ async fn a_new_key_is_shown_once_and_never_by_accident() {
         .mount(&server)
         .await;
     let keys = client(&server).api_keys();
-    let job = || NewApiKey { name: "job".into(), role: Role::Agent, expires_at: None };
+    let job = || NewApiKey::new("job", Role::Agent);
     let issued = keys.create(job()).await.expect("made");
     assert_eq!(issued.secret.as_deref(), Some("ifm_CANARY"));
     assert!(!format!("{issued:?}").contains("CANARY"));

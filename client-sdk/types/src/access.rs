@@ -1,6 +1,6 @@
 //! API keys and their roles.
 
-use crate::{ApiKeyId, Timestamp, known};
+use crate::{ApiKeyId, Timestamp, WorkspaceId, known};
 
 names! {
     /// The rights of an API key. `admin` includes `agent`, which includes `viewer` and `usage`.
@@ -41,12 +41,24 @@ wire! {
         pub name: String,
         /// Its rights.
         pub role: Role,
+        /// The only workspace that it sees. `None`: it sees all of them.
+        #[serde(default)]
+        pub workspace_id: Option<WorkspaceId>,
+        /// The user that it always speaks for.
+        #[serde(default)]
+        pub acting_for: Option<String>,
         /// When it was made.
         pub created_at: Timestamp,
         /// When it stops working.
         pub expires_at: Option<Timestamp>,
         /// When it was revoked.
         pub revoked_at: Option<Timestamp>,
+        /// The key that replaces it, if it was rotated.
+        #[serde(default)]
+        pub rotated_to: Option<ApiKeyId>,
+        /// When it was last used, to the hour.
+        #[serde(default)]
+        pub last_used_at: Option<Timestamp>,
     }
 
     /// An API key to make.
@@ -57,9 +69,31 @@ wire! {
         /// Its rights.
         #[serde(deserialize_with = "known::read")]
         pub role: Role,
+        /// The only workspace that it sees: that workspace, and what hangs on it. Never with the
+        /// role `admin`. By default it sees all of them.
+        #[serde(default)]
+        pub workspace_id: Option<WorkspaceId>,
+        /// The user that it always speaks for, 1–200 characters.
+        #[serde(default)]
+        pub acting_for: Option<String>,
         /// When it stops working; must be in the future.
         #[serde(default)]
         pub expires_at: Option<Timestamp>,
+    }
+
+    /// How to replace a key by a new one of the same kind.
+    #[serde(deny_unknown_fields)]
+    pub struct Rotation {
+        /// How long the old key still works, 0 (the default) to 30 days.
+        #[serde(default)]
+        pub overlap_ms: i64,
+    }
+}
+
+impl NewApiKey {
+    /// A key for all workspaces that works until it is revoked, for struct updates.
+    pub fn new(name: impl Into<String>, role: Role) -> Self {
+        Self { name: name.into(), role, workspace_id: None, acting_for: None, expires_at: None }
     }
 }
 

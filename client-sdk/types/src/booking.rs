@@ -1,6 +1,6 @@
 //! Bookables and bookings: a quantity of something, day by day.
 
-use crate::{BookableId, BookingId, Date, Metadata, Timestamp, Version, known};
+use crate::{BookableId, BookingId, Date, Metadata, Timestamp, Version, WorkspaceId, known};
 use std::collections::BTreeMap;
 
 names! {
@@ -81,6 +81,7 @@ impl BookingFields {
     pub fn new(bookable_id: BookableId, start_date: Date, end_date: Date, quantity: i64) -> Self {
         Self {
             bookable_id,
+            workspace_id: None,
             start_date,
             end_date,
             quantity,
@@ -163,6 +164,9 @@ wire! {
         pub version: Version,
         /// The bookable.
         pub bookable_id: BookableId,
+        /// The workspace that it belongs to.
+        #[serde(default)]
+        pub workspace_id: Option<WorkspaceId>,
         /// The first day.
         pub start_date: Date,
         /// The last day. With `nights`, the day of departure.
@@ -198,6 +202,9 @@ wire! {
     pub struct BookingFields {
         /// The bookable; set once.
         pub bookable_id: BookableId,
+        /// The workspace that it belongs to; set once. By default that of a scoped key.
+        #[serde(default)]
+        pub workspace_id: Option<WorkspaceId>,
         /// The first day; today (UTC) or later.
         pub start_date: Date,
         /// The last day. With `nights`, the day of departure.
@@ -223,6 +230,9 @@ wire! {
     pub struct NewBooking {
         /// The bookable.
         pub bookable_id: BookableId,
+        /// The workspace that it belongs to. By default that of a scoped key.
+        #[serde(default)]
+        pub workspace_id: Option<WorkspaceId>,
         /// The first day; today (UTC) or later.
         pub start_date: Date,
         /// The last day. With `nights`, the day of departure.

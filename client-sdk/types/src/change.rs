@@ -1,6 +1,6 @@
 //! The record of a change: who, when, from where, and its effect.
 
-use crate::{ApiKeyId, Difference, Kind, Timestamp, Version};
+use crate::{ApiKeyId, Difference, Kind, Timestamp, Version, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -109,6 +109,9 @@ pub struct Event {
     pub event_type: String,
     /// The changed object, or the counter of a `usage.threshold_reached`.
     pub resource: AuditResource,
+    /// The workspace that the object hangs on. `None` for the catalogue.
+    #[serde(default)]
+    pub workspace_id: Option<WorkspaceId>,
     /// The change itself.
     #[serde(flatten)]
     pub entry: HistoryEntry,
@@ -124,7 +127,7 @@ pub struct AuditRecord {
     /// `aud_…`
     pub id: String,
     /// The type: `forced_write`, `force_denied`, `api_key_created`,
-    /// `api_key_revoked`, `capacity_override`.
+    /// `api_key_rotated`, `api_key_revoked`, `capacity_override`.
     #[serde(rename = "type")]
     pub audit_type: String,
     /// When it happened.

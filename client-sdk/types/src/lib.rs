@@ -27,7 +27,7 @@ pub mod time;
 mod unknown;
 pub mod usage;
 
-pub use access::{ApiKey, NewApiKey, Role};
+pub use access::{ApiKey, NewApiKey, Role, Rotation};
 pub use billing::{
     BillingRun, Deleted, Interval, Metadata, Namespace, NamespaceFields, Plan, PlanFields,
     PlanStatus, Subscription, SubscriptionFields, SubscriptionStatus, Workspace, WorkspaceFields,

@@ -17,7 +17,8 @@ pub mod entitlement;
 mod systems;
 
 pub use systems::{
-    Action, Command, Need, Outcome, Rejection, decide, entitlement_needs, needs, set_once,
+    Action, Command, Need, Outcome, Rejection, decide, entitlement_needs, is_in_catalogue, needs,
+    scoped_writes, set_once,
 };
 
 pub use core::{Mutant, State};

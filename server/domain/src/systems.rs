@@ -7,8 +7,8 @@ use crate::{
     access, billing, booking,
     core::{
         self, Context, CreateObject, DeleteObject, IdempotencyKey, Ids, LockClass, Meta, Mutant,
-        Operation, Resource, State, SystemNeed, Tables, Turn, UpdateObject, Wanted, Wants, alive,
-        record_denied,
+        Operation, Resource, ScopedWrites, State, SystemNeed, Tables, Turn, UpdateObject, Wanted,
+        Wants, alive, allow, record_denied, see,
     },
     entitlement::{self, Denial, ScopeRef},
 };
@@ -121,6 +121,21 @@ macro_rules! systems {
                     $(Self::$name(action) => {
                         let mut sink = |need: Wanted<$system::Need>| wanted.push(need.into());
                         action.wants(&mut Wants::new(state, asked, &mut sink));
+                    })*
+                }
+            }
+
+            /// Refuses a scoped key what only others may do, and objects that it does not see.
+            ///
+            /// Writes of versioned objects are judged one by one, where each is decided.
+            fn admit(&self, ctx: &Context<'_>) -> Result<(), core::Rejection> {
+                match self {
+                    Self::Core(core::Action::Admit(Some((kind, id)))) => see(*kind, id, ctx),
+                    Self::Core(_) => Ok(()),
+                    $(Self::$name(action) => {
+                        allow(action.is_for_scoped_keys(), ctx)?;
+                        let subject = action.subject().and_then(|id| Some((Kind::of_id(id)?, id)));
+                        subject.map_or(Ok(()), |(kind, id)| see(kind, id, ctx))
                     })*
                 }
             }
@@ -313,6 +328,20 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Whether an object that this creates may get the workspace of a scoped key.
+    fn gives_own_workspace(&self) -> bool {
+        let gives = |create: &CreateObject| dispatch_kind!(create.kind, R => R::GETS_OWN_WORKSPACE);
+        match self {
+            Self::Core(core::Action::Create(create)) => gives(create),
+            Self::Core(core::Action::Transact(operations)) => operations
+                .iter()
+                .any(|operation| matches!(operation, Operation::Create(create) if gives(create))),
+            _ => false,
+        }
+    }
+}
+
 /// The existing object that a new one is added to.
 fn anchor(create: &CreateObject) -> Option<&str> {
     dispatch_kind!(create.kind, R => R::anchor(&create.body))
@@ -321,6 +350,16 @@ fn anchor(create: &CreateObject) -> Option<&str> {
 /// The fields of a kind that cannot change after creation.
 pub fn set_once(kind: Kind) -> &'static [&'static str] {
     dispatch_kind!(kind, R => R::SET_ONCE)
+}
+
+/// Whether every key may read the objects of a kind.
+pub fn is_in_catalogue(kind: Kind) -> bool {
+    dispatch_kind!(kind, R => R::IN_CATALOGUE)
+}
+
+/// The writes of a kind's objects that a scoped key may ask for.
+pub fn scoped_writes(kind: Kind) -> ScopedWrites {
+    dispatch_kind!(kind, R => R::SCOPED_WRITES)
 }
 
 /// The needs of a batch of commands that `state` does not have yet.
@@ -335,6 +374,12 @@ pub fn needs<'c>(batch: impl IntoIterator<Item = &'c Command>, state: &State) ->
         if let Some(IdempotencyKey { owner, key, .. }) = &command.idempotency {
             let mut sink = |need: Wanted<billing::Need>| wanted.push(need.into());
             Wants::new(state, &mut asked, &mut sink).answer(owner.as_str(), key);
+        }
+        if let Some(own) = &command.meta.actor.workspace_id
+            && command.action.gives_own_workspace()
+        {
+            let mut sink = |need: Wanted<billing::Need>| wanted.push(need.into());
+            Wants::new(state, &mut asked, &mut sink).reference(Kind::Workspace, own.as_str());
         }
         command.action.wants(state, &mut asked, &mut wanted);
     }
@@ -470,6 +515,7 @@ pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Ou
     let decided = state.attempt(|state| {
         let ids = Ids::from_seed(command.seed);
         let mut ctx = Context { state, now, ids, meta: &command.meta, force: None };
+        command.action.admit(&ctx)?;
         command.action.decide(&mut ctx)
     });
     if let Err(rejection) = &decided {

@@ -33,6 +33,12 @@ pub enum KeysTask {
         /// The key's role: viewer, usage, agent or admin
         #[arg(long, value_parser = role)]
         role: Role,
+        /// The only workspace that the key sees, wsp_…; all if left out
+        #[arg(long, value_name = "ID")]
+        workspace: Option<String>,
+        /// The user that the key always speaks for
+        #[arg(long, value_name = "USER")]
+        acting_for: Option<String>,
         /// How long the key is valid, such as 90days; for ever if left out
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         expires_in: Option<Duration>,

@@ -142,9 +142,20 @@ fn subcommands() {
     let create = KeysTask::Create {
         name: "ci".to_owned(),
         role: Role::Agent,
+        workspace: None,
+        acting_for: None,
         expires_in: Some(Duration::from_secs(90 * 24 * 3_600)),
     };
     assert_eq!(action("keys create --name ci --role agent --expires-in 90d"), Task::Keys(create));
+    let scoped = KeysTask::Create {
+        name: "ann".to_owned(),
+        role: Role::Viewer,
+        workspace: Some("wsp_1".to_owned()),
+        acting_for: Some("ann".to_owned()),
+        expires_in: None,
+    };
+    let args = "keys create --name ann --role viewer --workspace wsp_1 --acting-for ann";
+    assert_eq!(action(args), Task::Keys(scoped));
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub mod precondition;
 pub mod preview;
 pub mod problem;
 pub mod query;
+pub mod reach;
+pub mod refusals;
 pub mod refused;
 pub mod render;
 pub mod request;

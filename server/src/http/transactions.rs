@@ -84,6 +84,7 @@ pub fn routes(others: &[Endpoint]) -> Vec<Endpoint> {
         "Billing",
         [post("/v1/transactions", transact)
             .agent()
+            .scoped()
             .idempotent()
             .operation_id("transact")
             .summary("Several operations, all or nothing")

@@ -3,7 +3,7 @@
 use super::{Batch, News, SharedEvent, fitting, read_up_to};
 use crate::reads::Reads;
 use ifmatch_store::StoreError;
-use ifmatch_types::{ChangeKind, Event};
+use ifmatch_types::{ChangeKind, Event, WorkspaceId};
 use std::sync::Arc;
 use tokio::{
     sync::{Notify, broadcast, broadcast::error::RecvError},
@@ -11,8 +11,10 @@ use tokio::{
 };
 
 /// The events that a follower wants.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Wanted {
+    /// Only events about objects that hang on this workspace.
+    pub workspace_id: Option<WorkspaceId>,
     /// Only events about objects of this type.
     pub resource: Option<&'static str>,
     /// Only changes of this kind.
@@ -20,8 +22,10 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn matches(self, event: &Event) -> bool {
-        self.resource.is_none_or(|resource| event.resource.resource_type == resource)
+    fn matches(&self, event: &Event) -> bool {
+        let is_within = self.workspace_id.is_none() || self.workspace_id == event.workspace_id;
+        is_within
+            && self.resource.is_none_or(|resource| event.resource.resource_type == resource)
             && self.change.is_none_or(|change| event.entry.kind == change)
     }
 }
@@ -91,7 +95,7 @@ impl Follower {
     /// Reads a page from the table.
     async fn catch_up(&mut self, limit: i64) -> Result<Vec<Arc<SharedEvent>>, StoreError> {
         let until = self.reads.settled_seq().await?;
-        let page = read_up_to(&self.reads, self.seen, until, limit, self.wanted).await?;
+        let page = read_up_to(&self.reads, self.seen, until, limit, self.wanted.clone()).await?;
         self.seen = page.end;
         self.is_behind = page.is_full;
         Ok(page.events)
@@ -104,7 +108,7 @@ impl Follower {
             self.is_behind = true;
             return Vec::new();
         }
-        let (seen, wanted) = (self.seen, self.wanted);
+        let (seen, wanted) = (self.seen, &self.wanted);
         let is_new =
             |shared: &&Arc<SharedEvent>| shared.event.seq > seen && wanted.matches(&shared.event);
         let mut events: Vec<_> = batch.events.iter().filter(is_new).cloned().collect();

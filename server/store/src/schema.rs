@@ -169,7 +169,7 @@ tables! {
         resource_id: Text, version: BigInt, resource_type: Text, kind: Text, at: BigInt,
         actor: Text, on_behalf_of: Nullable<Text>, source: Text, forced: Bool,
         reason: Nullable<Text>, overwrote: Nullable<Text>, request_id: Text, changes: Text,
-        state: Text, key_digest: Nullable<Text>, key_id: Nullable<Text>,
+        state: Text, key_digest: Nullable<Text>, key_id: Nullable<Text>, workspace_id: Nullable<Text>,
     }
     /// One line of the audit log.
     audits => AuditRow {
@@ -191,6 +191,8 @@ tables! {
     api_keys => ApiKeyRow {
         id: Text, version: BigInt, name: Text, role: Text, digest: Text, created_at: BigInt,
         expires_at: Nullable<BigInt>, revoked_at: Nullable<BigInt>, name_key: Nullable<Text>,
+        workspace_id: Nullable<Text>, acting_for: Nullable<Text>, line_id: Nullable<Text>,
+        rotated_to: Nullable<Text>, last_used_at: Nullable<BigInt>,
     }
     /// A feature, with the pool it draws from.
     features => FeatureRow {
@@ -264,6 +266,7 @@ tables! {
         cancelled_at: Nullable<BigInt>, ended_at: Nullable<BigInt>, until_day: Text,
         taken_until: Text, metadata: Text, created_at: BigInt, updated_at: BigInt,
         updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        workspace_id: Nullable<Text>,
     }
     /// How much of one day of a bookable is reserved.
     booking_days => BookingDayRow {

@@ -1,11 +1,13 @@
 //! Creating and revoking API keys, with audit records.
 
 use super::{Named, Need, Outcome, Rejection, StoredApiKey};
-use crate::core::{self, Context, Errors, Wants, plain_audit};
-use ifmatch_types::{ApiKey, ApiKeyId, AuditResource, NewApiKey, merge};
+use crate::core::{self, Context, Errors, Wants, alive, plain_audit, refuse_other_type};
+use ifmatch_types::{
+    ApiKey, ApiKeyId, AuditResource, Kind, NewApiKey, Role, Workspace, WorkspaceId, merge,
+};
 use serde_json::Value;
 
-const API_KEY: &str = "api_key";
+pub(super) const API_KEY: &str = "api_key";
 const CREATED: &str = "api_key_created";
 const REVOKED: &str = "api_key_revoked";
 
@@ -29,6 +31,9 @@ pub struct RevokeApiKey {
 
 impl CreateApiKey {
     pub(crate) fn wants(&self, wants: &mut Wants<'_, '_, Need>) {
+        if let Some(workspace_id) = self.body.get("workspace_id").and_then(Value::as_str) {
+            wants.reference(Kind::Workspace, workspace_id);
+        }
         let Some(name) = self.body.get("name").and_then(Value::as_str) else { return };
         match wants.state.access().named.find(name) {
             Some(Named(holders)) => {
@@ -50,17 +55,33 @@ impl CreateApiKey {
         if new.expires_at.is_some_and(|expires_at| expires_at <= ctx.now) {
             errors.push("/expires_at", "must be in the future");
         }
+        if new.workspace_id.is_some() && new.role == Role::Admin {
+            errors.push("/role", "must not be admin for a key of one workspace");
+        }
+        if let Some(user) = &new.acting_for {
+            errors.text("/acting_for", user, 1, 200);
+            if user.trim() != user || user.contains(['\n', '\r', '\t']) {
+                errors.push("/acting_for", "must be a single line without spaces at its ends");
+            }
+        }
         errors.into_result()?;
+        if let Some(workspace_id) = &new.workspace_id {
+            refuse_missing(workspace_id, ctx)?;
+        }
         free_name(&new, ctx)?;
         let key = ApiKey {
             id: self.id.clone(),
             name: new.name,
             role: new.role,
+            workspace_id: new.workspace_id,
+            acting_for: new.acting_for,
             created_at: ctx.now,
             expires_at: new.expires_at,
             revoked_at: None,
+            rotated_to: None,
+            last_used_at: None,
         };
-        audit(CREATED, &key, ctx);
+        audit(CREATED, None, &key, ctx);
         let stored = StoredApiKey::new(key, self.digest.clone());
         ctx.state.access_mut().api_keys.put(self.id.to_string(), stored.clone());
         Ok(Outcome::ApiKeyCreated(stored))
@@ -77,19 +98,28 @@ impl RevokeApiKey {
         let mut stored = stored
             .ok_or_else(|| core::Rejection::NotFound { what: API_KEY, id: self.id.clone() })?;
         if stored.key.revoked_at.is_none() {
+            let before = stored.key.clone();
             stored = stored.changed(|stored| {
                 stored.key.revoked_at = Some(ctx.now);
                 stored.name_key = None;
             });
-            audit(REVOKED, &stored.key, ctx);
+            audit(REVOKED, Some(&before), &stored.key, ctx);
             ctx.state.access_mut().api_keys.put(self.id.clone(), stored.clone());
         }
         Ok(Outcome::ApiKeyRevoked(stored))
     }
 }
 
+/// Refuses a workspace that does not exist or was deleted.
+fn refuse_missing(workspace_id: &WorkspaceId, ctx: &Context<'_>) -> Result<(), Rejection> {
+    refuse_other_type(Kind::Workspace, "/workspace_id", workspace_id.as_str())?;
+    alive::<Workspace>(workspace_id.as_str(), ctx.state)
+        .map(|_| ())
+        .map_err(|_| core::Rejection::invalid("/workspace_id", "no such workspace").into())
+}
+
 /// Requests a key.
-fn want_key(id: &str, wants: &mut Wants<'_, '_, Need>) {
+pub(super) fn want_key(id: &str, wants: &mut Wants<'_, '_, Need>) {
     if !wants.state.access().api_keys.is_loaded(id) {
         wants.push(Need::ApiKey(id.to_owned()));
     }
@@ -120,21 +150,28 @@ fn free_name(new: &NewApiKey, ctx: &mut Context<'_>) -> Result<(), Rejection> {
 
 /// The fields in which an existing key differs from a new one.
 fn differing(there: &ApiKey, new: &NewApiKey) -> Vec<String> {
-    [("/role", there.role != new.role), ("/expires_at", there.expires_at != new.expires_at)]
-        .into_iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(path, _)| path.to_owned())
-        .collect()
+    [
+        ("/role", there.role != new.role),
+        ("/workspace_id", there.workspace_id != new.workspace_id),
+        ("/acting_for", there.acting_for != new.acting_for),
+        ("/expires_at", there.expires_at != new.expires_at),
+    ]
+    .into_iter()
+    .filter(|(_, differs)| *differs)
+    .map(|(path, _)| path.to_owned())
+    .collect()
 }
 
-fn audit(audit_type: &str, key: &ApiKey, ctx: &mut Context<'_>) {
-    let resource = AuditResource { resource_type: API_KEY.to_owned(), id: key.id.to_string() };
-    let shown = core::json(key);
-    let before = match audit_type {
-        CREATED => Value::Object(Default::default()),
-        _ => core::json(&ApiKey { revoked_at: None, ..key.clone() }),
-    };
+/// Records what became of a key.
+pub(super) fn audit(
+    audit_type: &str,
+    before: Option<&ApiKey>,
+    after: &ApiKey,
+    ctx: &mut Context<'_>,
+) {
+    let resource = AuditResource { resource_type: API_KEY.to_owned(), id: after.id.to_string() };
+    let before = before.map_or_else(|| Value::Object(Default::default()), core::json);
     let mut record = plain_audit(audit_type, Some(resource), None, ctx);
-    record.changes = merge::diff(&before, &shown);
+    record.changes = merge::diff(&before, &core::json(after));
     ctx.state.audits.push(record);
 }

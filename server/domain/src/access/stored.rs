@@ -1,7 +1,7 @@
 //! API keys as they are stored.
 
 use crate::core::Guarded;
-use ifmatch_types::{ApiKey, Timestamp};
+use ifmatch_types::{ApiKey, ApiKeyId, Timestamp};
 
 /// An API key as it is stored: with its digest, without its secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,13 +14,21 @@ pub struct StoredApiKey {
     pub version: i64,
     /// Its name, while it holds it. No two keys hold one name.
     pub name_key: Option<String>,
+    /// The first key of its line, if it replaced another key. The keys of a line share their
+    /// Idempotency-Keys.
+    pub line_id: Option<ApiKeyId>,
 }
 
 impl StoredApiKey {
     /// A new key.
     pub fn new(key: ApiKey, digest: String) -> Self {
         let name_key = Some(key.name.clone());
-        Self { key, digest, version: 1, name_key }
+        Self { key, digest, version: 1, name_key, line_id: None }
+    }
+
+    /// The first key of its line.
+    pub fn line(&self) -> &ApiKeyId {
+        self.line_id.as_ref().unwrap_or(&self.key.id)
     }
 
     /// Whether the key is accepted at this instant.

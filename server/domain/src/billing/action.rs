@@ -29,6 +29,16 @@ impl Action {
         }
     }
 
+    /// Whether a scoped key may ask for this, about an object that it sees.
+    pub(crate) fn is_for_scoped_keys(&self) -> bool {
+        match self {
+            Self::RecordPayment(_)
+            | Self::ReversePayment(_)
+            | Self::BillSubscription(_)
+            | Self::FinishBillingRun(_) => false,
+        }
+    }
+
     pub(crate) fn wants<'c>(&'c self, wants: &mut Wants<'_, 'c, Need>) {
         match self {
             Self::RecordPayment(record) => record.wants(wants),

@@ -2,8 +2,8 @@
 
 use super::{Need, Rejection, workspace};
 use crate::core::{
-    self, Context, Errors, Guarded, Resource, UpdateObject, Wants, keep_internally,
-    refuse_other_type, usual_parts,
+    self, Context, Errors, Guarded, Resource, ScopedWrites, State, UpdateObject, Wants, allow,
+    keep_internally, refuse_other_type, usual_parts,
 };
 use ifmatch_types::{
     Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields, InvoiceStatus as Status,
@@ -50,7 +50,16 @@ impl Resource for Invoice {
 
     const REFERENCES: &'static [(&'static str, Kind)] = &[("workspace_id", Kind::Workspace)];
 
+    const NAMED: &'static [(&'static str, Kind)] =
+        &[("workspace_id", Kind::Workspace), ("subscription_id", Kind::Subscription)];
+    /// A scoped key makes drafts; what becomes of them is not its decision.
+    const SCOPED_WRITES: ScopedWrites = ScopedWrites { create: true, ..ScopedWrites::NONE };
+
     usual_parts!(invoices, |record| *record);
+
+    fn workspace_id(&self, _: &State) -> Option<String> {
+        Some(self.workspace_id.to_string())
+    }
 
     fn check(fields: &mut InvoiceFields, errors: &mut Errors) {
         errors.reference("/workspace_id", fields.workspace_id.as_str());
@@ -82,7 +91,10 @@ impl Resource for Invoice {
         invoice.edit(fields, ctx)?;
         match status.unwrap_or(Status::Draft) {
             Status::Draft => {}
-            Status::Open => invoice.finalize(ctx)?,
+            Status::Open => {
+                allow(false, ctx)?;
+                invoice.finalize(ctx)?;
+            }
             _ => {
                 return Err(core::Rejection::invalid(
                     "/status",

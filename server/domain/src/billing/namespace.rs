@@ -1,7 +1,7 @@
 //! Namespaces: parts of a workspace.
 
 use super::{Rejection, workspace};
-use crate::core::{Context, Errors, Resource, usual_parts};
+use crate::core::{Context, Errors, Resource, ScopedWrites, State, usual_parts};
 use ifmatch_types::{Kind, Namespace, NamespaceFields, NamespaceId};
 
 impl Resource for Namespace {
@@ -15,7 +15,13 @@ impl Resource for Namespace {
 
     const REFERENCES: &'static [(&'static str, Kind)] = &[("workspace_id", Kind::Workspace)];
 
+    const SCOPED_WRITES: ScopedWrites = ScopedWrites::ALL;
+
     usual_parts!(namespaces, |record| *record);
+
+    fn workspace_id(&self, _: &State) -> Option<String> {
+        Some(self.workspace_id.to_string())
+    }
 
     fn check(fields: &mut NamespaceFields, errors: &mut Errors) {
         errors.reference("/workspace_id", fields.workspace_id.as_str());

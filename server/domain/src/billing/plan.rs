@@ -59,6 +59,8 @@ impl Resource for Plan {
     const SET_ONCE: &'static [&'static str] = &["code"];
     const KEPT_IF_ABSENT: &'static [&'static str] = &["status"];
 
+    const IN_CATALOGUE: bool = true;
+
     usual_parts!(plans, |record| *record);
 
     fn check(fields: &mut PlanFields, errors: &mut Errors) {

@@ -2,8 +2,8 @@
 
 use super::{Need, PlanTerms, Rejection, workspace};
 use crate::core::{
-    self, Boundaries, Context, DeleteObject, Errors, Resource, Step, UpdateObject, Wants,
-    refuse_other_type, usual_parts,
+    self, Boundaries, Context, DeleteObject, Errors, Resource, ScopedWrites, State, Step,
+    UpdateObject, Wants, refuse_other_type, usual_parts,
 };
 use ifmatch_types::{
     Kind, PlanId, PlanStatus, Subscription, SubscriptionFields, SubscriptionId,
@@ -83,7 +83,13 @@ impl Resource for SubscriptionRecord {
     const REFERENCES: &'static [(&'static str, Kind)] =
         &[("workspace_id", Kind::Workspace), ("plan_id", Kind::Plan)];
 
+    const SCOPED_WRITES: ScopedWrites = ScopedWrites::ALL;
+
     usual_parts!(subscriptions, |record| record.subscription);
+
+    fn workspace_id(&self, _: &State) -> Option<String> {
+        Some(self.subscription.workspace_id.to_string())
+    }
 
     fn check(fields: &mut SubscriptionFields, errors: &mut Errors) {
         errors.reference("/workspace_id", fields.workspace_id.as_str());

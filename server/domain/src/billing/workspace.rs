@@ -2,7 +2,8 @@
 
 use super::{Need, Rejection};
 use crate::core::{
-    self, Context, DeleteObject, Errors, Resource, Wants, refuse_other_type, usual_parts,
+    self, Context, DeleteObject, Errors, Resource, ScopedWrites, State, Wants, allow,
+    refuse_other_type, usual_parts,
 };
 use ifmatch_types::{Kind, Workspace, WorkspaceFields, WorkspaceId};
 
@@ -15,7 +16,14 @@ impl Resource for Workspace {
     const SET_ONCE: &'static [&'static str] = &[];
     const KEPT_IF_ABSENT: &'static [&'static str] = &[];
 
+    /// A scoped key may not change the currency either; see [`change`](Self::change).
+    const SCOPED_WRITES: ScopedWrites = ScopedWrites { update: true, ..ScopedWrites::NONE };
+
     usual_parts!(workspaces, |record| *record);
+
+    fn workspace_id(&self, _: &State) -> Option<String> {
+        Some(self.id.to_string())
+    }
 
     fn check(fields: &mut WorkspaceFields, errors: &mut Errors) {
         errors.text("/name", &fields.name, 1, 200);
@@ -49,7 +57,8 @@ impl Resource for Workspace {
         })
     }
 
-    fn change(&self, fields: WorkspaceFields, _: &mut Context<'_>) -> Result<Self, Rejection> {
+    fn change(&self, fields: WorkspaceFields, ctx: &mut Context<'_>) -> Result<Self, Rejection> {
+        allow(fields.currency == self.currency, ctx)?;
         Ok(Self {
             name: fields.name,
             email: fields.email,

@@ -18,6 +18,13 @@ impl Action {
         }
     }
 
+    /// Whether a scoped key may ask for this, about an object that it sees.
+    pub(crate) fn is_for_scoped_keys(&self) -> bool {
+        match self {
+            Self::ExpireBookings(_) => false,
+        }
+    }
+
     pub(crate) fn wants<'c>(&'c self, wants: &mut Wants<'_, 'c, Need>) {
         match self {
             Self::ExpireBookings(expire) => expire.wants(wants),

@@ -41,6 +41,8 @@ impl Resource for Bookable {
     const SET_ONCE: &'static [&'static str] = &[];
     const KEPT_IF_ABSENT: &'static [&'static str] = &["status"];
 
+    const IN_CATALOGUE: bool = true;
+
     usual_parts!(bookables, |record| *record);
 
     fn check(fields: &mut BookableFields, errors: &mut Errors) {

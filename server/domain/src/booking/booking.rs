@@ -10,11 +10,12 @@ use super::{
     room::Full,
 };
 use crate::core::{
-    self, Change, Context, DeleteObject, Errors, Resource, UpdateObject, Wants, usual_parts,
+    self, Change, Context, DeleteObject, Errors, Resource, ScopedWrites, State, UpdateObject,
+    Wants, alive, refuse_other_type, usual_parts,
 };
 use ifmatch_types::{
     Bookable, BookableStatus, Booking, BookingFields, BookingId, BookingStatus as Status, Date,
-    Kind, RangeMode,
+    Kind, RangeMode, Workspace, WorkspaceId,
 };
 use serde_json::{Map, Value};
 
@@ -27,6 +28,7 @@ impl Resource for BookingRecord {
     const KIND: Kind = Kind::Booking;
     const FIELDS: &'static [&'static str] = &[
         "bookable_id",
+        "workspace_id",
         "start_date",
         "end_date",
         "quantity",
@@ -35,10 +37,18 @@ impl Resource for BookingRecord {
         "status",
         "metadata",
     ];
-    const SET_ONCE: &'static [&'static str] = &["bookable_id", "user_id"];
-    const KEPT_IF_ABSENT: &'static [&'static str] = &["user_id", "status"];
+    const SET_ONCE: &'static [&'static str] = &["bookable_id", "workspace_id", "user_id"];
+    const KEPT_IF_ABSENT: &'static [&'static str] = &["workspace_id", "user_id", "status"];
+
+    const REFERENCES: &'static [(&'static str, Kind)] = &[("workspace_id", Kind::Workspace)];
+    const SCOPED_WRITES: ScopedWrites = ScopedWrites::ALL;
+    const GETS_OWN_WORKSPACE: bool = true;
 
     usual_parts!(bookings, |record| record.booking);
+
+    fn workspace_id(&self, _: &State) -> Option<String> {
+        self.booking.workspace_id.as_ref().map(ToString::to_string)
+    }
 
     fn check(fields: &mut BookingFields, errors: &mut Errors) {
         errors.reference("/bookable_id", fields.bookable_id.as_str());
@@ -84,6 +94,10 @@ impl Resource for BookingRecord {
             )
             .into());
         }
+        let workspace_id = fields.workspace_id.or_else(|| ctx.meta.actor.workspace_id.clone());
+        if let Some(workspace_id) = &workspace_id {
+            refuse_missing(workspace_id, ctx)?;
+        }
         let bookable = bookable::referenced(&fields.bookable_id, ctx)?;
         let dates = (fields.start_date, fields.end_date);
         let until_day = read_range(&bookable, dates, None, Date::of(ctx.now))?;
@@ -91,6 +105,7 @@ impl Resource for BookingRecord {
             id: BookingId::from_unchecked(id),
             version: 1,
             bookable_id: fields.bookable_id,
+            workspace_id,
             start_date: fields.start_date,
             end_date: fields.end_date,
             quantity: fields.quantity,
@@ -329,6 +344,14 @@ fn moves_days(change: &Change) -> bool {
         Change::Patch(body) => fields.iter().any(|field| body.contains_key(*field)),
         Change::Replace(_) => true,
     }
+}
+
+/// Refuses a workspace that does not exist or was deleted.
+fn refuse_missing(workspace_id: &WorkspaceId, ctx: &Context<'_>) -> Result<(), Rejection> {
+    refuse_other_type(Kind::Workspace, "/workspace_id", workspace_id.as_str())?;
+    alive::<Workspace>(workspace_id.as_str(), ctx.state)
+        .map(|_| ())
+        .map_err(|_| core::Rejection::invalid("/workspace_id", "no such workspace").into())
 }
 
 /// The bookable of a booking. A bookable with bookings is never deleted.

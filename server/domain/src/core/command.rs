@@ -1,7 +1,7 @@
 //! Commands: what a caller asks the lane to do.
 
 use super::precondition::{CreateObject, DeleteObject, UpdateObject};
-use ifmatch_types::{ApiKeyId, By, Kind, Source, Version};
+use ifmatch_types::{ApiKeyId, By, Kind, Source, Version, WorkspaceId};
 use uuid::Uuid;
 
 /// One request for a change, with everything that is needed to decide it.
@@ -55,19 +55,21 @@ pub struct Actor {
     pub key_id: Option<ApiKeyId>,
     /// The name of the API key, of the command line or of the worker.
     pub name: String,
+    /// The workspace of a scoped key.
+    pub workspace_id: Option<WorkspaceId>,
 }
 
 impl Actor {
     /// The server itself, or its command line.
     pub fn without_key(name: impl Into<String>) -> Self {
-        Self { key_id: None, name: name.into() }
+        Self { key_id: None, name: name.into(), workspace_id: None }
     }
 }
 
 /// A caller's Idempotency-Key, with a fingerprint of its request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey {
-    /// The API key that owns it; two API keys may use the same text.
+    /// The first key of the line of the API key that owns it. Two lines may use the same text.
     pub owner: ApiKeyId,
     /// The text that the caller sent.
     pub key: String,

@@ -11,7 +11,8 @@ use super::{
     row::Row,
 };
 use ifmatch_types::{
-    AuditRecord, AuditResource, ChangeKind, Deleted, Difference, HistoryEntry, Version, merge,
+    AuditRecord, AuditResource, ChangeKind, Deleted, Difference, HistoryEntry, Version,
+    WorkspaceId, merge,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -128,7 +129,9 @@ fn log<R: Resource>(
         key_digest: ctx.meta.key_digest.clone(),
     };
     let id = record.id().to_owned();
-    ctx.state.events.push(NewEvent { resource_type: R::KIND.name(), id, entry, state });
+    let workspace_id = record.workspace_id(ctx.state).map(WorkspaceId::from_unchecked);
+    let resource_type = R::KIND.name();
+    ctx.state.events.push(NewEvent { resource_type, id, workspace_id, entry, state });
 }
 
 /// Records that an admin's write skipped the version check and replaced an unseen version.

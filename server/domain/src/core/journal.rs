@@ -1,7 +1,7 @@
 //! Events and audit records to be saved, and history that was loaded.
 
 use super::outcome::Document;
-use ifmatch_types::{AuditRecord, HistoryEntry, Version};
+use ifmatch_types::{AuditRecord, HistoryEntry, Version, WorkspaceId};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,6 +40,8 @@ pub struct NewEvent {
     pub resource_type: &'static str,
     /// The object's id.
     pub id: String,
+    /// The workspace that the object hangs on.
+    pub workspace_id: Option<WorkspaceId>,
     /// The change. A creation lists no changes, because `state` has all fields.
     pub entry: HistoryEntry,
     /// The object after the change.

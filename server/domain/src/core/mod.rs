@@ -19,6 +19,7 @@ mod outcome;
 mod past;
 mod precondition;
 mod preview;
+mod reach;
 mod rejection;
 mod resource;
 mod row;
@@ -45,6 +46,8 @@ pub use precondition::{
 };
 pub use preview::Preview;
 pub(crate) use preview::preview;
+pub use reach::{HangsOn, ScopedWrites};
+pub(crate) use reach::{allow, see};
 pub use rejection::Rejection;
 pub use resource::Resource;
 pub(crate) use resource::usual_parts;

@@ -5,6 +5,7 @@ use super::{
     edit::{Edit, settable},
     outcome::Outcome,
     precondition::{Mode, Precondition, UpdateObject},
+    reach,
     rejection::Rejection,
     resource::Resource,
     versioned::{Read, update},
@@ -36,6 +37,7 @@ pub(crate) fn preview<R: Resource>(
     command: &UpdateObject,
     ctx: &mut Context<'_>,
 ) -> Result<(Preview, Option<R::Rejection>), R::Rejection> {
+    reach::update::<R>(&command.id, command.change.body(), ctx)?;
     let read = Read::<R>::of(command, ctx)?;
     if command.precondition == Precondition::Missing && !matches!(command.mode, Mode::Force(_)) {
         return Err(Rejection::PreconditionRequired.into());

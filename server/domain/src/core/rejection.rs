@@ -14,6 +14,8 @@ pub enum Rejection {
         /// The requested id.
         id: String,
     },
+    /// Only a key without a workspace may do this.
+    NeedsUnscopedKey,
     /// The object was deleted.
     Deleted(Kind, Deleted),
     /// A field names an object of another type.
@@ -89,6 +91,7 @@ impl Rejection {
             }
             Self::IdempotencyKeyReused
             | Self::NotFound { .. }
+            | Self::NeedsUnscopedKey
             | Self::Deleted(..)
             | Self::PreconditionRequired
             | Self::Conflict(_)

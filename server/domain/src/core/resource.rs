@@ -4,6 +4,7 @@ use super::{
     context::Context,
     fields::Errors,
     precondition::{DeleteObject, UpdateObject},
+    reach::{HangsOn, ScopedWrites},
     rejection::Rejection,
     row::{Objects, Row, Rows},
     state::State,
@@ -40,6 +41,15 @@ pub trait Resource: Clone + Sized + 'static {
     /// Fields that refer to other objects, with the kinds of those objects.
     const REFERENCES: &'static [(&'static str, Kind)] = &[];
 
+    /// All fields that name other objects, with the kinds of those objects.
+    const NAMED: &'static [(&'static str, Kind)] = Self::REFERENCES;
+    /// Whether every key may read the objects of this kind.
+    const IN_CATALOGUE: bool = false;
+    /// The writes that a scoped key may ask for.
+    const SCOPED_WRITES: ScopedWrites = ScopedWrites::NONE;
+    /// Whether a new object that names no workspace gets that of a scoped key.
+    const GETS_OWN_WORKSPACE: bool = false;
+
     /// The rows of this kind.
     fn rows(state: &State) -> &Rows<Self>;
     /// The rows of this kind, mutable.
@@ -51,6 +61,11 @@ pub trait Resource: Clone + Sized + 'static {
     fn id(&self) -> &str;
     /// The object's version.
     fn version(&self) -> Version;
+    /// The workspace that the object hangs on. `None`: no scoped key sees it, unless it is in the
+    /// catalogue.
+    fn workspace_id(&self, _: &State) -> Option<String> {
+        None
+    }
     /// Sets the version, and when and by whom it was made.
     fn stamp(&mut self, version: Version, at: Timestamp, by: &str);
 
@@ -117,6 +132,14 @@ impl<R: Resource> Objects for Rows<R> {
 
     fn loaded_version(&self, id: &str) -> Option<Version> {
         self.original(id).map(|row| row.record.version())
+    }
+
+    fn hangs_on(&self, id: &str, state: &State) -> HangsOn {
+        if R::IN_CATALOGUE {
+            return HangsOn::Catalogue;
+        }
+        let workspace = self.find(id).and_then(|row| row.record.workspace_id(state));
+        workspace.map_or(HangsOn::Nothing, HangsOn::Workspace)
     }
 }
 

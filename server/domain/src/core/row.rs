@@ -1,6 +1,6 @@
 //! Versioned objects as they are stored. Deleted objects stay as tombstones.
 
-use super::table::Table;
+use super::{reach::HangsOn, state::State, table::Table};
 use ifmatch_types::{Timestamp, Version};
 
 /// A versioned object as it is stored.
@@ -21,4 +21,6 @@ pub trait Objects {
     fn is_loaded(&self, id: &str) -> bool;
     /// The version at which the object was loaded.
     fn loaded_version(&self, id: &str) -> Option<Version>;
+    /// What the object hangs on.
+    fn hangs_on(&self, id: &str, state: &State) -> HangsOn;
 }

@@ -4,6 +4,7 @@ use super::{
     command::IdempotencyKey,
     journal::{Audit, History, NewEvent},
     outcome::KeptAnswer,
+    reach::HangsOn,
     row::Objects,
     table::{Guarded, Reversible, Table},
 };
@@ -211,6 +212,11 @@ impl State {
     /// The version at which the object was loaded.
     pub(crate) fn loaded_version(&self, kind: Kind, id: &str) -> Option<Version> {
         self.objects(kind)?.loaded_version(id)
+    }
+
+    /// What an object hangs on.
+    pub(crate) fn hangs_on(&self, kind: Kind, id: &str) -> HangsOn {
+        self.objects(kind).map_or(HangsOn::Nothing, |objects| objects.hangs_on(id, self))
     }
 
     /// Records that an object is locked only as a reference.

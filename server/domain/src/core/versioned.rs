@@ -8,6 +8,7 @@ use super::{
     mutant::Mutant,
     outcome::{How, ObjectAnswer, Outcome},
     precondition::{CreateObject, DeleteObject, Force, Mode, Precondition, UpdateObject},
+    reach,
     rejection::Rejection,
     resource::Resource,
     row::Row,
@@ -26,6 +27,7 @@ pub(crate) fn create<R: Resource>(
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
     let body = &command.body;
+    reach::create::<R>(body, ctx)?;
     refuse_unsettable::<R>(body.keys(), &Map::new())?;
     let fields = parse_body::<R>(body)?;
     if let Some(existing) = R::existing(&fields, ctx.state) {
@@ -33,6 +35,7 @@ pub(crate) fn create<R: Resource>(
     }
     let id = ctx.ids.fresh(R::KIND.id_prefix());
     let record = R::create(fields, id, ctx)?;
+    reach::created(&record, ctx)?;
     let next = Next::first(record, ctx);
     let answer = next.commit(ChangeKind::Created, How::Created, Note::default(), ctx);
     Ok(Outcome::Object(answer))
@@ -78,6 +81,7 @@ pub(crate) fn update<R: Resource>(
     command: &UpdateObject,
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
+    reach::update::<R>(&command.id, command.change.body(), ctx)?;
     let Read { found, old_base, current_is_base, edit } = Read::<R>::of(command, ctx)?;
     let matches =
         command.precondition.matches(found.version()) || Mutant::DropVersionGuard.is_planted();
@@ -139,6 +143,7 @@ pub(crate) fn delete<R: Resource>(
     command: &DeleteObject,
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
+    reach::delete::<R>(&command.id, ctx)?;
     let found = living::<R>(&command.id, ctx)?;
     let matches = command.precondition.matches(found.version());
     if command.force.is_none() {
@@ -168,6 +173,7 @@ pub(crate) fn check<R: Resource>(
     version: Version,
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
+    reach::see(R::KIND, id, ctx)?;
     let found = living::<R>(id, ctx)?;
     if found.version() != version {
         return Err(stale_claim(found, Some(version), ctx).into());

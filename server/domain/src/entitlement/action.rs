@@ -40,6 +40,17 @@ impl Action {
         Some(&scope.id)
     }
 
+    /// Whether a scoped key may ask for this, about an object that it sees.
+    pub(crate) fn is_for_scoped_keys(&self) -> bool {
+        match self {
+            Self::CheckAndRecord(_)
+            | Self::PlaceHold(_)
+            | Self::EndHold(_)
+            | Self::ReverseUsage(_) => true,
+            Self::AssignPackage(_) | Self::GrantBoost(_) | Self::ExpireEntitlements(_) => false,
+        }
+    }
+
     pub(crate) fn wants<'c>(&'c self, wants: &mut Wants<'_, 'c, Need>) {
         match self {
             Self::AssignPackage(assign) => assign.wants(wants),

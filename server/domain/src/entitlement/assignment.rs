@@ -4,7 +4,7 @@ use super::{
     Need, Outcome, Rejection, ScopeRef,
     log::log,
     package::{self, want_package_code},
-    scope::{chain, change_holdings, want_chain, want_holdings},
+    scope::{chain, change_holdings, want_chain, want_holdings, workspace_of},
 };
 use crate::core::{
     self, CodeHolder, Context, Errors, How, ObjectAnswer, Resource, State, UpdateObject, Wants,
@@ -293,6 +293,10 @@ impl Resource for AssignmentRecord {
     const KEPT_IF_ABSENT: &'static [&'static str] = &["status"];
 
     usual_parts!(assignments, |record| record.assignment);
+
+    fn workspace_id(&self, state: &State) -> Option<String> {
+        workspace_of(&self.assignment.scope, state)
+    }
 
     fn check(_fields: &mut AssignmentFields, _errors: &mut Errors) {}
 

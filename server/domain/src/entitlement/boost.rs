@@ -1,7 +1,7 @@
 //! Boosts: grants to a scope on top of its packages.
 
-use super::{Need, Rejection};
-use crate::core::{self, Context, Errors, Resource, Wants, usual_parts};
+use super::{Need, Rejection, scope::workspace_of};
+use crate::core::{self, Context, Errors, Resource, State, Wants, usual_parts};
 use ifmatch_types::{Boost, BoostDuration as Duration, Kind, NewBoost, Timestamp};
 use serde_json::json as value;
 
@@ -50,6 +50,10 @@ impl Resource for BoostRecord {
     const KEPT_IF_ABSENT: &'static [&'static str] = &[];
 
     usual_parts!(boosts, |record| record.boost);
+
+    fn workspace_id(&self, state: &State) -> Option<String> {
+        workspace_of(&self.boost.scope, state)
+    }
 
     fn check(_fields: &mut NewBoost, _errors: &mut Errors) {}
 

@@ -107,6 +107,8 @@ impl Resource for FeatureRecord {
     const SET_ONCE: &'static [&'static str] = &["code"];
     const KEPT_IF_ABSENT: &'static [&'static str] = &["status"];
 
+    const IN_CATALOGUE: bool = true;
+
     usual_parts!(features, |record| record.feature);
 
     fn check(fields: &mut FeatureFields, errors: &mut Errors) {

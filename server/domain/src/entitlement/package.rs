@@ -74,6 +74,8 @@ impl Resource for PackageRecord {
     const SET_ONCE: &'static [&'static str] = &["code"];
     const KEPT_IF_ABSENT: &'static [&'static str] = &["status"];
 
+    const IN_CATALOGUE: bool = true;
+
     usual_parts!(packages, |record| record.package);
 
     fn check(fields: &mut PackageFields, errors: &mut Errors) {

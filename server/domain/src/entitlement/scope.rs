@@ -3,7 +3,7 @@
 //! A namespace falls back to its workspace.
 
 use super::{Need, Rejection};
-use crate::core::{Context, Guarded, Wants, alive};
+use crate::core::{Context, Guarded, Resource, State, Wants, alive};
 use ifmatch_types::{Kind, Namespace, Timestamp, Workspace};
 use std::fmt;
 
@@ -65,6 +65,17 @@ pub(crate) fn chain(of: &ScopeRef, ctx: &Context<'_>) -> Result<Vec<ScopeRef>, R
     }
     alive::<Workspace>(&of.id, ctx.state)?;
     Ok(vec![of.clone()])
+}
+
+/// The workspace that a scope hangs on.
+pub(crate) fn workspace_of(of: &str, state: &State) -> Option<String> {
+    let scope = ScopeRef::parse(of)?;
+    if scope.kind == Kind::Workspace {
+        return Some(scope.id);
+    }
+    let loaded = Namespace::rows(state).find(&scope.id);
+    let known = loaded.map(|row| row.record.workspace_id.to_string());
+    known.or_else(|| state.owners.get(&(Kind::Namespace, scope.id)).cloned().flatten())
 }
 
 /// Requests a scope and, for a namespace, its workspace; returns both once they are locked.

@@ -1,8 +1,8 @@
 //! Threshold events: sent once per window when usage reaches a share of the limit.
 
-use super::Counter;
+use super::{Counter, scope::workspace_of};
 use crate::core::{Context, NewEvent};
-use ifmatch_types::{ChangeKind, HistoryEntry};
+use ifmatch_types::{ChangeKind, HistoryEntry, WorkspaceId};
 use std::sync::Arc;
 
 /// The resource type of events about counters.
@@ -34,5 +34,6 @@ pub(crate) fn tell(counter: &Counter, threshold: i64, limit: i64, ctx: &mut Cont
     };
     let id = counter.id.clone();
     let state = Arc::new(state.into());
-    ctx.state.events.push(NewEvent { resource_type: USAGE, id, entry, state });
+    let workspace_id = workspace_of(&counter.scope, ctx.state).map(WorkspaceId::from_unchecked);
+    ctx.state.events.push(NewEvent { resource_type: USAGE, id, workspace_id, entry, state });
 }

@@ -33,6 +33,7 @@ pub fn meta(actor: &str) -> Meta {
         actor: Actor {
             key_id: Some(ApiKeyId::from_unchecked(format!("key_{actor}"))),
             name: actor.into(),
+            workspace_id: None,
         },
         on_behalf_of: None,
         source: Source::Api,

@@ -29,6 +29,7 @@ mod properties;
 mod proration;
 mod random;
 mod random_usage;
+mod reach;
 mod reference;
 mod references;
 mod replacing;

@@ -16,10 +16,10 @@ use crate::{
 use actix_web::{HttpRequest, web};
 use ifmatch_domain::{
     Action, Outcome,
-    access::{self, CreateApiKey, RevokeApiKey},
+    access::{self, CreateApiKey, RevokeApiKey, RotateApiKey, StoredApiKey},
 };
 use ifmatch_types::{ApiKey, ApiKeyId, Code};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -38,11 +38,7 @@ pub struct ApiKeyWithSecret {
 pub async fn create(app: web::Data<App>, mut mutation: Mutation) -> HttpResult {
     mutation.takes_no_params()?;
     let body = Value::Object(mutation.body.object()?);
-    let id = ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()));
-    let secret = key::mint(&id).map_err(|error| {
-        tracing::error!(%error, "the operating system has no random numbers");
-        HttpProblem::new(Code::Internal, "no key could be made")
-    })?;
+    let (id, secret) = mint()?;
     let digest = key::digest_of(&secret);
     let create = CreateApiKey { body, id, digest };
     let outcome =
@@ -50,11 +46,52 @@ pub async fn create(app: web::Data<App>, mut mutation: Mutation) -> HttpResult {
     let mut reply = Reply::from(&outcome);
     if let Outcome::Access(access::Outcome::ApiKeyCreated(stored)) = outcome {
         app.keyring.put(stored.clone());
-        let shown =
-            ApiKeyWithSecret { api_key: stored.key, key: secret.expose_secret().to_owned() };
-        reply.body = serde_json::to_string(&shown).expect("an API key is a JSON object");
+        reply.body = shown(stored.key, &secret);
     }
     Ok(reply.into_response())
+}
+
+/// `POST /v1/api-keys/{id}/rotate`
+pub async fn rotate(
+    app: web::Data<App>,
+    id: web::Path<String>,
+    mut mutation: Mutation,
+) -> HttpResult {
+    mutation.takes_no_params()?;
+    check_id_of("api_key", ApiKeyId::PREFIX, &id)?;
+    let body = Value::Object(mutation.body.object_or_empty()?);
+    let (new_id, secret) = mint()?;
+    let digest = key::digest_of(&secret);
+    let rotate = RotateApiKey { id: id.into_inner(), body, new_id, digest };
+    // The end of the old key must be known here once it is committed.
+    let answer = to_the_end(async move {
+        let rotate = Action::Access(access::Action::RotateApiKey(rotate));
+        let outcome = mutation.submit(&app, rotate).await?;
+        let mut reply = Reply::from(&outcome);
+        if let Outcome::Access(access::Outcome::ApiKeyRotated { old, new }) = outcome {
+            app.keyring.put(*old);
+            app.keyring.put(StoredApiKey::clone(&new));
+            reply.body = shown(new.key, &secret);
+        }
+        Ok::<_, HttpProblem>(reply)
+    });
+    Ok(answer.await??.into_response())
+}
+
+/// A new id, and the key with this id.
+fn mint() -> Result<(ApiKeyId, SecretString), HttpProblem> {
+    let id = ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()));
+    let secret = key::mint(&id).map_err(|error| {
+        tracing::error!(%error, "the operating system has no random numbers");
+        HttpProblem::new(Code::Internal, "no key could be made")
+    })?;
+    Ok((id, secret))
+}
+
+/// The answer that shows a new key, once.
+fn shown(api_key: ApiKey, secret: &SecretString) -> String {
+    let shown = ApiKeyWithSecret { api_key, key: secret.expose_secret().to_owned() };
+    serde_json::to_string(&shown).expect("an API key is a JSON object")
 }
 
 /// `GET /v1/api-keys`

@@ -8,7 +8,7 @@ use crate::http::core::{
     collection::KNOWN,
     endpoint::{Endpoint, delete, get, group, post, schema},
 };
-use ifmatch_types::{ApiKey, AuditRecord, Code, NewApiKey};
+use ifmatch_types::{ApiKey, AuditRecord, Code, NewApiKey, Rotation};
 
 /// Every route of access.
 pub fn routes() -> Vec<Endpoint> {
@@ -32,12 +32,21 @@ pub fn routes() -> Vec<Endpoint> {
                 .summary("Create a key; it is shown only once")
                 .body::<NewApiKey>()
                 .answers::<ApiKeyWithSecret>(201)
-                .problems(&[Code::AlreadyExists]),
+                .problems(&[Code::AlreadyExists, Code::WrongIdType]),
             get("/v1/api-keys", api_keys::list)
                 .admin()
                 .paged()
                 .summary("List all keys")
                 .answers_page::<ApiKey>(200),
+            post("/v1/api-keys/{id}/rotate", api_keys::rotate)
+                .admin()
+                .idempotent()
+                .operation_id("rotate_api_key")
+                .summary("Replace a key by a new one of the same kind; it is shown only once")
+                .optional_body::<Rotation>()
+                .answers::<ApiKeyWithSecret>(201)
+                .problems(KNOWN)
+                .problems(&[Code::InvalidStateTransition]),
             delete("/v1/api-keys/{id}", api_keys::revoke)
                 .admin()
                 .idempotent()

@@ -81,12 +81,14 @@ fn payments() -> Vec<Endpoint> {
                 ]),
             get("/v1/invoices/{id}/payments", payments::list)
                 .viewer()
+                .scoped()
                 .paged()
                 .summary("List an invoice's payments")
                 .answers_page::<Payment>(200)
                 .problems(KNOWN),
             get("/v1/invoices/{id}/payments/{payment_id}", payments::get)
                 .viewer()
+                .scoped()
                 .summary("Read a payment")
                 .answers::<Payment>(200)
                 .problems(KNOWN),

@@ -20,6 +20,7 @@ pub fn routes() -> Vec<Endpoint> {
         "Bookables",
         [get("/v1/bookables/{id}/availability", bookings::availability)
             .viewer()
+            .scoped()
             .operation_id("get_availability")
             .summary("Read the availability, day by day")
             .query("from", "The first day", schema::date())

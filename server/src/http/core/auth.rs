@@ -8,6 +8,7 @@ use super::{
     force,
     limit::{Counted, Limiter, Verdict},
     problem::HttpProblem,
+    reach, refusals,
     render::Reply,
     request::request_id,
 };
@@ -58,7 +59,11 @@ pub async fn gate<B: MessageBody + 'static>(
         Ok(identified) => identified,
         Err((problem, verdict)) => return Ok(turn_away(request, &problem, &verdict)),
     };
-    let caller = match admit(&app, key, needed, &request).await {
+    let admitted = match admit(&app, key, needed, &request).await {
+        Ok(caller) => reach::admit(&app, &caller, info, request.request()).await.map(|()| caller),
+        Err(problem) => Err(problem),
+    };
+    let caller = match admitted {
         Ok(caller) => caller,
         Err(problem) => return Ok(refuse(request, &problem)),
     };
@@ -67,6 +72,9 @@ pub async fn gate<B: MessageBody + 'static>(
     let answered = in_the_name_of(key_id.clone(), next.call(request)).await?;
     let mut response = counted(answered.map_into_boxed_body(), &app.answers, &key_id);
     let problem = response.response().error().and_then(|error| error.as_error::<HttpProblem>());
+    if let Some(problem) = problem {
+        refusals::note(problem.code(), response.request().peer_addr().map(|a| a.ip()));
+    }
     if problem.is_some_and(HttpProblem::is_premature)
         && let Some(earlier) = earlier_answer(&app, response.request()).await
     {
@@ -148,17 +156,23 @@ async fn admit(
     needed: Access,
     request: &ServiceRequest,
 ) -> Result<Caller, HttpProblem> {
-    let (on_behalf_of, unreadable) = match on_behalf_of(request) {
-        Ok(on_behalf_of) => (on_behalf_of, None),
-        Err(problem) => (None, Some(problem)),
+    let acting_for = stored.key.acting_for.clone();
+    let (on_behalf_of, refused) = match on_behalf_of(request) {
+        Ok(Some(other)) if acting_for.as_ref().is_some_and(|own| *own != other) => {
+            (acting_for, Some(speaks_for_another()))
+        }
+        Ok(said) => (acting_for.or(said), None),
+        Err(problem) => (acting_for, Some(problem)),
     };
     let role = stored.key.role;
+    let line_id = stored.line().clone();
     let key_id = stored.key.id;
-    let actor = Actor { key_id: Some(key_id.clone()), name: stored.key.name };
+    let workspace_id = stored.key.workspace_id;
+    let actor = Actor { key_id: Some(key_id.clone()), name: stored.key.name, workspace_id };
     if let Some(context) = request.extensions().get::<LogContext>() {
         context.set_actor(&actor.name);
     }
-    let caller = Caller { key_id, actor, role, on_behalf_of };
+    let caller = Caller { key_id, line_id, actor, role, on_behalf_of };
     if force::is_wanted(request.request()) && !role.allows(Role::Admin) {
         if app.denials.has_own_record(&caller, &request_id(request.request())) {
             to_the_end(record_denied(app.clone(), &caller, request)).await??;
@@ -170,7 +184,7 @@ async fn admit(
         let detail = format!("this needs the role {needed}, the key has {}", role.name());
         return Err(HttpProblem::new(Code::Forbidden, detail));
     }
-    match unreadable {
+    match refused {
         Some(problem) => Err(problem),
         None => Ok(caller),
     }
@@ -261,6 +275,14 @@ pub fn refuse_over_limit(verdict: &Verdict) -> Result<(), HttpProblem> {
     over_limit(verdict).map_or(Ok(()), Err)
 }
 
+/// The refusal of a user whom the key does not speak for.
+fn speaks_for_another() -> HttpProblem {
+    HttpProblem::new(
+        Code::Forbidden,
+        "this key always speaks for one user; X-On-Behalf-Of may only repeat that user",
+    )
+}
+
 fn over_limit(verdict: &Verdict) -> Option<HttpProblem> {
     verdict.is_refused().then(|| {
         metrics::rate_limited();
@@ -282,6 +304,7 @@ fn turn_away(
 
 /// Answers instead of the handler. An error value would lose the request and its route.
 fn refuse(request: ServiceRequest, problem: &HttpProblem) -> ServiceResponse<BoxBody> {
+    refusals::note(problem.code(), request.peer_addr().map(|address| address.ip()));
     let request_id = request_id(request.request());
     let problem = problem.response_for(&request_id);
     request.into_response(problem)

@@ -17,11 +17,13 @@ use uuid::Uuid;
 pub struct Caller {
     /// The id of the key.
     pub key_id: ApiKeyId,
+    /// The first key of its line, which owns the caller's Idempotency-Keys.
+    pub line_id: ApiKeyId,
     /// The identity that is recorded.
     pub actor: Actor,
     /// The key's role.
     pub role: Role,
-    /// The person or system that the caller says it acts for.
+    /// The person or system that the caller acts for: as its key says, else as it says itself.
     pub on_behalf_of: Option<String>,
 }
 

@@ -6,6 +6,7 @@ use super::{
     history, list, objects, preview,
 };
 use crate::kinds::Entity;
+use ifmatch_domain::scoped_writes;
 use ifmatch_store::{FieldType, filters, sorts};
 use ifmatch_types::{Code, Deleted, HistoryEntry, Kind, Page, Preview};
 use utoipa::ToSchema;
@@ -68,6 +69,7 @@ where
     F: ToSchema,
     Page<E>: ToSchema,
 {
+    let scoped = scoped_writes(E::KIND);
     let create = if E::KIND.creation_needs_key() {
         create.idempotency_required()
     } else {
@@ -78,6 +80,8 @@ where
         [
             create
                 .agent()
+                .scoped_if(scoped.create)
+                .problems(if scoped.create { &[Code::NotFound] } else { &[] })
                 .tagged()
                 .summary("Create")
                 .answers::<E>(201)
@@ -86,29 +90,35 @@ where
                 .problems(refusals),
             listed(get(paths.all, list::list::<E>), E::KIND)
                 .viewer()
+                .scoped()
                 .paged()
                 .summary("List")
                 .answers_page::<E>(200),
             get(paths.one, objects::get::<E>)
                 .viewer()
+                .scoped()
                 .versioned()
                 .summary("Read")
                 .answers::<E>(200)
                 .problems(READS),
             written(patch(paths.one, change::patch::<E>).merge_patch::<F>(), refusals)
+                .scoped_if(scoped.update)
                 .summary("Change some fields")
                 .answers::<E>(200),
             written(put(paths.one, change::put::<E>).body::<F>(), refusals)
+                .scoped_if(scoped.update)
                 .summary("Replace all fields")
                 .answers::<E>(200),
             written(delete(paths.one, change::delete::<E>), refusals)
+                .scoped_if(scoped.delete)
                 .summary("Delete")
                 .answers::<Deleted>(200),
-            preview_of::<F>(post(paths.preview, preview::preview::<E>)),
+            preview_of::<F>(post(paths.preview, preview::preview::<E>)).scoped_if(scoped.update),
             history_of(get(paths.history, history::history::<E>))
                 .summary("List the history: who changed what"),
             get(paths.version, history::version::<E>)
                 .viewer()
+                .scoped()
                 .tagged()
                 .summary("Read an old version")
                 .answers::<E>(200)
@@ -139,6 +149,7 @@ pub fn preview_of<F: ToSchema>(endpoint: Endpoint) -> Endpoint {
 pub fn history_of(endpoint: Endpoint) -> Endpoint {
     endpoint
         .viewer()
+        .scoped()
         .paged()
         .query("sort", SORT, schema::one_of(&["version", "-version"]))
         .answers_page::<HistoryEntry>(200)

@@ -2,7 +2,8 @@
 //!
 //! One row says all of it, so routing, authorization and the OpenAPI document cannot drift apart.
 //! A row names the least roles that may call the endpoint; roles that include one of them may as
-//! well. An endpoint whose row names no role is for admins only.
+//! well. An endpoint whose row names no role is for admins only, and one whose row does not say so
+//! is not for keys of one workspace.
 
 mod docs;
 mod mount;
@@ -66,6 +67,8 @@ pub struct EndpointInfo {
     pub path: &'static str,
     /// The key or role that it asks for.
     pub access: Access,
+    /// Whether keys of one workspace may call it, about what they see.
+    pub is_scoped: bool,
     /// How it treats an `Idempotency-Key`.
     pub idempotency: Idempotency,
     /// Whether its body may be a merge patch.
@@ -117,8 +120,13 @@ pub fn group<const N: usize>(tag: &'static str, endpoints: [Endpoint; N]) -> Vec
 impl Endpoint {
     fn new(method: Method, path: &'static str, route: Route) -> Self {
         let access = Access::AnyOf(&[Role::Admin]);
-        let info =
-            EndpointInfo { path, access, idempotency: Idempotency::None, takes_patch: false };
+        let info = EndpointInfo {
+            path,
+            access,
+            is_scoped: false,
+            idempotency: Idempotency::None,
+            takes_patch: false,
+        };
         Self { method, info, docs: Docs::default(), route }
     }
 
@@ -170,6 +178,17 @@ impl Endpoint {
         self
     }
 
+    /// Keys of one workspace may call it, too. It must answer with what they see, and nothing else.
+    pub fn scoped(self) -> Self {
+        self.scoped_if(true)
+    }
+
+    /// Whether keys of one workspace may call it, too.
+    pub fn scoped_if(mut self, is_scoped: bool) -> Self {
+        self.info.is_scoped = is_scoped;
+        self
+    }
+
     /// Honours an `Idempotency-Key`.
     pub fn idempotent(mut self) -> Self {
         self.info.idempotency = Idempotency::Optional;
@@ -183,7 +202,8 @@ impl Endpoint {
     }
 }
 
-/// One line of the list of all routes: method, path, least roles, idempotency.
+/// One line of the list of all routes: method, path, least roles, whether scoped keys may call it,
+/// idempotency.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.info.access {
@@ -195,7 +215,8 @@ impl fmt::Display for Endpoint {
             Idempotency::Optional => " key",
             Idempotency::Required => " key!",
         };
-        write!(f, "{:6} {:65} {role}{key}", self.method.as_str(), self.info.path)
+        let scoped = if self.info.is_scoped { " scoped" } else { "" };
+        write!(f, "{:6} {:65} {role}{scoped}{key}", self.method.as_str(), self.info.path)
     }
 }
 

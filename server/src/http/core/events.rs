@@ -45,7 +45,7 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, caller: Caller) -> 
     if wait_ms > WAIT_MAX_MS {
         return Err(HttpProblem::invalid("?wait_ms", format!("must be at most {WAIT_MAX_MS}")));
     }
-    let wanted = read_type(&mut params)?;
+    let wanted = read_wanted(&mut params, &caller)?;
     params.end()?;
     let deadline = Instant::now() + Duration::from_millis(wait_ms);
     let mut follower = app.tail.follow(after, wanted);
@@ -80,7 +80,7 @@ pub async fn stream(app: web::Data<App>, request: HttpRequest, caller: Caller) -
     };
     // With Last-Event-ID, `?last=` has no effect.
     params.text("last");
-    let wanted = read_type(&mut params)?;
+    let wanted = read_wanted(&mut params, &caller)?;
     params.end()?;
     let mut answer = HttpResponse::Ok();
     answer
@@ -159,9 +159,12 @@ async fn begin(app: &App, params: &mut Params, after: i64) -> Result<i64, HttpPr
     })
 }
 
-/// Reads `?type=subscription` or `?type=subscription.updated`.
-fn read_type(params: &mut Params) -> Result<Wanted, HttpProblem> {
-    let Some(text) = params.text("type") else { return Ok(Wanted::default()) };
+/// Reads `?type=subscription` or `?type=subscription.updated`. A scoped key follows its workspace.
+fn read_wanted(params: &mut Params, caller: &Caller) -> Result<Wanted, HttpProblem> {
+    let workspace_id = caller.actor.workspace_id.clone();
+    let Some(text) = params.text("type") else {
+        return Ok(Wanted { workspace_id, ..Wanted::default() });
+    };
     let (resource, change) = match text.split_once('.') {
         Some((resource, change)) => (resource, Some(change)),
         None => (text.as_str(), None),
@@ -176,5 +179,5 @@ fn read_type(params: &mut Params) -> Result<Wanted, HttpProblem> {
     };
     let change =
         change.map(|change| ChangeKind::from_name(change).ok_or_else(expected)).transpose()?;
-    Ok(Wanted { resource: Some(resource), change })
+    Ok(Wanted { workspace_id, resource: Some(resource), change })
 }

@@ -43,7 +43,7 @@ pub fn read(
         ));
     }
     Ok(Some(IdempotencyKey {
-        owner: caller.key_id.clone(),
+        owner: caller.line_id.clone(),
         key: key.to_owned(),
         fingerprint: fingerprint(request, body),
     }))

@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, web};
 use ifmatch_domain::entitlement::ScopeRef;
 use ifmatch_store::{Field, ListQuery, SortKey, filters, sorts};
 use ifmatch_types::{
-    Kind,
+    Kind, WorkspaceId,
     id::{is_some_id, is_well_formed},
 };
 use serde_json::Value;
@@ -23,15 +23,17 @@ pub const SCOPE: &str = "scope";
 pub async fn list<E: Entity>(
     app: web::Data<App>,
     request: HttpRequest,
-    _caller: Caller,
+    caller: Caller,
 ) -> HttpResult {
-    list_kind(E::KIND, None, &app, &request).await
+    list_kind(E::KIND, None, caller.actor.workspace_id.as_ref(), &app, &request).await
 }
 
-/// Lists the objects of one kind: all of them, or those of one workspace or namespace.
+/// Lists the objects of one kind: all of them, or those of one workspace or namespace. A scoped key
+/// gets those that hang on `own`.
 pub async fn list_kind(
     kind: Kind,
     scope: Option<&ScopeRef>,
+    own: Option<&WorkspaceId>,
     app: &web::Data<App>,
     request: &HttpRequest,
 ) -> HttpResult {
@@ -48,6 +50,9 @@ pub async fn list_kind(
                 HttpProblem::invalid(format!("?{}", field.0), format!("must be {expected}"))
             })?;
         }
+    }
+    if let Some(own) = own {
+        query.within(own.as_str());
     }
     params.end()?;
     if let Some((sorted_by, value, id)) = after {

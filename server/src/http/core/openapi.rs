@@ -115,7 +115,10 @@ fn operation(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Operatio
         Access::Probe | Access::Open => operation.securities(Some([])),
         access @ Access::AnyOf(_) => operation
             .security(SecurityRequirement::new(BEARER, Vec::<String>::new()))
-            .extensions(Some(Extensions::from_iter([("x-role", access.least_roles())]))),
+            .extensions(Some(Extensions::from_iter([
+                ("x-role", Value::from(access.least_roles())),
+                ("x-scoped-keys", Value::from(endpoint.info.is_scoped)),
+            ]))),
     }
     .build()
 }

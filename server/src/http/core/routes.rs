@@ -61,12 +61,14 @@ pub fn changes() -> Vec<Endpoint> {
         [
             followed(get("/v1/events", events::list))
                 .viewer()
+                .scoped()
                 .query("wait_ms", "How long to wait for a first event", schema::integer(0, 60_000))
                 .query("limit", "Events on a page", schema::integer(1, 200))
                 .summary("Changes in commit order")
                 .answers_page::<Event>(200),
             followed(get("/v1/events/stream", events::stream))
                 .viewer()
+                .scoped()
                 .header(
                     "Last-Event-ID",
                     "The last event seen; stronger than `after`",

@@ -38,7 +38,7 @@ pub async fn assign(app: web::Data<App>, path: ScopePath, mut mutation: Mutation
 /// `GET /v1/{scope}/packages`
 pub async fn packages(app: web::Data<App>, request: HttpRequest, path: ScopePath) -> HttpResult {
     let scope = path.known_scope(&app).await?;
-    list_kind(Kind::Assignment, Some(&scope), &app, &request).await
+    list_kind(Kind::Assignment, Some(&scope), None, &app, &request).await
 }
 
 /// `GET /v1/{scope}/packages/{assignment_id}`
@@ -102,7 +102,7 @@ pub async fn grant_boost(
 /// `GET /v1/{scope}/boosts`
 pub async fn boosts(app: web::Data<App>, request: HttpRequest, path: ScopePath) -> HttpResult {
     let scope = path.known_scope(&app).await?;
-    list_kind(Kind::Boost, Some(&scope), &app, &request).await
+    list_kind(Kind::Boost, Some(&scope), None, &app, &request).await
 }
 
 /// `GET /v1/{scope}/boosts/{boost_id}`

@@ -15,7 +15,10 @@ names!(Role);
 
 record! {
     ApiKeyRow => StoredApiKey {
-        key: ApiKey { id, name, role, created_at, expires_at, revoked_at },
-        digest, version, name_key,
+        key: ApiKey {
+            id, name, role, workspace_id, acting_for, created_at, expires_at, revoked_at,
+            rotated_to, last_used_at,
+        },
+        digest, version, name_key, line_id,
     }
 }

@@ -97,6 +97,7 @@ impl StoredObject for Plan {
 }
 
 impl StoredObject for Workspace {
+    const WORKSPACE: Option<&'static str> = Some("id");
     const FILTERS: &'static [Field] = &[("name", Text), ("email", Text), ("currency", Text)];
     const SORTS: &'static [Field] =
         &[("created_at", Instant), ("updated_at", Instant), ("name", Text)];
@@ -110,12 +111,14 @@ impl StoredObject for Workspace {
 }
 
 impl StoredObject for Namespace {
+    const WORKSPACE: Option<&'static str> = Some("workspace_id");
     const FILTERS: &'static [Field] = &[("workspace_id", Text), ("name", Text)];
     const SORTS: &'static [Field] = Workspace::SORTS;
     const OWNER: Option<&'static str> = Some("workspace_id");
 }
 
 impl StoredObject for SubscriptionRecord {
+    const WORKSPACE: Option<&'static str> = Some("workspace_id");
     const FILTERS: &'static [Field] = &[
         ("workspace_id", Text),
         ("plan_id", Text),
@@ -134,6 +137,7 @@ impl StoredObject for SubscriptionRecord {
 }
 
 impl StoredObject for Invoice {
+    const WORKSPACE: Option<&'static str> = Some("workspace_id");
     const FILTERS: &'static [Field] = &[
         ("workspace_id", Text),
         ("subscription_id", Text),

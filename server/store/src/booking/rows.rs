@@ -33,8 +33,8 @@ record! {
 record! {
     BookingRow => Row<BookingRecord> {
         booking: Booking {
-            id, version, bookable_id, start_date, end_date, quantity, user_id, notes, status,
-            hold_expires_at, confirmed_at, cancelled_at, ended_at, metadata, created_at,
+            id, version, bookable_id, workspace_id, start_date, end_date, quantity, user_id, notes,
+            status, hold_expires_at, confirmed_at, cancelled_at, ended_at, metadata, created_at,
             updated_at, updated_by,
         },
         until_day, taken_until,
@@ -57,6 +57,7 @@ impl StoredObject for Bookable {
 impl StoredObject for BookingRecord {
     const FILTERS: &'static [Field] = &[
         ("bookable_id", Text),
+        ("workspace_id", Text),
         ("status", Text),
         ("user_id", Text),
         ("start_date", Date),
@@ -65,4 +66,5 @@ impl StoredObject for BookingRecord {
     const SORTS: &'static [Field] =
         &[("created_at", Instant), ("updated_at", Instant), ("start_date", Date)];
     const OWNER: Option<&'static str> = Some("bookable_id");
+    const WORKSPACE: Option<&'static str> = Some("workspace_id");
 }

@@ -10,7 +10,11 @@ use diesel::{
     Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
     sql_types::Text,
 };
-use std::time::{Duration, Instant};
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
+    time::{Duration, Instant},
+};
 
 /// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub(crate) fn event_row(event: &NewEvent) -> EventRow {
         resource_type: event.resource_type.to_owned(),
         kind: entry.kind.hold(),
         at: entry.at.hold(),
+        workspace_id: event.workspace_id.hold(),
         actor: entry.by.actor.clone(),
         key_id: entry.by.key_id.hold(),
         on_behalf_of: entry.by.on_behalf_of.clone(),
@@ -79,6 +80,7 @@ pub(crate) fn event_from(seq: i64, row: &EventRow) -> Result<Event, StoreError> 
         seq,
         event_type: format!("{resource_type}.{}", row.kind),
         resource: AuditResource { resource_type, id },
+        workspace_id: column(row, "workspace_id", row.workspace_id.clone())?,
         entry,
         state: state_from(row)?,
     })

@@ -34,6 +34,8 @@ pub struct EventsQuery {
     pub resource: Option<String>,
     /// Only changes of this kind.
     pub change: Option<ChangeKind>,
+    /// Only changes of objects that hang on this workspace.
+    pub workspace_id: Option<String>,
     /// The limit of the page.
     pub limit: i64,
 }
@@ -177,6 +179,9 @@ impl Db {
         }
         if let Some(change) = query.change {
             sql = sql.text(" AND kind = ").bind(change.name());
+        }
+        if let Some(workspace_id) = &query.workspace_id {
+            sql = sql.text(" AND workspace_id = ").bind(workspace_id.as_str());
         }
         let sql = sql.text(" ORDER BY seq LIMIT ").bind(query.limit);
         let sql = sql.returning::<(BigInt, EventColumns)>();

@@ -104,6 +104,13 @@ impl ListQuery {
         Ok(())
     }
 
+    /// Keeps only objects that hang on this workspace. Every key may see the catalogue.
+    pub fn within(&mut self, workspace_id: &str) {
+        if let Some(column) = stored_kind!(self.kind, R => R::WORKSPACE) {
+            self.filters.push((column, Cell::Text(workspace_id.to_owned())));
+        }
+    }
+
     /// Keeps only objects after the one with this sort value and id.
     ///
     /// `None` if the value is not of the sort key's type.

@@ -30,6 +30,9 @@ pub(crate) trait StoredObject: Resource {
     const SORTS: &'static [Field];
     /// The column with the id of its owner, which never changes. `None` if it has no owner.
     const OWNER: Option<&'static str> = None;
+    /// The column with the id of the workspace that it hangs on. `None` for the catalogue, and for
+    /// what belongs to the scope that its path names.
+    const WORKSPACE: Option<&'static str> = None;
     /// A query for the ids of the object and of each row that refers to it, in parts.
     ///
     /// The object's id is bound after each part.

@@ -3,9 +3,14 @@
 use super::{
     db::Db,
     error::StoreError,
-    object::{StoredObject, find_objects},
+    object::{RowOf, StoredObject, find_objects},
+    sql::Sql,
 };
-use crate::systems::stored_kind;
+use crate::{on_backend, schema::StoredRow, systems::stored_kind};
+use diesel::{
+    RunQueryDsl,
+    sql_types::{Nullable, Text},
+};
 use ifmatch_domain::core::Row;
 use ifmatch_types::{Deleted, Kind, Version};
 
@@ -37,6 +42,24 @@ impl Db {
         ids: Vec<String>,
     ) -> Result<Vec<(String, Found)>, StoreError> {
         Ok(stored_kind!(kind, R => find_objects::<R>(self, ids)?.iter().map(found).collect()))
+    }
+}
+
+impl Db {
+    /// The workspace that an object hangs on. `None` if it does not exist or hangs on none.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn workspace_of(&mut self, kind: Kind, id: &str) -> Result<Option<String>, StoreError> {
+        stored_kind!(kind, R => {
+            let Some(column) = R::WORKSPACE else { return Ok(None) };
+            let table = RowOf::<R>::TABLE;
+            let sql = Sql::new(format!("SELECT {column} FROM {table} WHERE id = ")).bind(id);
+            let query = sql.returning::<Nullable<Text>>();
+            let found: Vec<Option<String>> = on_backend!(self, c => query.load(c))?;
+            Ok(found.into_iter().flatten().next())
+        })
     }
 }
 

@@ -185,7 +185,8 @@ fn events_are_told_by_kind_and_change() {
         );
         let mut told = |resource: Option<Kind>, change| {
             let resource = resource.map(|kind| kind.name().to_owned());
-            let query = EventsQuery { until: 9, limit: 9, resource, change, after: 0 };
+            let query =
+                EventsQuery { until: 9, limit: 9, resource, change, ..EventsQuery::default() };
             db.events(&query).unwrap().into_iter().map(|event| event.event_type).collect::<Vec<_>>()
         };
         assert_eq!(told(None, None), ["workspace.created", "plan.updated"]);

@@ -188,6 +188,8 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Billing(billing::Action::BillSubscription(_)) => "bill",
             Action::Access(access::Action::CreateApiKey(_)) => "key",
             Action::Access(access::Action::RevokeApiKey(_)) => "revoke",
+            Action::Access(access::Action::RotateApiKey(_)) => "rotate",
+            Action::Access(access::Action::NoteUse(_)) => "note",
             Action::Booking(booking::Action::ExpireBookings(_)) => "expire",
             Action::Billing(billing::Action::FinishBillingRun(_))
             | Action::Core(core::Action::RecordDenied(_)) => "record",

@@ -204,6 +204,7 @@ pub fn booking(full: bool) -> Row<BookingRecord> {
         id: BookingId::from_unchecked(format!("bkg_{full}")),
         version: 1,
         bookable_id: bookable(full).record.id,
+        workspace_id: full.then(|| WorkspaceId::from_unchecked(ODD)),
         start_date: date(if full { "2028-02-29" } else { "0000-01-01" }),
         end_date: date(if full { "2028-03-01" } else { "0000-01-01" }),
         quantity: if full { 1_000_000_000 } else { 1 },
@@ -261,9 +262,18 @@ fn api_key(full: bool) -> StoredApiKey {
         created_at: instant(1),
         expires_at: full.then(|| instant(2)),
         revoked_at: full.then(|| instant(3)),
+        workspace_id: full.then(|| WorkspaceId::from_unchecked(ODD)),
+        acting_for: full.then(|| ODD.to_owned()),
+        rotated_to: full.then(|| ApiKeyId::from_unchecked(ODD)),
+        last_used_at: full.then(|| instant(4)),
     };
     let stored = StoredApiKey::new(key, format!("digest {full}"));
-    if full { stored } else { StoredApiKey { name_key: None, ..stored } }
+    let line_id = Some(ApiKeyId::from_unchecked("key_first"));
+    if full {
+        StoredApiKey { line_id, version: 9, ..stored }
+    } else {
+        StoredApiKey { name_key: None, ..stored }
+    }
 }
 
 fn put_objects(state: &mut State, full: bool) {
@@ -391,7 +401,8 @@ fn event(full: bool) -> NewEvent {
     };
     let state = json!({"id": full, "odd": ODD, "zeta": 1, "alpha": i64::MAX});
     let state = Arc::new(state.into());
-    NewEvent { resource_type: "invoice", id: format!("inv_{full}"), entry, state }
+    let workspace_id = full.then(|| WorkspaceId::from_unchecked(ODD));
+    NewEvent { resource_type: "invoice", id: format!("inv_{full}"), workspace_id, entry, state }
 }
 
 fn audit(full: bool) -> AuditRecord {

@@ -15,6 +15,9 @@ pub fn problem(rejection: Rejection) -> HttpProblem {
         Rejection::NotFound { what, id } => {
             HttpProblem::not_found(format!("there is no {what} {id}"))
         }
+        Rejection::NeedsUnscopedKey => {
+            HttpProblem::new(Code::Forbidden, "a key of one workspace may not do this")
+        }
         Rejection::Deleted(kind, deleted) => gone(kind, deleted),
         Rejection::WrongIdType { path, expected_prefix } => {
             HttpProblem::wrong_id_type(expected_prefix).with("path", path)

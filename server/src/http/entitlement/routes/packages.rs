@@ -35,6 +35,7 @@ macro_rules! packages {
                     Kind::Assignment,
                 )
                 .viewer()
+                .scoped()
                 .paged()
                 .summary("List assigned packages")
                 .answers_page::<Assignment>(200)
@@ -44,6 +45,7 @@ macro_rules! packages {
                     entitlements::package,
                 )
                 .viewer()
+                .scoped()
                 .versioned()
                 .summary("Read an assignment")
                 .answers::<Assignment>(200)
@@ -74,6 +76,7 @@ macro_rules! packages {
                     entitlements::package_version,
                 )
                 .viewer()
+                .scoped()
                 .summary("Read an old version of an assignment")
                 .answers::<Assignment>(200)
                 .problems(KNOWN)

@@ -24,6 +24,7 @@ macro_rules! records {
             [
                 post(concat!("/v1/", $path, "/{id}/usage"), usage::record)
                     .usage()
+                    .scoped()
                     .idempotency_required()
                     .operation_id(concat!("record_", $one, "_usage"))
                     .summary("Record usage, if the limit allows it")
@@ -33,6 +34,7 @@ macro_rules! records {
                     .problems(DENIALS),
                 post(concat!("/v1/", $path, "/{id}/usage/batch"), usage::record_batch)
                     .usage()
+                    .scoped()
                     .idempotency_required()
                     .operation_id(concat!("record_", $one, "_usage_batch"))
                     .summary("Record several usages, all or nothing")
@@ -42,6 +44,7 @@ macro_rules! records {
                     .problems(DENIALS),
                 get(concat!("/v1/", $path, "/{id}/usage"), usage::list)
                     .viewer()
+                    .scoped()
                     .paged()
                     .query("feature", "Only usage of this feature", schema::text())
                     .summary("List recorded usage, newest first")
@@ -49,11 +52,13 @@ macro_rules! records {
                     .problems(KNOWN),
                 get(concat!("/v1/", $path, "/{id}/usage/{record_id}"), usage::get)
                     .viewer()
+                    .scoped()
                     .summary("Read a usage record")
                     .answers::<UsageRecord>(200)
                     .problems(KNOWN),
                 post(concat!("/v1/", $path, "/{id}/usage/{record_id}/reversals"), usage::reverse)
                     .usage()
+                    .scoped()
                     .idempotency_required()
                     .summary("Reverse recorded usage")
                     .body::<NewReversal>()
@@ -72,6 +77,7 @@ macro_rules! holds {
             [
                 post(concat!("/v1/", $path, "/{id}/usage/holds"), usage::hold)
                     .usage()
+                    .scoped()
                     .idempotency_required()
                     .summary("Place a hold: set units aside")
                     .body::<NewHold>()
@@ -80,11 +86,13 @@ macro_rules! holds {
                     .problems(DENIALS),
                 get(concat!("/v1/", $path, "/{id}/usage/holds/{hold_id}"), usage::get_hold)
                     .viewer()
+                    .scoped()
                     .summary("Read a hold")
                     .answers::<Hold>(200)
                     .problems(KNOWN),
                 post(concat!("/v1/", $path, "/{id}/usage/holds/{hold_id}/settle"), usage::settle)
                     .usage()
+                    .scoped()
                     .idempotent()
                     .summary("Settle a hold: record what was used")
                     .body::<Settlement>()
@@ -94,6 +102,7 @@ macro_rules! holds {
                     .problems(&[Code::HoldNotActive]),
                 post(concat!("/v1/", $path, "/{id}/usage/holds/{hold_id}/release"), usage::release)
                     .usage()
+                    .scoped()
                     .idempotent()
                     .summary("Release a hold: give all its units back")
                     .answers::<HoldAnswer>(200)
