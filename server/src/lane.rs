@@ -144,7 +144,8 @@ impl Lanes {
         for number in 0..config.lanes {
             let (sender, arriving) = mpsc::channel(config.queue);
             let queue = Queue::new(arriving, config.batch_max);
-            let lane = batch::Lane::new(number, config, queue, Arc::clone(&committed), outage.clone());
+            let lane =
+                batch::Lane::new(number, config, queue, Arc::clone(&committed), outage.clone());
             let name = format!("lane-{number}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
             queues.push(sender);
@@ -178,7 +179,7 @@ impl Lanes {
     }
 
     async fn decide(&self, command: Command, bytes: usize) -> Result<Outcome, Refusal> {
-        let Some(weight) = self.waiting.reserve(&command.meta.actor.key_id, bytes) else {
+        let Some(weight) = self.waiting.reserve(command.meta.actor.key_id.as_ref(), bytes) else {
             tracing::debug!("the commands that wait are too large");
             return Err(Refusal::TryAgain);
         };

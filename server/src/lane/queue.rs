@@ -123,9 +123,7 @@ mod tests {
                 context: LogContext::of_command(&command.meta),
                 command,
                 answer,
-                weight: Budget::new(bytes, bytes)
-                    .reserve(&ApiKeyId::from_unchecked("key_1"), bytes)
-                    .unwrap(),
+                weight: Budget::new(bytes, bytes).reserve(None, bytes).unwrap(),
                 queued_at: Instant::now(),
             },
             outcome,

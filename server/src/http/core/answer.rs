@@ -37,7 +37,7 @@ pub fn counted(
     if !response.request().method().is_safe() {
         return response;
     }
-    match budget.reserve(key, usize::try_from(size).unwrap_or(usize::MAX)) {
+    match budget.reserve(Some(key), usize::try_from(size).unwrap_or(usize::MAX)) {
         Some(reserved) => response.map_body(|_, body| match body.try_into_bytes() {
             Ok(rest) => BoxBody::new(Slices { rest, _reserved: reserved }),
             Err(body) => body,

@@ -67,7 +67,7 @@ pub async fn gate<B: MessageBody + 'static>(
         Ok(caller) => caller,
         Err(problem) => return Ok(refuse(request, &problem)),
     };
-    let key_id = caller.actor.key_id.clone();
+    let key_id = caller.key_id.clone();
     request.extensions_mut().insert(caller);
     let answered = in_the_name_of(key_id.clone(), next.call(request)).await?;
     let mut response = counted(answered.map_into_boxed_body(), &app.answers, &key_id);

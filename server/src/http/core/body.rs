@@ -4,10 +4,7 @@ use super::{endpoint::EndpointInfo, problem::HttpProblem};
 use actix_web::{
     HttpMessage, HttpRequest,
     dev::Payload,
-    http::{
-        Method,
-        header::{self, HeaderMap},
-    },
+    http::header::{self, HeaderMap},
     web,
 };
 use futures::StreamExt;

@@ -45,7 +45,7 @@ impl Caller {
     /// `UNAUTHENTICATED`.
     pub fn refuse_ended(&self, request: &HttpRequest) -> Result<(), HttpProblem> {
         let app = request.app_data::<web::Data<App>>();
-        match app.is_some_and(|app| app.keyring.has_ended(&self.actor.key_id)) {
+        match app.is_some_and(|app| app.keyring.has_ended(&self.key_id)) {
             true => Err(unaccepted()),
             false => Ok(()),
         }

@@ -50,7 +50,7 @@ impl Denials {
 
     fn has_own_record_at(&self, caller: &Caller, request_id: &RequestId, now: Instant) -> bool {
         let mut by_key = self.lock();
-        let minute = by_key.entry(caller.actor.key_id.clone()).or_insert_with(|| Minute::new(now));
+        let minute = by_key.entry(caller.key_id.clone()).or_insert_with(|| Minute::new(now));
         // A minute with counted attempts ends when these are recorded.
         if minute.is_over(now) && minute.counted.is_none() {
             *minute = Minute::new(now);
@@ -86,7 +86,7 @@ impl Denials {
     /// Takes attempts back that could not be recorded.
     fn put_back(&self, counted: Counted) {
         let mut by_key = self.lock();
-        let key_id = counted.caller.actor.key_id.clone();
+        let key_id = counted.caller.key_id.clone();
         let minute = by_key.entry(key_id).or_insert_with(|| Minute::new(Instant::now()));
         minute.recorded = RECORDED_MAX;
         let later = minute.counted.take().map_or(0, |later| later.attempts);
@@ -129,8 +129,10 @@ mod tests {
     use ifmatch_types::Role;
 
     fn caller(key: &str) -> Caller {
-        let actor = Actor { key_id: ApiKeyId::from_unchecked(key), name: key.to_owned() };
-        Caller { actor, role: Role::Viewer, on_behalf_of: None }
+        let key_id = ApiKeyId::from_unchecked(key);
+        let line_id = key_id.clone();
+        let actor = Actor::without_key(key);
+        Caller { key_id, line_id, actor, role: Role::Viewer, on_behalf_of: None }
     }
 
     fn attempts(counted: &[Counted]) -> Vec<(&str, i64)> {

@@ -41,8 +41,9 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn api_key_tally(&mut self) -> Result<ApiKeyTally, StoreError> {
-        let sql = Sql::new("SELECT count(*), CAST(coalesce(sum(version), 0) AS bigint) FROM api_keys")
-            .returning::<(BigInt, BigInt)>();
+        let sql =
+            Sql::new("SELECT count(*), CAST(coalesce(sum(version), 0) AS bigint) FROM api_keys")
+                .returning::<(BigInt, BigInt)>();
         let (keys, versions) = on_backend!(self, c => sql.get_result::<(i64, i64)>(c))?;
         Ok(ApiKeyTally { keys, versions })
     }

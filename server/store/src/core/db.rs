@@ -10,11 +10,7 @@ use diesel::{
     Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
     sql_types::Text,
 };
-use std::{
-    fs::OpenOptions,
-    os::unix::fs::OpenOptionsExt,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

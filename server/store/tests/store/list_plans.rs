@@ -23,9 +23,9 @@ fn plan(db: &mut Db, sql: &str) -> String {
         line: String,
     }
     let steps: Vec<String> = match db {
-        Db::Sqlite(connection) => {
+        Db::Sqlite(db) => {
             let rows: Vec<OfSqlite> =
-                sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(connection).unwrap();
+                sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(db.connection()).unwrap();
             rows.into_iter().map(|row| row.detail).collect()
         }
         Db::Postgres(connection) => {
