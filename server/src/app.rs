@@ -1,11 +1,10 @@
 //! The state that handlers and workers share.
 
 use crate::{
-    keyring::Keyring, lane::Lanes, metrics::Metrics, reads::Reads, tail::Tail,
+    keyring::Keyring, lane::Lanes, metrics::Metrics, reads::Reads, streams::Streams, tail::Tail,
     workers::health::Workers,
 };
 use std::sync::{Arc, atomic::AtomicBool};
-use tokio::sync::Semaphore;
 
 /// The state that handlers and workers share.
 pub struct App {
@@ -23,6 +22,6 @@ pub struct App {
     pub metrics: Metrics,
     /// Whether the process is about to stop.
     pub stopping: AtomicBool,
-    /// The permits for event streams.
-    pub streams: Arc<Semaphore>,
+    /// The open event streams.
+    pub streams: Arc<Streams>,
 }

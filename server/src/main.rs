@@ -3,6 +3,7 @@
 mod app;
 mod commands;
 mod config;
+mod hang_up;
 mod http;
 mod key;
 mod keyring;
@@ -15,6 +16,7 @@ mod mutants;
 mod reads;
 mod routes;
 mod serve;
+mod streams;
 mod tail;
 mod tls;
 mod workers;
@@ -60,5 +62,6 @@ fn run(action: Task, config: &Config) -> Result<ExitCode, commands::CommandError
         Task::Openapi => commands::openapi(),
         Task::Doctor => commands::doctor(config),
         Task::Verify => commands::verify(config),
+        Task::Restored => commands::restored(config),
     }
 }

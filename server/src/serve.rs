@@ -4,6 +4,7 @@ use crate::{
     app::App,
     commands::{self, CommandError},
     config::Config,
+    hang_up,
     http::core::{
         auth::gate,
         endpoint,
@@ -18,7 +19,7 @@ use crate::{
     lane::{Lanes, Refusal},
     metrics::Metrics,
     reads::Reads,
-    routes,
+    routes, streams,
     tail::Tail,
     tls,
     workers::{self, health::Workers},
@@ -37,13 +38,10 @@ use std::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::Semaphore,
     time::{interval, sleep},
 };
 use uuid::Uuid;
 
-/// Maximum number of open event streams.
-const STREAMS_MAX: usize = 256;
 /// How often recorded times are put into their buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum time for running requests to end when the server stops, in seconds.
@@ -74,7 +72,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
             workers: Workers::start(),
             metrics,
             stopping: AtomicBool::new(false),
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            streams: Arc::default(),
         });
         make_first_keys(config, &app).await?;
         listen(config, app).await
@@ -160,6 +158,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     .workers(config.http_threads())
     // A client that has closed its side is gone. Its handler is dropped, even while it waits.
     .h1_allow_half_closed(false)
+    .on_connect(hang_up::remember)
     .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
     .disable_signals();
     let refused = |cause| CommandError::Io { what: format!("listen: {}", config.listen), cause };
@@ -187,6 +186,8 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     actix_web::rt::spawn(async move { keep_up(&keeping).await });
     let following = app.clone();
     actix_web::rt::spawn(async move { following.tail.run(following.lanes.commits()).await });
+    let watching = app.clone();
+    actix_web::rt::spawn(async move { streams::watch(&watching).await });
     let working = app.clone();
     let drain = Duration::from_millis(config.drain_ms);
     actix_web::rt::spawn(async move { workers::run(&working).await });

@@ -13,13 +13,18 @@
 //! follower subscribes before it first reads the table. Events that the tail publishes later are in
 //! the channel. Events that it published earlier were already settled, so the follower finds them
 //! in the table.
+//!
+//! If the log was replaced, the places of followers mean nothing any more. A batch carries the name
+//! of its log, and a follower of another one ends.
 
 mod follower;
+mod place;
 
 pub use follower::{Follower, Wanted};
+pub use place::{Lost, Place, Start};
 
 use crate::{metrics, reads::Reads};
-use ifmatch_store::{EventsQuery, StoreError};
+use ifmatch_store::{EventLog, EventsQuery, StoreError};
 use ifmatch_types::Event;
 use std::{
     sync::{Arc, OnceLock},
@@ -34,10 +39,21 @@ use tokio::{
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Minimum time between two reads. The first event after a pause is not delayed.
 const READ_INTERVAL: Duration = Duration::from_millis(10);
-/// Maximum events in a batch.
-pub const BATCH_MAX: i64 = 100;
+/// The size of a batch. A follower that lags behind keeps all batches in memory until it reads.
+pub const BATCH: Bounds = Bounds { events: 100, bytes: 256 * 1024 };
+/// Maximum places that one statement looks at. Others may read between two of them.
+const SCAN_MAX: i64 = 10_000;
 /// Maximum number of batches that a follower may lag behind. Then it reads the table.
 const BATCHES_KEPT: usize = 32;
+
+/// The size of a page or batch of events. An event with more bytes is a page of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Maximum events.
+    pub events: i64,
+    /// About how many bytes of JSON.
+    pub bytes: usize,
+}
 
 /// An event that many followers share.
 pub struct SharedEvent {
@@ -54,9 +70,9 @@ impl SharedEvent {
     /// The event as a server-sent event; rendered once for all streams.
     pub fn text(&self) -> bytes::Bytes {
         let render = || {
-            let Event { seq, event_type, .. } = &self.event;
+            let Event { cursor, event_type, .. } = &self.event;
             let json = serde_json::to_string(&self.event).expect("an event is a JSON object");
-            format!("id: {seq}\nevent: {event_type}\ndata: {json}\n\n").into()
+            format!("id: {cursor}\nevent: {event_type}\ndata: {json}\n\n").into()
         };
         self.text.get_or_init(render).clone()
     }
@@ -64,6 +80,7 @@ impl SharedEvent {
 
 /// All settled events in `(after, until]`, in order.
 struct Batch {
+    epoch: Arc<str>,
     after: i64,
     until: i64,
     events: Vec<Arc<SharedEvent>>,
@@ -73,8 +90,9 @@ struct Batch {
 #[derive(Clone)]
 enum News {
     Batch(Arc<Batch>),
-    /// The tail could not read. Followers read for themselves, and see the error if it lasts.
-    Failed,
+    /// The tail could not read, or the log was replaced. Followers read for themselves, and see the
+    /// error if it lasts.
+    Broken,
 }
 
 /// The reader of new events. It reads only while there are followers.
@@ -91,8 +109,8 @@ impl Tail {
         Self { reads, feed, called: Arc::default() }
     }
 
-    /// Follows the wanted events after this place of the stream.
-    pub fn follow(&self, after: i64, wanted: Wanted) -> Follower {
+    /// Follows the wanted events after this place.
+    pub fn follow(&self, after: Place, wanted: Wanted) -> Follower {
         let (reads, called) = (Arc::clone(&self.reads), Arc::clone(&self.called));
         Follower::new(reads, self.feed.subscribe(), called, after, wanted)
     }
@@ -123,7 +141,7 @@ impl Tail {
                         tracing::warn!(%error, "new events could not be read; trying again");
                     }
                     is_failing = true;
-                    let _ = self.feed.send(News::Failed);
+                    let _ = self.feed.send(News::Broken);
                 }
             }
             sleep_until(next_read).await;
@@ -131,22 +149,31 @@ impl Tail {
         }
     }
 
-    /// Broadcasts everything after `reached`, batch by batch.
+    /// Broadcasts everything after the end of `reached`, batch by batch.
     ///
     /// A tail that has reached nothing yet begins at the end and says so with an empty batch. A
     /// follower that read the table before that place then catches up.
-    async fn advance(&self, reached: &mut Option<i64>) -> Result<(), StoreError> {
-        let until = self.reads.settled_seq().await?;
-        let Some(mut after) = *reached else {
-            *reached = Some(until);
-            self.publish(Batch { after: until, until, events: Vec::new() });
+    async fn advance(&self, reached: &mut Option<EventLog>) -> Result<(), StoreError> {
+        let log = self.reads.event_log().await?;
+        let known = reached.as_ref();
+        let Some(known) = known.filter(|known| known.leads_to(&log)) else {
+            if reached.is_some() {
+                tracing::warn!("the log of events was replaced; its followers end");
+                let _ = self.feed.send(News::Broken);
+            }
+            let (epoch, newest) = (Arc::clone(&log.epoch), log.newest);
+            *reached = Some(log);
+            self.publish(Batch { epoch, after: newest, until: newest, events: Vec::new() });
             return Ok(());
         };
-        while after < until {
-            let page = read_up_to(&self.reads, after, until, BATCH_MAX, Wanted::default()).await?;
-            let end = page.end;
-            self.publish(Batch { after, until: end, events: page.events });
-            *reached = Some(end);
+        let mut after = known.newest;
+        while after < log.newest {
+            let place = Place { epoch: Arc::clone(&log.epoch), seq: after };
+            let page =
+                read_up_to(&self.reads, &place, log.newest, BATCH, Wanted::default()).await?;
+            let (epoch, end) = (place.epoch, page.end);
+            self.publish(Batch { epoch, after, until: end, events: page.events });
+            *reached = Some(EventLog { newest: end, ..log.clone() });
             after = end;
         }
         Ok(())
@@ -163,24 +190,29 @@ struct Page {
     events: Vec<Arc<SharedEvent>>,
     /// Every wanted event up to this place is in this page or an earlier one.
     end: i64,
-    is_full: bool,
 }
 
-/// Reads wanted events in `(after, until]`.
+/// Reads wanted events in `(after, until]`, or in the beginning of that interval.
 async fn read_up_to(
     reads: &Arc<Reads>,
-    after: i64,
+    after: &Place,
     until: i64,
-    limit: i64,
+    bounds: Bounds,
     wanted: Wanted,
 ) -> Result<Page, StoreError> {
-    if until <= after {
-        return Ok(Page { events: Vec::new(), end: after, is_full: false });
+    if until <= after.seq {
+        return Ok(Page { events: Vec::new(), end: after.seq });
     }
-    let resource = wanted.resource.map(str::to_owned);
-    let query = EventsQuery { after, until, resource, change: wanted.change, limit };
-    let events = reads.run(move |db| db.events(&query)).await?;
-    let is_full = i64::try_from(events.len()).is_ok_and(|count| count == limit);
-    let end = events.last().filter(|_| is_full).map_or(until, |last| last.seq);
-    Ok(Page { events: events.into_iter().map(SharedEvent::new).collect(), end, is_full })
+    let query = EventsQuery {
+        after: after.seq,
+        until: until.min(after.seq.saturating_add(SCAN_MAX)),
+        epoch: Arc::clone(&after.epoch),
+        resource: wanted.resource.map(str::to_owned),
+        change: wanted.change,
+        limit: bounds.events,
+        bytes_max: Some(bounds.bytes),
+    };
+    let page = reads.run(move |db| db.events(&query)).await?;
+    let events = page.events.into_iter().map(SharedEvent::new).collect();
+    Ok(Page { events, end: page.end })
 }

@@ -6,6 +6,7 @@ pub mod caller;
 pub mod change;
 pub mod collection;
 pub mod endpoint;
+pub mod event_stream;
 pub mod events;
 pub mod finish;
 pub mod force;

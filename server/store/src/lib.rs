@@ -18,8 +18,9 @@ pub use crate::access::ApiKeyTally;
 pub use crate::core::{
     db::{Db, Use},
     error::{Cause, StoreError},
+    event_log::EventLog,
     evidence::Evidence,
-    journal::{AuditQuery, EventsQuery},
+    journal::{AuditQuery, EventPage, EventsQuery},
     list::{Field, FieldType, ListQuery, SortKey, filters, sorts},
     migrate::sqlite_version,
     prune::PRUNED_AT_ONCE,

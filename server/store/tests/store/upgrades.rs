@@ -2,11 +2,14 @@
 
 use crate::{
     database::{Backend, Database, texts},
-    schema::{indexes, keys, references},
+    schema::{indexes, keys, references, tables},
     verify::furnish,
 };
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
-use ifmatch_store::{Db, Use, on_backend, schema::TABLES};
+use ifmatch_store::{
+    Db, Use, on_backend,
+    schema::{TABLES, TableShape},
+};
 
 /// Number of first migrations that create all tables which today's server writes.
 const FIRST: usize = 3;
@@ -23,10 +26,10 @@ fn migrations(backend: Backend) -> FileBasedMigrations {
     FileBasedMigrations::from_path(format!("{all}{name}")).unwrap()
 }
 
-/// Every row of every table, as text.
-fn rows(db: &mut Db) -> Vec<String> {
+/// Every row of these tables, as text.
+fn rows(db: &mut Db, tables: &[&TableShape]) -> Vec<String> {
     let mut all = Vec::new();
-    for table in TABLES {
+    for table in tables {
         let columns = table.columns.iter().map(|(name, _)| format!("coalesce({name}::text, '-')"));
         let columns = columns.collect::<Vec<_>>().join(" || ' ' || ");
         let sql = format!("SELECT '{0} ' || {columns} AS found FROM {0} ORDER BY 1", table.name);
@@ -51,13 +54,18 @@ fn keep_every_row(backend: Backend) {
             break;
         }
         furnish(&mut db);
-        let before = rows(&mut db);
+        // A table of a later migration has no rows to keep.
+        let made = tables(&mut db);
+        let old_tables: Vec<_> =
+            TABLES.iter().filter(|table| made.iter().any(|name| name == table.name)).collect();
+        let before = rows(&mut db, &old_tables);
         let is_filled =
             |table: &str| before.iter().any(|row| row.starts_with(&format!("{table} ")));
-        let empty: Vec<&str> = TABLES.iter().map(|t| t.name).filter(|t| !is_filled(t)).collect();
+        let empty: Vec<&str> =
+            old_tables.iter().map(|t| t.name).filter(|t| !is_filled(t)).collect();
         assert_eq!(empty, NOT_FURNISHED);
         db.migrate().unwrap();
-        assert_eq!(rows(&mut db), before);
+        assert_eq!(rows(&mut db, &old_tables), before);
         assert_eq!(db.verify().unwrap(), []);
         assert_eq!(indexes(&mut db), indexes(&mut new));
         assert_eq!(keys(&mut db), keys(&mut new));
