@@ -1,7 +1,7 @@
 //! Errors, with predicates so that callers need not match every variant.
 
 use crate::{Conflict, ConflictId, OutcomeUnknown};
-use ifmatch_types::{Code, Problem, RetryAction, Version};
+use ifmatch_types::{Code, EventCursor, Problem, RetryAction, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fmt, io};
@@ -174,6 +174,32 @@ impl Error {
     /// ```
     pub fn is_not_found(&self) -> bool {
         matches!(self.code(), Some(Code::NotFound | Code::Deleted))
+    }
+
+    /// Whether the server has no such place in its log of changes, or not all changes after it.
+    ///
+    /// Then changes may have been missed: a backup was restored, or old changes were pruned. Read
+    /// the objects anew, and go on after [`newest_cursor`](Self::newest_cursor).
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.is_cursor_unknown() { println!("read everything again"); }
+    /// # }
+    /// ```
+    pub fn is_cursor_unknown(&self) -> bool {
+        self.code() == Some(Code::CursorUnknown)
+    }
+
+    /// The end of the log of changes, if [`is_cursor_unknown`](Self::is_cursor_unknown).
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if let Some(newest) = error.newest_cursor() { println!("go on after {newest}"); }
+    /// # }
+    /// ```
+    pub fn newest_cursor(&self) -> Option<EventCursor> {
+        let problem = self.problem().filter(|_| self.is_cursor_unknown())?;
+        Some(problem.extensions.get("newest")?.as_str()?.into())
     }
 
     /// Whether the write may have been applied although the call failed.

@@ -9,12 +9,12 @@ use futures::{
     future::{BoxFuture, FutureExt},
     stream::{self, BoxStream, StreamExt, TryStreamExt},
 };
-use ifmatch_types::Event;
+use ifmatch_types::{Event, EventCursor};
 use serde::Deserialize;
 use std::{future::IntoFuture, time::Duration};
 
 /// Maximum time that the server waits.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(45);
 
 /// Pause of the stream after an empty answer that came without waiting.
 const REST: Duration = Duration::from_millis(100);
@@ -32,36 +32,46 @@ const REST: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Events {
     client: Client,
-    after: i64,
+    after: EventCursor,
     event_type: Option<String>,
     wait: Duration,
 }
 
-/// One page of events and the position after it, which is beyond filtered-out ones.
+/// One page of events and the place after it, which is beyond filtered-out ones.
 #[derive(Deserialize)]
 struct EventPage {
     items: Vec<Event>,
     #[serde(default)]
-    next_cursor: Option<String>,
+    next_cursor: Option<EventCursor>,
 }
 
 impl EventPage {
-    fn end(&self, after: i64) -> i64 {
-        let last = self.items.last().map_or(after, |event| event.seq);
-        let cursor = self.next_cursor.as_deref().and_then(|cursor| cursor.parse().ok());
-        cursor.unwrap_or(last)
+    /// The place after this page. Servers without cursors number their events.
+    fn end(&self, after: &EventCursor) -> EventCursor {
+        let last = || self.items.last().map_or_else(|| after.clone(), |event| event.seq.into());
+        self.next_cursor.clone().unwrap_or_else(last)
     }
 }
 
 impl Client {
-    /// The changes after this position in the stream of all changes; 0 is its beginning.
+    /// The changes after this place in the log of all changes: 0 for its beginning, or the
+    /// [`cursor`](Event::cursor) of the last event seen.
+    ///
+    /// # Errors
+    ///
+    /// Awaiting it fails if the log has no such place, or no longer all changes after it: if
+    /// [`is_cursor_unknown`](crate::Error::is_cursor_unknown), read the objects anew.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
     /// let first = billing.events(0).await?;
+    /// if let Some(last) = first.last() {
+    ///     let more = billing.events(&last.cursor).await?;
+    /// }
     /// # Ok(()) }
     /// ```
-    pub fn events(&self, after: i64) -> Events {
+    pub fn events(&self, after: impl Into<EventCursor>) -> Events {
+        let after = after.into();
         Events { client: self.clone(), after, event_type: None, wait: Duration::ZERO }
     }
 }
@@ -79,8 +89,7 @@ impl Events {
         self
     }
 
-    /// How long the server may wait for a change. At most a minute, and at most half the send
-    /// timeout.
+    /// How long the server may wait for a change. At most 45 s, and at most half the send timeout.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -95,23 +104,46 @@ impl Events {
 
     /// Streams every change from here on, without end. Waits for new ones.
     ///
-    /// The stream ends after an error. Begin a new one after the last `seq` seen.
+    /// The stream ends after an error. Begin a new one after the [`cursor`](Event::cursor) of the
+    /// last event seen. If the server does not know that place any more, read the objects anew and
+    /// go on after the newest place: what changes meanwhile is then seen twice, and nothing is
+    /// missed.
     ///
     /// ```
+    /// # async fn read_anew(_: &ifmatch::Client) -> Result<(), ifmatch::Error> { Ok(()) }
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
     /// use futures::TryStreamExt;
+    /// use ifmatch::EventCursor;
     ///
-    /// let mut changes = billing.events(0).stream();
-    /// while let Some(event) = changes.try_next().await? {
-    ///     println!("{} {}", event.seq, event.event_type);
+    /// let mut seen = EventCursor::from(0);
+    /// loop {
+    ///     let mut changes = billing.events(&seen).stream();
+    ///     let ended = loop {
+    ///         match changes.try_next().await {
+    ///             Ok(Some(event)) => {
+    ///                 println!("{} {}", event.seq, event.event_type);
+    ///                 seen = event.cursor;
+    ///             }
+    ///             Ok(None) => return Ok(()),
+    ///             Err(error) => break error,
+    ///         }
+    ///     };
+    ///     match ended.newest_cursor() {
+    ///         Some(newest) => {
+    ///             read_anew(&billing).await?;
+    ///             seen = newest;
+    ///         }
+    ///         None if ended.is_retryable() => {}
+    ///         None => return Err(ended),
+    ///     }
     /// }
-    /// # Ok(()) }
+    /// # }
     /// ```
     pub fn stream(self) -> BoxStream<'static, Result<Event, Error>> {
         let patient = self.wait(Duration::MAX);
         stream::try_unfold(patient, |mut events| async move {
             let page = events.fetch().await?;
-            events.after = page.end(events.after);
+            events.after = page.end(&events.after);
             if page.items.is_empty() {
                 tokio::time::sleep(REST).await;
             }
@@ -122,7 +154,7 @@ impl Events {
     }
 
     async fn fetch(&self) -> Result<EventPage, Error> {
-        let mut request = Request::new(Verb::Get, &["events"]).query("after", self.after);
+        let mut request = Request::new(Verb::Get, &["events"]).query("after", &self.after);
         if let Some(event_type) = &self.event_type {
             request = request.query("type", event_type);
         }

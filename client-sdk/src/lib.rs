@@ -149,7 +149,7 @@ pub use ifmatch_types::{
     Availability, AvailabilityConflict, AvailableDay, BillingRun, Bookable, BookableFields,
     BookableId, BookableStatus, Booking, BookingFields, BookingId, BookingStatus, Boost,
     BoostAnswer, BoostDuration, BoostId, BoostKind, By, CatalogStatus, ChangeKind, Code, Date,
-    DateError, Deleted, Difference, Entitlement, EntitlementLogEntry, Event, Feature,
+    DateError, Deleted, Difference, Entitlement, EntitlementLogEntry, Event, EventCursor, Feature,
     FeatureFields, FeatureId, FeatureType, FieldError, Grant, GrantKind, HistoryEntry, Hold,
     HoldId, HoldStatus, IdError, Interval, Invoice, InvoiceFields, InvoiceId, InvoiceLine,
     InvoiceLineFields, InvoiceStatus, Kind, Metadata, Meter, Namespace, NamespaceFields,

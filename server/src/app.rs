@@ -8,11 +8,11 @@ use crate::{
     listener::Places,
     metrics::Metrics,
     reads::Reads,
+    streams::Streams,
     tail::Tail,
     workers::health::Workers,
 };
 use std::sync::{Arc, atomic::AtomicBool};
-use tokio::sync::Semaphore;
 
 /// The state that handlers and workers share.
 pub struct App {
@@ -38,6 +38,6 @@ pub struct App {
     pub stopping: AtomicBool,
     /// The places for connections.
     pub places: Arc<Places>,
-    /// The permits for event streams.
-    pub streams: Arc<Semaphore>,
+    /// The open event streams.
+    pub streams: Arc<Streams>,
 }

@@ -1,5 +1,9 @@
 //! The subcommands other than `serve`. Each does its work and stops.
 
+mod restored;
+
+pub use restored::restored;
+
 use crate::{
     config::{Config, KeysTask},
     http::{core::problem, systems},

@@ -8,6 +8,8 @@ mod line;
 mod places;
 mod socket;
 
+#[cfg(test)]
+pub use line::Patience;
 pub use line::Line;
 pub use places::Places;
 

@@ -18,6 +18,7 @@ mod network;
 mod reads;
 mod routes;
 mod serve;
+mod streams;
 mod tail;
 mod tls;
 mod workers;
@@ -63,5 +64,6 @@ fn run(action: Task, config: &Config) -> Result<ExitCode, commands::CommandError
         Task::Openapi => commands::openapi(),
         Task::Doctor => commands::doctor(config),
         Task::Verify => commands::verify(config),
+        Task::Restored => commands::restored(config),
     }
 }

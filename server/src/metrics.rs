@@ -54,6 +54,8 @@ metrics_table! {
         "Commands waiting in a lane's queue now, by lane";
     EVENT_FOLLOWERS: Gauge, Count, "ifmatch_event_followers",
         "Event streams and waiting reads of events that are open now";
+    UNREAD_STREAMS: Gauge, Count, "ifmatch_event_streams_unread",
+        "Event streams whose client has read nothing for a second although there is something";
     CONFLICTS: Counter, Count, "ifmatch_conflicts_total",
         "Fields of refused stale writes, by type, field and verdict";
     MERGES: Counter, Count, "ifmatch_merges_total",
@@ -178,6 +180,11 @@ pub fn event_followers(followers: usize) {
     gauge!(EVENT_FOLLOWERS).set(u32::try_from(followers).unwrap_or(u32::MAX));
 }
 
+/// This many event streams hold something that their client has not read for a second.
+pub fn unread_streams(streams: usize) {
+    gauge!(UNREAD_STREAMS).set(u32::try_from(streams).unwrap_or(u32::MAX));
+}
+
 /// A stale write was refused. `paths` are those in conflict with the changes since. If none is,
 /// they are the attempted ones. Each field counts once.
 pub fn conflict<'a>(kind: Kind, verdict: Verdict, paths: impl IntoIterator<Item = &'a str>) {
@@ -283,6 +290,7 @@ mod tests {
             batch_rerun("guard");
             queue_depth(0, 7);
             event_followers(2);
+            unread_streams(1);
             conflict(Kind::Plan, Verdict::Overlap, ["/name"]);
             merged(Kind::Plan);
             forced(Kind::Plan);

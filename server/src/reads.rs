@@ -9,7 +9,7 @@ mod pool;
 mod shares;
 
 use crate::metrics;
-use ifmatch_store::{DatabaseUrl, Db, Found, StoreError, Use};
+use ifmatch_store::{DatabaseUrl, Db, EventLog, Found, StoreError, Use};
 use ifmatch_types::Kind;
 use pool::{Pool, is_usable_after};
 pub use shares::in_the_name_of;
@@ -90,15 +90,15 @@ impl Reads {
         })
     }
 
-    /// The place up to which the event stream can be read.
+    /// The log of all changes, with the place up to which it can be read.
     ///
-    /// It includes everything that was committed before this call, unless another writer of events
+    /// That includes everything that was committed before this call, unless another writer of events
     /// takes too long.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
-    pub async fn settled_seq(&self) -> Result<i64, StoreError> {
+    pub async fn event_log(&self) -> Result<EventLog, StoreError> {
         let (answer, settled) = oneshot::channel();
         let busy = |_| StoreError::Raced("too many readers of events are waiting".into());
         self.settler.try_send(answer).map_err(busy)?;
@@ -272,30 +272,32 @@ fn same(error: &StoreError) -> StoreError {
     }
 }
 
-type Settling = oneshot::Sender<Result<i64, StoreError>>;
+type Settling = oneshot::Sender<Result<EventLog, StoreError>>;
 
-/// The thread that finds out how far the event stream is settled, once for all waiting callers.
+/// The thread that finds out how far the event log is settled, once for all waiting callers.
 fn settle_all(mut connection: Connection, mut queue: mpsc::Receiver<Settling>) {
-    let mut known = 0i64;
+    let mut known = EventLog::default();
     while let Some(first) = queue.blocking_recv() {
         let mut waiting = vec![first];
         while let Ok(asked) = queue.try_recv() {
             waiting.push(asked);
         }
-        connection.serve(|connection| known = settle(connection, known, waiting));
+        connection.serve(|connection| settle(connection, &mut known, waiting));
     }
 }
 
-/// Answers all waiting callers. Returns the place that is now known to be settled.
-fn settle(connection: &mut Connection, known: i64, waiting: Vec<Settling>) -> i64 {
-    let settled = connection.read(|db| db.settled_seq(known));
+/// Answers all waiting callers. `known` is what was settled before, and then what is now.
+fn settle(connection: &mut Connection, known: &mut EventLog, waiting: Vec<Settling>) {
+    let settled = connection.read(|db| db.event_log(known));
     for answer in waiting {
         let _ = answer.send(match &settled {
-            Ok(settled) => Ok(*settled),
+            Ok(settled) => Ok(settled.clone()),
             Err(error) => Err(same(error)),
         });
     }
-    settled.map_or(known, |settled| known.max(settled))
+    if let Ok(settled) = settled {
+        *known = settled;
+    }
 }
 
 #[cfg(test)]

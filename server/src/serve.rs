@@ -22,7 +22,7 @@ use crate::{
     listener::{self, Door, Listening, Places},
     metrics::Metrics,
     reads::Reads,
-    routes,
+    routes, streams,
     tail::Tail,
     tls,
     workers::{self, health::Workers},
@@ -42,7 +42,6 @@ use std::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::Semaphore,
     time::{interval, sleep},
 };
 use uuid::Uuid;
@@ -51,8 +50,6 @@ use uuid::Uuid;
 const ADMIN: &str = "admin";
 /// Maximum number of keys whose use is stored in one commit.
 const USES_MAX: usize = 100;
-/// Maximum number of open event streams.
-const STREAMS_MAX: usize = 256;
 /// Maximum bytes of large answers that wait for their clients.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Maximum bytes of large answers that wait for the clients of one key.
@@ -92,7 +89,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
                 config.connections_per_address(),
                 &config.trusted_proxies(),
             ),
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            streams: Arc::default(),
         });
         make_first_keys(config, &app).await?;
         listen(config, app).await
@@ -231,6 +228,8 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     actix_web::rt::spawn(async move { keep_up(&keeping).await });
     let following = app.clone();
     actix_web::rt::spawn(async move { following.tail.run(following.lanes.commits()).await });
+    let watching = app.clone();
+    actix_web::rt::spawn(async move { streams::watch(&watching).await });
     let working = app.clone();
     let drain = Duration::from_millis(config.drain_ms);
     actix_web::rt::spawn(async move { workers::run(&working).await });

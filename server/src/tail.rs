@@ -13,16 +13,20 @@
 //! follower subscribes before it first reads the table. Events that the tail publishes later are in
 //! the channel. Events that it published earlier were already settled, so the follower finds them
 //! in the table.
+//!
+//! If the log was replaced, the places of followers mean nothing any more. A batch carries the name
+//! of its log, and a follower of another one ends.
 
 mod follower;
+mod place;
 
 pub use follower::{Follower, Wanted};
+pub use place::{Lost, Place, Start};
 
 use crate::{metrics, reads::Reads};
-use ifmatch_store::{Db, EventsQuery, StoreError};
+use ifmatch_store::{EventLog, EventsQuery, StoreError};
 use ifmatch_types::Event;
 use std::{
-    io::{self, Write},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -35,70 +39,48 @@ use tokio::{
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Minimum time between two reads. The first event after a pause is not delayed.
 const READ_INTERVAL: Duration = Duration::from_millis(10);
-/// Maximum events in a batch.
-pub const BATCH_MAX: i64 = 100;
+/// The size of a batch. A follower that lags behind keeps all batches in memory until it reads.
+pub const BATCH: Bounds = Bounds { events: 100, bytes: 256 * 1024 };
+/// Maximum places that one statement looks at. Others may read between two of them.
+const SCAN_MAX: i64 = 10_000;
 /// Maximum number of batches that a follower may lag behind. Then it reads the table.
 const BATCHES_KEPT: usize = 32;
 
-/// Maximum bytes of the events in a batch or page. A single event may be larger.
-const BYTES_MAX: usize = 1024 * 1024;
-/// Maximum events that are read at once, because each may be large.
-const ROWS_MAX: i64 = 50;
+/// The size of a page or batch of events. An event with more bytes is a page of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Maximum events.
+    pub events: i64,
+    /// About how many bytes of JSON.
+    pub bytes: usize,
+}
 
 /// An event that many followers share.
 pub struct SharedEvent {
     /// The event.
     pub event: Event,
-    /// The size of its JSON.
-    bytes: usize,
     text: OnceLock<bytes::Bytes>,
 }
 
 impl SharedEvent {
     fn new(event: Event) -> Arc<Self> {
-        let mut size = Size(0);
-        serde_json::to_writer(&mut size, &event).expect("an event is a JSON object");
-        Arc::new(Self { event, bytes: size.0, text: OnceLock::new() })
+        Arc::new(Self { event, text: OnceLock::new() })
     }
 
     /// The event as a server-sent event; rendered once for all streams.
     pub fn text(&self) -> bytes::Bytes {
         let render = || {
-            let Event { seq, event_type, .. } = &self.event;
+            let Event { cursor, event_type, .. } = &self.event;
             let json = serde_json::to_string(&self.event).expect("an event is a JSON object");
-            format!("id: {seq}\nevent: {event_type}\ndata: {json}\n\n").into()
+            format!("id: {cursor}\nevent: {event_type}\ndata: {json}\n\n").into()
         };
         self.text.get_or_init(render).clone()
     }
 }
 
-/// Counts what is written to it.
-struct Size(usize);
-
-impl Write for Size {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.saturating_add(bytes.len());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// How many of these events fit into a batch or page: one at least, and `limit` at most.
-fn fitting(events: &[Arc<SharedEvent>], limit: i64) -> usize {
-    let mut bytes = events.first().map_or(0, |shared| shared.bytes);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = events.iter().take(limit).skip(1).take_while(|shared| {
-        bytes = bytes.saturating_add(shared.bytes);
-        bytes <= BYTES_MAX
-    });
-    more.count().saturating_add(1).min(events.len())
-}
-
 /// All settled events in `(after, until]`, in order.
 struct Batch {
+    epoch: Arc<str>,
     after: i64,
     until: i64,
     events: Vec<Arc<SharedEvent>>,
@@ -108,8 +90,9 @@ struct Batch {
 #[derive(Clone)]
 enum News {
     Batch(Arc<Batch>),
-    /// The tail could not read. Followers read for themselves, and see the error if it lasts.
-    Failed,
+    /// The tail could not read, or the log was replaced. Followers read for themselves, and see the
+    /// error if it lasts.
+    Broken,
 }
 
 /// The reader of new events. It reads only while there are followers.
@@ -126,8 +109,8 @@ impl Tail {
         Self { reads, feed, called: Arc::default() }
     }
 
-    /// Follows the wanted events after this place of the stream.
-    pub fn follow(&self, after: i64, wanted: Wanted) -> Follower {
+    /// Follows the wanted events after this place.
+    pub fn follow(&self, after: Place, wanted: Wanted) -> Follower {
         let (reads, called) = (Arc::clone(&self.reads), Arc::clone(&self.called));
         Follower::new(reads, self.feed.subscribe(), called, after, wanted)
     }
@@ -158,7 +141,7 @@ impl Tail {
                         tracing::warn!(%error, "new events could not be read; trying again");
                     }
                     is_failing = true;
-                    let _ = self.feed.send(News::Failed);
+                    let _ = self.feed.send(News::Broken);
                 }
             }
             sleep_until(next_read).await;
@@ -166,22 +149,31 @@ impl Tail {
         }
     }
 
-    /// Broadcasts everything after `reached`, batch by batch.
+    /// Broadcasts everything after the end of `reached`, batch by batch.
     ///
     /// A tail that has reached nothing yet begins at the end and says so with an empty batch. A
     /// follower that read the table before that place then catches up.
-    async fn advance(&self, reached: &mut Option<i64>) -> Result<(), StoreError> {
-        let until = self.reads.settled_seq().await?;
-        let Some(mut after) = *reached else {
-            *reached = Some(until);
-            self.publish(Batch { after: until, until, events: Vec::new() });
+    async fn advance(&self, reached: &mut Option<EventLog>) -> Result<(), StoreError> {
+        let log = self.reads.event_log().await?;
+        let known = reached.as_ref();
+        let Some(known) = known.filter(|known| known.leads_to(&log)) else {
+            if reached.is_some() {
+                tracing::warn!("the log of events was replaced; its followers end");
+                let _ = self.feed.send(News::Broken);
+            }
+            let (epoch, newest) = (Arc::clone(&log.epoch), log.newest);
+            *reached = Some(log);
+            self.publish(Batch { epoch, after: newest, until: newest, events: Vec::new() });
             return Ok(());
         };
-        while after < until {
-            let page = read_up_to(&self.reads, after, until, BATCH_MAX, Wanted::default()).await?;
-            let end = page.end;
-            self.publish(Batch { after, until: end, events: page.events });
-            *reached = Some(end);
+        let mut after = known.newest;
+        while after < log.newest {
+            let place = Place { epoch: Arc::clone(&log.epoch), seq: after };
+            let page =
+                read_up_to(&self.reads, &place, log.newest, BATCH, Wanted::default()).await?;
+            let (epoch, end) = (place.epoch, page.end);
+            self.publish(Batch { epoch, after, until: end, events: page.events });
+            *reached = Some(EventLog { newest: end, ..log.clone() });
             after = end;
         }
         Ok(())
@@ -198,50 +190,30 @@ struct Page {
     events: Vec<Arc<SharedEvent>>,
     /// Every wanted event up to this place is in this page or an earlier one.
     end: i64,
-    is_full: bool,
 }
 
-/// Reads wanted events in `(after, until]`.
+/// Reads wanted events in `(after, until]`, or in the beginning of that interval.
 async fn read_up_to(
     reads: &Arc<Reads>,
-    after: i64,
+    after: &Place,
     until: i64,
-    limit: i64,
+    bounds: Bounds,
     wanted: Wanted,
 ) -> Result<Page, StoreError> {
-    if until <= after {
-        return Ok(Page { events: Vec::new(), end: after, is_full: false });
+    if until <= after.seq {
+        return Ok(Page { events: Vec::new(), end: after.seq });
     }
-    let resource = wanted.resource.map(str::to_owned);
-    let workspace_id = wanted.workspace_id.as_ref().map(ToString::to_string);
-    let query = EventsQuery { after, until, resource, change: wanted.change, workspace_id, limit };
-    let (mut events, is_end) = reads.run(move |db| read(db, &query)).await?;
-    let fitting = fitting(&events, limit);
-    let is_full = !is_end || fitting < events.len();
-    events.truncate(fitting);
-    let end = events.last().filter(|_| is_full).map_or(until, |last| last.event.seq);
-    Ok(Page { events, end, is_full })
-}
-
-/// Reads events until there are no more, or enough for a batch or page. Says whether it was the end.
-fn read(db: &mut Db, query: &EventsQuery) -> Result<(Vec<Arc<SharedEvent>>, bool), StoreError> {
-    let (mut events, mut bytes, mut missing) = (Vec::new(), 0_usize, query.limit);
-    let mut query = query.clone();
-    while missing > 0 && bytes <= BYTES_MAX {
-        query.limit = missing.min(ROWS_MAX);
-        let part = db.events(&query)?;
-        let count = i64::try_from(part.len()).unwrap_or(i64::MAX);
-        if let Some(last) = part.last() {
-            query.after = last.seq;
-        }
-        for event in part.into_iter().map(SharedEvent::new) {
-            bytes = bytes.saturating_add(event.bytes);
-            events.push(event);
-        }
-        if count < query.limit {
-            return Ok((events, true));
-        }
-        missing = missing.saturating_sub(count);
-    }
-    Ok((events, false))
+    let query = EventsQuery {
+        after: after.seq,
+        until: until.min(after.seq.saturating_add(SCAN_MAX)),
+        epoch: Arc::clone(&after.epoch),
+        resource: wanted.resource.map(str::to_owned),
+        change: wanted.change,
+        workspace_id: wanted.workspace_id.as_ref().map(ToString::to_string),
+        limit: bounds.events,
+        bytes_max: Some(bounds.bytes),
+    };
+    let page = reads.run(move |db| db.events(&query)).await?;
+    let events = page.events.into_iter().map(SharedEvent::new).collect();
+    Ok(Page { events, end: page.end })
 }

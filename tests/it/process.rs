@@ -204,7 +204,9 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     block_on(async {
         let database = Database::create(Backend::Sqlite);
         let env = [("IFMATCH_DATABASE_URL", database.url())];
-        for args in [&["migrate"][..], &["migrate"], &["doctor"], &["openapi"], &["verify"]] {
+        for args in
+            [&["migrate"][..], &["migrate"], &["doctor"], &["openapi"], &["verify"], &["restored"]]
+        {
             let finished = run_deaf(&database, args, &env).await.succeeded();
             assert_eq!(finished.stderr, "", "{args:?}");
         }

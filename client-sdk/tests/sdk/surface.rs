@@ -254,8 +254,8 @@ async fn events_stream_from_where_the_last_look_ended() {
             "kind": "created", "changes": [], "request_id": "r", "state": workspace(1)})
     };
     // The filter left out the versions between 7 and 9.
-    for (after, items, next) in [("4", vec![event(5), event(7)], "9"), ("9", vec![event(10)], "10")]
-    {
+    let second = ("9-5f0c", vec![event(10)], "10-5f0c");
+    for (after, items, next) in [("4", vec![event(5), event(7)], "9-5f0c"), second] {
         Mock::given(path("/v1/events"))
             .and(query_param("after", after))
             .and(query_param("type", "workspace.created"))
@@ -270,6 +270,22 @@ async fn events_stream_from_where_the_last_look_ended() {
         let event = events.try_next().await.expect("an event").expect("no end");
         assert_eq!(event.seq, expected);
     }
+}
+
+#[tokio::test]
+async fn a_follower_is_told_to_read_the_objects_anew() {
+    let server = MockServer::start().await;
+    let ends = json!({"oldest": "0-5f0c", "newest": "40-5f0c"});
+    Mock::given(path("/v1/events"))
+        .and(query_param("after", "50"))
+        .respond_with(problem(410, "CURSOR_UNKNOWN", ends))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let mut events = client(&server).events(50).stream();
+    let error = events.try_next().await.expect_err("the log was replaced");
+    assert!(error.is_cursor_unknown() && !error.is_retryable() && !error.is_not_found());
+    assert_eq!(error.newest_cursor(), Some("40-5f0c".into()));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The record of a change: who, when, from where, and its effect.
 
-use crate::{ApiKeyId, Difference, Kind, Timestamp, Version, WorkspaceId};
+use crate::{ApiKeyId, Difference, EventCursor, Kind, Timestamp, Version, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -102,8 +102,11 @@ impl ResourceRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// Its position in the stream. Pass the last one seen as `?after=`.
+    /// Its number. Numbers rise in commit order, with gaps.
     pub seq: i64,
+    /// The place after it. Pass the last one seen as `?after=`.
+    #[serde(default, skip_serializing_if = "EventCursor::is_empty")]
+    pub cursor: EventCursor,
     /// The type: resource and kind, such as `subscription.updated`.
     #[serde(rename = "type")]
     pub event_type: String,

@@ -12,6 +12,7 @@ pub mod access;
 pub mod billing;
 pub mod booking;
 pub mod change;
+pub mod cursor;
 pub mod date;
 pub mod entitlement;
 pub mod id;
@@ -39,6 +40,7 @@ pub use booking::{
 pub use change::{
     AuditRecord, AuditResource, By, ChangeKind, Event, HistoryEntry, ResourceRef, Source,
 };
+pub use cursor::EventCursor;
 pub use date::{Date, DateError};
 pub use entitlement::{
     Assignment, AssignmentFields, AssignmentStatus, Boost, BoostAnswer, BoostDuration, BoostKind,

@@ -51,6 +51,8 @@ names! {
         UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE",
         /// The snapshot of that version was pruned.
         VersionPruned = "VERSION_PRUNED",
+        /// The cursor names no place in the log of changes. Read the objects anew.
+        CursorUnknown = "CURSOR_UNKNOWN",
         /// The Idempotency-Key was used for another request.
         IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED",
         /// This request needs an Idempotency-Key.

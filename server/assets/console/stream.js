@@ -21,6 +21,9 @@ export async function follow(query, signal, onEvent, onState = () => {}) {
           lastEventId = id ?? lastEventId;
           if (data !== undefined) onEvent(data);
         }
+      } else if (response.status === 410) {
+        // The log of events was replaced, so the last id means nothing any more.
+        lastEventId = undefined;
       } else if (response.status < 500 && response.status !== 429) {
         onState("refused");
         return;

@@ -20,6 +20,8 @@ pub enum Task {
     Doctor,
     /// Check every stored invariant; list the broken ones and exit with 1
     Verify,
+    /// Say that a backup was restored: begin a new epoch of the event log
+    Restored,
 }
 
 /// What to do with API keys.

@@ -134,6 +134,7 @@ fn subcommands() {
         ("migrate", Task::Migrate),
         ("openapi", Task::Openapi),
         ("verify", Task::Verify),
+        ("restored", Task::Restored),
         ("keys list", Task::Keys(KeysTask::List)),
         ("keys revoke key_1", Task::Keys(KeysTask::Revoke { id: "key_1".to_owned() })),
     ] {

@@ -8,6 +8,7 @@ pub mod change;
 pub mod collection;
 pub mod denials;
 pub mod endpoint;
+pub mod event_stream;
 pub mod events;
 pub mod finish;
 pub mod force;

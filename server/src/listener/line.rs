@@ -42,6 +42,8 @@ struct State {
     idle_since: Instant,
     /// The end of the connection, once it is known.
     close_at: Option<Instant>,
+    /// Whether the connection ends although an answer is not sent yet.
+    is_hung_up: bool,
     waker: Option<Waker>,
 }
 
@@ -53,6 +55,7 @@ impl Line {
             is_stalled: false,
             idle_since: Instant::now(),
             close_at: None,
+            is_hung_up: false,
             waker: None,
         };
         Self { patience, state: Mutex::new(state) }
@@ -79,6 +82,17 @@ impl Line {
     /// Closes the connection now, because another one needs its place.
     pub fn close(&self) {
         self.close_at(Instant::now());
+    }
+
+    /// Closes the connection now, although its client has not taken all of an answer.
+    pub fn hang_up(&self) {
+        self.state().is_hung_up = true;
+        self.close();
+    }
+
+    /// Whether what is still to be sent is given up.
+    pub(super) fn is_hung_up(&self) -> bool {
+        self.state().is_hung_up
     }
 
     fn close_at(&self, at: Instant) {

@@ -74,6 +74,9 @@ impl Socket {
             }
             return wrote;
         }
+        if self.line.is_hung_up() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let deadline = Instant::now() + WRITE_TIMEOUT;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         self.line.set_stalled(true);

@@ -18,9 +18,10 @@ pub use crate::access::ApiKeyTally;
 pub use crate::core::{
     db::{Db, Use},
     error::{Cause, StoreError},
+    event_log::EventLog,
     evidence::Evidence,
     file::{SqliteDb, SqliteFile},
-    journal::{AuditQuery, EventsQuery},
+    journal::{AuditQuery, EventPage, EventsQuery},
     list::{Field, FieldType, ListQuery, SortKey, filters, sorts},
     migrate::sqlite_version,
     prune::PRUNED_AT_ONCE,

@@ -171,6 +171,10 @@ tables! {
         reason: Nullable<Text>, overwrote: Nullable<Text>, request_id: Text, changes: Text,
         state: Text, key_digest: Nullable<Text>, key_id: Nullable<Text>, workspace_id: Nullable<Text>,
     }
+    /// The log of all changes: the name of its epoch, and the place after which it is complete.
+    event_log => EventLogRow {
+        id: BigInt, epoch: Text, oldest: BigInt,
+    }
     /// One line of the audit log.
     audits => AuditRow {
         id: Text, audit_type: Text, at: BigInt, actor: Text, on_behalf_of: Nullable<Text>,

@@ -105,6 +105,45 @@ impl Database {
         }
     }
 
+    /// Makes a backup. No server may run.
+    pub fn back_up(&self) {
+        match &self.cluster {
+            Some(cluster) => cluster.execute("postgres", &Self::copy(&self.name, &self.backup())),
+            None => self.copy_files("test.db", "backup.db"),
+        }
+    }
+
+    /// Replaces the database with its backup. No server may run.
+    pub fn restore(&self) {
+        match &self.cluster {
+            Some(cluster) => {
+                cluster.execute("postgres", &format!("DROP DATABASE {}", self.name));
+                cluster.execute("postgres", &Self::copy(&self.backup(), &self.name));
+            }
+            None => self.copy_files("backup.db", "test.db"),
+        }
+    }
+
+    fn backup(&self) -> String {
+        format!("{}_backup", self.name)
+    }
+
+    fn copy(from: &str, to: &str) -> String {
+        format!("CREATE DATABASE {to} TEMPLATE {from}")
+    }
+
+    /// Copies a SQLite database with its write-ahead log.
+    fn copy_files(&self, from: &str, to: &str) {
+        for suffix in ["", "-wal"] {
+            let path = |name: &str| self.dir().join(format!("{name}{suffix}"));
+            let _ = std::fs::remove_file(path(to));
+            if path(from).is_file() {
+                std::fs::copy(path(from), path(to)).expect("a file can be copied");
+            }
+        }
+        let _ = std::fs::remove_file(self.dir().join(format!("{to}-shm")));
+    }
+
     /// All stored bytes, as a reader of the disk or of a dump sees them.
     pub fn stored_bytes(&self) -> Vec<u8> {
         match &self.cluster {
@@ -125,7 +164,10 @@ impl Drop for Database {
             let _ = Command::new("umount").arg("--lazy").arg(disk).output();
         }
         if let Some(cluster) = &self.cluster {
-            cluster.try_execute("postgres", &format!("DROP DATABASE {} WITH (FORCE)", self.name));
+            for name in [&self.name, &self.backup()] {
+                let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+                cluster.try_execute("postgres", &drop);
+            }
         }
     }
 }

@@ -29,6 +29,6 @@ pub use scenario::{block_on, run};
 pub(crate) use scenario::{both_databases, postgres_only, sqlite_only};
 pub use server::{ADMIN_KEY, Server, Settings};
 pub use socket::Socket;
-pub use sse::EventStream;
+pub use sse::{EventStream, field};
 pub use wait::{eventually, together};
 pub use wire::Wire;

@@ -4,7 +4,7 @@ use super::{ADMIN_KEY, Server};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -12,12 +12,28 @@ use tokio::{
 pub struct Socket {
     stream: TcpStream,
     host: String,
+    key: String,
 }
 
 impl Socket {
     pub async fn connect(server: &Server) -> Self {
+        Self::connect_with(server, ADMIN_KEY, None).await
+    }
+
+    /// Connects with another key, and with a small receive buffer for a client that does not read.
+    pub async fn deaf(server: &Server, key: &str) -> Self {
+        Self::connect_with(server, key, Some(4_096)).await
+    }
+
+    async fn connect_with(server: &Server, key: &str, buffer: Option<u32>) -> Self {
         let host = server.url().strip_prefix("http://").expect("it listens without TLS").to_owned();
-        Self { stream: TcpStream::connect(&host).await.expect("the server listens"), host }
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        if let Some(bytes) = buffer {
+            socket.set_recv_buffer_size(bytes).expect("a buffer can be small");
+        }
+        let address = host.parse().expect("it listens at an IPv4 address");
+        let stream = socket.connect(address).await.expect("the server listens");
+        Self { stream, host, key: key.to_owned() }
     }
 
     /// Connects and sends a request.
@@ -29,9 +45,9 @@ impl Socket {
 
     /// Sends a request without a body.
     pub async fn send(&mut self, method: &str, path: &str) {
-        let host = &self.host;
+        let Self { host, key, .. } = self;
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n"
         );
         self.stream.write_all(request.as_bytes()).await.expect("the server reads");
     }

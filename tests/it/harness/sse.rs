@@ -21,28 +21,36 @@ impl EventStream {
         self.response
     }
 
-    /// The next event's id and data. Comments and other fields are skipped.
+    /// The next event's number and data. Comments and blocks without data are skipped.
     pub async fn next(&mut self) -> (i64, Value) {
         loop {
-            while let Some((block, rest)) = self.unread.split_once("\n\n") {
+            let block = self.block().await;
+            let (id, data) = (field(&block, "id:"), field(&block, "data:"));
+            if !data.is_empty() {
+                let data: Value = serde_json::from_str(&data).expect("an event's data is JSON");
+                assert_eq!(data["cursor"], id, "an event's id is its cursor");
+                return (data["seq"].as_i64().expect("an event has a number"), data);
+            }
+        }
+    }
+
+    /// The next block of lines.
+    pub async fn block(&mut self) -> String {
+        loop {
+            if let Some((block, rest)) = self.unread.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
                 self.unread = rest;
-                let field = |name: &str| {
-                    let values = block.lines().filter_map(|line| line.strip_prefix(name));
-                    values.map(str::trim_start).collect::<Vec<_>>().join("\n")
-                };
-                let (id, data) = (field("id:"), field("data:"));
-                if !data.is_empty() {
-                    let data = serde_json::from_str(&data).expect("an event's data is JSON");
-                    return (
-                        id.trim().parse().expect("an event's id is its sequence number"),
-                        data,
-                    );
-                }
+                return block;
             }
             let chunk = self.response.chunk().await.expect("the stream is readable");
             let chunk = chunk.expect("the stream does not end");
             self.unread.push_str(&String::from_utf8_lossy(&chunk).replace("\r\n", "\n"));
         }
     }
+}
+
+/// The value of a field in a block of lines.
+pub fn field(block: &str, name: &str) -> String {
+    let values = block.lines().filter_map(|line| line.strip_prefix(name));
+    values.map(str::trim_start).collect::<Vec<_>>().join("\n")
 }

@@ -93,6 +93,7 @@ pub async fn metrics(app: web::Data<App>) -> HttpResponse {
     app.workers.measure();
     app.tail.measure();
     app.places.measure();
+    app.streams.measure();
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4"))
         .body(app.metrics.render())

@@ -2,7 +2,7 @@
 
 use super::{
     endpoint::{Endpoint, get, group, schema},
-    events, ops,
+    event_stream, events, ops,
 };
 use ifmatch_types::{Code, Event};
 
@@ -62,17 +62,22 @@ pub fn changes() -> Vec<Endpoint> {
             followed(get("/v1/events", events::list))
                 .viewer()
                 .scoped()
-                .query("wait_ms", "How long to wait for a first event", schema::integer(0, 60_000))
+                .query(
+                    "wait_ms",
+                    "How long to wait for a first event",
+                    schema::integer(0, events::WAIT_MAX_MS.into()),
+                )
                 .query("limit", "Events on a page", schema::integer(1, 200))
                 .summary("Changes in commit order")
                 .answers_page::<Event>(200),
-            followed(get("/v1/events/stream", events::stream))
+            followed(get("/v1/events/stream", event_stream::stream))
                 .viewer()
                 .scoped()
+                .query("cursor", "Stronger than `after` and `last`", schema::text())
                 .header(
                     "Last-Event-ID",
-                    "The last event seen; stronger than `after`",
-                    schema::at_least(0),
+                    "The last id of a stream that broke; stronger than all parameters",
+                    schema::text(),
                 )
                 .operation_id("stream_events")
                 .summary("Changes as they happen, as server-sent events")
@@ -83,7 +88,8 @@ pub fn changes() -> Vec<Endpoint> {
 
 /// Documents where in the stream of changes to begin, and which changes are wanted.
 fn followed(endpoint: Endpoint) -> Endpoint {
-    let endpoint = endpoint.query("after", "Only events after this place", schema::at_least(0));
+    let after = "Only events after this cursor; 0 is the beginning";
+    let endpoint = endpoint.problems(&[Code::CursorUnknown]).query("after", after, schema::text());
     let last = "Begin this many places before the end of the stream, if that is after `after`";
     endpoint.query("last", last, schema::at_least(0)).query(
         "type",

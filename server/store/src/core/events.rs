@@ -7,7 +7,7 @@ use super::{
 };
 use crate::schema::{AuditRow, EventRow};
 use ifmatch_domain::core::{Audit, NewEvent};
-use ifmatch_types::{AuditResource, By, ChangeKind, Event, HistoryEntry, merge};
+use ifmatch_types::{AuditResource, By, ChangeKind, Event, EventCursor, HistoryEntry, merge};
 use serde_json::{Map, Value};
 
 /// The row of a change.
@@ -73,11 +73,12 @@ pub(crate) fn state_from(row: &EventRow) -> Result<Value, StoreError> {
 }
 
 /// A change as the event stream shows it.
-pub(crate) fn event_from(seq: i64, row: &EventRow) -> Result<Event, StoreError> {
+pub(crate) fn event_from(epoch: &str, seq: i64, row: &EventRow) -> Result<Event, StoreError> {
     let entry = shown_entry_from(row)?;
     let (resource_type, id) = (row.resource_type.clone(), row.resource_id.clone());
     Ok(Event {
         seq,
+        cursor: EventCursor::in_epoch(epoch, seq),
         event_type: format!("{resource_type}.{}", row.kind),
         resource: AuditResource { resource_type, id },
         workspace_id: column(row, "workspace_id", row.workspace_id.clone())?,

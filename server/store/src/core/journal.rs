@@ -11,33 +11,70 @@ use crate::{
     on_backend,
     schema::{AuditRow, EventRow, StoredRow},
 };
-use diesel::{
-    RunQueryDsl,
-    sql_types::{BigInt, Text},
-};
-use ifmatch_domain::{Mutant, core::Audit};
+use diesel::{QueryResult, RunQueryDsl, connection::DefaultLoadingMode, sql_types::BigInt};
+use ifmatch_domain::core::Audit;
 use ifmatch_types::{ChangeKind, Event, HistoryEntry, Timestamp, Version};
 use serde_json::Value;
-use std::time::{Duration, Instant};
-
-/// Maximum wait of a reader for writers that began before it.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+use std::sync::Arc;
 
 /// Which events to read.
 #[derive(Clone, Debug, Default)]
 pub struct EventsQuery {
     /// Only events after this place.
     pub after: i64,
-    /// Only events up to this place, included; see [`Db::settled_seq`].
+    /// Only events up to this place, included; see [`Db::event_log`].
     pub until: i64,
+    /// The name of the log, for the cursors.
+    pub epoch: Arc<str>,
     /// Only events about objects of this type.
     pub resource: Option<String>,
     /// Only changes of this kind.
     pub change: Option<ChangeKind>,
     /// Only changes of objects that hang on this workspace.
     pub workspace_id: Option<String>,
-    /// The limit of the page.
+    /// Maximum events on the page.
     pub limit: i64,
+    /// About how many bytes of JSON the page may have. A larger event is a page of its own.
+    pub bytes_max: Option<usize>,
+}
+
+/// A page of events.
+#[derive(Clone, Debug, Default)]
+pub struct EventPage {
+    /// The events in commit order.
+    pub events: Vec<Event>,
+    /// All wanted events up to this place are on this page or an earlier one.
+    pub end: i64,
+}
+
+impl EventsQuery {
+    /// Reads rows until the page is full. The rest is not read.
+    fn page_of(
+        &self,
+        rows: impl Iterator<Item = QueryResult<(i64, EventRow)>>,
+    ) -> Result<EventPage, StoreError> {
+        let (mut events, mut bytes) = (Vec::new(), 0_usize);
+        let mut end = self.after;
+        for row in rows {
+            let (seq, row) = row?;
+            bytes = bytes.saturating_add(shown_bytes(&row));
+            if !events.is_empty() && self.bytes_max.is_some_and(|bytes_max| bytes > bytes_max) {
+                return Ok(EventPage { events, end });
+            }
+            events.push(event_from(&self.epoch, seq, &row)?);
+            end = seq;
+        }
+        let is_full = i64::try_from(events.len()).is_ok_and(|count| count >= self.limit);
+        Ok(EventPage { events, end: if is_full { end } else { self.until.max(end) } })
+    }
+}
+
+/// About how many bytes of JSON an event has.
+fn shown_bytes(row: &EventRow) -> usize {
+    const FIELDS: usize = 400;
+    // The changes of a creation are derived from its state, and are as long.
+    let changes = row.changes.len().max(if row.version == 1 { row.state.len() } else { 0 });
+    FIELDS + changes + row.state.len()
 }
 
 /// Which audit records to read.
@@ -106,69 +143,12 @@ impl Db {
         Ok(Some((entry_from(row)?.kind, state_from(row)?)))
     }
 
-    /// The place up to which the event stream can be read without missing a late commit.
-    ///
-    /// Places are assigned before the commit, so a writer may commit a lower place after a higher
-    /// one was seen. On PostgreSQL, this function first reads the last assigned place. Then it
-    /// waits for all transactions that are writing events. A place that is not committed after that
-    /// never will be. Transactions that write no events are not waited for, however long they take.
-    ///
-    /// `known` is an earlier result. It is returned again if no place was assigned since then, or
-    /// if a writer did not end in time.
+    /// Events in commit order: a page of those that a query wants.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
-    pub fn settled_seq(&mut self, known: i64) -> Result<i64, StoreError> {
-        if self.is_sqlite() || Mutant::ReadUnsettledEvents.is_planted() {
-            return self.number(Sql::new("SELECT coalesce(max(seq), 0) FROM events"));
-        }
-        let given_out =
-            Sql::new("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM events_seq_seq");
-        let given_out = self.number(given_out)?;
-        if given_out <= known {
-            return Ok(known);
-        }
-        // An inserting transaction locks the table before its first place is assigned. It holds
-        // that lock until its commit is visible.
-        let mut writers = self.events_writers()?;
-        let deadline = Instant::now() + SETTLE_TIMEOUT;
-        while !writers.is_empty() {
-            if Instant::now() >= deadline {
-                return Ok(known);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-            let still = self.events_writers()?;
-            writers.retain(|writer| still.contains(writer));
-        }
-        // The assigned place itself would be wrong: after a crash, a place that was not committed
-        // is assigned again.
-        let visible = Sql::new("SELECT coalesce(max(seq), 0) FROM events WHERE seq <= ");
-        Ok(self.number(visible.bind(given_out))?.max(known))
-    }
-
-    /// The transactions that are writing events now. PostgreSQL only.
-    fn events_writers(&mut self) -> Result<Vec<String>, StoreError> {
-        let sql = Sql::new(
-            "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' \
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             AND relation = 'events'::regclass AND mode = 'RowExclusiveLock' AND granted",
-        )
-        .returning::<Text>();
-        Ok(on_backend!(self, c => sql.load(c))?)
-    }
-
-    fn number(&mut self, sql: Sql) -> Result<i64, StoreError> {
-        let query = sql.returning::<BigInt>();
-        Ok(on_backend!(self, c => query.get_result(c))?)
-    }
-
-    /// Events in commit order.
-    ///
-    /// # Errors
-    ///
-    /// Technical ones only; see [`StoreError`].
-    pub fn events(&mut self, query: &EventsQuery) -> Result<Vec<Event>, StoreError> {
+    pub fn events(&mut self, query: &EventsQuery) -> Result<EventPage, StoreError> {
         let mut sql = Sql::new(format!("SELECT seq, {} FROM events", EventRow::column_list()))
             .text(" WHERE seq > ")
             .bind(query.after)
@@ -185,8 +165,9 @@ impl Db {
         }
         let sql = sql.text(" ORDER BY seq LIMIT ").bind(query.limit);
         let sql = sql.returning::<(BigInt, EventColumns)>();
-        let rows: Vec<(i64, EventRow)> = on_backend!(self, c => sql.load(c))?;
-        rows.iter().map(|(seq, row)| event_from(*seq, row)).collect()
+        on_backend!(self, c => {
+            query.page_of(sql.load_iter::<(i64, EventRow), DefaultLoadingMode>(c)?)
+        })
     }
 
     /// Audit records, newest first.

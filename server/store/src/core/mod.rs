@@ -5,6 +5,7 @@ pub(crate) mod bulk;
 pub(crate) mod column;
 pub(crate) mod db;
 pub(crate) mod error;
+pub(crate) mod event_log;
 pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod file;

@@ -2,10 +2,10 @@
 
 use crate::{
     book::Book,
-    database::{Backend, Database, execute, texts},
+    database::{Backend, Database, both_databases, execute, texts},
 };
 use ifmatch_domain::State;
-use ifmatch_store::{Db, EventsQuery, Use};
+use ifmatch_store::{Db, EventLog, EventsQuery, Use};
 use ifmatch_types::{ChangeKind, Kind, WorkspaceId};
 use std::{
     collections::BTreeSet,
@@ -34,9 +34,15 @@ fn write(db: &mut Db, id: &str, version: i64) {
     db.save(&state, book.now).unwrap();
 }
 
+/// How far the log can be read, for a reader that knows it up to `known`.
+fn settled(db: &mut Db, known: i64) -> i64 {
+    let known = EventLog { newest: known, ..EventLog::default() };
+    db.event_log(&known).unwrap().newest
+}
+
 fn places(db: &mut Db, after: i64, until: i64) -> Vec<i64> {
     let query = EventsQuery { after, until, limit: i64::MAX, ..EventsQuery::default() };
-    db.events(&query).unwrap().into_iter().map(|event| event.seq).collect()
+    db.events(&query).unwrap().events.into_iter().map(|event| event.seq).collect()
 }
 
 #[test]
@@ -53,17 +59,13 @@ fn a_late_commit_with_a_lower_place_is_waited_for() {
             [2],
             "the higher place is there, the lower is not"
         );
-        assert_eq!(
-            reader.settled_seq(0).unwrap(),
-            0,
-            "nothing is settled while the lower one is open"
-        );
+        assert_eq!(settled(&mut reader, 0), 0, "nothing is settled while the lower one is open");
         if is_committed {
             early.commit().unwrap()
         } else {
             early.rollback().unwrap()
         }
-        assert_eq!(reader.settled_seq(0).unwrap(), 2);
+        assert_eq!(settled(&mut reader, 0), 2);
         let expected: &[i64] = if is_committed { &[1, 2] } else { &[2] };
         assert_eq!(places(&mut reader, 0, 2), expected);
     }
@@ -80,9 +82,9 @@ fn the_lower_place_may_belong_to_the_writer_that_began_later() {
     write(&mut two, "two", 1);
     two.commit().unwrap();
     assert_eq!(places(&mut reader, 0, i64::MAX), [2]);
-    assert_eq!(reader.settled_seq(0).unwrap(), 0);
+    assert_eq!(settled(&mut reader, 0), 0);
     one.commit().unwrap();
-    assert_eq!(reader.settled_seq(0).unwrap(), 2);
+    assert_eq!(settled(&mut reader, 0), 2);
 }
 
 #[test]
@@ -98,7 +100,7 @@ fn who_writes_no_events_here_is_not_waited_for() {
     execute(&mut writing, "INSERT INTO sequences (series, last) VALUES ('A', 1)");
     begin_with(&mut db, "one", 1);
     db.commit().unwrap();
-    assert_eq!(database.connect(Use::Read).settled_seq(0).unwrap(), 1);
+    assert_eq!(settled(&mut database.connect(Use::Read), 0), 1);
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn what_settles_while_somebody_waits_is_told_at_once() {
     let waited_for = AtomicBool::new(false);
     thread::scope(|scope| {
         let settled = scope.spawn(|| {
-            let settled = database.connect(Use::Read).settled_seq(0).unwrap();
+            let settled = settled(&mut database.connect(Use::Read), 0);
             (settled, waited_for.load(Ordering::SeqCst))
         });
         thread::sleep(Duration::from_millis(100));
@@ -133,7 +135,7 @@ fn a_reader_that_follows_many_writers_misses_nothing() {
             let (mut cursor, mut seen) = (0, Vec::new());
             loop {
                 let is_last = !running.load(Ordering::SeqCst);
-                let settled = db.settled_seq(cursor).unwrap();
+                let settled = settled(&mut db, cursor);
                 seen.extend(places(&mut db, cursor, settled));
                 cursor = settled;
                 if is_last {
@@ -187,7 +189,12 @@ fn events_are_told_by_kind_and_change() {
             let resource = resource.map(|kind| kind.name().to_owned());
             let query =
                 EventsQuery { until: 9, limit: 9, resource, change, ..EventsQuery::default() };
-            db.events(&query).unwrap().into_iter().map(|event| event.event_type).collect::<Vec<_>>()
+            db.events(&query)
+                .unwrap()
+                .events
+                .into_iter()
+                .map(|event| event.event_type)
+                .collect::<Vec<_>>()
         };
         assert_eq!(told(None, None), ["workspace.created", "plan.updated"]);
         assert_eq!(told(Some(Kind::Plan), None), ["plan.updated"]);
@@ -195,3 +202,73 @@ fn events_are_told_by_kind_and_change() {
         assert_eq!(told(Some(Kind::Plan), Some(ChangeKind::Created)), [""; 0]);
     }
 }
+
+fn a_new_epoch_is_another_log_with_the_same_events(database: &Database) {
+    let mut db = database.lane();
+    for version in 1..=3 {
+        begin_with(&mut db, "one", version);
+        db.commit().unwrap();
+    }
+    let first = db.event_log(&EventLog::default()).unwrap();
+    assert_eq!(first, EventLog { epoch: "".into(), oldest: 0, newest: 3 });
+    db.begin_epoch("5f0c").unwrap();
+    let second = db.event_log(&first).unwrap();
+    assert_eq!(second, EventLog { epoch: "5f0c".into(), ..first.clone() });
+    assert!(!first.leads_to(&second) && first.leads_to(&first));
+    let query = EventsQuery { until: 3, limit: 9, epoch: second.epoch, ..EventsQuery::default() };
+    let cursors = db.events(&query).unwrap().events.into_iter().map(|event| event.cursor);
+    let cursors: Vec<_> = cursors.map(|cursor| cursor.to_string()).collect();
+    assert_eq!(cursors, ["1-5f0c", "2-5f0c", "3-5f0c"]);
+}
+
+/// As after a restore of the rows alone, or after a copy by logical replication.
+#[test]
+fn a_new_epoch_sets_a_sequence_that_fell_behind() {
+    let database = Database::create(Backend::Postgres);
+    let mut db = database.lane();
+    for version in 1..=3 {
+        begin_with(&mut db, "one", version);
+        db.commit().unwrap();
+    }
+    execute(&mut db, "ALTER SEQUENCE events_seq_seq RESTART");
+    db.begin_epoch("5f0c").unwrap();
+    begin_with(&mut db, "one", 4);
+    db.commit().unwrap();
+    assert_eq!(places(&mut db, 0, settled(&mut database.connect(Use::Read), 0)), [1, 2, 3, 4]);
+    db.begin_epoch("5f0d").unwrap();
+    begin_with(&mut db, "one", 5);
+    db.commit().unwrap();
+    assert_eq!(places(&mut db, 3, i64::MAX), [4, 5], "a sequence that is right stays");
+}
+
+#[test]
+fn a_log_with_fewer_events_is_another_one() {
+    let database = Database::create(Backend::Postgres);
+    let mut db = database.lane();
+    begin_with(&mut db, "one", 1);
+    db.commit().unwrap();
+    assert_eq!(settled(&mut database.connect(Use::Read), 9), 1, "9 places are of a lost log");
+}
+
+fn a_page_ends_where_its_bytes_do(database: &Database) {
+    let mut db = database.lane();
+    for version in 1..=4 {
+        begin_with(&mut db, "one", version);
+        db.commit().unwrap();
+    }
+    let all = EventsQuery { until: 9, limit: 4, ..EventsQuery::default() };
+    let mut page = |query: &EventsQuery| {
+        let page = db.events(query).unwrap();
+        (page.events.len(), page.end)
+    };
+    assert_eq!(page(&all), (4, 4), "a full page ends with its last event");
+    assert_eq!(page(&EventsQuery { limit: 5, ..all.clone() }), (4, 9));
+    assert_eq!(page(&EventsQuery { bytes_max: Some(1), ..all.clone() }), (1, 1));
+    let most = EventsQuery { after: 1, bytes_max: Some(1_000), limit: 9, ..all.clone() };
+    let (events, end) = page(&most);
+    assert!((1..3).contains(&events), "{events}");
+    assert_eq!(i64::try_from(events).unwrap(), end - 1);
+    assert_eq!(page(&EventsQuery { bytes_max: Some(1_000_000), limit: 9, ..all }), (4, 9));
+}
+
+both_databases!(a_new_epoch_is_another_log_with_the_same_events, a_page_ends_where_its_bytes_do);

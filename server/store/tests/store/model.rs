@@ -12,7 +12,7 @@ use ifmatch_domain::{
     core::{self, NewEvent},
     entitlement::{self, AssignPackage, ScopeRef},
 };
-use ifmatch_store::{Db, EventsQuery, Found};
+use ifmatch_store::{Db, EventLog, EventsQuery, Found};
 use ifmatch_types::{ChangeKind, HistoryEntry, Kind, merge};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Value, json};
@@ -131,9 +131,9 @@ fn assert_same(db: &mut Db, world: &World) {
         lines.sort_by(|one, two| one.id.cmp(&two.id));
         assert_eq!(told, lines, "{scope}");
     }
-    let until = db.settled_seq(0).unwrap();
+    let until = db.event_log(&EventLog::default()).unwrap().newest;
     let query = EventsQuery { until, limit: i64::MAX, ..EventsQuery::default() };
-    let stream: Vec<_> = db.events(&query).unwrap();
+    let stream = db.events(&query).unwrap().events;
     let told = stream.into_iter().map(|event| (event.resource.id, event.entry));
     let happened = world.events.iter().map(|event| (event.id.clone(), shown(event)));
     let (told, happened) = (told.collect::<Vec<_>>(), happened.collect::<Vec<_>>());

@@ -449,7 +449,8 @@ fn events_audits_and_answers_come_back_as_they_were_saved(database: &Database) {
 
 fn assert_events(db: &mut Db) {
     let events = db.events(&EventsQuery { until: i64::MAX, limit: 9, ..EventsQuery::default() });
-    for (event, mut expected) in events.unwrap().into_iter().zip([event(true), event(false)]) {
+    for (event, mut expected) in events.unwrap().events.into_iter().zip([event(true), event(false)])
+    {
         if expected.entry.kind == ChangeKind::Created {
             expected.entry.changes = merge::diff(&json!({}), &expected.state);
             assert_eq!(expected.entry.changes.len(), 4);

@@ -5,7 +5,7 @@ use ifmatch_store::{Db, Use, schema::TABLES};
 use std::collections::BTreeSet;
 
 /// All tables but the two that Diesel and SQLite keep for themselves.
-fn tables(db: &mut Db) -> Vec<String> {
+pub fn tables(db: &mut Db) -> Vec<String> {
     let sql = match db {
         Db::Sqlite(_) => {
             "SELECT name AS found FROM sqlite_master WHERE type = 'table' \

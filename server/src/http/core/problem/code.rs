@@ -66,6 +66,7 @@ code_rows! {
     PayloadTooLarge: 413, "payload-too-large", "Body too large", NEVER;
     UnsupportedMediaType: 415, "unsupported-media-type", "Unsupported content type", NEVER;
     VersionPruned: 410, "version-pruned", "Version pruned", NEVER;
+    CursorUnknown: 410, "cursor-unknown", "Cursor unknown", NEVER;
     IdempotencyKeyReused: 422, "idempotency-key-reused", "Idempotency-Key reused", NEVER;
     IdempotencyKeyRequired: 400, "idempotency-key-required", "An Idempotency-Key is required", NEVER;
     AmountOverflow: 422, "amount-overflow", "Amount out of range", NEVER;
