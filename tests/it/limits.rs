@@ -179,14 +179,14 @@ async fn a_client_that_asks_first_sends_its_body_with_a_key(server: Server) {
     assert_eq!(status(&socket.head().await), "201");
 }
 
-/// The number of refused requests, of so many at once in the name of this address.
-async fn refused(api: &Api, path: &'static str, forwarded_for: &'static str) -> usize {
-    let answers = together(40, |_| {
-        let api = api.clone();
-        async move { api.get(path).header("X-Forwarded-For", forwarded_for).await.status }
+/// The number of refused requests, of so many at once in the name of these addresses.
+async fn refused(api: &Api, path: &'static str, forwarded_for: impl Fn(usize) -> String) -> usize {
+    let answers = together(40, |n| {
+        let call = api.get(path).header("X-Forwarded-For", forwarded_for(n));
+        async move { call.await.status }
     });
     let answers = answers.await;
-    assert!(answers.iter().all(|status| matches!(*status, 200 | 404 | 429)), "{answers:?}");
+    assert!(answers.iter().all(|status| matches!(*status, 200 | 401 | 404 | 429)), "{answers:?}");
     answers.into_iter().filter(|status| *status == 429).count()
 }
 
@@ -195,14 +195,15 @@ fn behind_a_proxy_each_client_has_its_own_limit_also_on_open_paths() {
     block_on(async {
         let server = with(&["--behind-proxy", "--rate-limit", "5"]).await;
         let open = server.api().without_key();
-        assert!(refused(&open, "/openapi.json", "203.0.113.1").await > 0);
-        assert!(refused(&open, "/v1/nowhere", "198.51.100.7, 203.0.113.2").await > 0);
-        let other = open.get("/docs").header("X-Forwarded-For", "203.0.113.3");
-        other.await.ok(200);
-        let claimed = open.get("/docs").header("X-Forwarded-For", "203.0.113.4, 203.0.113.2");
-        claimed.await.problem(429, "RATE_LIMITED");
+        let one = |_| "203.0.113.1".to_owned();
+        assert!(refused(&open, "/openapi.json", one).await > 0);
+        // Only the address that the proxy has added counts.
+        let claimed = |n| format!("198.51.100.{n}, 203.0.113.2");
+        assert!(refused(&open, "/v1/nowhere", claimed).await > 0);
+        assert!(refused(&open, "/v1/plans", one).await > 0, "and without an accepted key");
+        assert_eq!(refused(&open, "/docs", |n| format!("203.0.113.{}", 100 + n)).await, 0);
         for probe in ["/healthz", "/readyz"] {
-            assert_eq!(refused(&open, probe, "203.0.113.1").await, 0, "{probe}");
+            assert_eq!(refused(&open, probe, one).await, 0, "{probe}");
         }
     });
 }
@@ -213,9 +214,7 @@ fn a_peer_that_is_no_trusted_proxy_cannot_choose_its_address() {
         let settings = ["--behind-proxy", "--rate-limit", "5", "--trusted-proxies", "192.0.2.1"];
         let server = with(&settings).await;
         let open = server.api().without_key();
-        assert!(refused(&open, "/openapi.json", "203.0.113.1").await > 0);
-        let other = open.get("/docs").header("X-Forwarded-For", "203.0.113.3");
-        other.await.problem(429, "RATE_LIMITED");
+        assert!(refused(&open, "/docs", |n| format!("203.0.113.{n}")).await > 0);
     });
 }
 
@@ -230,15 +229,14 @@ async fn refused_forces_take_a_bounded_number_of_records(mut server: Server) {
     .await;
     let list = format!("/v1/audit?type=force_denied&actor={}", key["name"].as_str().unwrap());
     let records = server.api().list(&list).await;
-    assert_eq!(records.len(), 20, "{records:?}");
-    assert!(records.iter().all(|record| record["reason"] == "please"), "{records:?}");
+    assert_eq!(records.len(), 20);
+    assert!(records.iter().all(|record| record["reason"] == "please"));
     // What is only counted is put on record before the server ends.
     server.stop().await;
     server.restart().await;
     let records = server.api().list(&list).await;
     let attempts = |record: &Value| record["attempts"].as_i64().unwrap_or(1);
-    assert_eq!(records.len(), 21, "{records:?}");
-    assert_eq!(records.iter().map(attempts).sum::<i64>(), 100, "{records:?}");
+    assert_eq!((records.len(), records.iter().map(attempts).sum::<i64>()), (21, 100));
 }
 
 async fn reads_of_one_key_delay_neither_other_keys_nor_readiness_nor_revocation(server: Server) {
@@ -347,6 +345,7 @@ async fn pages_that_nobody_reads_take_a_bounded_amount_of_memory(server: Server)
         assert!(matches!(status(&head), "200" | "503"), "{head}");
     }
     let taken = server.memory_mb() - before;
+    eprintln!("{taken} MB, and {before} MB before");
     assert!(taken < MEMORY_MAX_MB, "{taken} MB, and {before} MB before");
 }
 
@@ -370,12 +369,13 @@ async fn large_writes_that_wait_take_a_bounded_amount_of_memory(server: Server) 
     });
     let before = server.memory_mb();
     let body = json!({"metadata": large('b')});
-    let answers = together(1_200, |_| {
+    let answers = together(2_000, |_| {
         let call = api.patch(&path, &body).if_match(1);
         async move { call.send().await.map(|answer| answer.status) }
     });
     let answers = answers.await;
     let taken = server.memory_mb() - before;
+    eprintln!("{taken} MB, and {before} MB before");
     assert!(taken < MEMORY_MAX_MB, "{taken} MB, and {before} MB before");
     let of = |wanted| answers.iter().flatten().filter(|status| **status == wanted).count();
     assert_eq!(of(503), answers.len(), "{answers:?}");
