@@ -105,8 +105,9 @@ async fn large_writes_that_wait_take_a_bounded_amount_of_memory(server: Server) 
     let taken = server.memory_mb() - before;
     eprintln!("{taken} MB, and {before} MB before");
     assert!(taken < MEMORY_MAX_MB, "{taken} MB, and {before} MB before");
-    let of = |wanted| answers.iter().flatten().filter(|status| **status == wanted).count();
-    assert_eq!(of(503), answers.len(), "{answers:?}");
+    // A body that does not arrive in time is a 408: two thousand at once keep a small machine busy.
+    let is_refused = |answer: &Result<u16, _>| matches!(answer, Ok(503 | 408));
+    assert!(answers.iter().all(is_refused), "{answers:?}");
     drop((postgres, sqlite));
     assert_eq!(api.patch(&path, &body).if_match(1).await.ok(200)["version"], 2);
 }
