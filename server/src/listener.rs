@@ -8,9 +8,7 @@ mod line;
 mod places;
 mod socket;
 
-#[cfg(test)]
-pub use line::Patience;
-pub use line::Line;
+pub use line::{Line, Patience};
 pub use places::Places;
 
 use crate::{app::App, http::core::limit::Limiter, network::Networks};
@@ -28,7 +26,6 @@ use actix_web::{
     web,
 };
 use expect::Expect;
-use line::Patience;
 use rustls::ServerConfig;
 use socket::Socket;
 use std::{

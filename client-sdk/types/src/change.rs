@@ -164,7 +164,6 @@ fn one() -> i64 {
     1
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_one(attempts: &i64) -> bool {
     *attempts == 1
 }

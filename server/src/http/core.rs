@@ -1,5 +1,6 @@
 //! The HTTP side without any system: the code that all requests, replies and routes share.
 
+pub mod address;
 pub mod answer;
 pub mod auth;
 pub mod body;

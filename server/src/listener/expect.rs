@@ -3,12 +3,8 @@
 use super::{Door, Line};
 use crate::{
     http::core::{
-        auth::{bearer, refuse_over_limit},
-        body::refuse_announced,
-        caller::unaccepted,
-        frame::write_headers,
-        limit::Counted,
-        problem::HttpProblem,
+        address::refuse_over_limit, auth::bearer, body::refuse_announced, caller::unaccepted,
+        frame::write_headers, limit::Counted, problem::HttpProblem,
     },
     log::RequestId,
 };

@@ -44,6 +44,8 @@ struct State {
     close_at: Option<Instant>,
     /// Whether the connection ends although an answer is not sent yet.
     is_hung_up: bool,
+    /// Whether its place was given to another connection.
+    is_given_up: bool,
     waker: Option<Waker>,
 }
 
@@ -56,6 +58,7 @@ impl Line {
             idle_since: Instant::now(),
             close_at: None,
             is_hung_up: false,
+            is_given_up: false,
             waker: None,
         };
         Self { patience, state: Mutex::new(state) }
@@ -80,14 +83,15 @@ impl Line {
     }
 
     /// Closes the connection now, because another one needs its place.
-    pub fn close(&self) {
+    pub fn give_up(&self) {
+        self.state().is_given_up = true;
         self.close_at(Instant::now());
     }
 
     /// Closes the connection now, although its client has not taken all of an answer.
     pub fn hang_up(&self) {
         self.state().is_hung_up = true;
-        self.close();
+        self.close_at(Instant::now());
     }
 
     /// Whether what is still to be sent is given up.
@@ -105,10 +109,10 @@ impl Line {
 
     /// Since when the connection has had no request and nothing to send.
     ///
-    /// `None` while it has, and once it is being closed.
+    /// `None` while it has, and once its place was given to another one.
     pub fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        let is_idle = state.requests == 0 && !state.is_stalled && state.close_at.is_none();
+        let is_idle = state.requests == 0 && !state.is_stalled && !state.is_given_up;
         is_idle.then_some(state.idle_since)
     }
 
@@ -151,8 +155,9 @@ mod tests {
         assert!(due <= Instant::now() + LINGER);
         line.end();
         assert_eq!(line.close_due(&waker), Some(due));
-        assert_eq!(line.idle_since(), None, "its place is free already");
-        line.close();
+        assert!(line.idle_since().is_some(), "another one can have its place");
+        line.give_up();
+        assert_eq!(line.idle_since(), None);
         assert!(line.close_due(&waker).unwrap() <= Instant::now());
     }
 

@@ -81,7 +81,7 @@ impl Places {
                 metrics::connection_refused("all");
                 return None;
             };
-            longest.close();
+            longest.give_up();
             metrics::connection_refused("idle");
         }
         taken.last = taken.last.wrapping_add(1);

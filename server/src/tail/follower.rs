@@ -111,7 +111,7 @@ impl Follower {
         if *seq > log.newest {
             check_end(&self.reads, &log, *seq).await?;
         }
-        let page = read_up_to(&self.reads, &self.seen, log.newest, bounds, self.wanted).await?;
+        let page = read_up_to(&self.reads, &self.seen, log.newest, bounds, self.wanted.clone()).await?;
         self.seen.seq = page.end;
         self.is_behind = page.end < log.newest;
         Ok(page.events)
@@ -124,7 +124,7 @@ impl Follower {
             self.is_behind = true;
             return Vec::new();
         }
-        let (seen, wanted) = (self.seen.seq, self.wanted);
+        let (seen, wanted) = (self.seen.seq, &self.wanted);
         let is_new =
             |shared: &&Arc<SharedEvent>| shared.event.seq > seen && wanted.matches(&shared.event);
         let mut events: Vec<_> = batch.events.iter().filter(is_new).cloned().collect();

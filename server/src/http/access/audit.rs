@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     http::core::{
-        page::Page,
+        page::PageText,
         problem::{HttpProblem, HttpResult},
         query::{Params, cursor},
     },
@@ -26,7 +26,7 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> HttpResult {
     };
     params.end()?;
     let page = app.reads.run(move |db| {
-        Page::read(limit, |last: Option<&AuditRecord>, rows| {
+        PageText::read(limit, |last: Option<&AuditRecord>, rows| {
             let mut query = AuditQuery { limit: rows, ..query.clone() };
             if let Some(last) = last {
                 query.before = Some((last.at.as_micros(), last.id.clone()));

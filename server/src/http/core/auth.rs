@@ -1,6 +1,7 @@
 //! The gate before every handler: rate limit, key, role, force.
 
 use super::{
+    address::{count_by_address, over_limit},
     answer::counted,
     caller::{Caller, unaccepted},
     endpoint::{Access, EndpointInfo},
@@ -12,7 +13,7 @@ use super::{
     render::Reply,
     request::request_id,
 };
-use crate::{app::App, log::LogContext, metrics, network::Networks, reads::in_the_name_of};
+use crate::{app::App, log::LogContext, reads::in_the_name_of};
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
@@ -27,7 +28,6 @@ use ifmatch_domain::{
     core::{self, Actor, IdempotencyKey, RecordDenied},
 };
 use ifmatch_types::{Code, Kind, Role};
-use std::net::{IpAddr, Ipv4Addr};
 
 /// Maximum length of `X-On-Behalf-Of`, in characters.
 const ON_BEHALF_OF_MAX: usize = 200;
@@ -96,32 +96,6 @@ async fn open<B: MessageBody + 'static>(
     let mut response = next.call(request).await?.map_into_boxed_body();
     verdict.write_headers(response.headers_mut());
     Ok(response)
-}
-
-/// Refuses a request to a path that does not exist if its address sends too many.
-///
-/// # Errors
-///
-/// `RATE_LIMITED`.
-pub fn limit_by_address(request: &HttpRequest) -> Result<(), HttpProblem> {
-    refuse_over_limit(&count_by_address(request))
-}
-
-/// Counts a request against the rate limit of its client's address.
-fn count_by_address(request: &HttpRequest) -> Verdict {
-    match request.app_data::<web::Data<Limiter>>() {
-        Some(limiter) => limiter.check(&Counted::at(client_address(request))),
-        None => Verdict::Unlimited,
-    }
-}
-
-/// The address of the client, behind the proxies that are trusted.
-pub fn client_address(request: &HttpRequest) -> IpAddr {
-    let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    match request.app_data::<web::Data<Networks>>() {
-        Some(trusted_proxies) => trusted_proxies.client(peer, request.headers()),
-        None => peer,
-    }
 }
 
 /// Finds the key of a request, and counts the request against the rate limit.
@@ -266,29 +240,12 @@ fn on_behalf_of(request: &ServiceRequest) -> Result<Option<String>, HttpProblem>
     Ok(Some(text.to_owned()))
 }
 
-/// Refuses a request that is over the rate limit.
-///
-/// # Errors
-///
-/// `RATE_LIMITED`.
-pub fn refuse_over_limit(verdict: &Verdict) -> Result<(), HttpProblem> {
-    over_limit(verdict).map_or(Ok(()), Err)
-}
-
 /// The refusal of a user whom the key does not speak for.
 fn speaks_for_another() -> HttpProblem {
     HttpProblem::new(
         Code::Forbidden,
         "this key always speaks for one user; X-On-Behalf-Of may only repeat that user",
     )
-}
-
-fn over_limit(verdict: &Verdict) -> Option<HttpProblem> {
-    verdict.is_refused().then(|| {
-        metrics::rate_limited();
-        HttpProblem::new(Code::RateLimited, "too many requests; wait before sending again")
-            .after_ms(verdict.retry_after_ms())
-    })
 }
 
 /// Answers instead of the handler, with the rate limit's headers.

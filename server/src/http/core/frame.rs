@@ -1,7 +1,7 @@
 //! The middleware around every request: an id, its log context, metrics, and security headers.
 
 use super::{
-    auth::limit_by_address, body::BodyRead, endpoint::EndpointInfo, problem::HttpProblem,
+    address::limit_by_address, body::BodyRead, endpoint::EndpointInfo, problem::HttpProblem,
     request::request_id,
 };
 use crate::{

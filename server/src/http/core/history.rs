@@ -2,7 +2,7 @@
 
 use super::{
     objects::{check_id, deleted_problem},
-    page::Page,
+    page::PageText,
     problem::{HttpProblem, HttpResult},
     query::{Params, cursor},
     render::etag,
@@ -53,7 +53,7 @@ pub async fn history_of_kind(
         return Err(Rejection::Core(core::Rejection::not_found(kind, &id)).into());
     }
     let page = app.reads.run(move |db| {
-        Page::read(limit, |last: Option<&HistoryEntry>, rows| {
+        PageText::read(limit, |last: Option<&HistoryEntry>, rows| {
             let beyond = last.map(|last| last.version).or(beyond);
             db.history(&id, beyond, newest_first, rows)
         })

@@ -2,7 +2,7 @@
 
 use super::{
     caller::Caller,
-    page::Page,
+    page::PageText,
     problem::{HttpProblem, HttpResult},
     query::{Params, cursor},
 };
@@ -62,7 +62,7 @@ pub async fn list_kind(
         }
     }
     let page = app.reads.run(move |db| {
-        Page::read(limit, |last: Option<&Value>, rows| {
+        PageText::read(limit, |last: Option<&Value>, rows| {
             let mut query = query.clone();
             query.set_limit(rows);
             if let Some(last) = last {

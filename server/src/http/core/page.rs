@@ -10,7 +10,7 @@ const PAGE_BYTES_MAX: usize = 1024 * 1024;
 const FIRST_ROWS: i64 = 51;
 
 /// A page that is being written.
-pub struct Page<T> {
+pub struct PageText<T> {
     text: String,
     limit: i64,
     count: i64,
@@ -18,7 +18,7 @@ pub struct Page<T> {
     has_more: bool,
 }
 
-impl<T: Serialize> Page<T> {
+impl<T: Serialize> PageText<T> {
     fn new(limit: i64) -> Self {
         let text = r#"{"items":["#.to_owned();
         Self { text, limit, count: 0, last: None, has_more: false }
@@ -102,15 +102,15 @@ mod tests {
     use actix_web::body::MessageBody;
     use serde_json::{Value, json};
 
-    async fn shown<T: Serialize>(page: Page<T>, cursor: impl FnOnce(&T) -> String) -> Value {
+    async fn shown<T: Serialize>(page: PageText<T>, cursor: impl FnOnce(&T) -> String) -> Value {
         let body = page.answer(cursor).into_body().try_into_bytes().unwrap();
         serde_json::from_slice(&body).unwrap()
     }
 
     /// Rows of a table with so many texts of this size, and the numbers of rows that were read.
-    fn read(limit: i64, rows: i64, size: usize) -> (Page<(i64, String)>, Vec<i64>) {
+    fn read(limit: i64, rows: i64, size: usize) -> (PageText<(i64, String)>, Vec<i64>) {
         let mut reads = Vec::new();
-        let page = Page::read(limit, |last: Option<&(i64, String)>, asked| {
+        let page = PageText::read(limit, |last: Option<&(i64, String)>, asked| {
             reads.push(asked);
             let begin = last.map_or(0, |last| last.0 + 1);
             Ok((begin..rows.min(begin + asked)).map(|row| (row, "x".repeat(size))).collect())
@@ -120,11 +120,11 @@ mod tests {
 
     #[actix_web::test]
     async fn a_page_ends_at_its_limit() {
-        let page = shown(Page::of(vec![1, 2, 3], 2), i32::to_string).await;
+        let page = shown(PageText::of(vec![1, 2, 3], 2), i32::to_string).await;
         assert_eq!(page, json!({"items": [1, 2], "next_cursor": "2"}));
-        let page = shown(Page::of(vec![1, 2], 2), i32::to_string).await;
+        let page = shown(PageText::of(vec![1, 2], 2), i32::to_string).await;
         assert_eq!(page, json!({"items": [1, 2], "next_cursor": null}));
-        let page = shown(Page::of(Vec::new(), 2), i32::to_string).await;
+        let page = shown(PageText::of(Vec::new(), 2), i32::to_string).await;
         assert_eq!(page, json!({"items": [], "next_cursor": null}));
     }
 

@@ -1,6 +1,6 @@
 //! Query strings, read strictly: a mistyped name is an error and is not ignored.
 
-use super::{page::Page, problem::HttpProblem};
+use super::{page::PageText, problem::HttpProblem};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
@@ -145,7 +145,7 @@ pub fn page<T: Serialize>(
     limit: i64,
     cursor_after: impl FnOnce(&T) -> String,
 ) -> HttpResponse {
-    Page::of(items, limit).answer(cursor_after)
+    PageText::of(items, limit).answer(cursor_after)
 }
 
 /// A cursor after the item with this sort key. It is opaque to clients.

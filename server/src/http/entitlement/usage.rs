@@ -5,7 +5,7 @@ use crate::{
     app::App,
     http::core::{
         objects::check_id_of,
-        page::Page,
+        page::PageText,
         problem::{HttpProblem, HttpResult},
         query::{Params, cursor},
         render::Reply,
@@ -54,7 +54,7 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, path: ScopePath) ->
     params.end()?;
     let scope = path.known_scope(&app).await?.to_string();
     let page = app.reads.run(move |db| {
-        Page::read(limit, |last: Option<&UsageRecord>, rows| {
+        PageText::read(limit, |last: Option<&UsageRecord>, rows| {
             let before = last.map(|last| last.id.as_str()).or(before.as_deref());
             db.usage_records(&scope, feature.as_deref(), before, rows)
         })

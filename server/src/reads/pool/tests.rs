@@ -1,7 +1,7 @@
 use super::*;
-use crate::reads::tests::Database;
+use crate::reads::{in_the_name_of, tests::Database};
 use ifmatch_store::on_backend;
-use ifmatch_types::Kind;
+use ifmatch_types::{ApiKeyId, Kind};
 use std::sync::{
     atomic::{AtomicUsize, Ordering},
     mpsc,
@@ -95,4 +95,33 @@ async fn a_locked_file_is_waited_for_without_stopping_the_thread_of_the_caller()
     assert!(began_at.elapsed() < Duration::from_secs(1), "the caller's thread was kept waiting");
     drop(owner);
     assert_eq!(read.await.unwrap(), 0);
+}
+
+#[actix_web::test]
+async fn a_key_leaves_connections_for_other_keys() {
+    let database = Database::create();
+    let pool = pool(&database, |_| ());
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Arc::new(Mutex::new(ended));
+    let slow = |_| {
+        let (pool, ended) = (Arc::clone(&pool), Arc::clone(&ended));
+        let read = async move {
+            let wait = move |_: &mut Db| {
+                let _ = ended.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                Ok(())
+            };
+            pool.run(wait).await
+        };
+        Box::pin(in_the_name_of(ApiKeyId::from_unchecked("greedy"), read))
+    };
+    let mut all: Vec<_> = (0..20).map(slow).collect();
+    for read in &mut all {
+        assert!(futures::poll!(read).is_pending());
+    }
+    let other = in_the_name_of(ApiKeyId::from_unchecked("other"), pool.run(find));
+    assert_eq!(other.await.unwrap(), 0);
+    drop(end);
+    for read in all {
+        read.await.unwrap();
+    }
 }

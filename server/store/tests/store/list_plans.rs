@@ -49,9 +49,9 @@ fn reader(database: &Database) -> Db {
     db
 }
 
-fn list(kind: Kind, filter: Option<&Field>, sort: &str, order: &str) -> String {
+fn list(kind: Kind, conditions: &[&Field], sort: &str, order: &str) -> String {
     let table = kind.collection();
-    let condition = filter.map(|(name, field_type)| {
+    let conditions = conditions.iter().map(|(name, field_type)| {
         let value = match field_type {
             FieldType::Text | FieldType::Date => "'x'",
             FieldType::Integer | FieldType::Instant => "7",
@@ -59,9 +59,10 @@ fn list(kind: Kind, filter: Option<&Field>, sort: &str, order: &str) -> String {
         };
         format!(" AND \"{name}\" = {value}")
     });
+    let conditions: String = conditions.collect();
     format!(
-        "SELECT * FROM {table} WHERE deleted_at IS NULL{} ORDER BY \"{sort}\" {order}, id {order} LIMIT 51",
-        condition.unwrap_or_default()
+        "SELECT * FROM {table} WHERE deleted_at IS NULL{conditions} \
+         ORDER BY \"{sort}\" {order}, id {order} LIMIT 51"
     )
 }
 
@@ -71,7 +72,7 @@ fn list(kind: Kind, filter: Option<&Field>, sort: &str, order: &str) -> String {
 fn sorts_everything(plan: &str) -> bool {
     plan.lines().any(|step| {
         let step = step.trim_start_matches("->").trim();
-        step.starts_with("Sort ") || step == "USE TEMP B-TREE FOR ORDER BY"
+        step.starts_with("Sort  (cost") || step == "USE TEMP B-TREE FOR ORDER BY"
     })
 }
 
@@ -85,21 +86,25 @@ fn no_list_sorts_its_whole_table(database: &Database) {
     for kind in Kind::ALL {
         // What a workspace or namespace has is listed for itself only.
         let owned = matches!(kind, Kind::Assignment | Kind::Boost);
-        let scope = filters(kind).iter().find(|_| owned);
+        let scope: Vec<_> =
+            filters(kind).iter().filter(|(name, _)| owned && *name == "scope").collect();
         for (sort, _) in sorts(kind) {
             for order in ["ASC", "DESC"] {
-                let sql = list(kind, scope, sort, order);
-                let plan = plan(&mut db, &sql);
-                assert!(!sorts_everything(&plan) || looks_up(&plan), "{sql}\n{plan}");
+                refuse_a_full_sort(&mut db, &list(kind, &scope, sort, order));
             }
         }
         let (by_default, _) = &sorts(kind)[0];
         for filter in filters(kind) {
-            let sql = list(kind, Some(filter), by_default, "ASC");
-            let plan = plan(&mut db, &sql);
-            assert!(!sorts_everything(&plan) || looks_up(&plan), "{sql}\n{plan}");
+            let mut conditions = scope.clone();
+            conditions.push(filter);
+            refuse_a_full_sort(&mut db, &list(kind, &conditions, by_default, "ASC"));
         }
     }
+}
+
+fn refuse_a_full_sort(db: &mut Db, sql: &str) {
+    let plan = plan(db, sql);
+    assert!(!sorts_everything(&plan) || looks_up(&plan), "{sql}\n{plan}");
 }
 
 fn a_filter_that_few_objects_match_is_found_by_an_index(database: &Database) {
@@ -129,7 +134,7 @@ fn a_filter_that_few_objects_match_is_found_by_an_index(database: &Database) {
         (Kind::Booking, "start_date"),
     ] {
         let filter = filters(kind).iter().find(|filter| filter.0 == name).unwrap();
-        let sql = list(kind, Some(filter), sorts(kind)[0].0, "ASC");
+        let sql = list(kind, &[filter], sorts(kind)[0].0, "ASC");
         let plan = plan(&mut db, &sql);
         assert!(looks_up(&plan), "{sql}\n{plan}");
     }

@@ -8,7 +8,7 @@ use crate::{
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 use ifmatch_store::{
     Db, Use, on_backend,
-    schema::{TABLES, TableShape},
+    schema::TABLES,
 };
 
 /// Number of migrations of the oldest schema that is upgraded.
