@@ -130,7 +130,8 @@ impl Lanes {
         for number in 0..config.lanes {
             let (sender, arriving) = mpsc::channel(config.queue);
             let queue = Queue::new(arriving, config.batch_max);
-            let lane = batch::Lane::new(number, config, queue, Arc::clone(&committed), outage.clone());
+            let lane =
+                batch::Lane::new(number, config, queue, Arc::clone(&committed), outage.clone());
             let name = format!("lane-{number}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
             queues.push(sender);

@@ -26,6 +26,7 @@ mod entitlements;
 mod events;
 mod examples;
 mod followers;
+mod footprint;
 mod force;
 mod history;
 mod idempotency;

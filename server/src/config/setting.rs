@@ -103,6 +103,9 @@ settings! {
         /// How long requests are still accepted after a stop signal; `/readyz` is already 503
         drain_ms: u64 = "200", "IFMATCH_DRAIN_MS", Open,
             |text| between(text, 0, 600_000), "a whole number of milliseconds from 0 to 600000";
+        /// Days after which a replaced version of an object is pruned, at least 3; 0 is never
+        history_days: u64 = "0", "IFMATCH_HISTORY_DAYS", Open,
+            |text| between(text, 0, 36_500), "a whole number of days from 0 to 36500";
         /// Maximum time of a call to the panel, in milliseconds
         panel_timeout_ms: u64 = "40000", "IFMATCH_PANEL_TIMEOUT_MS", NoFlag,
             milliseconds, "a whole number of milliseconds from 1 to 86400000";

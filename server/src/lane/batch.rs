@@ -351,7 +351,8 @@ impl Lane {
     /// Rolls the failed transaction back. A connection that cannot do that is dropped, and one that
     /// the error may come from.
     fn give_up_transaction(&mut self, error: &StoreError) {
-        let usable = error.spares_connection() && self.db.as_mut().is_some_and(|db| db.rollback().is_ok());
+        let usable =
+            error.spares_connection() && self.db.as_mut().is_some_and(|db| db.rollback().is_ok());
         if !usable {
             self.db = None;
         }

@@ -91,7 +91,8 @@ impl SqliteFile {
         if self.known.is_log_lost.load(Ordering::Relaxed) {
             return Err(self.log_lost());
         }
-        Identity::of(Path::new(&self.path)).map_err(|error| self.impaired("cannot be found", &error))
+        Identity::of(Path::new(&self.path))
+            .map_err(|error| self.impaired("cannot be found", &error))
     }
 
     /// Whether a file is the one that this process opened first.

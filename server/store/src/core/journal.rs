@@ -6,6 +6,7 @@ use super::{
     events::{entry_from, event_from, shown_entry_from, state_from},
     record::records,
     sql::Sql,
+    states,
 };
 use crate::{
     on_backend,
@@ -99,8 +100,10 @@ impl Db {
             .bind(id)
             .text(" AND version = ")
             .bind(version);
-        let rows = EventRow::query(self, sql)?;
-        let Some(row) = rows.first() else { return Ok(None) };
+        let mut rows = EventRow::query(self, sql)?;
+        states::fill(self, &mut rows)?;
+        // A version that was pruned meanwhile has no state any more.
+        let Some(row) = rows.first().filter(|row| !row.state.is_empty()) else { return Ok(None) };
         Ok(Some((entry_from(row)?.kind, state_from(row)?)))
     }
 
@@ -180,7 +183,12 @@ impl Db {
         }
         let sql = sql.text(" ORDER BY seq LIMIT ").bind(query.limit);
         let sql = sql.returning::<(BigInt, EventColumns)>();
-        let rows: Vec<(i64, EventRow)> = on_backend!(self, c => sql.load(c))?;
+        let mut rows: Vec<(i64, EventRow)> = on_backend!(self, c => sql.load(c))?;
+        states::fill(self, rows.iter_mut().map(|(_, row)| row))?;
+        if rows.iter().any(|(_, row)| row.state.is_empty()) {
+            // Without them the page would look like the last one. Read again, they are not there.
+            return Err(StoreError::Raced("events were pruned while they were read".into()));
+        }
         rows.iter().map(|(seq, row)| event_from(*seq, row)).collect()
     }
 
