@@ -110,7 +110,8 @@ fn is_last_entry<R: StoredObject>(row: &Row<R>, db: &mut Db) -> Result<bool, Sto
         Err(StoreError::Corrupt { .. }) => return Ok(false),
         filled => filled?,
     }
-    let Some(last) = last.first() else { return Ok(false) };
+    // A state that follows from missing rows stays empty.
+    let Some(last) = last.first().filter(|last| !last.state.is_empty()) else { return Ok(false) };
     let stored = serde_json::to_value(row.record.entity())
         .expect("entities are JSON objects with texts for keys");
     let is_same = row.deleted.is_some() || merge::diff(&stored, &state_from(last)?).is_empty();
