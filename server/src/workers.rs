@@ -4,6 +4,7 @@
 //! so, because these commands are decided like all others.
 
 pub mod health;
+pub mod history;
 
 use crate::app::App;
 use futures::{StreamExt, future::join, stream};

@@ -1,8 +1,11 @@
 //! History, old versions and the audit log.
 
-use crate::harness::{Server, both_databases, id, unique, version};
+use crate::harness::{
+    Database, Server, Settings, both_databases, eventually, id, run_to_end, unique, version,
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 both_databases![
     every_change_is_in_the_history_with_its_author,
@@ -12,6 +15,7 @@ both_databases![
     undoing_a_change_is_a_change,
     the_audit_log_can_be_filtered,
     a_write_is_known_by_the_digest_of_its_key,
+    old_versions_are_pruned_if_the_operator_wants_that,
 ];
 
 async fn every_change_is_in_the_history_with_its_author(server: Server) {
@@ -173,4 +177,51 @@ async fn a_write_is_known_by_the_digest_of_its_key(server: Server) {
         let path = format!("/v1/workspaces/{}", id(result));
         assert_eq!(api.history(&path).await[0]["key_digest"], digest(&key));
     }
+}
+
+/// Makes everything that is stored so many days older.
+fn age(database: &Database, days: i64) {
+    database.execute(&format!("UPDATE events SET at = at - {days} * 86400000000"));
+}
+
+async fn old_versions_are_pruned_if_the_operator_wants_that(server: Server) {
+    let database = Arc::new(Database::create(server.database().backend()));
+    let settings = |days: &str| Settings::args(&["--history-days", days]);
+    let mut server = Server::start_with(database.clone(), settings("0")).await;
+    let api = server.api();
+    let made = api.make_workspace(json!({"metadata": {"long": "é".repeat(500)}})).await;
+    let path = format!("/v1/workspaces/{}", id(&made));
+    let mut states = vec![made];
+    for at in 1..=5 {
+        if at == 4 {
+            age(&database, 40);
+        }
+        let body = json!({"name": format!("name {at}"), "email": format!("a{at}@b.example")});
+        states.push(api.patch(&path, &body).if_match(at).await.ok(200));
+    }
+    server.stop().await;
+    // Versions 1 to 4 are 40 days old. Version 4 was the current one until now.
+    let server = Server::start_with(database, settings("30")).await;
+    let api = server.api();
+    eventually("the first versions are pruned", async || {
+        (api.history(&path).await.len() == 3).then_some(())
+    })
+    .await;
+    for n in 1..=6 {
+        let answer = api.get(&format!("{path}/versions/{n}")).await;
+        match n {
+            1..=3 => drop(answer.problem(410, "VERSION_PRUNED")),
+            // The instants in the events were moved, and an old version shows them.
+            4 => assert_eq!(answer.ok(200)["name"], states[3]["name"]),
+            _ => assert_eq!(answer.ok(200), states[n - 1]),
+        }
+    }
+    let body = json!({"metadata": {"k": "v"}});
+    let pruned = api.patch(&path, &body).if_match(2).await.conflict(412);
+    assert_eq!(pruned["merge"]["verdict"], "unknown_base");
+    let known = api.patch(&path, &body).if_match(4).await.conflict(412);
+    assert_eq!(known["merge"]["verdict"], "clean");
+    assert_eq!(known["changes"].as_array().unwrap().len(), 2);
+    let env = [("IFMATCH_DATABASE_URL", server.database().url())];
+    run_to_end(server.database(), &["verify"], &env).await.succeeded();
 }

@@ -28,6 +28,7 @@ mod event_log;
 mod events;
 mod examples;
 mod followers;
+mod footprint;
 mod force;
 mod history;
 mod idempotency;

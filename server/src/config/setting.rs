@@ -106,6 +106,9 @@ settings! {
         /// How long a connection is kept open without a request, in seconds
         keep_alive_s: u64 = "130", "IFMATCH_KEEP_ALIVE_S", Open,
             |text| between(text, 1, 86_400), "a whole number of seconds from 1 to 86400";
+        /// Days after which a replaced version of an object is pruned, at least 3; 0 is never
+        history_days: u64 = "0", "IFMATCH_HISTORY_DAYS", Open,
+            |text| between(text, 0, 36_500), "a whole number of days from 0 to 36500";
         /// Maximum time of a call to the panel, in milliseconds
         panel_timeout_ms: u64 = "40000", "IFMATCH_PANEL_TIMEOUT_MS", NoFlag,
             milliseconds, "a whole number of milliseconds from 1 to 86400000";

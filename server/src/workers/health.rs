@@ -15,6 +15,8 @@ pub struct Workers {
     pub entitlements: Health,
     /// Ends expired holds of bookings.
     pub bookings: Health,
+    /// Prunes old versions.
+    pub history: Health,
     /// Reads API keys that other processes made or revoked.
     pub keyring: Health,
 }
@@ -26,13 +28,14 @@ impl Workers {
         Self {
             entitlements: start("entitlements"),
             bookings: start("bookings"),
+            history: start("history"),
             keyring: start("keyring"),
         }
     }
 
     /// Measures how long ago each worker last succeeded.
     pub fn measure(&self) {
-        for health in [&self.entitlements, &self.bookings, &self.keyring] {
+        for health in [&self.entitlements, &self.bookings, &self.history, &self.keyring] {
             let age = health.lock().succeeded_at.elapsed();
             metrics::worker_last_success(health.worker, age);
         }

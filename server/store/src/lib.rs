@@ -25,6 +25,7 @@ pub use crate::core::{
     list::{Field, FieldType, ListQuery, SortKey, filters, sorts},
     migrate::sqlite_version,
     prune::PRUNED_AT_ONCE,
+    prune_history::PrunedHistory,
     read::Found,
     url::{DatabaseUrl, UrlError},
     verify::Broken,

@@ -105,6 +105,15 @@ impl Cluster {
         self.psql(database, sql).status.success()
     }
 
+    /// The one value that a query returns.
+    pub fn ask(&self, database: &str, sql: &str) -> String {
+        let mut psql = self.client("psql");
+        psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--command", sql]);
+        let output = psql.arg(self.url(database)).output().expect("psql can be run");
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// A dump of one database, as text.
     pub fn dump(&self, database: &str) -> Vec<u8> {
         let output = self.client("pg_dump").arg(self.url(database)).output();

@@ -4,6 +4,7 @@ use super::{
     column::InColumn,
     error::StoreError,
     record::{Record, read_column},
+    states::stored_state,
 };
 use crate::schema::{AuditRow, EventRow};
 use ifmatch_domain::core::{Audit, NewEvent};
@@ -30,7 +31,7 @@ pub(crate) fn event_row(event: &NewEvent) -> EventRow {
         request_id: entry.request_id.clone(),
         key_digest: entry.key_digest.clone(),
         changes: entry.changes.hold(),
-        state: event.state.text().to_owned(),
+        state: stored_state(event),
     }
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn entry_from(row: &EventRow) -> Result<HistoryEntry, StoreError> {
     })
 }
 
-/// The object's state after a change.
+/// The object's state after a change. A state that follows from others must be filled in first.
 pub(crate) fn state_from(row: &EventRow) -> Result<Value, StoreError> {
     column(row, "state", row.state.clone())
 }

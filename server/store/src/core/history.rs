@@ -6,6 +6,7 @@ use super::{
     events::{entry_from, state_from},
     select::{Each, run},
     sql::Cell,
+    states,
 };
 use crate::schema::{EventRow, StoredRow};
 use ifmatch_domain::{State, core::History};
@@ -31,7 +32,11 @@ pub(crate) fn load(
     if wanted.is_empty() {
         return Ok(());
     }
-    let rows = changes_of(db, &wanted)?;
+    let mut rows = changes_of(db, &wanted)?;
+    let is_named = |row: &&mut EventRow| {
+        wanted.get(&row.resource_id).is_some_and(|versions| versions.contains(&row.version))
+    };
+    states::fill(db, rows.iter_mut().filter(is_named))?;
     let mut found: BTreeMap<String, Vec<EventRow>> = BTreeMap::new();
     for row in rows {
         found.entry(row.resource_id.clone()).or_default().push(row);

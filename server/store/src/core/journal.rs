@@ -6,16 +6,20 @@ use super::{
     events::{entry_from, event_from, shown_entry_from, state_from},
     record::records,
     sql::Sql,
+    states,
 };
 use crate::{
     on_backend,
     schema::{AuditRow, EventRow, StoredRow},
 };
-use diesel::{QueryResult, RunQueryDsl, connection::DefaultLoadingMode, sql_types::BigInt};
+use diesel::{RunQueryDsl, sql_types::BigInt};
 use ifmatch_domain::core::Audit;
 use ifmatch_types::{ChangeKind, Event, HistoryEntry, Timestamp, Version};
 use serde_json::Value;
 use std::sync::Arc;
+
+/// Maximum events that are read by one statement, because each may be large.
+const ROWS_AT_ONCE: i64 = 50;
 
 /// Which events to read.
 #[derive(Clone, Debug, Default)]
@@ -45,28 +49,6 @@ pub struct EventPage {
     pub events: Vec<Event>,
     /// All wanted events up to this place are on this page or an earlier one.
     pub end: i64,
-}
-
-impl EventsQuery {
-    /// Reads rows until the page is full. The rest is not read.
-    fn page_of(
-        &self,
-        rows: impl Iterator<Item = QueryResult<(i64, EventRow)>>,
-    ) -> Result<EventPage, StoreError> {
-        let (mut events, mut bytes) = (Vec::new(), 0_usize);
-        let mut end = self.after;
-        for row in rows {
-            let (seq, row) = row?;
-            bytes = bytes.saturating_add(shown_bytes(&row));
-            if !events.is_empty() && self.bytes_max.is_some_and(|bytes_max| bytes > bytes_max) {
-                return Ok(EventPage { events, end });
-            }
-            events.push(event_from(&self.epoch, seq, &row)?);
-            end = seq;
-        }
-        let is_full = i64::try_from(events.len()).is_ok_and(|count| count >= self.limit);
-        Ok(EventPage { events, end: if is_full { end } else { self.until.max(end) } })
-    }
 }
 
 /// About how many bytes of JSON an event has.
@@ -138,8 +120,10 @@ impl Db {
             .bind(id)
             .text(" AND version = ")
             .bind(version);
-        let rows = EventRow::query(self, sql)?;
-        let Some(row) = rows.first() else { return Ok(None) };
+        let mut rows = EventRow::query(self, sql)?;
+        states::fill(self, &mut rows)?;
+        // A version that was pruned meanwhile has no state any more.
+        let Some(row) = rows.first().filter(|row| !row.state.is_empty()) else { return Ok(None) };
         Ok(Some((entry_from(row)?.kind, state_from(row)?)))
     }
 
@@ -149,9 +133,40 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn events(&mut self, query: &EventsQuery) -> Result<EventPage, StoreError> {
+        let mut page = EventPage { events: Vec::new(), end: query.after };
+        let (mut bytes, mut missing) = (0_usize, query.limit);
+        while missing > 0 {
+            let wanted = missing.min(ROWS_AT_ONCE);
+            let rows = self.event_rows(query, page.end, wanted)?;
+            let found = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+            for (seq, row) in rows {
+                bytes = bytes.saturating_add(shown_bytes(&row));
+                let is_full = query.bytes_max.is_some_and(|bytes_max| bytes > bytes_max);
+                if is_full && !page.events.is_empty() {
+                    return Ok(page);
+                }
+                page.events.push(event_from(&query.epoch, seq, &row)?);
+                page.end = seq;
+            }
+            if found < wanted {
+                page.end = query.until.max(page.end);
+                return Ok(page);
+            }
+            missing = missing.saturating_sub(found);
+        }
+        Ok(page)
+    }
+
+    /// Rows of events after a place, with their states.
+    fn event_rows(
+        &mut self,
+        query: &EventsQuery,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(i64, EventRow)>, StoreError> {
         let mut sql = Sql::new(format!("SELECT seq, {} FROM events", EventRow::column_list()))
             .text(" WHERE seq > ")
-            .bind(query.after)
+            .bind(after)
             .text(" AND seq <= ")
             .bind(query.until);
         if let Some(resource) = &query.resource {
@@ -163,11 +178,15 @@ impl Db {
         if let Some(workspace_id) = &query.workspace_id {
             sql = sql.text(" AND workspace_id = ").bind(workspace_id.as_str());
         }
-        let sql = sql.text(" ORDER BY seq LIMIT ").bind(query.limit);
+        let sql = sql.text(" ORDER BY seq LIMIT ").bind(limit);
         let sql = sql.returning::<(BigInt, EventColumns)>();
-        on_backend!(self, c => {
-            query.page_of(sql.load_iter::<(i64, EventRow), DefaultLoadingMode>(c)?)
-        })
+        let mut rows: Vec<(i64, EventRow)> = on_backend!(self, c => sql.load(c))?;
+        states::fill(self, rows.iter_mut().map(|(_, row)| row))?;
+        if rows.iter().any(|(_, row)| row.state.is_empty()) {
+            // Without them the page would look like the last one. Read again, they are not there.
+            return Err(StoreError::Raced("events were pruned while they were read".into()));
+        }
+        Ok(rows)
     }
 
     /// Audit records, newest first.

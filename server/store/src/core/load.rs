@@ -177,7 +177,8 @@ fn look_up(
         system.ask(&mut lookups, state);
     }
     lookups.run(db)?;
-    answers::put(lookups.take(asked_answers, db)?, answers, state)?;
+    let found = lookups.take(asked_answers, db)?;
+    answers::put(db, found, answers, state)?;
     if let Some(place) = asked_clock {
         state.clock = Some(clock_of(&mut lookups, place)?);
     }

@@ -7,6 +7,7 @@ use super::{
     object::{RowOf, StoredObject},
     record::{Record, records},
     sql::Sql,
+    states,
 };
 use crate::{
     on_backend,
@@ -35,7 +36,13 @@ pub(crate) type Check = (&'static str, &'static str);
 const HISTORIES: Check = (
     "an object's history has one entry per version, without a gap",
     "SELECT resource_id FROM events GROUP BY resource_id \
-     HAVING count(*) <> max(version) OR min(version) <> 1",
+     HAVING count(*) <> max(version) - min(version) + 1 OR (min(version) <> 1 AND min(at) >= \
+     coalesce((SELECT last FROM sequences WHERE series = 'history_pruned'), 0))",
+);
+const BEGINNINGS: Check = (
+    "the oldest version of an object's history holds its state",
+    "SELECT resource_id FROM events AS e WHERE state = '' AND NOT EXISTS (SELECT 1 FROM events AS b \
+     WHERE b.resource_id = e.resource_id AND b.version < e.version)",
 );
 
 impl Db {
@@ -58,7 +65,7 @@ impl Db {
     /// Technical ones only; see [`StoreError`].
     pub fn broken(&mut self) -> Result<Vec<Broken>, StoreError> {
         let mut broken = Vec::new();
-        for (invariant, sql) in [HISTORIES].iter().chain(CHECKS.into_iter().flatten()) {
+        for (invariant, sql) in [HISTORIES, BEGINNINGS].iter().chain(CHECKS.into_iter().flatten()) {
             let query = Sql::new(*sql).returning::<Text>();
             let ids: Vec<String> = on_backend!(self, c => query.load(c))?;
             broken.extend(ids.into_iter().map(|id| Broken { invariant, id }));
@@ -98,8 +105,13 @@ fn is_last_entry<R: StoredObject>(row: &Row<R>, db: &mut Db) -> Result<bool, Sto
         .text(" WHERE resource_id = ")
         .bind(row.record.id())
         .text(" ORDER BY version DESC LIMIT 1");
-    let last = EventRow::query(db, sql)?;
-    let Some(last) = last.first() else { return Ok(false) };
+    let mut last = EventRow::query(db, sql)?;
+    match states::fill(db, &mut last) {
+        Err(StoreError::Corrupt { .. }) => return Ok(false),
+        filled => filled?,
+    }
+    // A state that follows from missing rows stays empty.
+    let Some(last) = last.first().filter(|last| !last.state.is_empty()) else { return Ok(false) };
     let stored = serde_json::to_value(row.record.entity())
         .expect("entities are JSON objects with texts for keys");
     let is_same = row.deleted.is_some() || merge::diff(&stored, &state_from(last)?).is_empty();

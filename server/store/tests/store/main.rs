@@ -38,10 +38,12 @@ mod locks;
 mod log;
 mod model;
 mod plans;
+mod pruning;
 mod roundtrip;
 mod schema;
 mod snapshots;
 mod statements;
+mod states;
 mod upgrades;
 mod verify;
 
