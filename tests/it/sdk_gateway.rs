@@ -16,7 +16,7 @@ both_databases![
 ];
 
 /// Edits of each client.
-const EDITS: usize = 30;
+const EDITS: usize = 20;
 
 /// A gateway before the server, and a client behind it.
 async fn gateway(server: &Server, key: &str) -> (Proxy, Client) {

@@ -165,7 +165,8 @@ proptest! {
     /// A preview is decided by the rules of the write: the write then does what was told.
     #[test]
     fn a_write_does_what_its_preview_told(raws in vec(raw(), 1..40)) {
-        let mut book = Book { world: furnished(), ..Book::default() };
+        // The furnished world has ids from the usual seeds.
+        let mut book = Book { world: furnished(), seed: 1 << 80, ..Book::default() };
         for raw in raws {
             let seed = book.fresh_seed();
             let reader = Reader { world: &book.world, now: book.now };
