@@ -67,13 +67,23 @@ impl Client {
 }
 
 impl ApiKeys {
-    /// Makes a key; every change made with it is recorded under its name.
+    /// Makes a key; every change made with it is recorded under its name and its id.
+    ///
+    /// Your own services hold keys of the role `agent`. A customer's program gets a key of its own,
+    /// of the role `viewer` or `usage`, for one workspace and with an end.
     ///
     /// ```
-    /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
+    /// # async fn example(billing: ifmatch::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// use ifmatch::{NewApiKey, Role};
     ///
     /// let issued = billing.api_keys().create(NewApiKey::new("billing-job", Role::Agent)).await?;
+    ///
+    /// let meter = NewApiKey {
+    ///     workspace_id: Some("wsp_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f".parse()?),
+    ///     expires_at: Some("2030-01-01T00:00:00Z".parse()?),
+    ///     ..NewApiKey::new("acme-meter", Role::Usage)
+    /// };
+    /// let issued = billing.api_keys().create(meter).await?;
     /// # Ok(()) }
     /// ```
     ///

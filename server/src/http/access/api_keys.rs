@@ -31,7 +31,8 @@ pub struct ApiKeyWithSecret {
     #[serde(flatten)]
     pub api_key: ApiKey,
     /// The whole key, shown only once. A replayed answer does not have it.
-    pub key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// `POST /v1/api-keys`
@@ -90,7 +91,7 @@ fn mint() -> Result<(ApiKeyId, SecretString), HttpProblem> {
 
 /// The answer that shows a new key, once.
 fn shown(api_key: ApiKey, secret: &SecretString) -> String {
-    let shown = ApiKeyWithSecret { api_key, key: secret.expose_secret().to_owned() };
+    let shown = ApiKeyWithSecret { api_key, key: Some(secret.expose_secret().to_owned()) };
     serde_json::to_string(&shown).expect("an API key is a JSON object")
 }
 

@@ -77,6 +77,7 @@ macro_rules! packages {
                 )
                 .viewer()
                 .scoped()
+                .tagged()
                 .summary("Read an old version of an assignment")
                 .answers::<Assignment>(200)
                 .problems(KNOWN)
