@@ -10,7 +10,7 @@ use futures::{StreamExt, future::join, stream};
 use ifmatch_domain::{
     Action, Command, Outcome,
     booking::{self, ExpireBookings},
-    core::{Actor, Meta},
+    core::{Actor, Guard, Meta},
     entitlement::{self, ExpireEntitlements, ScopeRef},
 };
 use ifmatch_types::{ApiKeyId, Source};
@@ -114,6 +114,7 @@ fn command(name: &str, action: Action) -> Command {
         },
         seed,
         idempotency: None,
+        guard: Guard::default(),
         action,
     }
 }

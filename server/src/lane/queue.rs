@@ -78,7 +78,7 @@ mod tests {
     use ifmatch_domain::{
         Action, Command, Outcome,
         booking::{self, ExpireBookings},
-        core::{Actor, Meta},
+        core::{Actor, Guard, Meta},
     };
     use ifmatch_types::{ApiKeyId, Source};
     use std::time::Instant;
@@ -97,6 +97,7 @@ mod tests {
             },
             seed: Uuid::nil(),
             idempotency: None,
+            guard: Guard::default(),
             action: Action::Booking(booking::Action::ExpireBookings(ExpireBookings {
                 bookable_id: about.to_owned(),
             })),

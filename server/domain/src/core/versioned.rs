@@ -79,12 +79,13 @@ pub(crate) fn update<R: Resource>(
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
     let found = living::<R>(&command.id, ctx)?;
-    let current_is_base = match (command.precondition.named(), &command.mode) {
+    let named = command.precondition.named(found.version());
+    let current_is_base = match (named, &command.mode) {
         // A forced write applies to the current state, whatever version its caller saw.
         (None, _) | (_, Mode::Force(_)) => true,
         (Some(named), _) => named == found.version(),
     };
-    let old_base = match command.precondition.named() {
+    let old_base = match named {
         Some(named) if !current_is_base => ctx.state.snapshot::<R>(&command.id, named),
         _ => None,
     };
@@ -103,13 +104,9 @@ pub(crate) fn update<R: Resource>(
         }
         _ if matches => written(command, found, edit, ctx),
         mode => {
-            let base = match command.precondition.named() {
-                // A weak tag may name the current version; then the current state is the base.
-                Some(_) if current_is_base => Some(found.body.clone()),
-                _ => old_base,
-            };
-            let attempted = base.as_ref().map(|base| edit.attempted(base)).unwrap_or_default();
-            stale(command, *mode == Mode::Merge, found, base.as_ref(), &attempted, ctx)
+            let attempted = old_base.as_ref().map(|base| edit.attempted(&command.change, base));
+            let attempted = attempted.unwrap_or_default();
+            stale(command, *mode == Mode::Merge, found, old_base.as_ref(), &attempted, ctx)
         }
     }
 }
@@ -126,7 +123,7 @@ pub(crate) fn delete<R: Resource>(
             return Err(Rejection::PreconditionRequired.into());
         }
         if !matches {
-            return Err(stale_claim(found, command.precondition.named(), ctx).into());
+            return Err(stale_claim(found, command.precondition.latest(), ctx).into());
         }
     }
     let checkpoint = ctx.state.checkpoint();
@@ -222,7 +219,7 @@ fn stale<R: Resource>(
     attempted: &[Difference],
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
-    let named = command.precondition.named();
+    let named = command.precondition.latest();
     let mut report = conflict::explain(&found, named, base, attempted, ctx);
     if Mutant::MergeSameField.is_planted() && base.is_some() {
         report.merge.verdict = Verdict::Clean;

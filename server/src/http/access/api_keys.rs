@@ -72,8 +72,8 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> HttpResult {
 
 /// `DELETE /v1/api-keys/{id}`
 pub async fn revoke(app: web::Data<App>, id: web::Path<String>, mutation: Mutation) -> HttpResult {
-    mutation.takes_no_params()?;
     check_id_of("api_key", ApiKeyId::PREFIX, &id)?;
+    mutation.takes_no_params()?;
     let revoke = RevokeApiKey { id: id.into_inner() };
     // The key must stop working here once its revocation is committed.
     let outcome = to_the_end(async move {

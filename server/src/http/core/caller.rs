@@ -5,7 +5,7 @@ use crate::log::RequestId;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use ifmatch_domain::{
     Action, Command,
-    core::{Actor, IdempotencyKey, Meta},
+    core::{Actor, Guard, IdempotencyKey, Meta},
 };
 use ifmatch_types::{Code, Role, Source};
 use std::future::Ready;
@@ -38,6 +38,7 @@ impl Caller {
         &self,
         request_id: &RequestId,
         idempotency: Option<IdempotencyKey>,
+        guard: Guard,
         action: Action,
     ) -> Command {
         Command {
@@ -49,6 +50,7 @@ impl Caller {
             },
             seed: Uuid::now_v7(),
             idempotency,
+            guard,
             action,
         }
     }

@@ -45,6 +45,10 @@ pub struct EndpointInfo {
     pub access: Access,
     /// How it treats an `Idempotency-Key`.
     pub idempotency: Idempotency,
+    /// Whether a request cannot do without a body.
+    pub needs_body: bool,
+    /// Whether it shows or changes one versioned object.
+    pub versioned: bool,
 }
 
 /// One row of the route table.
@@ -92,7 +96,8 @@ pub fn group<const N: usize>(tag: &'static str, endpoints: [Endpoint; N]) -> Vec
 impl Endpoint {
     fn new(method: Method, path: &'static str, route: Route) -> Self {
         let access = Access::Role(Role::Admin);
-        let info = EndpointInfo { path, access, idempotency: Idempotency::None };
+        let idempotency = Idempotency::None;
+        let info = EndpointInfo { path, access, idempotency, needs_body: false, versioned: false };
         Self { method, info, docs: Docs::default(), route }
     }
 

@@ -136,6 +136,7 @@ impl Endpoint {
     fn with_body<T: ToSchema>(mut self, form: BodyForm, required: bool) -> Self {
         let schema = collect::<T>(&mut self.docs.schemas);
         self.docs.body = Some(BodySchema { schema, form, required });
+        self.info.needs_body = required;
         self
     }
 
@@ -173,6 +174,7 @@ impl Endpoint {
     /// from, and may be forced.
     pub fn versioned(mut self) -> Self {
         self.docs.versioned = true;
+        self.info.versioned = true;
         self.docs.tagged = self.method != Method::DELETE;
         self
     }

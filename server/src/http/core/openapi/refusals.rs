@@ -3,7 +3,7 @@
 use super::{
     reason,
     schemas::VERSION_CONFLICT,
-    shared::{self, names_version},
+    shared::{self, is_conditional, names_version},
     with_headers,
 };
 use crate::http::core::endpoint::{Access, Endpoint, Idempotency};
@@ -29,6 +29,9 @@ pub fn refusals(
         }
     }
     let conflict = Code::ConflictVersionMismatch.name();
+    if is_conditional(endpoint) {
+        by_status.entry(412).or_default().insert(conflict);
+    }
     let response = |(status, codes): (u16, BTreeSet<&'static str>)| {
         let schema = match (codes.contains(conflict), codes.len()) {
             (true, 1) => Ref::from_schema_name(VERSION_CONFLICT).into(),
@@ -55,15 +58,15 @@ fn codes(endpoint: &Endpoint) -> Vec<Code> {
         codes.extend([Code::Unauthenticated, Code::RateLimited, Code::TryAgain, Code::Internal]);
         // For an unknown or wrong parameter.
         codes.push(Code::ValidationFailed);
+        // For a header that stands twice, and for `If-Match`.
+        codes.extend([Code::MalformedRequest, Code::MalformedPrecondition]);
     }
     if let Access::Role(Role::Agent | Role::Admin) = endpoint.info.access {
         codes.push(Code::Forbidden);
     }
     if endpoint.method != Method::GET {
-        codes.push(Code::ForceForbidden);
-    }
-    if docs.body.is_some() {
-        codes.extend([Code::MalformedRequest, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
+        codes.extend([Code::ForceForbidden, Code::StaleFence]);
+        codes.extend([Code::PayloadTooLarge, Code::UnsupportedMediaType]);
     }
     if names_version(endpoint) {
         codes.extend([
@@ -71,7 +74,6 @@ fn codes(endpoint: &Endpoint) -> Vec<Code> {
             Code::Deleted,
             Code::ConflictVersionMismatch,
             Code::PreconditionRequired,
-            Code::MalformedPrecondition,
             Code::ReasonRequired,
         ]);
     }

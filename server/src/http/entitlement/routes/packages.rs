@@ -70,6 +70,7 @@ macro_rules! packages {
                     entitlements::package_version,
                 )
                 .viewer()
+                .tagged()
                 .summary("Read an old version of an assignment")
                 .answers::<Assignment>(200)
                 .problems(KNOWN)
