@@ -15,7 +15,7 @@ use crate::{
 use ifmatch_domain::{
     Action, Command, Outcome, Rejection,
     access::{self, CreateApiKey, RevokeApiKey},
-    core::{self, Actor, Meta},
+    core::{self, Actor, Guard, Meta},
 };
 use ifmatch_store::{Db, StoreError, Use, sqlite_version};
 use ifmatch_types::{ApiKeyId, Role, Source, Timestamp};
@@ -252,6 +252,7 @@ pub fn cli_command(action: Action) -> Command {
         },
         seed: Uuid::now_v7(),
         idempotency: None,
+        guard: Guard::default(),
         action,
     }
 }

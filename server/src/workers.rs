@@ -11,7 +11,7 @@ use futures::{StreamExt, future::join, stream};
 use ifmatch_domain::{
     Action, Command, Outcome,
     booking::{self, ExpireBookings},
-    core::{Actor, Meta},
+    core::{Actor, Guard, Meta},
     entitlement::{self, ExpireEntitlements, ScopeRef},
 };
 use ifmatch_types::Source;
@@ -116,6 +116,7 @@ pub fn command(name: &str, action: Action) -> Command {
         },
         seed,
         idempotency: None,
+        guard: Guard::default(),
         action,
     }
 }

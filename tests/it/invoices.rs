@@ -1,6 +1,7 @@
 //! Invoices: totals, statuses, frozen fields, and numbers without gaps.
 
 use crate::harness::{Api, Server, both_databases, id, postgres_only, together, unique, version};
+use ifmatch::INTEGER_MAX;
 use serde_json::{Value, json};
 
 both_databases![
@@ -60,12 +61,12 @@ async fn totals_that_do_not_fit_are_refused(server: Server) {
     let path = format!("/v1/invoices/{}", id(&invoice));
     for lines in [
         json!([line(4_000_000_000, 4_000_000_000_000)]),
-        json!([line(1, i64::MAX), line(1, i64::MAX)]),
+        json!([line(1, INTEGER_MAX), line(1, INTEGER_MAX)]),
     ] {
         let answer = api.patch(&path, &json!({"lines": lines})).if_match(1).await;
         answer.problem(422, "AMOUNT_OVERFLOW");
     }
-    let body = json!({"lines": [line(1, i64::MAX)], "tax": 1});
+    let body = json!({"lines": [line(1, INTEGER_MAX)], "tax": 1});
     api.patch(&path, &body).if_match(1).await.problem(422, "AMOUNT_OVERFLOW");
     assert_eq!(api.read("invoices", &invoice).await, invoice);
     for lines in [json!([line(0, 5)]), json!([line(-1, 5)]), json!([{"quantity": 1}]), json!("x")] {

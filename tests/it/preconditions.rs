@@ -1,7 +1,10 @@
 //! How a write names the version that it was computed from, and the refusal without it.
 
-use crate::harness::{Server, both_databases, id, version};
+use crate::harness::{Call, Server, both_databases, id, version};
 use serde_json::json;
+
+/// The UUID part of an id that names no object, for any type.
+const UUID: &str = "0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
 
 both_databases![
     the_named_version_may_be_in_the_header_or_in_the_body,
@@ -9,7 +12,7 @@ both_databases![
     a_write_that_names_no_version_is_428,
     an_asterisk_names_no_version,
     a_malformed_if_match_is_400,
-    a_weak_tag_never_matches,
+    what_intermediaries_make_of_a_tag_names_the_version,
     one_matching_tag_of_a_list_is_enough,
     header_and_body_that_disagree_are_400,
     a_version_that_never_existed_is_a_conflict_with_an_unknown_base,
@@ -93,15 +96,38 @@ async fn a_malformed_if_match_is_400(server: Server) {
     assert_eq!(api.read("workspaces", &workspace).await, workspace);
 }
 
-async fn a_weak_tag_never_matches(server: Server) {
+async fn what_intermediaries_make_of_a_tag_names_the_version(server: Server) {
     let api = server.api();
     let workspace = api.make_workspace(json!({})).await;
     let path = format!("/v1/workspaces/{}", id(&workspace));
-    let body = json!({"name": "x"});
-    api.patch(&path, &body).header("If-Match", "W/\"1\"").await.conflict(412);
-    api.delete(&path).header("If-Match", "W/\"1\"").await.conflict(412);
-    api.patch(&path, &body).header("If-Match", "\"no-number\"").await.conflict(412);
-    assert_eq!(api.read("workspaces", &workspace).await, workspace);
+    let mut now = 1;
+    for form in ["W/\"#\"", "\"#-gzip\"", "\"#--gzip\"", "\"#-br\"", "\"#-zstd\"", "W/\"#-gzip\""] {
+        let (stale, current) = (now.to_string(), (now + 1).to_string());
+        api.patch(&path, &json!({"name": format!("first {form}")})).if_match(now).await.ok(200);
+        now += 1;
+        let tag = |version: &str| form.replace('#', version);
+        api.get(&path).header("If-None-Match", tag(&current)).await.is(304);
+        api.get(&path).header("If-Match", tag(&stale)).await.conflict(412);
+        let body = json!({"name": format!("second {form}")});
+        let late = api.patch(&path, &body).header("If-Match", tag(&stale)).await.conflict(412);
+        assert_eq!(late["expected_version"], now - 1, "{form}");
+        let merge = format!("{path}?on_conflict=merge");
+        let answer = api.patch(&merge, &body).header("If-Match", tag(&current)).await.is(200);
+        assert_eq!(answer.header("X-Merged-From"), None, "{form}");
+        let force = format!("{path}?force=true");
+        let forced = api.patch(&force, &json!({"email": format!("{now}@acme.example")}));
+        let forced = forced.header("X-Force-Reason", "test");
+        let answer = forced.header("If-Match", tag(&(now + 1).to_string())).await.is(200);
+        assert_eq!(answer.header("X-Forced"), None, "{form}: it names the current version");
+        now += 2;
+    }
+    for entry in &api.history(&path).await[1..] {
+        assert_eq!(entry["kind"], "updated", "{entry}");
+    }
+    assert!(api.audit("forced_write", id(&workspace)).await.is_empty());
+    let foreign = api.patch(&path, &json!({"name": "x"})).header("If-Match", "\"no-number\"").await;
+    foreign.conflict(412);
+    api.delete(&path).header("If-Match", format!("W/\"{now}-gzip\"")).await.ok(200);
 }
 
 async fn one_matching_tag_of_a_list_is_enough(server: Server) {
@@ -109,10 +135,18 @@ async fn one_matching_tag_of_a_list_is_enough(server: Server) {
     let workspace = api.make_workspace(json!({})).await;
     let path = format!("/v1/workspaces/{}", id(&workspace));
     let body = json!({"name": "x"});
-    api.patch(&path, &body).header("If-Match", "\"7\", \"9\"").await.conflict(412);
-    api.patch(&path, &body).header("If-Match", "W/\"1\",\"9\"").await.conflict(412);
+    let late = api.patch(&path, &body).header("If-Match", "\"7\", \"9\"").await.conflict(412);
+    assert_eq!(late["expected_version"], 9, "of several stale ones the highest counts");
     let changed = api.patch(&path, &body).header("If-Match", "\"9\", \"1\"").await.ok(200);
     assert_eq!(version(&changed), 2);
+    // Several lines are one list.
+    let lines = api.patch(&path, &json!({"name": "y"})).if_match(9).header("If-Match", "W/\"2\"");
+    assert_eq!(version(&lines.await.ok(200)), 3);
+    let mut form = api.read("workspaces", &workspace).await;
+    form["created_at"] = json!("2020-01-01T00:00:00Z");
+    form.as_object_mut().unwrap().remove("version");
+    // The own version is the base, so what a form echoes is compared with it.
+    api.put(&path, &form).header("If-Match", "\"9\", \"3\"").await.invalid("/created_at");
 }
 
 async fn header_and_body_that_disagree_are_400(server: Server) {
@@ -193,15 +227,30 @@ async fn checks_are_made_in_the_documented_order(server: Server) {
     viewer.call("PATCH", &path).body(kind, body).await.problem(403, "FORBIDDEN");
     let forced = agent.patch(&format!("{missing}?force=true"), &json!({"quantity": 2})).await;
     forced.problem(403, "FORCE_FORBIDDEN");
+    let doubled = viewer.patch(&path, &json!({})).key("a").header("Idempotency-Key", "b");
+    doubled.await.problem(403, "FORBIDDEN");
     let (kind, body) = not_json();
     api.call("PATCH", missing).body(kind, body).await.problem(400, "MALFORMED_REQUEST");
     let shape = api.patch(missing, &json!({"quantity": 2})).header("If-Match", "1").await;
     shape.problem(400, "MALFORMED_PRECONDITION");
+    let plans = "/v1/subscriptions/pln_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
+    for wrong in [json!([]), json!({"quantity": 0}), json!({"version": "x"})] {
+        api.patch(&format!("{plans}?x=1"), &wrong).await.problem(400, "WRONG_ID_TYPE");
+    }
+    let payment = format!("/v1/invoices/inv_{UUID}/payments/inv_{UUID}/reverse?x=1");
+    api.post(&payment, &json!([])).await.problem(400, "WRONG_ID_TYPE");
+    let fenced = |call: Call| call.header("X-Lock", "global//a").header("X-Lock-Fence", "1");
+    let done = || api.patch(&path, &json!({"quantity": 4})).if_match(2).key("done");
+    done().await.ok(200);
+    fenced(api.patch(missing, &json!({"quantity": 0}))).await.problem(409, "STALE_FENCE");
+    fenced(api.patch(&path, &json!([]))).await.problem(409, "STALE_FENCE");
+    fenced(done()).await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(done().await.is(200).header("Idempotency-Replayed"), Some("true"));
     api.patch(missing, &json!({"quantity": 0, "version": 1})).await.problem(404, "NOT_FOUND");
     api.patch(&path, &json!({"quantity": 0, "version": 1})).await.invalid("/quantity");
     api.patch(&path, &json!({"quantity": 0})).await.invalid("/quantity");
     api.patch(&path, &json!({"status": "trialing", "version": 1})).await.conflict(409);
-    let refused = api.patch(&path, &json!({"status": "trialing", "version": 2})).await;
+    let refused = api.patch(&path, &json!({"status": "trialing", "version": 3})).await;
     refused.problem(409, "INVALID_STATE_TRANSITION");
 }
 

@@ -24,6 +24,7 @@ both_databases![
     every_versioned_route_checks_key_role_version_and_replay,
     every_documented_path_exists_with_exactly_its_methods,
     no_route_forgets_idempotency,
+    no_route_ignores_a_condition_or_a_doubled_header,
 ];
 
 /// Every path and method of the document, with parameter names removed.
@@ -326,4 +327,18 @@ async fn no_route_forgets_idempotency(server: Server) {
     let again = api.post("/v1/billing-runs", &run).key("run").await;
     assert_eq!(again.header("Idempotency-Replayed"), Some("true"), "{}", again.text);
     assert_eq!((again.status, again.body), (first.status, first.body));
+}
+
+async fn no_route_ignores_a_condition_or_a_doubled_header(server: Server) {
+    let api = server.api();
+    for (path, method) in operations(&server).await {
+        if is_open(&path) {
+            continue;
+        }
+        let header = if method == "get" { "If-Match" } else { "If-None-Match" };
+        let malformed = probe(&api, &path, &method).header(header, "7").await;
+        malformed.problem(400, "MALFORMED_PRECONDITION");
+        let doubled = probe(&api, &path, &method).header("X-Lock", "a").header("X-Lock", "a").await;
+        doubled.problem(400, "MALFORMED_REQUEST");
+    }
 }

@@ -16,6 +16,7 @@ pub mod cursor;
 pub mod date;
 pub mod entitlement;
 pub mod id;
+pub mod integer;
 pub mod invoice;
 pub mod kind;
 pub mod known;
@@ -51,6 +52,7 @@ pub use id::{
     ApiKeyId, AssignmentId, BookableId, BookingId, BoostId, FeatureId, HoldId, IdError, InvoiceId,
     NamespaceId, PackageId, PaymentId, PlanId, RecordId, SubscriptionId, WorkspaceId,
 };
+pub use integer::INTEGER_MAX;
 pub use invoice::{
     Invoice, InvoiceFields, InvoiceLine, InvoiceLineFields, InvoiceStatus, NewPayment, Payment,
     PaymentStatus,

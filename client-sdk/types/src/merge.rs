@@ -33,7 +33,7 @@ names! {
         Overlap = "overlap",
         /// Both changed one merge group, at different paths.
         GroupOverlap = "group_overlap",
-        /// The version it names never existed, or its snapshot was pruned.
+        /// It names no version, or one that never existed or whose snapshot was pruned.
         UnknownBase = "unknown_base",
     }
 }
@@ -224,9 +224,12 @@ pub fn judge(kind: Kind, attempted: &[Difference], changes: &[Difference]) -> Me
     MergeReport { verdict, overlap, groups_split, preview: None }
 }
 
-/// Whether a change since the base already set the wanted value.
+/// Whether the current state has the wanted value: a change since the base set it, or the base had
+/// it and nothing changed it.
 fn already_so(wanted: &Difference, changes: &[Difference]) -> bool {
+    let had_it = wanted.from == wanted.to;
     changes.iter().any(|change| change.path == wanted.path && change.to == wanted.to)
+        || (had_it && !changes.iter().any(|change| touches(&change.path, &wanted.path)))
 }
 
 /// Whether two JSON Pointers are the same, or one lies within the other.
@@ -294,5 +297,8 @@ mod tests {
             verdict(&[difference("/metadata/k", json!("1"))], &[difference("/metadata", json!(1))]),
             Verdict::Overlap
         );
+        let removal = [difference("/metadata/b", Value::Null)];
+        assert_eq!(verdict(&removal, &[difference("/metadata/b", json!("x"))]), Verdict::Overlap);
+        assert_eq!(verdict(&removal, &quantity), Verdict::Identical);
     }
 }

@@ -6,9 +6,9 @@
 use crate::{
     access, billing, booking,
     core::{
-        self, Context, CreateObject, DeleteObject, IdempotencyKey, Ids, LockClass, Meta, Mutant,
-        Operation, Resource, ScopedWrites, State, SystemNeed, Tables, Turn, UpdateObject, Wanted,
-        Wants, alive, allow, record_denied, see,
+        self, Claim, Context, CreateObject, DeleteObject, IdempotencyKey, Ids, LockClass, Meta,
+        Mutant, Operation, Resource, ScopedWrites, State, SystemNeed, Tables, Turn, UpdateObject,
+        Wanted, Wants, alive, allow, record_denied, see,
     },
     entitlement::{self, Denial, ScopeRef},
 };
@@ -293,6 +293,17 @@ impl Rejection {
     }
 }
 
+impl Rejection {
+    /// Whether this is told before a version that does not match.
+    fn precedes_versions(&self) -> bool {
+        match self {
+            Self::Core(rejection) => rejection.precedes_versions(),
+            Self::Operation { rejection, .. } => rejection.precedes_versions(),
+            Self::Billing(_) | Self::Entitlement(_) | Self::Booking(_) | Self::Access(_) => false,
+        }
+    }
+}
+
 impl Need {
     /// The row that this need locks, with its class in the lock order.
     pub fn lock(&self) -> Option<(LockClass, &str)> {
@@ -381,7 +392,16 @@ pub fn needs<'c>(batch: impl IntoIterator<Item = &'c Command>, state: &State) ->
             let mut sink = |need: Wanted<billing::Need>| wanted.push(need.into());
             Wants::new(state, &mut asked, &mut sink).reference(Kind::Workspace, own.as_str());
         }
+        let asked_so_far = wanted.len();
         command.action.wants(state, &mut asked, &mut wanted);
+        if let Some(Claim { kind, id, matches, .. }) = &command.guard.claim
+            && wanted.len() == asked_so_far
+        {
+            // Only now is it known how the action locks the object. Two locks of different
+            // strength would be taken otherwise.
+            let named = matches.as_ref().and_then(core::Tags::latest);
+            wants_to_see(*kind, id, named, state, &mut asked, &mut wanted);
+        }
     }
     wanted
 }
@@ -512,16 +532,41 @@ pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Ou
             Err(core::Rejection::IdempotencyKeyReused.into())
         };
     }
+    if command.guard.fence.is_some() {
+        // This server grants no locks yet, so no fence is current.
+        return Err(core::Rejection::StaleFence.into());
+    }
     let decided = state.attempt(|state| {
         let ids = Ids::from_seed(command.seed);
         let mut ctx = Context { state, now, ids, meta: &command.meta, force: None };
-        command.action.admit(&ctx)?;
-        command.action.decide(&mut ctx)
+        decide_guarded(command, &mut ctx)
     });
     if let Err(rejection) = &decided {
         leave_trace(rejection, &command.meta, command.seed, now, state);
     }
     decided
+}
+
+/// Decides a command whose claim may fail.
+///
+/// Wrong fields are told before a wrong version, and only the action's own rules know them.
+fn decide_guarded(command: &Command, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
+    command.action.admit(ctx)?;
+    let claim = command.guard.claim.as_ref();
+    let claimed = claim.map_or(
+        Ok(()),
+        |claim| dispatch_kind!(claim.kind, R => core::check_claim::<R>(claim, ctx)),
+    );
+    match claimed {
+        Ok(()) => command.action.decide(ctx),
+        Err(gone @ (core::Rejection::NotFound { .. } | core::Rejection::Deleted(..))) => {
+            Err(gone.into())
+        }
+        Err(failed) => match command.action.decide(ctx) {
+            Err(rejection) if rejection.precedes_versions() => Err(rejection),
+            _ => Err(failed.into()),
+        },
+    }
 }
 
 /// Stores the log line of a usage denial.

@@ -16,7 +16,10 @@ use crate::app::App;
 use actix_web::web;
 use ifmatch_domain::{
     Action, Rejection,
-    core::{self, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, UpdateObject},
+    core::{
+        self, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, UpdateObject,
+        plain_integers,
+    },
 };
 use ifmatch_types::{Code, Kind, Version, pointer};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -260,8 +263,9 @@ fn typed<T: DeserializeOwned>(
     field: &str,
 ) -> Result<Option<T>, HttpProblem> {
     let read = |value| {
-        serde_json::from_value(value)
-            .map_err(|error| HttpProblem::invalid(format!("{path}{field}"), error.to_string()))
+        serde_json::from_value(value).map_err(|error| {
+            HttpProblem::invalid(format!("{path}{field}"), plain_integers(&error.to_string()))
+        })
     };
     value.map(read).transpose()
 }

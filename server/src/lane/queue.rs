@@ -88,7 +88,7 @@ mod tests {
     use ifmatch_domain::{
         Action, Command, Outcome,
         booking::{self, ExpireBookings},
-        core::{Actor, Meta},
+        core::{Actor, Guard, Meta},
     };
     use ifmatch_types::Source;
     use std::time::Instant;
@@ -112,6 +112,7 @@ mod tests {
             },
             seed: Uuid::nil(),
             idempotency: None,
+            guard: Guard::default(),
             action: Action::Booking(booking::Action::ExpireBookings(ExpireBookings {
                 bookable_id: about.to_owned(),
             })),

@@ -111,7 +111,8 @@ impl Follower {
         if *seq > log.newest {
             check_end(&self.reads, &log, *seq).await?;
         }
-        let page = read_up_to(&self.reads, &self.seen, log.newest, bounds, self.wanted.clone()).await?;
+        let page =
+            read_up_to(&self.reads, &self.seen, log.newest, bounds, self.wanted.clone()).await?;
         self.seen.seq = page.end;
         self.is_behind = page.end < log.newest;
         Ok(page.events)

@@ -136,12 +136,12 @@ impl Database {
     fn copy_files(&self, from: &str, to: &str) {
         for suffix in ["", "-wal"] {
             let path = |name: &str| self.dir().join(format!("{name}{suffix}"));
-            let _ = std::fs::remove_file(path(to));
+            let _ = fs::remove_file(path(to));
             if path(from).is_file() {
-                std::fs::copy(path(from), path(to)).expect("a file can be copied");
+                fs::copy(path(from), path(to)).expect("a file can be copied");
             }
         }
-        let _ = std::fs::remove_file(self.dir().join(format!("{to}-shm")));
+        let _ = fs::remove_file(self.dir().join(format!("{to}-shm")));
     }
 
     /// All stored bytes, as a reader of the disk or of a dump sees them.

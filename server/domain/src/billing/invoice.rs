@@ -6,8 +6,8 @@ use crate::core::{
     keep_internally, refuse_other_type, usual_parts,
 };
 use ifmatch_types::{
-    Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields, InvoiceStatus as Status,
-    Kind, PaymentStatus, SubscriptionId, WorkspaceId,
+    INTEGER_MAX, Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields,
+    InvoiceStatus as Status, Kind, PaymentStatus, SubscriptionId, WorkspaceId, integer::is_exact,
 };
 use serde_json::{Map, Value};
 
@@ -47,6 +47,7 @@ impl Resource for Invoice {
     ];
     const SET_ONCE: &'static [&'static str] = &[];
     const KEPT_IF_ABSENT: &'static [&'static str] = &["status", "currency"];
+    const COMPUTED: &'static [(&'static str, &'static str)] = &[("lines", "amount")];
 
     const REFERENCES: &'static [(&'static str, Kind)] = &[("workspace_id", Kind::Workspace)];
 
@@ -73,7 +74,7 @@ impl Resource for Invoice {
         for (index, line) in fields.lines.iter_mut().enumerate() {
             check_line(index, line, errors);
         }
-        errors.range("/tax", fields.tax, 0, i64::MAX);
+        errors.range("/tax", fields.tax, 0, INTEGER_MAX);
         errors.text("/notes", &fields.notes, 0, 10_000);
         errors.metadata(&fields.metadata);
     }
@@ -200,9 +201,10 @@ pub(crate) fn draft(
 fn check_line(index: usize, line: &mut InvoiceLineFields, errors: &mut Errors) {
     let path = format!("/lines/{index}");
     errors.text(&format!("{path}/description"), &line.description, 1, 500);
-    errors.range(&format!("{path}/quantity"), line.quantity, 1, i64::MAX);
+    errors.range(&format!("{path}/quantity"), line.quantity, 1, INTEGER_MAX);
+    errors.range(&format!("{path}/unit_amount"), line.unit_amount, -INTEGER_MAX, INTEGER_MAX);
     // An overflow is reported when the sums are computed, with its own code.
-    let product = line.quantity.checked_mul(line.unit_amount);
+    let product = line.quantity.checked_mul(line.unit_amount).filter(|amount| is_exact(*amount));
     if line.amount.is_some() && product.is_some() && line.amount != product {
         errors.push(format!("{path}/amount"), "is read-only: it is always quantity × unit_amount");
     }
@@ -252,9 +254,12 @@ impl InvoiceRules for Invoice {
             let amount = line
                 .quantity
                 .checked_mul(line.unit_amount)
+                .filter(|amount| is_exact(*amount))
                 .ok_or_else(|| overflow(format!("/lines/{index}/amount")))?;
-            subtotal =
-                subtotal.checked_add(amount).ok_or_else(|| overflow("/subtotal".to_owned()))?;
+            subtotal = subtotal
+                .checked_add(amount)
+                .filter(|subtotal| is_exact(*subtotal))
+                .ok_or_else(|| overflow("/subtotal".to_owned()))?;
             priced.push(InvoiceLine {
                 description: line.description,
                 quantity: line.quantity,
@@ -265,7 +270,10 @@ impl InvoiceRules for Invoice {
         self.lines = priced;
         self.subtotal = subtotal;
         self.tax = tax;
-        self.total = subtotal.checked_add(tax).ok_or_else(|| overflow("/total".to_owned()))?;
+        self.total = subtotal
+            .checked_add(tax)
+            .filter(|total| is_exact(*total))
+            .ok_or_else(|| overflow("/total".to_owned()))?;
         self.amount_due = self.total.max(0);
         Ok(())
     }
@@ -301,7 +309,9 @@ impl InvoiceRules for Invoice {
             .map(|payment| i128::from(payment.amount))
             .sum();
         self.amount_paid = i64::try_from(paid)
-            .map_err(|_| core::Rejection::AmountOverflow { path: "/amount_paid".to_owned() })?;
+            .ok()
+            .filter(|paid| is_exact(*paid))
+            .ok_or_else(|| core::Rejection::AmountOverflow { path: "/amount_paid".to_owned() })?;
         self.amount_due = self.total.saturating_sub(self.amount_paid).max(0);
         if self.amount_due == 0 {
             self.status = Status::Paid;

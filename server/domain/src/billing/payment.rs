@@ -6,7 +6,8 @@ use super::{
 };
 use crate::core::{self, CodeHolder, Context, Errors, Guarded, Wants, change_internally, living};
 use ifmatch_types::{
-    Invoice, InvoiceId, InvoiceStatus, Kind, NewPayment, Payment, PaymentId, PaymentStatus,
+    INTEGER_MAX, Invoice, InvoiceId, InvoiceStatus, Kind, NewPayment, Payment, PaymentId,
+    PaymentStatus,
 };
 use serde_json::Value;
 
@@ -178,7 +179,7 @@ fn repeat_of(first: &Payment, invoice_id: &str, new: &NewPayment) -> Result<Outc
 fn read(body: &Value) -> Result<NewPayment, Rejection> {
     let new: NewPayment = core::read(core::object(body)?)?;
     let mut errors = Errors::default();
-    errors.range("/amount", new.amount, 1, i64::MAX);
+    errors.range("/amount", new.amount, 1, INTEGER_MAX);
     errors.text("/provider_ref", &new.provider_ref, 1, 255);
     errors.into_result()?;
     Ok(new)

@@ -2,7 +2,7 @@
 
 use super::{Need, Rejection};
 use crate::core::{self, CodeHolder, Context, Errors, Resource, State, Step, Wants, usual_parts};
-use ifmatch_types::{Interval, Kind, Plan, PlanFields, PlanStatus};
+use ifmatch_types::{INTEGER_MAX, Interval, Kind, Plan, PlanFields, PlanStatus};
 use serde_json::{Map, Value};
 
 /// The price terms of a plan, frozen once it is active.
@@ -68,7 +68,7 @@ impl Resource for Plan {
         errors.text("/name", &fields.name, 1, 200);
         errors.text("/description", &fields.description, 0, 2_000);
         errors.currency("/currency", &fields.currency);
-        errors.range("/amount", fields.amount, 0, i64::MAX);
+        errors.range("/amount", fields.amount, 0, INTEGER_MAX);
         errors.range("/interval_count", fields.interval_count, 1, 36);
         errors.range("/trial_days", fields.trial_days, 0, 730);
         errors.metadata(&fields.metadata);

@@ -1,6 +1,9 @@
 //! Commands: what a caller asks the lane to do.
 
-use super::precondition::{CreateObject, DeleteObject, UpdateObject};
+use super::{
+    guard::Guard,
+    precondition::{CreateObject, DeleteObject, UpdateObject},
+};
 use ifmatch_types::{ApiKeyId, By, Kind, Source, Version, WorkspaceId};
 use uuid::Uuid;
 
@@ -16,6 +19,8 @@ pub struct Command<A> {
     pub seed: Uuid,
     /// The caller's Idempotency-Key, if it sent one.
     pub idempotency: Option<IdempotencyKey>,
+    /// The conditions beside the version that the action itself may name.
+    pub guard: Guard,
     /// The requested change.
     pub action: A,
 }

@@ -158,7 +158,7 @@ pub(crate) fn audit_force<R: Resource>(
             resource_type: R::KIND.name().to_owned(),
             id: overwritten.record.id().to_owned(),
         }),
-        expected_version: Some(precondition.named().map_or(Value::from("blind"), Value::from)),
+        expected_version: Some(precondition.latest().map_or(Value::from("blind"), Value::from)),
         overwritten_version: Some(overwritten.version()),
         attempts: 1,
         changes,

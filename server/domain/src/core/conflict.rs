@@ -17,8 +17,6 @@ pub(crate) fn explain<R: Resource>(
 ) -> Conflict {
     let id = found.record.id();
     let since = named.and_then(|named| ctx.state.changes_since(id, named));
-    // A weak tag may name the current version. It does not match, but nothing changed since.
-    let since = since.or_else(|| (named == Some(found.version())).then(Vec::new));
     let (changes, merge) = match (base, since) {
         (Some(base), Some(since)) => {
             let net = merge::diff(base, &found.body);

@@ -27,6 +27,8 @@ impl<R: Resource> Edit<R> {
         seen: &Value,
         is_base: bool,
     ) -> Result<Self, Rejection> {
+        // Force skips the version check, so read-only fields are not compared either.
+        let compare = is_base && !matches!(command.mode, Mode::Force(_));
         let mut wanted = match &command.change {
             Change::Patch(patch) => {
                 refuse_unsettable::<R>(patch.keys(), entity_keys(seen))?;
@@ -35,20 +37,26 @@ impl<R: Resource> Edit<R> {
                 json_patch::merge(&mut wanted, &Value::Object(patch.clone()));
                 wanted
             }
-            Change::Replace(fields) => {
-                // Force skips the version check, so read-only fields are not compared either.
-                let compare = is_base && !matches!(command.mode, Mode::Force(_));
-                replacement::<R>(fields, seen, compare)?
-            }
+            Change::Replace(fields) => replacement::<R>(fields, seen, compare)?,
         };
+        drop_echoes::<R>(&mut wanted, seen, compare);
         keep_absent::<R>(&mut wanted, seen);
         refuse_set_once::<R>(seen, &wanted)?;
         Ok(Self { fields: parse::<R>(&wanted)? })
     }
 
     /// The changes that the request would make to the state that the caller saw.
-    pub(crate) fn attempted(&self, seen: &Value) -> Vec<Difference> {
-        merge::diff(&settable::<R>(seen), &json(&self.fields))
+    ///
+    /// A `null` for a member that the caller did not see is one of them: no form echoes it.
+    pub(crate) fn attempted(&self, change: &Change, seen: &Value) -> Vec<Difference> {
+        let mut attempted = merge::diff(&settable::<R>(seen), &json(&self.fields));
+        if let Change::Patch(patch) = change {
+            for (name, value) in patch {
+                let seen = seen.get(name).unwrap_or(&Value::Null);
+                add_removals(&pointer::member("", name), value, seen, &mut attempted);
+            }
+        }
+        attempted
     }
 }
 
@@ -72,6 +80,37 @@ fn replacement<R: Resource>(
     }
     errors.into_result()?;
     Ok(Value::Object(wanted))
+}
+
+/// Adds the members that a patch removes although they were not there.
+fn add_removals(path: &str, patch: &Value, seen: &Value, attempted: &mut Vec<Difference>) {
+    let Value::Object(patch) = patch else { return };
+    for (name, value) in patch {
+        let path = pointer::member(path, name);
+        match seen.get(name) {
+            None if value.is_null() => {
+                attempted.push(Difference { path, from: Value::Null, to: Value::Null });
+            }
+            seen => add_removals(&path, value, seen.unwrap_or(&Value::Null), attempted),
+        }
+    }
+}
+
+/// Drops the computed members of list items that a form echoed, so that they are computed anew.
+///
+/// If `compare` is set, those are kept that no item of the seen list has: they are refused as any
+/// other value of a read-only field.
+fn drop_echoes<R: Resource>(wanted: &mut Value, seen: &Value, compare: bool) {
+    for (list, name) in R::COMPUTED {
+        let seen = seen.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let is_echo = |value: &Value| seen.iter().any(|item| item.get(name) == Some(value));
+        let items = wanted.get_mut(list).and_then(Value::as_array_mut);
+        for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {
+            if item.get(*name).is_some_and(|value| !compare || is_echo(value)) {
+                item.shift_remove(*name);
+            }
+        }
+    }
 }
 
 /// Copies the current value of each omitted field that must not change when it is omitted.
@@ -131,7 +170,7 @@ pub(crate) fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, 
                 Segment::Enum { .. } | Segment::Unknown => {}
             }
         }
-        let message = error.inner().to_string();
+        let message = plain_integers(&error.inner().to_string());
         // serde names missing and unknown fields only in its message.
         let field_after = |prefix: &str| message.strip_prefix(prefix)?.split_once('`');
         if let Some((field, _)) = field_after("missing field `") {
@@ -144,6 +183,21 @@ pub(crate) fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, 
         }
         Rejection::invalid(path, message)
     })
+}
+
+/// A message of serde without the names of Rust's integer types.
+pub fn plain_integers(message: &str) -> String {
+    let is_type = |word: &str| {
+        let digits = word.trim_end_matches(',').strip_prefix(['i', 'u']).unwrap_or_default();
+        ["8", "16", "32", "64", "128", "size"].contains(&digits)
+    };
+    match message.rsplit_once("expected ") {
+        Some((before, word)) if is_type(word) && word.starts_with('u') => {
+            format!("{before}expected an integer that is not negative")
+        }
+        Some((before, word)) if is_type(word) => format!("{before}expected an integer"),
+        _ => message.to_owned(),
+    }
 }
 
 /// Requires a JSON object as body; serde alone would also accept a list of the fields' values.

@@ -1,7 +1,7 @@
 //! Checks of single fields that all collections share.
 
 use super::rejection::Rejection;
-use ifmatch_types::{FieldError, Kind, Metadata, pointer};
+use ifmatch_types::{FieldError, INTEGER_MAX, Kind, Metadata, pointer};
 
 /// The invalid fields found so far.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Errors {
     /// Checks for a whole number in `min..=max`.
     pub fn range(&mut self, path: &str, value: i64, min: i64, max: i64) {
         if value < min || value > max {
-            let message = if max == i64::MAX {
+            let message = if max == INTEGER_MAX && value < min {
                 format!("must be at least {min}, but is {value}")
             } else {
                 format!("must be from {min} to {max}, but is {value}")

@@ -11,6 +11,7 @@ mod conflict;
 mod context;
 mod edit;
 mod fields;
+mod guard;
 mod id;
 mod journal;
 mod mutant;
@@ -33,16 +34,19 @@ pub(crate) use audit::{plain_audit, record_denied};
 pub(crate) use calendar::{Boundaries, Step, days_between};
 pub use command::{Action, Actor, Command, IdempotencyKey, Meta, Operation, RecordDenied};
 pub use context::Context;
+pub use edit::plain_integers;
 pub(crate) use edit::{json, object, read};
 pub use fields::Errors;
 pub(crate) use fields::refuse_other_type;
+pub(crate) use guard::check_claim;
+pub use guard::{Claim, Fence, Guard, Tags};
 pub(crate) use id::Ids;
 pub use journal::{Audit, History, NewEvent};
 pub use mutant::Mutant;
 pub use need::{LockClass, Need, SystemNeed, Turn};
 pub use outcome::{Document, How, KeptAnswer, ObjectAnswer, Outcome};
 pub use precondition::{
-    Change, CreateObject, DeleteObject, Force, Mode, NamedVersion, Precondition, UpdateObject,
+    Change, CreateObject, DeleteObject, Force, Mode, Precondition, UpdateObject,
 };
 pub use preview::Preview;
 pub(crate) use preview::preview;

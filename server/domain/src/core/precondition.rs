@@ -67,17 +67,8 @@ pub enum Precondition {
     Missing,
     /// A version in the body or the query.
     Version(Version),
-    /// `If-Match` with one or more quoted tags.
-    Tags(Vec<NamedVersion>),
-}
-
-/// One entity tag of `If-Match`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NamedVersion {
-    /// The version in the tag; `None` for a tag that this server never issued.
-    pub version: Option<Version>,
-    /// Whether the tag is weak. A weak tag never matches.
-    pub weak: bool,
+    /// `If-Match` with quoted tags. Tags that this server never issued are left out.
+    Tags(Vec<Version>),
 }
 
 impl Precondition {
@@ -86,16 +77,23 @@ impl Precondition {
         match self {
             Self::Missing => false,
             Self::Version(version) => *version == current,
-            Self::Tags(tags) => tags.iter().any(|tag| !tag.weak && tag.version == Some(current)),
+            Self::Tags(versions) => versions.contains(&current),
         }
     }
 
-    /// The version that the write was computed from; with several tags, the latest.
-    pub fn named(&self) -> Option<Version> {
+    /// The version that the write was computed from, for an object at version `current`.
+    ///
+    /// Of several tags that is `current` if they name it, else the latest.
+    pub fn named(&self, current: Version) -> Option<Version> {
+        if self.matches(current) { Some(current) } else { self.latest() }
+    }
+
+    /// The latest version that it names.
+    pub fn latest(&self) -> Option<Version> {
         match self {
             Self::Missing => None,
             Self::Version(version) => Some(*version),
-            Self::Tags(tags) => tags.iter().filter_map(|tag| tag.version).max(),
+            Self::Tags(versions) => versions.iter().copied().max(),
         }
     }
 }

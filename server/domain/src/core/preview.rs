@@ -48,7 +48,7 @@ pub(crate) fn preview<R: Resource>(
     let (would_change, refusal) = match decided {
         Ok(Outcome::Object(answer)) => (merge::diff(&read.found.body, &answer.body), None),
         Ok(_) => (Vec::new(), None),
-        Err(rejection) => (asked_for(&read), Some(rejection)),
+        Err(rejection) => (asked_for(command, &read), Some(rejection)),
     };
     let base = base_of(command, &read, ctx);
     let since = base.as_ref().map(|base| merge::diff(base, &read.found.body));
@@ -71,7 +71,7 @@ fn base_of<R: Resource>(
     read: &Read<R>,
     ctx: &Context<'_>,
 ) -> Option<Value> {
-    let named = command.precondition.named()?;
+    let named = command.precondition.named(read.found.version())?;
     if named == read.found.version() {
         return Some(read.found.body.clone());
     }
@@ -86,16 +86,18 @@ fn verdict<R: Resource>(
     let Some((base, since)) = base.zip(since) else { return Verdict::UnknownBase };
     // A forced write is read against the current object. It need not be valid on its base.
     let Ok(edit) = Edit::<R>::read(command, base, true) else { return Verdict::UnknownBase };
-    merge::judge(R::KIND, &edit.attempted(base), since).verdict
+    merge::judge(R::KIND, &edit.attempted(&command.change, base), since).verdict
 }
 
 /// The values that a refused change asks for, against the current ones.
-fn asked_for<R: Resource>(read: &Read<R>) -> Vec<Difference> {
+fn asked_for<R: Resource>(command: &UpdateObject, read: &Read<R>) -> Vec<Difference> {
     let body = &read.found.body;
-    let Some(base) = &read.old_base else { return read.edit.attempted(body) };
+    let Some(base) = &read.old_base else {
+        return read.edit.attempted(&command.change, body);
+    };
     // Fields that the caller only echoed from an old version are not asked for.
     let now = settable::<R>(body);
     let mut wanted = now.clone();
-    merge::apply(&mut wanted, &read.edit.attempted(base));
+    merge::apply(&mut wanted, &read.edit.attempted(&command.change, base));
     merge::diff(&now, &wanted)
 }

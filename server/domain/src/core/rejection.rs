@@ -31,6 +31,10 @@ pub enum Rejection {
     PreconditionRequired,
     /// The write was computed from a version that is not the current one.
     Conflict(Box<Conflict>),
+    /// The object is at a version that `If-None-Match` excludes.
+    Excluded(Box<Conflict>),
+    /// The command must hold a fence, and it does not.
+    StaleFence,
     /// An object with other content already has this unique key.
     AlreadyExists {
         /// The kind of the object.
@@ -60,7 +64,7 @@ pub enum Rejection {
         /// The fields that the request would change.
         fields: Vec<&'static str>,
     },
-    /// A computed number does not fit in 64 bits.
+    /// A computed number is beyond [`INTEGER_MAX`](ifmatch_types::INTEGER_MAX).
     AmountOverflow {
         /// The computed field, as a JSON Pointer.
         path: String,
@@ -76,6 +80,26 @@ impl Rejection {
     /// A rejection for a versioned object that does not exist.
     pub fn not_found(kind: Kind, id: &str) -> Self {
         Self::NotFound { what: kind.name(), id: id.to_owned() }
+    }
+
+    /// Whether this is told before a version that does not match (`API.md` 3, order of checks).
+    pub(crate) fn precedes_versions(&self) -> bool {
+        match self {
+            Self::NeedsUnscopedKey
+            | Self::IdempotencyKeyReused
+            | Self::StaleFence
+            | Self::NotFound { .. }
+            | Self::Deleted(..)
+            | Self::WrongIdType { .. }
+            | Self::Invalid(_) => true,
+            Self::PreconditionRequired
+            | Self::Conflict(_)
+            | Self::Excluded(_)
+            | Self::AlreadyExists { .. }
+            | Self::InvalidTransition { .. }
+            | Self::FixedByStatus { .. }
+            | Self::AmountOverflow { .. } => false,
+        }
     }
 
     /// Prefixes the field paths with the path of the request part that was refused.
@@ -95,6 +119,8 @@ impl Rejection {
             | Self::Deleted(..)
             | Self::PreconditionRequired
             | Self::Conflict(_)
+            | Self::Excluded(_)
+            | Self::StaleFence
             | Self::AlreadyExists { .. }
             | Self::InvalidTransition { .. }
             | Self::FixedByStatus { .. } => {}

@@ -38,6 +38,9 @@ pub trait Resource: Clone + Sized + 'static {
     /// Fields that keep their value if a replace omits them.
     const KEPT_IF_ABSENT: &'static [&'static str];
 
+    /// Members that the server computes in the items of a settable list.
+    const COMPUTED: &'static [(&'static str, &'static str)] = &[];
+
     /// Fields that refer to other objects, with the kinds of those objects.
     const REFERENCES: &'static [(&'static str, Kind)] = &[];
 

@@ -82,7 +82,7 @@ pub(crate) fn update<R: Resource>(
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
     reach::update::<R>(&command.id, command.change.body(), ctx)?;
-    let Read { found, old_base, current_is_base, edit } = Read::<R>::of(command, ctx)?;
+    let Read { found, old_base, edit } = Read::<R>::of(command, ctx)?;
     let matches =
         command.precondition.matches(found.version()) || Mutant::DropVersionGuard.is_planted();
     match &command.mode {
@@ -92,13 +92,9 @@ pub(crate) fn update<R: Resource>(
         }
         _ if matches => written(command, found, edit, ctx),
         mode => {
-            let base = match command.precondition.named() {
-                // A weak tag may name the current version; then the current state is the base.
-                Some(_) if current_is_base => Some(found.body.clone()),
-                _ => old_base,
-            };
-            let attempted = base.as_ref().map(|base| edit.attempted(base)).unwrap_or_default();
-            stale(command, *mode == Mode::Merge, found, base.as_ref(), &attempted, ctx)
+            let attempted = old_base.as_ref().map(|base| edit.attempted(&command.change, base));
+            let attempted = attempted.unwrap_or_default();
+            stale(command, *mode == Mode::Merge, found, old_base.as_ref(), &attempted, ctx)
         }
     }
 }
@@ -109,8 +105,6 @@ pub(crate) struct Read<R: Resource> {
     pub(crate) found: Found<R>,
     /// The named version of the object, if it is an older one that is still known.
     pub(crate) old_base: Option<Value>,
-    /// Whether the request applies to the current state.
-    pub(crate) current_is_base: bool,
     /// The state that the request asks for.
     pub(crate) edit: Edit<R>,
 }
@@ -119,12 +113,13 @@ impl<R: Resource> Read<R> {
     /// Reads a change against the state that its caller saw.
     pub(crate) fn of(command: &UpdateObject, ctx: &Context<'_>) -> Result<Self, R::Rejection> {
         let found = living::<R>(&command.id, ctx)?;
-        let current_is_base = match (command.precondition.named(), &command.mode) {
+        let named = command.precondition.named(found.version());
+        let current_is_base = match (named, &command.mode) {
             // A forced write applies to the current state, whatever version its caller saw.
             (None, _) | (_, Mode::Force(_)) => true,
             (Some(named), _) => named == found.version(),
         };
-        let old_base = match command.precondition.named() {
+        let old_base = match named {
             Some(named) if !current_is_base => ctx.state.snapshot::<R>(&command.id, named),
             _ => None,
         };
@@ -134,7 +129,7 @@ impl<R: Resource> Read<R> {
         if is_base {
             found.record.check_change(&edit.fields, seen, ctx)?;
         }
-        Ok(Self { found, old_base, current_is_base, edit })
+        Ok(Self { found, old_base, edit })
     }
 }
 
@@ -151,7 +146,7 @@ pub(crate) fn delete<R: Resource>(
             return Err(Rejection::PreconditionRequired.into());
         }
         if !matches {
-            return Err(stale_claim(found, command.precondition.named(), ctx).into());
+            return Err(stale_claim(found, command.precondition.latest(), ctx).into());
         }
     }
     found.record.delete(ctx)?;
@@ -240,7 +235,7 @@ fn stale<R: Resource>(
     attempted: &[Difference],
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
-    let named = command.precondition.named();
+    let named = command.precondition.latest();
     let mut report = conflict::explain(&found, named, base, attempted, ctx);
     if Mutant::MergeSameField.is_planted() && base.is_some() {
         report.merge.verdict = Verdict::Clean;

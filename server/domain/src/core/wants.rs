@@ -136,7 +136,7 @@ impl<'w, 'c, N> Wants<'w, 'c, N> {
 
     /// Requests the history that explains an update that is stale or repeats a refused one.
     pub(crate) fn history_of_update(&mut self, update: &UpdateObject) {
-        if let Some(named) = update.precondition.named() {
+        if let Some(named) = update.precondition.latest() {
             self.history(update.kind, &update.id, named);
         }
         // Reporting what a repeated write replaces is optional. It is not worth reading a long
@@ -151,7 +151,7 @@ impl<'w, 'c, N> Wants<'w, 'c, N> {
 
     /// Requests the history that explains a stale deletion.
     pub(crate) fn history_of_delete(&mut self, delete: &DeleteObject) {
-        if let Some(named) = delete.precondition.named() {
+        if let Some(named) = delete.precondition.latest() {
             self.history(delete.kind, &delete.id, named);
         }
     }

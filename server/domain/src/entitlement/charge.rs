@@ -9,7 +9,7 @@ use super::{
     threshold::{THRESHOLDS, tell},
 };
 use crate::core::{self, Context, Mutant, State, Step};
-use ifmatch_types::{Interval, Meter, Reset, Timestamp};
+use ifmatch_types::{Interval, Meter, Reset, Timestamp, integer::is_exact};
 use std::collections::BTreeMap;
 
 /// The pool that a request is charged to, with its limit and its counter.
@@ -205,7 +205,7 @@ impl Charged {
     ///
     /// # Errors
     ///
-    /// If the counter does not fit in 64 bits, which is only possible for a pool without a limit.
+    /// If the counter is beyond the largest integer, which is only possible for a pool without a limit.
     pub(crate) fn take(
         &mut self,
         used: i64,
@@ -213,8 +213,9 @@ impl Charged {
         ctx: &mut Context<'_>,
     ) -> Result<(), Rejection> {
         let overflow = || core::Rejection::AmountOverflow { path: "/quantity".to_owned() };
-        self.counter.used = self.counter.used.checked_add(used).ok_or_else(overflow)?;
-        self.counter.held = self.counter.held.checked_add(held).ok_or_else(overflow)?;
+        let add = |count: i64, more| count.checked_add(more).filter(|sum| is_exact(*sum));
+        self.counter.used = add(self.counter.used, used).ok_or_else(overflow)?;
+        self.counter.held = add(self.counter.held, held).ok_or_else(overflow)?;
         let burnt = self.burnt();
         let taken = self.counter.used.saturating_add(self.held());
         let Limit::Units { base, left } = &mut self.limit else { return Ok(()) };

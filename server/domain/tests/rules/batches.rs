@@ -11,7 +11,7 @@ use ifmatch_domain::{
     billing::{self, BillSubscription, RecordPayment},
     core::{self, How},
 };
-use ifmatch_types::{Kind, Verdict};
+use ifmatch_types::{INTEGER_MAX, Kind, Verdict};
 use serde_json::json;
 
 /// Carries out commands in one batch and asserts the same results as one by one.
@@ -158,7 +158,7 @@ fn numbers_are_given_out_in_the_order_of_the_batch() {
     let open = |tax: i64| {
         create(Kind::Invoice, json!({"workspace_id": workspace, "status": "open", "tax": tax}))
     };
-    let actions = vec![open(1), open(-1), open(2), open(i64::MAX), open(-5), open(3)];
+    let actions = vec![open(1), open(-1), open(2), open(INTEGER_MAX), open(-5), open(3)];
     let decided = together(&mut book, actions);
     let numbers: Vec<_> = decided
         .iter()

@@ -10,7 +10,7 @@ use ifmatch_domain::{
     billing::{self, BillSubscription},
     core,
 };
-use ifmatch_types::Kind;
+use ifmatch_types::{INTEGER_MAX, Kind};
 use serde_json::{Value, json};
 
 /// A book with a subscription to a plan of USD 30.00 a month, each with changes.
@@ -157,13 +157,13 @@ fn what_is_far_behind_is_caught_up_in_steps() {
 
 #[test]
 fn a_bill_that_does_not_fit_is_refused_and_leaves_no_trace() {
-    let (mut book, id) = book(json!({"amount": i64::MAX}), json!({"quantity": 2}));
+    let (mut book, id) = book(json!({"amount": INTEGER_MAX}), json!({"quantity": 2}));
     let bill = BillSubscription { subscription_id: id.clone(), as_of: book.now };
     let refused = book.refused(Action::Billing(billing::Action::BillSubscription(bill)));
     assert!(matches!(refused, Rejection::Core(core::Rejection::AmountOverflow { .. })));
     book.edit(&id, json!({"quantity": 1})).unwrap();
     assert_eq!(book.bill(&id, "2027-01-01T00:00:00Z"), (1, false));
-    assert_eq!(book.bills(&id)[0].2, i64::MAX);
+    assert_eq!(book.bills(&id)[0].2, INTEGER_MAX);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use crate::{
     world::{Decided, World},
 };
 use ifmatch_domain::{
-    Action, Outcome, Rejection,
+    Action, Command, Outcome, Rejection,
     billing::{self, BillSubscription, RecordPayment, ReversePayment},
-    core::{self, How, ObjectAnswer},
+    core::{self, Claim, Guard, How, ObjectAnswer},
 };
 use ifmatch_types::{Kind, Timestamp, Version};
 use serde_json::{Map, Value, json};
@@ -38,6 +38,18 @@ impl Book {
     /// Decides and saves one action. Asserts that a rejection changes nothing.
     pub fn run(&mut self, action: Action) -> Decided {
         let command = command(self.fresh_seed(), action);
+        let before = self.world.clone();
+        let decided = self.world.carry_out(&[command], self.now).remove(0);
+        if let Err(rejection) = &decided {
+            self.world.assert_untouched(&before, rejection);
+        }
+        decided
+    }
+
+    /// Like [`run`](Self::run), with a claim about an object.
+    pub fn run_claiming(&mut self, claim: Claim, action: Action) -> Decided {
+        let guard = Guard { claim: Some(claim), fence: None };
+        let command = Command { guard, ..command(self.fresh_seed(), action) };
         let before = self.world.clone();
         let decided = self.world.carry_out(&[command], self.now).remove(0);
         if let Err(rejection) = &decided {

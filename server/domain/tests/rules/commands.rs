@@ -3,8 +3,8 @@
 use ifmatch_domain::{
     Action, Command,
     core::{
-        self, Actor, Change, CreateObject, DeleteObject, Force, IdempotencyKey, Meta, Mode,
-        NamedVersion, Precondition, UpdateObject,
+        self, Actor, Change, CreateObject, DeleteObject, Force, Guard, IdempotencyKey, Meta, Mode,
+        Precondition, UpdateObject,
     },
 };
 use ifmatch_types::{ApiKeyId, Kind, Source, Timestamp, Version};
@@ -44,7 +44,13 @@ pub fn meta(actor: &str) -> Meta {
 
 /// A command with its own seed.
 pub fn command(seed: u128, action: Action) -> Command {
-    Command { meta: meta(ACTOR), seed: Uuid::from_u128(seed), idempotency: None, action }
+    Command {
+        meta: meta(ACTOR),
+        seed: Uuid::from_u128(seed),
+        idempotency: None,
+        guard: Guard::default(),
+        action,
+    }
 }
 
 pub fn key(text: &str, fingerprint: &str) -> IdempotencyKey {
@@ -130,16 +136,6 @@ pub fn with_precondition(action: Action, precondition: Precondition) -> Action {
         }
         other => panic!("it has no precondition: {other:?}"),
     }
-}
-
-/// The tag of `If-Match: "7"`.
-pub fn tag(version: Version) -> NamedVersion {
-    NamedVersion { version: Some(version), weak: false }
-}
-
-/// The tag of `If-Match: W/"7"`.
-pub fn weak_tag(version: Version) -> NamedVersion {
-    NamedVersion { version: Some(version), weak: true }
 }
 
 pub fn delete(kind: Kind, id: &str, version: Version) -> Action {

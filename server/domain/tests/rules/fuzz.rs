@@ -2,7 +2,7 @@
 
 use crate::{
     book::Book,
-    commands::{command, force, key, members, update, weak_tag},
+    commands::{command, force, key, members, update},
     invariants::assert_holds,
     world::World,
 };
@@ -10,10 +10,7 @@ use ifmatch_domain::{
     Action, Command,
     access::{self, CreateApiKey, RevokeApiKey},
     billing::{self, BillSubscription, FinishBillingRun, RecordPayment, ReversePayment},
-    core::{
-        self, Change, CreateObject, DeleteObject, Mode, NamedVersion, Operation, Precondition,
-        RecordDenied,
-    },
+    core::{self, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, RecordDenied},
     entitlement::{
         self, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
         PlaceHold, ReverseUsage, ScopeRef,
@@ -280,7 +277,7 @@ fn read(
         0 => Precondition::Missing,
         1 => Precondition::Version(1),
         2 => Precondition::Version(i64::from(version % 4)),
-        3 => Precondition::Tags(vec![weak_tag(2), NamedVersion { version: None, weak: false }]),
+        3 => Precondition::Tags([vec![], vec![2], vec![1, 2]][usize::from(mode % 3)].clone()),
         4 => Precondition::Version([i64::MIN, -1, 0, i64::MAX][usize::from(mode % 4)]),
         _ => Precondition::Version(2),
     };

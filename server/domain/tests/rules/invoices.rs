@@ -2,15 +2,15 @@
 
 use crate::{
     book::Book,
-    commands::{at, create, delete, patch, put},
+    commands::{at, create, delete, members, patch, put, update},
     invariants::assert_holds,
 };
 use ifmatch_domain::{
-    Rejection, billing,
-    core::{self, How},
+    Action, Rejection, billing,
+    core::{self, Change, How, Precondition},
 };
-use ifmatch_types::{InvoiceStatus, Kind};
-use serde_json::{Value, json};
+use ifmatch_types::{INTEGER_MAX, InvoiceStatus, Kind};
+use serde_json::{Map, Value, json};
 
 const ALL: &[&str] = &["draft", "open", "paid", "void", "uncollectible"];
 
@@ -222,11 +222,11 @@ fn a_draft_is_recomputed_whatever_changes() {
 #[test]
 fn sums_that_do_not_fit_are_refused() {
     let line = |quantity: i64, unit: i64| json!({"description": "x", "quantity": quantity, "unit_amount": unit});
-    let max = i64::MAX;
+    let max = INTEGER_MAX;
     for (lines, tax, path) in [
         (json!([line(2, max)]), 0, "/lines/0/amount"),
         (json!([line(1, 1), line(max, max)]), 0, "/lines/1/amount"),
-        (json!([line(2, i64::MIN)]), 0, "/lines/0/amount"),
+        (json!([line(2, -max)]), 0, "/lines/0/amount"),
         (json!([line(1, max), line(1, 1)]), 0, "/subtotal"),
         (json!([line(1, max)]), 1, "/total"),
     ] {
@@ -257,6 +257,42 @@ fn an_echoed_amount_of_a_line_must_be_right() {
         panic!("the echo is wrong")
     };
     assert_eq!(errors[0].path, "/lines/0/amount");
+}
+
+#[test]
+fn a_form_may_echo_the_amounts_of_the_version_it_was_loaded_from() {
+    for is_patch in [false, true] {
+        let (mut book, id) = book_with("draft");
+        let line = |quantity: i64, unit: i64| json!({"description": "x", "quantity": quantity, "unit_amount": unit});
+        book.edit(&id, json!({"lines": [line(2, 5), line(1, 7)]})).unwrap();
+        let seen = book.world.entity(&id);
+        let mut form = members(seen.clone());
+        form["lines"][0]["quantity"] = json!(3);
+        form["lines"].as_array_mut().unwrap().reverse();
+        let change = |form: &Map<String, Value>| match is_patch {
+            true => Change::Patch(members(json!({"lines": form["lines"]}))),
+            false => Change::Replace(form.clone()),
+        };
+        let send = |book: &mut Book, form: &Map<String, Value>| {
+            let at = Precondition::Version(seen["version"].as_i64().unwrap());
+            let update = update(Kind::Invoice, &id, at, change(form));
+            book.run(Action::Core(core::Action::Update(update)))
+        };
+        let mut wrong = form.clone();
+        wrong["lines"][0]["amount"] = json!(11);
+        let refused = send(&mut book, &wrong).unwrap_err();
+        let Rejection::Core(core::Rejection::Invalid(errors)) = refused else {
+            panic!("no line had this amount: {refused:?}")
+        };
+        assert_eq!(errors[0].path, "/lines/0/amount");
+        send(&mut book, &form).unwrap();
+        assert_eq!(book.field(&id, "lines")[1]["amount"], 15);
+        assert_eq!(book.field(&id, "subtotal"), 22);
+        form["lines"][1]["quantity"] = json!(4);
+        let stale = send(&mut book, &form).unwrap_err();
+        let is_conflict = matches!(stale, Rejection::Core(core::Rejection::Conflict(_)));
+        assert!(is_conflict, "a stale form is a conflict and not a wrong field: {stale:?}");
+    }
 }
 
 #[test]

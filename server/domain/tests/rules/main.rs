@@ -13,6 +13,7 @@ mod billing;
 mod book;
 mod bookings;
 mod catch_up;
+mod claims;
 mod commands;
 mod entitlements;
 mod fuzz;

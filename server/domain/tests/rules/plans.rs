@@ -9,7 +9,7 @@ use ifmatch_domain::{
     Rejection, billing,
     core::{self, How},
 };
-use ifmatch_types::{Kind, PlanStatus};
+use ifmatch_types::{INTEGER_MAX, Kind, PlanStatus};
 use serde_json::{Value, json};
 
 const ALL: &[&str] = &["draft", "active", "archived"];
@@ -209,8 +209,8 @@ fn each_field_has_its_bounds() {
         ("currency", vec![json!("JPY")], vec![json!("usd"), json!("XXXX"), json!("")]),
         (
             "amount",
-            vec![json!(0), json!(i64::MAX)],
-            vec![json!(-1), json!(1.0), json!(u64::MAX), json!("1")],
+            vec![json!(0), json!(INTEGER_MAX)],
+            vec![json!(-1), json!(INTEGER_MAX + 1), json!(1.5), json!(u64::MAX), json!("1")],
         ),
         (
             "interval",

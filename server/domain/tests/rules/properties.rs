@@ -2,7 +2,7 @@
 
 use crate::{
     book::Book,
-    commands::{members, merging, patch, tag, update},
+    commands::{members, merging, patch, update},
     invariants::assert_holds,
     random::{Raw, Reader, few, later, raw},
     world::{Decided, World, variant_name},
@@ -147,7 +147,7 @@ proptest! {
             .map(|quantity| {
                 let body = json!({"quantity": quantity}).as_object().unwrap().clone();
                 let precondition = if tags {
-                    Precondition::Tags(vec![tag(1)])
+                    Precondition::Tags(vec![1])
                 } else {
                     Precondition::Version(1)
                 };

@@ -2,12 +2,12 @@
 
 use crate::{
     book::Book,
-    commands::{at, command, delete, forcing, meta, patch, put, tag, weak_tag, with_precondition},
+    commands::{at, command, delete, forcing, meta, patch, put, with_precondition},
     invariants::assert_holds,
 };
 use ifmatch_domain::{
     Action, Outcome, Rejection, billing,
-    core::{self, DeleteObject, How, NamedVersion, Precondition},
+    core::{self, DeleteObject, How, Precondition},
 };
 use ifmatch_types::{ChangeKind, Conflict, Kind, Verdict, Version};
 use serde_json::json;
@@ -37,23 +37,19 @@ fn conflict(rejection: Rejection) -> Conflict {
 
 #[test]
 fn only_a_named_current_version_lets_a_write_through() {
-    let none = NamedVersion { version: None, weak: false };
     let cases: Vec<(Precondition, Option<Option<Version>>)> = vec![
         // The precondition; `None` if it passes, else the conflict's expected version.
         (Precondition::Version(3), None),
-        (Precondition::Tags(vec![tag(3)]), None),
-        (Precondition::Tags(vec![tag(1), tag(3), none]), None),
-        (Precondition::Tags(vec![tag(3), tag(9)]), None),
-        (Precondition::Tags(vec![weak_tag(9), tag(3)]), None),
+        (Precondition::Tags(vec![3]), None),
+        (Precondition::Tags(vec![1, 3]), None),
+        (Precondition::Tags(vec![3, 9]), None),
         (Precondition::Version(2), Some(Some(2))),
         (Precondition::Version(4), Some(Some(4))),
         (Precondition::Version(0), Some(Some(0))),
         (Precondition::Version(-1), Some(Some(-1))),
         (Precondition::Version(i64::MAX), Some(Some(i64::MAX))),
         (Precondition::Version(i64::MIN), Some(Some(i64::MIN))),
-        (Precondition::Tags(vec![weak_tag(3)]), Some(Some(3))),
-        (Precondition::Tags(vec![none]), Some(None)),
-        (Precondition::Tags(vec![tag(1), tag(2)]), Some(Some(2))),
+        (Precondition::Tags(vec![1, 2]), Some(Some(2))),
         (Precondition::Tags(vec![]), Some(None)),
     ];
     for (precondition, expected) in cases {
@@ -167,7 +163,7 @@ fn force_skips_the_version_and_is_recorded() {
     for (precondition, expected) in [
         (Precondition::Version(1), json!(1)),
         (Precondition::Missing, json!("blind")),
-        (Precondition::Tags(vec![weak_tag(3)]), json!(3)),
+        (Precondition::Tags(vec![1, 2]), json!(2)),
         (Precondition::Version(9), json!(9)),
     ] {
         let (mut book, id) = book();

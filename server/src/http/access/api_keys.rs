@@ -60,7 +60,7 @@ pub async fn rotate(
 ) -> HttpResult {
     mutation.takes_no_params()?;
     check_id_of("api_key", ApiKeyId::PREFIX, &id)?;
-    let body = Value::Object(mutation.body.object_or_empty()?);
+    let body = Value::Object(mutation.body.object()?);
     let (new_id, secret) = mint()?;
     let digest = key::digest_of(&secret);
     let rotate = RotateApiKey { id: id.into_inner(), body, new_id, digest };
@@ -110,8 +110,8 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> HttpResult {
 
 /// `DELETE /v1/api-keys/{id}`
 pub async fn revoke(app: web::Data<App>, id: web::Path<String>, mutation: Mutation) -> HttpResult {
-    mutation.takes_no_params()?;
     check_id_of("api_key", ApiKeyId::PREFIX, &id)?;
+    mutation.takes_no_params()?;
     let revoke = RevokeApiKey { id: id.into_inner() };
     // The key must stop working here once its revocation is committed.
     let outcome = to_the_end(async move {

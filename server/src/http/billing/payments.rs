@@ -34,8 +34,8 @@ pub async fn record(
     id: web::Path<String>,
     mut mutation: Mutation,
 ) -> HttpResult {
-    mutation.takes_no_params()?;
     check_id(Kind::Invoice, &id)?;
+    mutation.takes_no_params()?;
     let body = Value::Object(mutation.body.object()?);
     let record = RecordPayment { invoice_id: id.into_inner(), body };
     let outcome =
@@ -78,10 +78,10 @@ pub async fn reverse(
     path: web::Path<(String, String)>,
     mut mutation: Mutation,
 ) -> HttpResult {
-    mutation.takes_no_params()?;
     let (invoice_id, payment_id) = path.into_inner();
     check_id(Kind::Invoice, &invoice_id)?;
     check_id_of("payment", PaymentId::PREFIX, &payment_id)?;
+    mutation.takes_no_params()?;
     let mut body = mutation.body.object()?;
     let reason = match body.remove("reason") {
         Some(Value::String(reason)) => reason,

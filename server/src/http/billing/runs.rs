@@ -49,7 +49,7 @@ pub async fn run(app: web::Data<App>, mut mutation: Mutation) -> HttpResult {
 }
 
 fn read_as_of(mutation: &mut Mutation) -> Result<Timestamp, HttpProblem> {
-    let body = mutation.body.object_or_empty()?;
+    let body = mutation.body.object()?;
     let as_of = match body.get("as_of") {
         None => Timestamp::now(),
         Some(Value::String(text)) => text

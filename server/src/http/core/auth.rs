@@ -7,7 +7,9 @@ use super::{
     endpoint::{Access, EndpointInfo},
     finish::to_the_end,
     force,
+    headers::{is_repeated, refuse_repeated, repeated},
     limit::{Counted, Limiter, Verdict},
+    precondition::{self, named_objects},
     problem::HttpProblem,
     reach, refusals,
     render::Reply,
@@ -25,9 +27,9 @@ use actix_web::{
 use ifmatch_domain::{
     Action, Outcome,
     access::StoredApiKey,
-    core::{self, Actor, IdempotencyKey, RecordDenied},
+    core::{self, Actor, Fence, Guard, IdempotencyKey, RecordDenied},
 };
-use ifmatch_types::{Code, Kind, Role};
+use ifmatch_types::{Code, Role};
 
 /// Maximum length of `X-On-Behalf-Of`, in characters.
 const ON_BEHALF_OF_MAX: usize = 200;
@@ -59,7 +61,7 @@ pub async fn gate<B: MessageBody + 'static>(
         Ok(identified) => identified,
         Err((problem, verdict)) => return Ok(turn_away(request, &problem, &verdict)),
     };
-    let admitted = match admit(&app, key, needed, &request).await {
+    let admitted = match admit(&app, key, needed, info, &request).await {
         Ok(caller) => reach::admit(&app, &caller, info, request.request()).await.map(|()| caller),
         Err(problem) => Err(problem),
     };
@@ -104,7 +106,9 @@ async fn identify(
     limiter: &Limiter,
     request: &ServiceRequest,
 ) -> Result<(StoredApiKey, Verdict), (HttpProblem, Verdict)> {
-    let known = bearer(request.headers()).and_then(|text| app.keyring.accept(text));
+    let is_doubled = is_repeated(request.headers(), "authorization");
+    let bearer = bearer(request.headers()).filter(|_| !is_doubled);
+    let known = bearer.and_then(|text| app.keyring.accept(text));
     let stored = match known {
         Some(stored) => stored,
         None => {
@@ -112,6 +116,9 @@ async fn identify(
             let verdict = count_by_address(request.request());
             if let Some(limited) = over_limit(&verdict) {
                 return Err((limited, verdict));
+            }
+            if is_doubled {
+                return Err((repeated("authorization"), Verdict::Unlimited));
             }
             look_up(app, request).await.map_err(|problem| (problem, Verdict::Unlimited))?
         }
@@ -128,6 +135,7 @@ async fn admit(
     app: &web::Data<App>,
     stored: StoredApiKey,
     needed: Access,
+    info: Option<EndpointInfo>,
     request: &ServiceRequest,
 ) -> Result<Caller, HttpProblem> {
     let acting_for = stored.key.acting_for.clone();
@@ -158,6 +166,8 @@ async fn admit(
         let detail = format!("this needs the role {needed}, the key has {}", role.name());
         return Err(HttpProblem::new(Code::Forbidden, detail));
     }
+    refuse_repeated(request.headers())?;
+    precondition::check_read(request.request(), info)?;
     match refused {
         Some(problem) => Err(problem),
         None => Ok(caller),
@@ -177,33 +187,31 @@ fn record_denied(
         attempts: 1,
     };
     let request_id = request_id(request.request());
-    let command =
-        caller.command(&request_id, None, Action::Core(core::Action::RecordDenied(denied)));
+    let action = Action::Core(core::Action::RecordDenied(denied));
+    let command = caller.command(&request_id, None, Guard::default(), action);
     async move {
         app.lanes.submit(command).await?;
         Ok(())
     }
 }
 
-/// The objects that a path names, outermost first.
-fn named_objects(request: &HttpRequest) -> impl Iterator<Item = (Kind, String)> {
-    let ids = request.match_info().iter().map(|(_, id)| id.to_owned());
-    ids.filter_map(|id| Some((Kind::of_id(&id)?, id)))
-}
-
 /// The answer that takes precedence over a 404 or 422 (`API.md` 3, order of checks).
 ///
-/// It is the kept answer for the Idempotency-Key, or that the object in the path does not exist.
+/// It is the kept answer for the Idempotency-Key, a stale fence, or that the object in the path does
+/// not exist.
 async fn earlier_answer(app: &App, request: &HttpRequest) -> Option<HttpResponse> {
     let caller = request.extensions().get::<Caller>().cloned()?;
     let idempotency = request.extensions().get::<IdempotencyKey>().cloned();
+    let fence = request.extensions().get::<Fence>().cloned();
     let about = named_objects(request).next();
-    if request.method().is_safe() || (idempotency.is_none() && about.is_none()) {
+    let is_asked = idempotency.is_some() || fence.is_some() || about.is_some();
+    if request.method().is_safe() || !is_asked {
         return None;
     }
+    let guard = Guard { claim: None, fence };
     let request_id = request_id(request);
     let command =
-        caller.command(&request_id, idempotency, Action::Core(core::Action::Admit(about)));
+        caller.command(&request_id, idempotency, guard, Action::Core(core::Action::Admit(about)));
     match app.lanes.submit(command).await {
         Ok(Outcome::Core(core::Outcome::Admitted)) => None,
         Ok(outcome) => Some(Reply::from(&outcome).into_response()),
@@ -229,6 +237,9 @@ async fn look_up(app: &App, request: &ServiceRequest) -> Result<StoredApiKey, Ht
 
 fn on_behalf_of(request: &ServiceRequest) -> Result<Option<String>, HttpProblem> {
     let Some(value) = request.headers().get("x-on-behalf-of") else { return Ok(None) };
+    if is_repeated(request.headers(), "x-on-behalf-of") {
+        return Err(repeated("x-on-behalf-of"));
+    }
     let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default().trim();
     let length = text.chars().count();
     if length == 0 || length > ON_BEHALF_OF_MAX || text.chars().any(char::is_control) {

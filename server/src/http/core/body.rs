@@ -1,6 +1,10 @@
 //! A request's body: read up to its limit, and parsed as JSON once.
 
-use super::{endpoint::EndpointInfo, problem::HttpProblem};
+use super::{
+    endpoint::EndpointInfo,
+    json::{self, Place},
+    problem::HttpProblem,
+};
 use actix_web::{
     HttpMessage, HttpRequest,
     dev::Payload,
@@ -8,7 +12,7 @@ use actix_web::{
     web,
 };
 use futures::StreamExt;
-use ifmatch_types::{Code, pointer};
+use ifmatch_types::{Code, INTEGER_MAX, integer::is_exact};
 use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -24,12 +28,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// read for nothing, for as long as its client likes.
 pub struct BodyRead;
 
-/// A request's parsed body. Handlers decide when to report a parse error.
+/// A request's parsed body; `None` if it is empty and may be.
 #[derive(Debug)]
 pub struct Body {
-    bytes: web::Bytes,
+    json: Option<Value>,
     size: usize,
-    json: Result<Value, serde_json::Error>,
 }
 
 impl Body {
@@ -37,44 +40,31 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// `PAYLOAD_TOO_LARGE`, `UNSUPPORTED_MEDIA_TYPE`, `MALFORMED_REQUEST` if it ends early, or
-    /// `REQUEST_TIMEOUT`.
+    /// `PAYLOAD_TOO_LARGE`, `UNSUPPORTED_MEDIA_TYPE`, `REQUEST_TIMEOUT`, or `MALFORMED_REQUEST` if it
+    /// ends early, is not JSON, or has a member twice.
     pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Self, HttpProblem> {
+        refuse_encoding(request)?;
         let bytes = timeout(BODY_TIMEOUT, collect(request, payload)).await.map_err(|_| {
             let detail = format!("a body must arrive within {} s", BODY_TIMEOUT.as_secs());
             HttpProblem::new(Code::RequestTimeout, detail)
         })??;
         request.extensions_mut().insert(BodyRead);
+        let size = bytes.len();
+        if bytes.is_empty() && !needs_body(request) {
+            return Ok(Self { json: None, size });
+        }
         if !bytes.is_empty() {
             refuse_content_type(request)?;
         }
-        let json = serde_json::from_slice(&bytes);
-        Ok(Self { size: bytes.len(), bytes, json })
-    }
-
-    /// The number of its bytes.
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
-    /// Takes the body as a JSON object.
-    ///
-    /// # Errors
-    ///
-    /// `MALFORMED_REQUEST` if it is not JSON, `VALIDATION_FAILED` if it is not an object.
-    pub fn object(&mut self) -> Result<Map<String, Value>, HttpProblem> {
-        let value = self.json.as_mut().map_err(|error| {
-            HttpProblem::new(Code::MalformedRequest, format!("the body is not JSON: {error}"))
-        })?;
-        // A NUL is always escaped in JSON text, so most bodies need no walk.
-        if std::str::from_utf8(&self.bytes).is_ok_and(|text| text.contains("\\u0000")) {
-            refuse_nul(value, "")?;
-        }
-        // From now on it is kept once: parsed, in the command.
-        self.bytes = web::Bytes::new();
-        match value.take() {
-            Value::Object(object) => Ok(object),
-            _ => Err(HttpProblem::invalid("", "the body must be a JSON object")),
+        match json::parse(&bytes) {
+            Ok(json) => Ok(Self { json: Some(json), size }),
+            Err(error) if error.is_data() => {
+                Err(HttpProblem::new(Code::MalformedRequest, error.to_string()))
+            }
+            Err(error) => Err(HttpProblem::new(
+                Code::MalformedRequest,
+                format!("the body is not JSON: {error}"),
+            )),
         }
     }
 
@@ -82,42 +72,64 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// As [`object`](Self::object).
-    pub fn object_or_empty(&mut self) -> Result<Map<String, Value>, HttpProblem> {
-        if self.size == 0 { Ok(Map::new()) } else { self.object() }
+    /// `VALIDATION_FAILED` if it is not an object, or has a text or number that cannot be stored.
+    pub fn object(&mut self) -> Result<Map<String, Value>, HttpProblem> {
+        let Some(value) = &mut self.json else { return Ok(Map::new()) };
+        refuse_unstorable(value, Place::Root)?;
+        match value.take() {
+            Value::Object(object) => Ok(object),
+            _ => Err(HttpProblem::invalid("", "the body must be a JSON object")),
+        }
+    }
+
+    /// The number of its bytes.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// The canonical bytes of the body for a fingerprint: sorted keys and no white space.
-    ///
-    /// A body that is not JSON is used as it is.
     pub fn canonical(&self) -> Vec<u8> {
-        let canonical = self.json.as_ref().ok().and_then(|value| {
-            let mut value = value.clone();
-            value.sort_all_objects();
-            serde_json::to_vec(&value).ok()
-        });
-        canonical.unwrap_or_else(|| self.bytes.to_vec())
+        let Some(mut value) = self.json.clone() else { return Vec::new() };
+        value.sort_all_objects();
+        serde_json::to_vec(&value).expect("a JSON value is JSON")
     }
 }
 
-/// Refuses U+0000 anywhere in a body. PostgreSQL cannot store it, and no field needs it.
-fn refuse_nul(value: &Value, path: &str) -> Result<(), HttpProblem> {
-    let refuse = |text: &str| match text.contains('\0') {
-        true => Err(HttpProblem::invalid(path, "must not contain the character U+0000")),
+/// Refuses what no field can store, anywhere in a body: U+0000, which PostgreSQL cannot store, and
+/// integers that some JSON readers would round.
+fn refuse_unstorable(value: &Value, place: Place<'_>) -> Result<(), HttpProblem> {
+    let refuse_nul = |text: &str, place: Place<'_>| match text.contains('\0') {
+        true => {
+            let message = "must not contain the character U+0000";
+            Err(HttpProblem::invalid(place.pointer(), message))
+        }
         false => Ok(()),
     };
     match value {
-        Value::String(text) => refuse(text),
+        Value::String(text) => refuse_nul(text, place),
+        Value::Number(number) => {
+            let is_integer = number.is_i64() || number.is_u64();
+            if is_integer && !number.as_i64().is_some_and(is_exact) {
+                let message = format!("must be an integer from -{INTEGER_MAX} to {INTEGER_MAX}");
+                return Err(HttpProblem::invalid(place.pointer(), message));
+            }
+            Ok(())
+        }
         Value::Array(items) => items
             .iter()
             .enumerate()
-            .try_for_each(|(index, item)| refuse_nul(item, &format!("{path}/{index}"))),
+            .try_for_each(|(index, item)| refuse_unstorable(item, Place::Item(&place, index))),
         Value::Object(members) => members.iter().try_for_each(|(name, member)| {
-            refuse(name)?;
-            refuse_nul(member, &pointer::member(path, name))
+            refuse_nul(name, place)?;
+            refuse_unstorable(member, Place::Member(&place, name))
         }),
-        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        Value::Null | Value::Bool(_) => Ok(()),
     }
+}
+
+/// Whether the endpoint cannot do without a body.
+fn needs_body(request: &HttpRequest) -> bool {
+    request.extensions().get::<EndpointInfo>().is_some_and(|info| info.needs_body)
 }
 
 async fn collect(request: &HttpRequest, mut payload: Payload) -> Result<web::Bytes, HttpProblem> {
@@ -152,6 +164,22 @@ pub fn refuse_announced(headers: &HeaderMap) -> Result<(), HttpProblem> {
 fn too_large() -> HttpProblem {
     let detail = format!("a body must have at most {BODY_LIMIT_BYTES} bytes");
     HttpProblem::new(Code::PayloadTooLarge, detail)
+}
+
+/// Refuses a compressed body. It could be far larger than what was sent.
+fn refuse_encoding(request: &HttpRequest) -> Result<(), HttpProblem> {
+    let encodings = request.headers().get_all(header::CONTENT_ENCODING);
+    let is_identity = |value: &header::HeaderValue| {
+        let text = value.to_str().unwrap_or("?");
+        text.split(',')
+            .map(str::trim)
+            .all(|one| one.is_empty() || one.eq_ignore_ascii_case("identity"))
+    };
+    if encodings.into_iter().all(is_identity) {
+        return Ok(());
+    }
+    let detail = "send the body as it is, without a Content-Encoding";
+    Err(HttpProblem::new(Code::UnsupportedMediaType, detail).accepting_no_encoding())
 }
 
 fn refuse_content_type(request: &HttpRequest) -> Result<(), HttpProblem> {

@@ -5,7 +5,7 @@ use crate::{app::App, key::hex, log::RequestId};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web};
 use ifmatch_domain::{
     Action, Command,
-    core::{Actor, IdempotencyKey, Meta},
+    core::{Actor, Guard, IdempotencyKey, Meta},
 };
 use ifmatch_types::{ApiKeyId, Code, Role, Source};
 use sha2::{Digest, Sha256};
@@ -56,6 +56,7 @@ impl Caller {
         &self,
         request_id: &RequestId,
         idempotency: Option<IdempotencyKey>,
+        guard: Guard,
         action: Action,
     ) -> Command {
         Command {
@@ -68,6 +69,7 @@ impl Caller {
             },
             seed: Uuid::now_v7(),
             idempotency,
+            guard,
             action,
         }
     }

@@ -67,11 +67,9 @@ pub async fn change(
     id: String,
     mut mutation: Mutation,
 ) -> HttpResult {
-    // A malformed request is reported before an invalid one (`API.md` 3).
-    let mut body = mutation.body.object()?;
-    let header = mutation.if_match()?;
     check_id(kind, &id)?;
-    let named = header.and(take_version(&mut body)?)?;
+    let mut body = mutation.body.object()?;
+    let named = mutation.conditions.and(take_version(&mut body)?)?;
     let mode = read_mode(method, &mutation)?;
     let caller = &mutation.caller;
     let key_id = caller.key_id.as_str();
@@ -99,7 +97,7 @@ pub async fn change(
         }
         Err(problem) => {
             if problem.code() == Code::ConflictVersionMismatch
-                && let Some(version) = named.precondition.named()
+                && let Some(version) = named.precondition.latest()
             {
                 refusals.remember(*attempt, version);
             }
@@ -148,12 +146,11 @@ pub fn read_on_conflict(params: &mut Params) -> Result<bool, HttpProblem> {
 }
 
 async fn delete_kind(kind: Kind, app: &App, id: String, mut mutation: Mutation) -> HttpResult {
-    let mut body = mutation.body.object_or_empty()?;
-    let header = mutation.if_match()?;
     check_id(kind, &id)?;
+    let mut body = mutation.body.object()?;
     let mut params = mutation.params()?;
-    let in_query: Option<Version> = params.parsed("version", "a whole number")?;
-    let named = header.and(agreed_version(in_query, &mut body)?)?;
+    let in_query: Option<Version> = params.parsed("version", "an integer")?;
+    let named = mutation.conditions.and(agreed_version(in_query, &mut body)?)?;
     let force = mutation.force(&mut params)?;
     params.end()?;
     if let Some(name) = body.keys().next() {

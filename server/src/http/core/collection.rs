@@ -8,7 +8,7 @@ use super::{
 use crate::kinds::Entity;
 use ifmatch_domain::scoped_writes;
 use ifmatch_store::{FieldType, filters, sorts};
-use ifmatch_types::{Code, Deleted, HistoryEntry, Kind, Page, Preview};
+use ifmatch_types::{Code, Deleted, HistoryEntry, INTEGER_MAX, Kind, Page, Preview};
 use utoipa::ToSchema;
 
 /// The description of `?sort=`.
@@ -162,7 +162,7 @@ pub fn listed(endpoint: Endpoint, kind: Kind) -> Endpoint {
     for (name, field_type) in filters(kind).iter().filter(|(name, _)| *name != list::SCOPE) {
         let schema = match field_type {
             FieldType::Text => schema::text(),
-            FieldType::Integer => schema::at_least(i64::MIN),
+            FieldType::Integer => schema::at_least(-INTEGER_MAX),
             FieldType::Boolean => schema::boolean(),
             FieldType::Instant => schema::instant(),
             FieldType::Date => schema::date(),

@@ -9,7 +9,7 @@ use super::caller::Caller;
 use crate::{app::App, log::RequestId};
 use ifmatch_domain::{
     Action,
-    core::{self, RecordDenied},
+    core::{self, Guard, RecordDenied},
 };
 use ifmatch_types::ApiKeyId;
 use std::{
@@ -114,7 +114,7 @@ pub async fn record(app: &App, all: Vec<Counted>) {
     for counted in all {
         let denied = RecordDenied { object: None, reason: None, attempts: counted.attempts };
         let action = Action::Core(core::Action::RecordDenied(denied));
-        let command = counted.caller.command(&counted.request_id, None, action);
+        let command = counted.caller.command(&counted.request_id, None, Guard::default(), action);
         if app.lanes.submit(command).await.is_err() {
             tracing::warn!(attempts = counted.attempts, "refused forces could not be recorded");
             app.denials.put_back(counted);

@@ -73,6 +73,10 @@ pub struct EndpointInfo {
     pub idempotency: Idempotency,
     /// Whether its body may be a merge patch.
     pub takes_patch: bool,
+    /// Whether a request cannot do without a body.
+    pub needs_body: bool,
+    /// Whether it shows or changes one versioned object.
+    pub versioned: bool,
 }
 
 /// One row of the route table.
@@ -126,6 +130,8 @@ impl Endpoint {
             is_scoped: false,
             idempotency: Idempotency::None,
             takes_patch: false,
+            needs_body: false,
+            versioned: false,
         };
         Self { method, info, docs: Docs::default(), route }
     }

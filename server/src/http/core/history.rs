@@ -3,6 +3,7 @@
 use super::{
     objects::{check_id, deleted_problem},
     page::PageText,
+    precondition,
     problem::{HttpProblem, HttpResult},
     query::{Params, cursor},
     render::etag,
@@ -25,10 +26,11 @@ pub async fn history<E: Entity>(
 /// `GET /v1/{collection}/{id}/versions/{n}`
 pub async fn version<E: Entity>(
     app: web::Data<App>,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> HttpResult {
     let (id, version) = path.into_inner();
-    version_of_kind(E::KIND, &app, id, &version).await
+    version_of_kind(E::KIND, &app, &request, id, &version).await
 }
 
 /// The history of an object of this kind.
@@ -62,8 +64,15 @@ pub async fn history_of_kind(
 }
 
 /// An object of this kind as it was at a version.
-pub async fn version_of_kind(kind: Kind, app: &App, id: String, version: &str) -> HttpResult {
+pub async fn version_of_kind(
+    kind: Kind,
+    app: &App,
+    request: &HttpRequest,
+    id: String,
+    version: &str,
+) -> HttpResult {
     check_id(kind, &id)?;
+    let known = precondition::Headers::of(request)?.if_none_match;
     let no_such_version =
         || HttpProblem::not_found(format!("{kind} {id} never had the version {version}"));
     // A version has only one address: `+1` and `01` are not valid.
@@ -79,6 +88,9 @@ pub async fn version_of_kind(kind: Kind, app: &App, id: String, version: &str) -
             Found::Deleted(deleted) => Err(deleted_problem(kind, deleted)),
             Found::Living { .. } => Err(no_such_version()),
         },
+        Some(_) if known.is_some_and(|tags| tags.has(number)) => {
+            Ok(HttpResponse::NotModified().insert_header((header::ETAG, etag(number))).finish())
+        }
         Some((_, state)) => {
             Ok(HttpResponse::Ok().insert_header((header::ETAG, etag(number))).json(state))
         }

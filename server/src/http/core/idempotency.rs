@@ -57,7 +57,9 @@ pub fn required() -> HttpProblem {
     )
 }
 
-/// A digest of method, path, query, precondition and canonical body.
+/// A digest of method, path, query, preconditions, fence and canonical body.
+///
+/// How long to wait for the answer (`wait_ms`) does not make another request.
 fn fingerprint(request: &HttpRequest, body: &Body) -> String {
     let mut hasher = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -66,9 +68,16 @@ fn fingerprint(request: &HttpRequest, body: &Body) -> String {
     };
     part(request.method().as_str().as_bytes());
     part(request.path().as_bytes());
-    part(request.query_string().as_bytes());
+    let query = request.query_string().split('&').filter(|pair| !pair.starts_with("wait_ms="));
+    part(query.collect::<Vec<_>>().join("&").as_bytes());
     for value in request.headers().get_all(header::IF_MATCH) {
         part(value.as_bytes());
+    }
+    for name in ["if-none-match", "x-lock", "x-lock-fence", "x-lock-workspace"] {
+        for value in request.headers().get_all(name) {
+            part(name.as_bytes());
+            part(value.as_bytes());
+        }
     }
     part(b"");
     part(&body.canonical());

@@ -5,7 +5,7 @@ use super::{
     precondition,
     problem::{HttpProblem, HttpResult},
     render::{Reply, etag},
-    request::Mutation,
+    request::{Mutation, request_id},
 };
 use crate::{app::App, kinds::Entity};
 use actix_web::{
@@ -15,7 +15,7 @@ use actix_web::{
 };
 use ifmatch_domain::{
     Action, Rejection,
-    core::{self, CreateObject},
+    core::{self, Claim, CreateObject, Guard, Tags},
 };
 use ifmatch_store::Found;
 use ifmatch_types::{
@@ -26,8 +26,8 @@ use serde_json::{Map, Value};
 
 /// `POST /v1/{collection}`
 pub async fn create<E: Entity>(app: web::Data<App>, mut mutation: Mutation) -> HttpResult {
-    mutation.takes_no_params()?;
     let body = mutation.body.object()?;
+    mutation.takes_no_params()?;
     create_kind(E::KIND, &app, &mutation, body).await
 }
 
@@ -48,25 +48,50 @@ pub async fn create_kind(
 pub async fn get<E: Entity>(
     app: web::Data<App>,
     request: HttpRequest,
-    _caller: Caller,
     id: web::Path<String>,
 ) -> HttpResult {
     get_kind(E::KIND, &app, &request, &id).await
 }
 
-/// Reads an object of this kind.
+/// Reads an object of this kind, if its version is one that the request asks for.
 pub async fn get_kind(kind: Kind, app: &App, request: &HttpRequest, id: &str) -> HttpResult {
     check_id(kind, id)?;
-    let (version, body) = living(kind, id, app.reads.find(kind, id).await?)?;
-    if precondition::is_none_match(request, version) {
-        return Ok(HttpResponse::NotModified()
+    let conditions = precondition::Headers::of(request)?;
+    let (version, body) = loop {
+        let (version, body) = living(kind, id, app.reads.find(kind, id).await?)?;
+        match &conditions.if_match {
+            Some(tags) if !tags.has(version) => refuse_at(tags, kind, app, request, id).await?,
+            _ => break (version, body),
+        }
+    };
+    let response = if conditions.if_none_match.is_some_and(|tags| tags.has(version)) {
+        HttpResponse::NotModified().insert_header((header::ETAG, etag(version))).finish()
+    } else {
+        HttpResponse::Ok()
+            .content_type(ContentType::json())
             .insert_header((header::ETAG, etag(version)))
-            .finish());
-    }
-    Ok(HttpResponse::Ok()
-        .content_type(ContentType::json())
-        .insert_header((header::ETAG, etag(version)))
-        .body(body))
+            .body(body)
+    };
+    Ok(response)
+}
+
+/// Refuses a read over `If-Match`, with the same body as a write.
+///
+/// It passes if the object has come to one of these versions since it was read.
+async fn refuse_at(
+    tags: &Tags,
+    kind: Kind,
+    app: &App,
+    request: &HttpRequest,
+    id: &str,
+) -> Result<(), HttpProblem> {
+    let (id, matches) = (id.to_owned(), Some(tags.clone()));
+    let claim = Some(Claim { kind, id: id.clone(), matches, excludes: None });
+    let guard = Guard { claim, fence: None };
+    let admit = Action::Core(core::Action::Admit(Some((kind, id))));
+    let command = Caller::of(request)?.command(&request_id(request), None, guard, admit);
+    let decided = app.lanes.submit(command).await;
+    decided.map(|_| ()).map_err(|refusal| HttpProblem::from(refusal).over_header())
 }
 
 /// The version and state of an object that must exist.
@@ -114,6 +139,6 @@ pub fn take_version(body: &mut Map<String, Value>) -> Result<Option<Version>, Ht
         Some(value) => value
             .as_i64()
             .map(Some)
-            .ok_or_else(|| HttpProblem::invalid("/version", "must be a whole number")),
+            .ok_or_else(|| HttpProblem::invalid("/version", "must be an integer")),
     }
 }

@@ -151,7 +151,7 @@ fn answers(endpoint: &Endpoint) -> Vec<(u16, RefOr<Response>)> {
         response = with_headers(response, shared::headers_of(endpoint, status));
         answers.push((status, response.into()));
     }
-    if endpoint.docs.versioned && endpoint.method == Method::GET {
+    if endpoint.docs.tagged && endpoint.method == Method::GET {
         let response = ResponseBuilder::new().description(reason(304));
         let names = [&shared::common_headers(endpoint)[..], &["ETag"]].concat();
         answers.push((304, with_headers(response, names).into()));

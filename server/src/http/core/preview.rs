@@ -26,10 +26,9 @@ pub async fn preview<E: Entity>(
 
 /// Previews a change of an object of this kind.
 pub async fn preview_kind(kind: Kind, app: &App, id: String, mut mutation: Mutation) -> HttpResult {
-    let mut body = mutation.body.object()?;
-    let header = mutation.if_match()?;
     check_id(kind, &id)?;
-    let named = header.and(take_version(&mut body)?)?;
+    let mut body = mutation.body.object()?;
+    let named = mutation.conditions.and(take_version(&mut body)?)?;
     let mut params = mutation.params()?;
     let is_merge = read_on_conflict(&mut params)?;
     let force = mutation.unrecorded_force(&mut params)?;

@@ -27,6 +27,8 @@ pub struct HttpProblem {
     problem: Box<Problem>,
     /// Whether a lane decided it, after the checks that take precedence.
     is_decided: bool,
+    /// Whether the body's encoding was refused, so that the answer names the accepted one.
+    is_encoded: bool,
 }
 
 /// The status of a code. A version conflict over `If-Match` is a 412 instead.
@@ -49,7 +51,7 @@ impl HttpProblem {
             errors: Vec::new(),
             extensions: Map::new(),
         };
-        Self { problem: Box::new(problem), is_decided: false }
+        Self { problem: Box::new(problem), is_decided: false, is_encoded: false }
     }
 
     /// Whether a handler found it before a lane looked for a kept answer and for the object.
@@ -98,6 +100,11 @@ impl HttpProblem {
         self
     }
 
+    /// Names the accepted encoding of bodies in `Accept-Encoding` (RFC 9110 §12.5.3).
+    pub fn accepting_no_encoding(self) -> Self {
+        Self { is_encoded: true, ..self }
+    }
+
     /// Sets how long to wait before the request is sent again, in milliseconds.
     pub fn after_ms(mut self, after_ms: u64) -> Self {
         self.problem.retry.after_ms = after_ms;
@@ -107,7 +114,7 @@ impl HttpProblem {
     /// The response to a request, with its id in the body.
     pub fn response_for(&self, request_id: &RequestId) -> HttpResponse {
         let problem = Box::new(self.problem_for(request_id));
-        Self { problem, is_decided: self.is_decided }.response()
+        Self { problem, ..*self }.response()
     }
 
     /// The body of the response to a request, with its id.
@@ -134,6 +141,9 @@ impl HttpProblem {
         if self.problem.retry.action == RetryAction::Resend {
             let seconds = self.problem.retry.after_ms.div_ceil(1_000).max(1);
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if self.is_encoded {
+            response.insert_header((header::ACCEPT_ENCODING, "identity"));
         }
         if self.problem.code == Code::Unauthenticated {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));

@@ -3,7 +3,10 @@
 use super::{
     body::Body,
     caller::{self, Caller},
-    force, idempotency, precondition,
+    endpoint::EndpointInfo,
+    fence, force, idempotency,
+    objects::check_id,
+    precondition,
     problem::HttpProblem,
     query::{Params, Query},
 };
@@ -15,8 +18,9 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use futures::future::LocalBoxFuture;
 use ifmatch_domain::{
     Action, Command, Outcome,
-    core::{self, Force, IdempotencyKey},
+    core::{self, Force, Guard, IdempotencyKey},
 };
+use ifmatch_types::{Kind, id::is_some_id};
 
 /// The id of a request in its answer and in the log.
 pub fn request_id(request: &HttpRequest) -> RequestId {
@@ -34,6 +38,9 @@ pub struct Mutation {
     pub body: Body,
     /// The Idempotency-Key, with a digest of the request.
     idempotency: Option<IdempotencyKey>,
+    /// The conditional headers.
+    pub conditions: precondition::Headers,
+    guard: Guard,
     request: HttpRequest,
 }
 
@@ -54,15 +61,6 @@ impl Mutation {
     /// Names each parameter.
     pub fn takes_no_params(&self) -> Result<(), HttpProblem> {
         self.params()?.end()
-    }
-
-    /// The precondition in `If-Match`.
-    ///
-    /// # Errors
-    ///
-    /// `MALFORMED_PRECONDITION` if it is neither `*` nor a list of tags.
-    pub fn if_match(&self) -> Result<precondition::Header, HttpProblem> {
-        precondition::header(&self.request)
     }
 
     /// Takes `?force=true` and the parameters and headers that belong to it.
@@ -90,7 +88,8 @@ impl Mutation {
 
     /// A command for a part of this request, without its Idempotency-Key.
     pub fn partial_command(&self, action: Action) -> Command {
-        let mut command = self.caller.command(&request_id(&self.request), None, action);
+        let mut command =
+            self.caller.command(&request_id(&self.request), None, Guard::default(), action);
         command.meta.key_digest = self.idempotency.as_ref().map(caller::digest);
         command
     }
@@ -107,8 +106,13 @@ impl Mutation {
     /// The reason why it has no effect.
     pub async fn submit(&self, app: &App, action: Action) -> Result<Outcome, HttpProblem> {
         let request_id = request_id(&self.request);
-        let command = self.caller.command(&request_id, self.idempotency.clone(), action);
-        Ok(app.lanes.submit_with_body(command, self.body.size()).await?)
+        let (idempotency, guard) = (self.idempotency.clone(), self.guard.clone());
+        let claims = guard.claim.as_ref().is_some_and(|claim| claim.matches.is_some());
+        let command = self.caller.command(&request_id, idempotency, guard, action);
+        app.lanes.submit_with_body(command, self.body.size()).await.map_err(|refusal| {
+            let problem = HttpProblem::from(refusal);
+            if claims { problem.over_header() } else { problem }
+        })
     }
 
     /// The kept answer to an earlier request with the same Idempotency-Key, if there is one.
@@ -140,13 +144,31 @@ impl FromRequest for Mutation {
             // The gate saw the key when the head arrived. It may have ended since.
             caller.refuse_ended(&request)?;
             let body = body?;
-            precondition::refuse_fence(&request)?;
+            refuse_other_type(&request)?;
+            let conditions = precondition::Headers::of(&request)?;
+            let claim = conditions.claim(&request)?;
+            let guard = Guard { claim, fence: fence::read(&request)? };
             let idempotency = idempotency::read(&request, &caller, &body)?;
+            // The gate needs both to answer a request that no command could be made from.
             if let Some(key) = &idempotency {
-                // The gate needs it to answer a request that no command could be made from.
                 request.extensions_mut().insert(key.clone());
             }
-            Ok(Self { caller, body, idempotency, request })
+            if let Some(fence) = &guard.fence {
+                request.extensions_mut().insert(fence.clone());
+            }
+            Ok(Self { caller, body, idempotency, conditions, guard, request })
         })
+    }
+}
+
+/// Refuses an id of another type than the collection at the beginning of the path has.
+fn refuse_other_type(request: &HttpRequest) -> Result<(), HttpProblem> {
+    let pattern = request.extensions().get::<EndpointInfo>().map_or("", |info| info.path);
+    let collection = pattern.split('/').nth(2).unwrap_or_default();
+    let kind = Kind::ALL.into_iter().find(|kind| kind.collection() == collection);
+    let outermost = request.match_info().iter().next();
+    match kind.zip(outermost) {
+        Some((kind, (_, id))) if is_some_id(id) => check_id(kind, id),
+        _ => Ok(()),
     }
 }

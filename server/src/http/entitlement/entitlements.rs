@@ -80,10 +80,14 @@ pub async fn package_history(
 }
 
 /// `GET /v1/{scope}/packages/{assignment_id}/versions/{version}`
-pub async fn package_version(app: web::Data<App>, path: ScopePath) -> HttpResult {
+pub async fn package_version(
+    app: web::Data<App>,
+    request: HttpRequest,
+    path: ScopePath,
+) -> HttpResult {
     let version = path.detail.clone();
     let id = member(&app, Kind::Assignment, path).await?;
-    version_of_kind(Kind::Assignment, &app, id, &version).await
+    version_of_kind(Kind::Assignment, &app, &request, id, &version).await
 }
 
 /// `POST /v1/{scope}/boosts`

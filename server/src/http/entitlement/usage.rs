@@ -76,9 +76,9 @@ pub async fn get(app: web::Data<App>, path: ScopePath) -> HttpResult {
 
 /// `POST /v1/{scope}/usage/{record_id}/reversals`
 pub async fn reverse(app: web::Data<App>, path: ScopePath, mut mutation: Mutation) -> HttpResult {
-    mutation.takes_no_params()?;
     let scope = path.scope()?;
     let record_id = read_record_id(&path)?;
+    mutation.takes_no_params()?;
     let reverse = ReverseUsage { scope, record_id, body: mutation.body.object()? };
     submit(&app, &mutation, Action::Entitlement(entitlement::Action::ReverseUsage(reverse))).await
 }
@@ -104,9 +104,9 @@ pub async fn get_hold(app: web::Data<App>, path: ScopePath) -> HttpResult {
 
 /// `POST /v1/{scope}/usage/holds/{hold_id}/settle`
 pub async fn settle(app: web::Data<App>, path: ScopePath, mut mutation: Mutation) -> HttpResult {
-    mutation.takes_no_params()?;
     let scope = path.scope()?;
     let hold_id = read_hold_id(&path)?;
+    mutation.takes_no_params()?;
     let end = HoldEnd::Settle(mutation.body.object()?);
     submit(
         &app,
@@ -118,10 +118,10 @@ pub async fn settle(app: web::Data<App>, path: ScopePath, mut mutation: Mutation
 
 /// `POST /v1/{scope}/usage/holds/{hold_id}/release`
 pub async fn release(app: web::Data<App>, path: ScopePath, mut mutation: Mutation) -> HttpResult {
-    mutation.takes_no_params()?;
     let scope = path.scope()?;
     let hold_id = read_hold_id(&path)?;
-    let body = mutation.body.object_or_empty()?;
+    mutation.takes_no_params()?;
+    let body = mutation.body.object()?;
     let end = EndHold { scope, hold_id, end: HoldEnd::Release(body) };
     submit(&app, &mutation, Action::Entitlement(entitlement::Action::EndHold(end))).await
 }

@@ -91,6 +91,7 @@ fn walk(db: &mut Db, book: &mut Book, kind: Kind, workspace: &str, edits: Vec<Ed
     let query = EventsQuery { until: i64::MAX, limit: i64::MAX, ..EventsQuery::default() };
     let events = db.events(&query).unwrap();
     let states: Vec<String> = events
+        .events
         .iter()
         .filter(|event| event.resource.id == made.id)
         .map(|event| event.state.to_string())

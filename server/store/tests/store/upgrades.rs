@@ -6,10 +6,7 @@ use crate::{
     verify::furnish,
 };
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
-use ifmatch_store::{
-    Db, Use, on_backend,
-    schema::TABLES,
-};
+use ifmatch_store::{Db, Use, on_backend, schema::TABLES};
 
 /// Number of migrations of the oldest schema that is upgraded.
 const FIRST: usize = 3;

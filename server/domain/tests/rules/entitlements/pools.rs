@@ -1,6 +1,7 @@
 //! The pool that a feature draws from, and its limit.
 
 use super::quota::{FULL, NOT_INCLUDED, Quota, denied};
+use ifmatch_types::INTEGER_MAX;
 use serde_json::{Value, json};
 
 #[test]
@@ -178,14 +179,14 @@ fn a_batch_is_admitted_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_counter_that_would_leave_64_bits_is_an_overflow() {
+fn a_counter_beyond_the_largest_integer_is_an_overflow() {
     let mut quota = Quota::default();
     let (workspace, _) = quota.scopes();
     quota.feature("calls", json!({}));
     quota.boost(&workspace, "calls", json!({"kind": "unlimited", "duration": "permanent"}));
     quota.take(&workspace, "calls", 1).unwrap();
     let before = quota.book.world.clone();
-    quota.book.world.counters.values_mut().for_each(|counter| counter.used = i64::MAX - 5);
+    quota.book.world.counters.values_mut().for_each(|counter| counter.used = INTEGER_MAX - 5);
     let overflow = quota.take(&workspace, "calls", 6).unwrap_err();
     assert!(matches!(
         overflow,

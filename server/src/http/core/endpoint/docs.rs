@@ -138,6 +138,7 @@ impl Endpoint {
         let schema = collect::<T>(&mut self.docs.schemas);
         self.info.takes_patch = form == BodyForm::MergePatch;
         self.docs.body = Some(BodySchema { schema, form, required });
+        self.info.needs_body = required;
         self
     }
 
@@ -175,6 +176,7 @@ impl Endpoint {
     /// from, and may be forced.
     pub fn versioned(mut self) -> Self {
         self.docs.versioned = true;
+        self.info.versioned = true;
         self.docs.tagged = self.method != Method::DELETE;
         self
     }

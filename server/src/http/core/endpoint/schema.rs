@@ -1,5 +1,6 @@
 //! Schemas of parameters, short enough for a row of the route table, and of the wire's types.
 
+use ifmatch_types::INTEGER_MAX;
 use utoipa::{
     ToSchema,
     openapi::{
@@ -30,7 +31,7 @@ pub fn integer(least: i64, most: i64) -> RefOr<Schema> {
 pub fn at_least(least: i64) -> RefOr<Schema> {
     let number = ObjectBuilder::new().schema_type(Type::Integer);
     let number = number.format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
-    number.minimum(Some(least)).into()
+    number.minimum(Some(least)).maximum(Some(INTEGER_MAX)).into()
 }
 
 /// `true` or `false`.

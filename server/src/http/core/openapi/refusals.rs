@@ -3,7 +3,7 @@
 use super::{
     reason,
     schemas::VERSION_CONFLICT,
-    shared::{self, names_version},
+    shared::{self, is_conditional, names_version},
     with_headers,
 };
 use crate::http::core::endpoint::{Access, Endpoint, Idempotency};
@@ -29,6 +29,9 @@ pub fn refusals(
         }
     }
     let conflict = Code::ConflictVersionMismatch.name();
+    if is_conditional(endpoint) {
+        by_status.entry(412).or_default().insert(conflict);
+    }
     let response = |(status, codes): (u16, BTreeSet<&'static str>)| {
         let schema = match (codes.contains(conflict), codes.len()) {
             (true, 1) => Ref::from_schema_name(VERSION_CONFLICT).into(),
@@ -58,19 +61,14 @@ fn codes(endpoint: &Endpoint) -> Vec<Code> {
         codes.extend([Code::Unauthenticated, Code::RateLimited, Code::TryAgain, Code::Internal]);
         // For an unknown or wrong parameter.
         codes.push(Code::ValidationFailed);
+        // For a header that stands twice, and for `If-Match`.
+        codes.extend([Code::MalformedRequest, Code::MalformedPrecondition]);
         // No role includes both `viewer` and `usage` but those that may write.
         codes.push(Code::Forbidden);
     }
     if endpoint.method != Method::GET {
-        codes.push(Code::ForceForbidden);
-    }
-    if docs.body.is_some() {
-        codes.extend([
-            Code::MalformedRequest,
-            Code::RequestTimeout,
-            Code::PayloadTooLarge,
-            Code::UnsupportedMediaType,
-        ]);
+        codes.extend([Code::ForceForbidden, Code::StaleFence, Code::RequestTimeout]);
+        codes.extend([Code::PayloadTooLarge, Code::UnsupportedMediaType]);
     }
     if names_version(endpoint) {
         codes.extend([
@@ -78,7 +76,6 @@ fn codes(endpoint: &Endpoint) -> Vec<Code> {
             Code::Deleted,
             Code::ConflictVersionMismatch,
             Code::PreconditionRequired,
-            Code::MalformedPrecondition,
             Code::ReasonRequired,
         ]);
     }

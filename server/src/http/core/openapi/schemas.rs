@@ -9,9 +9,12 @@ use crate::{
 };
 use actix_web::http::Method;
 use ifmatch_domain::set_once;
-use ifmatch_types::{Conflict, Kind, Problem};
+use ifmatch_types::{Conflict, INTEGER_MAX, Kind, Problem};
 use serde_json::{Map, Value, json};
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 use utoipa::{
     ToSchema,
     openapi::{RefOr, Schema},
@@ -45,6 +48,7 @@ impl Schemas {
         for endpoint in endpoints {
             schemas.derive_body(endpoint);
         }
+        schemas.bound_integers(endpoints);
         schemas
     }
 
@@ -134,6 +138,26 @@ impl Schemas {
         }
     }
 
+    /// Adds the bounds of the integers that requests set, where a schema has no narrower ones.
+    fn bound_integers(&mut self, endpoints: &[Endpoint]) {
+        let mut open: Vec<String> = endpoints.iter().filter_map(Self::body_name).collect();
+        let mut done = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            let Some(schema) = self.0.get_mut(&name) else { continue };
+            if !done.insert(name) {
+                continue;
+            }
+            each_object(schema, &mut |object| {
+                let target = object.get("$ref").and_then(Value::as_str);
+                open.extend(target.and_then(|t| t.strip_prefix(REF_PREFIX)).map(str::to_owned));
+                if object.get("type").is_some_and(is_integer) {
+                    object.entry("minimum").or_insert(json!(-INTEGER_MAX));
+                    object.entry("maximum").or_insert(json!(INTEGER_MAX));
+                }
+            });
+        }
+    }
+
     /// Adds the schema of an endpoint's body if it differs from the wire's type.
     fn derive_body(&mut self, endpoint: &Endpoint) {
         let (Some(body), Some(name)) = (&endpoint.docs.body, Self::body_name(endpoint)) else {
@@ -157,6 +181,12 @@ impl Schemas {
         }
         self.0.insert(name, Value::Object(schema));
     }
+}
+
+/// Whether a schema's `type` is that of an integer, perhaps with `null`.
+fn is_integer(schema_type: &Value) -> bool {
+    let integer = json!("integer");
+    *schema_type == integer || schema_type.as_array().is_some_and(|types| types.contains(&integer))
 }
 
 /// Whether a body replaces a whole object, including its version.

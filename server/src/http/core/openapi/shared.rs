@@ -1,6 +1,9 @@
 //! Parameters and headers that many endpoints share, each defined once.
 
-use crate::http::core::endpoint::{Access, Endpoint, Idempotency, Success, schema};
+use crate::http::core::{
+    endpoint::{Access, Endpoint, Idempotency, Success, schema},
+    precondition::is_about_an_object,
+};
 use actix_web::http::Method;
 use utoipa::openapi::{
     HeaderBuilder, RefOr, Required, Schema,
@@ -49,6 +52,9 @@ fn of_lists() -> Vec<SharedParameter> {
 
 fn of_versions() -> Vec<SharedParameter> {
     let if_none_match = "Answer 304 if the object is at this version: `\"7\"`.";
+    let matches = "Refuse with 412 unless the object in the path is at this version: `\"7\"`.";
+    let excludes = "Refuse with 412 if the object in the path is at this version: `\"7\"`; `*` for \
+        any.";
     let if_match = "The version this was computed from, quoted: `\"7\"`. Needed unless the body or \
         the query names it.";
     let version = "The version this was computed from, unless `If-Match` names it.";
@@ -56,6 +62,8 @@ fn of_versions() -> Vec<SharedParameter> {
         fields, apply this one on top.";
     vec![
         shared("IfNoneMatch", Header, "If-None-Match", if_none_match, schema::text()),
+        shared("ObjectMatches", Header, "If-Match", matches, schema::text()),
+        shared("ObjectExcluded", Header, "If-None-Match", excludes, schema::text()),
         shared("IfMatch", Header, "If-Match", if_match, schema::text()),
         shared("Version", Query, "version", version, schema::at_least(1)),
         shared("OnConflict", Query, "on_conflict", on_conflict, schema::one_of(&["merge"])),
@@ -93,8 +101,16 @@ pub fn parameters_of(endpoint: &Endpoint) -> Vec<&'static str> {
     if docs.paged {
         names.extend(["Limit", "Cursor"]);
     }
-    if docs.versioned && *method == Method::GET {
+    if docs.tagged && *method == Method::GET {
         names.push("IfNoneMatch");
+    }
+    if is_conditional(endpoint) {
+        if !names_version(endpoint) {
+            names.push("ObjectMatches");
+        }
+        if *method != Method::GET {
+            names.push("ObjectExcluded");
+        }
     }
     if names_version(endpoint) {
         names.push("IfMatch");
@@ -126,8 +142,17 @@ pub fn names_version(endpoint: &Endpoint) -> bool {
     endpoint.docs.versioned && methods.contains(&endpoint.method)
 }
 
+/// Whether requests may claim something about the version of the object in the path.
+pub fn is_conditional(endpoint: &Endpoint) -> bool {
+    let is_about_one = match endpoint.method {
+        Method::GET => endpoint.docs.versioned,
+        _ => is_about_an_object(endpoint.info.path),
+    };
+    is_about_one && endpoint.info.access != Access::Open
+}
+
 /// All response headers: the name on the wire and the description.
-pub const HEADERS: [(&str, &str); 12] = [
+pub const HEADERS: [(&str, &str); 13] = [
     (
         "X-Request-Id",
         "The id of the request in the log; the caller's own id if it sent a valid one.",
@@ -158,6 +183,7 @@ pub const HEADERS: [(&str, &str); 12] = [
         "The rate limit, if there is one: `\"default\";q=<requests>;w=<seconds>`.",
     ),
     ("Allow", "The methods this path has."),
+    ("Accept-Encoding", "The encoding that bodies must have, if that was wrong."),
 ];
 
 /// A response header for the OpenAPI document.
@@ -196,6 +222,9 @@ pub fn problem_headers(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
     let mut names = common_headers(endpoint);
     if matches!(status, 429 | 500 | 503) {
         names.push("Retry-After");
+    }
+    if status == 415 {
+        names.push("Accept-Encoding");
     }
     names
 }

@@ -2,7 +2,7 @@
 
 use super::HttpProblem;
 use ifmatch_domain::core::Rejection;
-use ifmatch_types::{Code, Conflict, Deleted, Kind};
+use ifmatch_types::{Code, Conflict, Deleted, INTEGER_MAX, Kind};
 use serde_json::{Value, json};
 
 /// The problem of one of the core's rejections.
@@ -29,6 +29,10 @@ pub fn problem(rejection: Rejection) -> HttpProblem {
              body (?version=7 for DELETE)",
         ),
         Rejection::Conflict(conflict) => version_conflict(&conflict),
+        Rejection::Excluded(conflict) => excluded(&conflict).over_header(),
+        Rejection::StaleFence => {
+            HttpProblem::new(Code::StaleFence, "no current grant of this lock has this fence")
+        }
         Rejection::AlreadyExists { what, existing_id, differing_fields } => {
             let detail = if differing_fields.is_empty() {
                 format!("{what} {existing_id} already exists")
@@ -50,7 +54,7 @@ pub fn problem(rejection: Rejection) -> HttpProblem {
         }
         Rejection::AmountOverflow { path } => HttpProblem::new(
             Code::AmountOverflow,
-            format!("{path} does not fit a signed 64-bit integer"),
+            format!("{path} would be beyond {INTEGER_MAX}, the largest integer"),
         )
         .with("path", path),
     }
@@ -78,7 +82,19 @@ fn version_conflict(conflict: &Conflict) -> HttpProblem {
         "{} {} is at version {}; the request was computed from {named}",
         resource.resource_type, resource.id, conflict.current_version
     );
-    let problem = HttpProblem::new(Code::ConflictVersionMismatch, detail);
+    with_conflict(HttpProblem::new(Code::ConflictVersionMismatch, detail), conflict)
+}
+
+fn excluded(conflict: &Conflict) -> HttpProblem {
+    let resource = &conflict.resource;
+    let detail = format!(
+        "{} {} is at version {}, which If-None-Match excludes",
+        resource.resource_type, resource.id, conflict.current_version
+    );
+    with_conflict(HttpProblem::new(Code::ConflictVersionMismatch, detail), conflict)
+}
+
+fn with_conflict(problem: HttpProblem, conflict: &Conflict) -> HttpProblem {
     match serde_json::to_value(conflict) {
         Ok(Value::Object(members)) => {
             members.into_iter().fold(problem, |problem, (name, value)| problem.with(&name, value))
