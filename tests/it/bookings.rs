@@ -184,7 +184,8 @@ async fn a_hold_that_is_over_is_ended_by_itself(server: Server) {
     assert!(expired["ended_at"].is_string(), "{expired}");
     let history = api.history(&path(&held)).await;
     assert_eq!(history.len(), 2);
-    let by = json!({"actor": "expiry", "on_behalf_of": null, "source": "worker", "forced": false});
+    let by = json!({"actor": "expiry", "key_id": null, "on_behalf_of": null, "source": "worker",
+        "forced": false});
     assert_eq!(history[1]["by"], by);
     assert_eq!(reserved(&api, &room, 1, 2).await, [0, 0]);
 }

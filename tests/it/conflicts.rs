@@ -48,8 +48,8 @@ async fn second_writer_gets_the_winner_in_the_conflict(server: Server) {
     assert_eq!(change["current"], "winner's");
     assert_eq!(change["version"], 2);
     assert_eq!(change["at"], first.body["updated_at"]);
-    let by = json!({"actor": winner_key["name"], "on_behalf_of": "dana", "source": "api",
-        "forced": false});
+    let by = json!({"actor": winner_key["name"], "key_id": winner_key["id"],
+        "on_behalf_of": "dana", "source": "api", "forced": false});
     assert_eq!(change["by"], by);
 
     let header = api.patch(&path, &json!({"notes": "loser's"})).if_match(1).await.conflict(412);

@@ -248,8 +248,8 @@ async fn usage_needs_a_key(server: Server) {
         ("usage/batch", json!({"items": [one]})),
         ("usage/holds", with(one.clone(), &json!({"ttl_ms": 60_000}))),
     ] {
-        let answer = api.post(&format!("/v1/{scope}/{path}"), &body).await;
-        answer.problem(400, "IDEMPOTENCY_KEY_REQUIRED");
+        let usage = api.post(&format!("/v1/{scope}/{path}"), &body).without_idempotency_key();
+        usage.await.problem(400, "IDEMPOTENCY_KEY_REQUIRED");
     }
     assert_eq!(api.counted(&scope, &feature).await, (0, 0));
 }

@@ -96,9 +96,17 @@ impl Browser {
 
     /// Acts on the element of this selector, as soon as it is ready.
     async fn act(&self, css: &str, action: &str, body: Value) {
+        let mut last_error = String::new();
         eventually(&format!("{action} of {css} is possible"), async || {
             let element = self.find(css).await?;
-            self.call(Method::POST, &format!("{element}/{action}"), body.clone()).await.ok()
+            let done = self.call(Method::POST, &format!("{element}/{action}"), body.clone()).await;
+            if let Err(error) = &done
+                && format!("{error:?}") != last_error
+            {
+                last_error = format!("{error:?}");
+                eprintln!("{action} of {css}: {last_error}");
+            }
+            done.ok()
         })
         .await;
     }

@@ -42,7 +42,7 @@ pub fn routes() -> Vec<Endpoint> {
                 .admin()
                 .idempotent()
                 .operation_id("rotate_api_key")
-                .summary("Replace a key by a new one of the same kind; it is shown only once")
+                .summary("Rotate a key")
                 .optional_body::<Rotation>()
                 .answers::<ApiKeyWithSecret>(201)
                 .problems(KNOWN)
