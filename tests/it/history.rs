@@ -33,8 +33,8 @@ async fn every_change_is_in_the_history_with_its_author(server: Server) {
     assert_eq!((version(updated), &updated["kind"]), (2, &json!("updated")));
     assert_eq!(created["at"], subscription["created_at"]);
     assert_eq!(updated["at"], answer.body["updated_at"]);
-    let by = json!({"actor": key["name"], "on_behalf_of": "dana", "source": "api",
-        "forced": false});
+    let by = json!({"actor": key["name"], "key_id": key["id"], "on_behalf_of": "dana",
+        "source": "api", "forced": false});
     assert_eq!(updated["by"], by);
     assert_eq!(updated["request_id"].as_str(), answer.header("X-Request-Id"));
     let mut changes = updated["changes"].as_array().unwrap().clone();

@@ -215,7 +215,7 @@ fn a_role_that_cannot_change_the_schema_can_serve() {
              GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}; \
              GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}"
         ));
-        let database = Arc::new(database.as_role(&role));
+        let database = Arc::new(database.with_role(&role));
         for settings in [no_migrate(), Settings::default()] {
             let server = Server::start_with(database.clone(), settings).await;
             let api = server.api();

@@ -63,7 +63,7 @@ impl Database {
     }
 
     /// The same PostgreSQL database, for a server of another role.
-    pub fn as_role(mut self, role: &str) -> Self {
+    pub fn with_role(mut self, role: &str) -> Self {
         self.url = self.url.replace("postgres@", &format!("{role}@"));
         self
     }

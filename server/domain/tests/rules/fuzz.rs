@@ -288,7 +288,7 @@ fn read(
         kind,
         id: id.clone(),
         precondition,
-        force: (mode.is_multiple_of(4)).then(|| force()),
+        force: (mode.is_multiple_of(4)).then(force),
     };
     let create = CreateObject { kind, body: body.clone() };
     let action = match op % 20 {

@@ -55,12 +55,14 @@ impl Readiness {
     async fn of_database(&self, reads: &Reads, lanes: &Lanes) -> Result<(), &'static str> {
         // Callers that come while the database is asked wait for its answer.
         let mut known = self.known.lock().await;
+        let is_in_outage = lanes.is_in_outage();
         if let Some((asked_at, answer)) = *known
             && asked_at.elapsed() < READINESS_KNOWN
+            // A write that failed since then knows better.
+            && !(answer.is_ok() && is_in_outage)
         {
             return answer;
         }
-        let is_in_outage = lanes.is_in_outage();
         let asked = reads.run_probe(move |db| {
             db.ping()?;
             if is_in_outage {

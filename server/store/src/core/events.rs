@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 /// The row of a change.
 pub(crate) fn event_row(event: &NewEvent) -> EventRow {
     let entry = &event.entry;
+    let changes: String = entry.changes.hold();
     EventRow {
         resource_id: event.id.clone(),
         version: entry.version,
@@ -30,8 +31,8 @@ pub(crate) fn event_row(event: &NewEvent) -> EventRow {
         overwrote: entry.overwrote.hold(),
         request_id: entry.request_id.clone(),
         key_digest: entry.key_digest.clone(),
-        changes: entry.changes.hold(),
-        state: stored_state(event),
+        state: stored_state(event, changes.len()),
+        changes,
     }
 }
 

@@ -18,8 +18,11 @@ use ifmatch_types::{ChangeKind, Event, HistoryEntry, Timestamp, Version};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Maximum events that are read by one statement, because each may be large.
-const ROWS_AT_ONCE: i64 = 50;
+/// Number of events that the first statement of a page reads. Each may be large, and their sizes are
+/// known only when their states are.
+const ROWS_FIRST: i64 = 2;
+/// Maximum events that one statement reads.
+const ROWS_MAX: i64 = 64;
 
 /// Which events to read.
 #[derive(Clone, Debug, Default)]
@@ -135,8 +138,9 @@ impl Db {
     pub fn events(&mut self, query: &EventsQuery) -> Result<EventPage, StoreError> {
         let mut page = EventPage { events: Vec::new(), end: query.after };
         let (mut bytes, mut missing) = (0_usize, query.limit);
+        let mut most = if query.bytes_max.is_some() { ROWS_FIRST } else { query.limit };
         while missing > 0 {
-            let wanted = missing.min(ROWS_AT_ONCE);
+            let wanted = missing.min(most);
             let rows = self.event_rows(query, page.end, wanted)?;
             let found = i64::try_from(rows.len()).unwrap_or(i64::MAX);
             for (seq, row) in rows {
@@ -153,6 +157,11 @@ impl Db {
                 return Ok(page);
             }
             missing = missing.saturating_sub(found);
+            // As many as fit if they are like those before them.
+            let average = bytes.checked_div(page.events.len()).unwrap_or(bytes);
+            let left = query.bytes_max.unwrap_or(usize::MAX).saturating_sub(bytes);
+            let fitting = i64::try_from(left.checked_div(average).unwrap_or(left));
+            most = fitting.unwrap_or(ROWS_MAX).clamp(ROWS_FIRST, ROWS_MAX);
         }
         Ok(page)
     }

@@ -25,8 +25,13 @@ const FULL_EVERY: Version = 32;
 /// One version of one object.
 pub(crate) type VersionKey = (String, Version);
 
-/// The state to store with an event. Empty if it follows from the events before it.
-pub(crate) fn stored_state(event: &NewEvent) -> String {
+/// A change of more than this part of the state stores the state. Deriving a state then never reads
+/// more than a few times its size.
+const SMALL_PART: usize = 8;
+
+/// The state to store with an event whose changes have this many bytes. Empty if it follows from the
+/// events before it.
+pub(crate) fn stored_state(event: &NewEvent, changes_bytes: usize) -> String {
     let state = event.state.text();
     let follows = match event.entry.kind {
         ChangeKind::Updated | ChangeKind::Forced | ChangeKind::Merged => {
@@ -34,7 +39,10 @@ pub(crate) fn stored_state(event: &NewEvent) -> String {
         }
         _ => false,
     };
-    let is_derived = follows && state.len() > SMALL_BYTES && event.entry.version % FULL_EVERY != 0;
+    let is_small_change = changes_bytes.saturating_mul(SMALL_PART) < state.len();
+    let is_large = state.len() > SMALL_BYTES;
+    let is_derived =
+        follows && is_large && is_small_change && event.entry.version % FULL_EVERY != 0;
     if is_derived { String::new() } else { state.to_owned() }
 }
 
