@@ -21,10 +21,12 @@ fn frozen(fake: &Fake) -> Value {
 
 #[tokio::test]
 async fn a_page_of_events_with_new_names_is_read() {
-    let by = json!({"actor": "a", "on_behalf_of": null, "source": "mqtt", "forced": false});
+    let by = json!({"actor": "a", "key_id": null, "on_behalf_of": null, "source": "mqtt",
+        "forced": false});
     let event = |seq: i64, kind: &str, by: &Value| {
         json!({"seq": seq, "type": format!("seat_pool.{kind}"),
-            "resource": {"type": "seat_pool", "id": "stp_1"}, "version": 1, "at": AT, "by": by,
+            "resource": {"type": "seat_pool", "id": "stp_1"}, "workspace_id": null,
+            "version": 1, "at": AT, "by": by,
             "kind": kind, "changes": [], "request_id": "req_1", "state": {"status": "frozen"}})
     };
     let old = json!({"actor": "a", "on_behalf_of": null, "source": "api", "forced": false});

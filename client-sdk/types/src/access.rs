@@ -71,10 +71,10 @@ wire! {
         pub role: Role,
         /// The only workspace that it sees: that workspace, and what hangs on it. Never with the
         /// role `admin`. By default it sees all of them.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub workspace_id: Option<WorkspaceId>,
         /// The user that it always speaks for, 1–200 characters.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub acting_for: Option<String>,
         /// When it stops working; must be in the future.
         #[serde(default)]
