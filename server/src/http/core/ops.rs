@@ -44,7 +44,7 @@ pub async fn readyz(app: web::Data<App>) -> HttpResult {
 
 /// Whether the database can be used, asked at most once a second for all callers.
 ///
-/// Anybody may ask, so the answer must not cost a read each time.
+/// It needs no key, so the answer must not cost a read each time.
 #[derive(Default)]
 pub struct Readiness {
     known: Mutex<Option<(Instant, Result<(), &'static str>)>>,
