@@ -74,7 +74,7 @@ async fn book(client: &mut Client, room: &str, dates: &[String]) -> Recorded {
     let sent = client.send("POST", Some(&token), |api| api.post("/v1/bookings", &body)).await;
     let outcome = outcome(&sent);
     let ttl = (!confirm).then(|| u64::try_from(TTL.as_nanos()).expect("a short time"));
-    sent.operation(client, Call::Take { token, places, quantity, ttl }, outcome)
+    Recorded::of(client, &sent, Call::Take { token, places, quantity, ttl }, outcome)
 }
 
 async fn end_one(client: &mut Client, id: String, quantity: i64, confirms: bool) -> Recorded {
@@ -92,7 +92,7 @@ async fn end_one(client: &mut Client, id: String, quantity: i64, confirms: bool)
         true => Call::Keep { id, quantity },
         false => Call::GiveBack { id, quantity },
     };
-    sent.operation(client, call, outcome)
+    Recorded::of(client, &sent, call, outcome)
 }
 
 fn outcome(sent: &Sent) -> Outcome {

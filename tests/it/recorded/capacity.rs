@@ -4,6 +4,7 @@
 //! All places have the same capacity. A unique token identifies the client's operation.
 
 use super::{
+    client::{Client, Sent},
     operation::{Instant, NEVER, Operation, Violations},
     span::{Levels, claims},
 };
@@ -34,6 +35,23 @@ pub enum Outcome {
     Over,
     /// Unknown: it may have taken effect, or may still do so, at most once.
     Maybe,
+}
+
+impl Recorded {
+    /// What a client asked for and how it ended.
+    pub fn of(client: &Client, sent: &Sent, call: Call, outcome: Outcome) -> Self {
+        sent.operation(client, call, outcome).without_end_if_unknown()
+    }
+
+    /// An operation with an unknown outcome never returns.
+    ///
+    /// A repeat that was denied does not end it: its earlier send may be applied even later.
+    pub fn without_end_if_unknown(mut self) -> Self {
+        if matches!(self.outcome, Outcome::Maybe) {
+            self.returned_at = NEVER;
+        }
+        self
+    }
 }
 
 /// The server's final state.
