@@ -21,6 +21,7 @@ pub mod invoice;
 pub mod kind;
 pub mod known;
 pub mod list;
+pub mod lock;
 pub mod merge;
 pub mod pointer;
 mod preview;
@@ -59,6 +60,10 @@ pub use invoice::{
 };
 pub use kind::Kind;
 pub use list::Page;
+pub use lock::{
+    Lock, LockExtension, LockForceRelease, LockGrant, LockHeld, LockOwner, LockRenewal, LockScope,
+    NewLock,
+};
 pub use merge::{Difference, MergeReport, Verdict};
 pub use preview::Preview;
 pub use problem::{Code, Conflict, ConflictChange, FieldError, Problem, Retry, RetryAction};

@@ -99,6 +99,18 @@ names! {
         BasePackageConflict = "BASE_PACKAGE_CONFLICT",
         /// The fence is stale: the lock has a newer holder or none.
         StaleFence = "STALE_FENCE",
+        /// Somebody else holds the lock, or it cools down after a forced release.
+        LockAcquisitionFailed = "LOCK_ACQUISITION_FAILED",
+        /// The lock did not become free in the time that the caller would wait.
+        LockTimeout = "LOCK_TIMEOUT",
+        /// Nobody holds the lock.
+        LockNotFound = "LOCK_NOT_FOUND",
+        /// Somebody else holds the lock.
+        LockOwnershipMismatch = "LOCK_OWNERSHIP_MISMATCH",
+        /// The caller's grant of the lock ended: it expired or was taken away.
+        LockLost = "LOCK_LOST",
+        /// The grant would last for more than 24 hours from now.
+        LockTtlExceedsMaximum = "LOCK_TTL_EXCEEDS_MAXIMUM",
         /// A day of the range is full. `usage` has the usage of each day.
         AvailabilityConflict = "AVAILABILITY_CONFLICT",
         /// The hold expired and its days are taken.

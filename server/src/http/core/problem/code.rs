@@ -90,6 +90,12 @@ code_rows! {
     DuplicateAddon: 409, "duplicate-addon", "The add-on id is taken", NEVER;
     BasePackageConflict: 409, "base-package-conflict", "The scope has another base package", NEVER;
     StaleFence: 409, "stale-fence", "The lock's grant is not current", NEVER;
+    LockAcquisitionFailed: 409, "lock-acquisition-failed", "The lock is not free", NEVER;
+    LockTimeout: 409, "lock-timeout", "The lock did not become free in time", NEVER;
+    LockNotFound: 404, "lock-not-found", "Nobody holds the lock", NEVER;
+    LockOwnershipMismatch: 409, "lock-ownership-mismatch", "Somebody else holds the lock", NEVER;
+    LockLost: 409, "lock-lost", "The grant of the lock has ended", NEVER;
+    LockTtlExceedsMaximum: 422, "lock-ttl-exceeds-maximum", "The lock would be held for too long", NEVER;
     AvailabilityConflict: 409, "availability-conflict", "Not enough is free", NEVER;
     HoldExpired: 409, "hold-expired", "The hold expired", NEVER;
     CapacityBelowReserved: 409, "capacity-below-reserved", "More than that is reserved", NEVER;
