@@ -269,6 +269,32 @@ fn a_server_on_a_read_only_database_reads_and_is_not_ready() {
 }
 
 #[test]
+fn a_server_on_a_standby_reads_and_writes_once_that_is_promoted() {
+    block_on(async {
+        let primary = Cluster::create();
+        let mut first = Server::start(Arc::new(Database::create_in(primary.clone()))).await;
+        let path = workspace(&first.api()).await;
+        let standby = primary.standby();
+        let database = Arc::new(first.database().on_standby(standby.clone()));
+        let second = Server::start_with(database, no_migrate()).await;
+        let (one, two) = (first.api(), second.api());
+        rename(&one, &path, 1).await;
+        eventually("the standby has followed", async || {
+            (two.get(&path).await.ok(200)["version"] == 2).then_some(())
+        })
+        .await;
+        refuses_writes(&two, &path, 2).await;
+        let held = json!({"ttl_ms": 1_000});
+        two.post("/v1/locks/job/acquire", &held).await.problem(503, "TRY_AGAIN");
+        first.stop().await;
+        primary.crash();
+        standby.promote();
+        until_ready(&two).await;
+        assert_eq!(rename(&two, &path, 2).await, 3);
+    });
+}
+
+#[test]
 fn a_database_that_cannot_store_every_text_is_refused_at_start() {
     block_on(async {
         let cluster = Cluster::shared();

@@ -57,6 +57,31 @@ impl Cluster {
     /// A cluster with additional settings, each as `name=value`.
     pub fn create_with(settings: &[&str]) -> Arc<Self> {
         let settings = settings.iter().map(|setting| format!("-c{setting}")).collect();
+        Self::start_new(settings, Self::init)
+    }
+
+    /// A hot standby of this cluster, which follows it until it is promoted.
+    pub fn standby(&self) -> Arc<Self> {
+        Self::start_new(Vec::new(), |standby| {
+            let source = self.url("postgres");
+            let copied = standby
+                .client("pg_basebackup")
+                .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname"])
+                .arg(source)
+                .arg("--pgdata")
+                .arg(standby.dir.join("data"))
+                .output()
+                .expect("pg_basebackup can be run");
+            assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        })
+    }
+
+    /// Makes a standby a primary.
+    pub fn promote(&self) {
+        self.execute("postgres", "SELECT pg_promote()");
+    }
+
+    fn start_new(settings: Vec<String>, fill: impl FnOnce(&Self)) -> Arc<Self> {
         let bin = find_binaries().expect(HOW_TO_INSTALL);
         let user = rustix::process::getuid().is_root().then(unprivileged_user);
         let dir = tempfile::Builder::new()
@@ -69,7 +94,7 @@ impl Cluster {
         }
         // Another program may take the port before PostgreSQL does. Then another port is tried.
         let mut cluster = Self { bin, dir, port: 0, user, settings, keeper: Mutex::new(None) };
-        cluster.init();
+        fill(&cluster);
         for _ in 0..5 {
             cluster.port = free_port();
             if cluster.try_start() {

@@ -48,6 +48,12 @@ impl Database {
         Self { url, name, dir: fresh_dir(), cluster: Some(cluster), disk: None }
     }
 
+    /// The copy of this database that a standby of its cluster has.
+    pub fn on_standby(&self, standby: Arc<Cluster>) -> Self {
+        let (url, name) = (standby.url(&self.name), self.name.clone());
+        Self { url, name, dir: fresh_dir(), cluster: Some(standby), disk: None }
+    }
+
     /// A SQLite file on a disk of its own of so many MiB. `None` if this user cannot mount one.
     pub fn create_on_small_disk(mib: u32) -> Option<Self> {
         let dir = fresh_dir();
