@@ -2,7 +2,10 @@
 
 use crate::{
     budget::Budget,
-    http::core::{denials::Denials, ops::Readiness},
+    http::{
+        core::{denials::Denials, ops::Readiness},
+        lock::Locks,
+    },
     keyring::Keyring,
     lane::Lanes,
     listener::Places,
@@ -38,6 +41,8 @@ pub struct App {
     pub stopping: AtomicBool,
     /// The places for connections.
     pub places: Arc<Places>,
+    /// Who waits for locks, and the secret of their owners' tokens.
+    pub locks: Locks,
     /// The open event streams.
     pub streams: Arc<Streams>,
 }

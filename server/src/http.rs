@@ -5,5 +5,6 @@ pub mod billing;
 pub mod booking;
 pub mod core;
 pub mod entitlement;
+pub mod lock;
 pub mod systems;
 pub mod transactions;

@@ -31,6 +31,16 @@ pub fn mint(id: &ApiKeyId) -> Result<SecretString, getrandom::Error> {
     Ok(SecretString::from(key))
 }
 
+/// Random base-62 characters that nobody can guess: 190 bits.
+///
+/// # Errors
+/// If the operating system has no random numbers to give.
+pub fn random_digits() -> Result<String, getrandom::Error> {
+    let mut digits = String::with_capacity(SECRET_LEN);
+    push_random(&mut digits, SECRET_LEN)?;
+    Ok(digits)
+}
+
 /// Whether this has the form and the checksum of a key that [`mint`] made.
 pub fn looks_minted(text: &str) -> bool {
     minted_id(text).is_some()

@@ -84,6 +84,22 @@ metrics_table! {
         "Bookings that found no room, by phase";
     BOOKING_OCCUPANCY: Histogram, Count, "ifmatch_booking_occupancy_ratio",
         "Share of the capacity that is reserved on the fullest day of each accepted booking";
+    LOCK_ACQUISITIONS: Counter, Count, "ifmatch_lock_acquisitions_total",
+        "Requests for a lock, by outcome: granted, repeated, held or timeout";
+    LOCK_WAIT: Histogram, Seconds, "ifmatch_lock_wait_seconds",
+        "Time that requests for a lock waited for it, by outcome";
+    LOCK_HELD: Histogram, Seconds, "ifmatch_lock_held_seconds",
+        "Time that locks were held, by the end: released or forced";
+    LOCK_WAITERS: Gauge, Count, "ifmatch_lock_waiters",
+        "Callers that wait for a lock now";
+    LOCK_EXPIRIES: Counter, Count, "ifmatch_lock_expiries_total",
+        "Grants that had expired when the lock was acquired again";
+    LOCK_LOSSES: Counter, Count, "ifmatch_lock_losses_total",
+        "Owners that were told that their grant had expired or was taken away";
+    LOCK_FORCED: Counter, Count, "ifmatch_lock_force_releases_total",
+        "Locks that admins released";
+    LOCK_AUTO_RELEASES: Counter, Count, "ifmatch_lock_auto_releases_total",
+        "Grants that the server released because their caller had hung up, by result";
 }
 
 /// Buckets from a cached read up to a request that waited for a failover.
@@ -268,6 +284,42 @@ pub fn booking_occupancy(reserved: i64, capacity: i64) {
     histogram!(BOOKING_OCCUPANCY).record(f64::from(parts) / 10_000.0);
 }
 
+/// A request for a lock ended with this outcome, after this wait.
+pub fn lock_acquisition(outcome: &'static str, waited: Duration) {
+    counter!(LOCK_ACQUISITIONS, "outcome" => outcome).increment(1);
+    histogram!(LOCK_WAIT, "outcome" => outcome).record(waited);
+}
+
+/// A lock was held for so long, until this end.
+pub fn lock_held(end: &'static str, duration: Duration) {
+    histogram!(LOCK_HELD, "end" => end).record(duration);
+}
+
+/// This many callers wait for a lock now.
+pub fn lock_waiters(waiters: usize) {
+    gauge!(LOCK_WAITERS).set(u32::try_from(waiters).unwrap_or(u32::MAX));
+}
+
+/// A grant had expired when its lock was acquired again.
+pub fn lock_expired() {
+    counter!(LOCK_EXPIRIES).increment(1);
+}
+
+/// An owner was told that its grant had ended.
+pub fn lock_lost() {
+    counter!(LOCK_LOSSES).increment(1);
+}
+
+/// An admin released a lock.
+pub fn lock_force_released() {
+    counter!(LOCK_FORCED).increment(1);
+}
+
+/// The server released a grant whose caller had hung up, or failed to.
+pub fn lock_auto_release(result: &'static str) {
+    counter!(LOCK_AUTO_RELEASES, "result" => result).increment(1);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,6 +357,13 @@ mod tests {
             worker_last_success("bookings", Duration::from_secs(3));
             booking_conflict("create");
             booking_occupancy(3, 4);
+            lock_acquisition("granted", Duration::from_millis(2));
+            lock_held("released", Duration::from_secs(2));
+            lock_waiters(2);
+            lock_expired();
+            lock_lost();
+            lock_force_released();
+            lock_auto_release("failed");
         });
         for metric in METRICS {
             let described = format!("# HELP {} ", metric.name);

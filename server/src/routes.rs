@@ -5,7 +5,7 @@
 use crate::http::{
     access, billing, booking, core,
     core::{endpoint::Endpoint, openapi, problem},
-    entitlement, transactions,
+    entitlement, lock, transactions,
 };
 use serde_json::Value;
 
@@ -26,6 +26,7 @@ pub const SECTIONS: &[&str] = &[
     "API keys",
     "Bookables",
     "Bookings",
+    "Locks",
 ];
 
 /// The OpenAPI document.
@@ -42,6 +43,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(entitlement::routes::routes());
     all.extend(booking::routes::routes());
     all.extend(access::routes::routes());
+    all.extend(lock::routes::routes());
     all.extend(transactions::routes(&all));
     all
 }

@@ -5,16 +5,19 @@ use crate::{
     budget::Budget,
     commands::{self, CommandError, WantedKey},
     config::Config,
-    http::core::{
-        auth::gate,
-        denials::{self, Denials},
-        endpoint,
-        frame::{frame, no_such_path, wrong_method},
-        limit::Limiter,
-        openapi::DocumentText,
-        ops::Readiness,
-        problem,
-        refused::Refusals,
+    http::{
+        core::{
+            auth::gate,
+            denials::{self, Denials},
+            endpoint,
+            frame::{frame, no_such_path, wrong_method},
+            limit::Limiter,
+            openapi::DocumentText,
+            ops::Readiness,
+            problem,
+            refused::Refusals,
+        },
+        lock::{Locks, waiting},
     },
     key, keyring,
     keyring::Keyring,
@@ -28,7 +31,7 @@ use crate::{
     workers::{self, health::Workers},
 };
 use actix_web::{App as ActixApp, middleware::from_fn, web};
-use ifmatch_domain::{Action, Outcome, Rejection, access, core};
+use ifmatch_domain::{Action, Outcome, Rejection, access, core, lock::OwnerSecret};
 use ifmatch_types::{ApiKeyId, Role};
 use secrecy::ExposeSecret;
 use std::{
@@ -73,6 +76,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
         Metrics::install().map_err(|error| CommandError::Refused(format!("metrics: {error}")))?;
     let outcome = actix_web::rt::System::new().block_on(async {
         let keyring = Keyring::open(Arc::clone(&reads)).await?;
+        let secret = lock_secret(config, &reads).await?;
         let app = web::Data::new(App {
             lanes,
             tail: Tail::new(Arc::clone(&reads)),
@@ -89,6 +93,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
                 config.connections_per_address(),
                 &config.trusted_proxies(),
             ),
+            locks: Locks { room: Arc::default(), secret },
             streams: Arc::default(),
         });
         make_first_keys(config, &app).await?;
@@ -123,6 +128,20 @@ async fn make_first_keys(config: &Config, app: &App) -> Result<(), CommandError>
         }
     }
     Ok(())
+}
+
+/// The secret that owner tokens of locks are derived from: the operator's, else the one that the
+/// first server made.
+async fn lock_secret(config: &Config, reads: &Reads) -> Result<OwnerSecret, CommandError> {
+    let secret = match &config.secret {
+        Some(secret) => secret.expose_secret().to_owned(),
+        None => {
+            let fresh = key::random_digits()
+                .map_err(|error| CommandError::Refused(format!("no random numbers: {error}")))?;
+            reads.run(move |db| db.lock_secret(&fresh)).await?
+        }
+    };
+    Ok(OwnerSecret::new(secret.as_bytes()))
 }
 
 fn fresh_id() -> ApiKeyId {
@@ -233,6 +252,10 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let working = app.clone();
     let drain = Duration::from_millis(config.drain_ms);
     actix_web::rt::spawn(async move { workers::run(&working).await });
+    let waiting = app.clone();
+    actix_web::rt::spawn(async move { waiting::watch(&waiting).await });
+    let sweeping = app.clone();
+    actix_web::rt::spawn(async move { workers::locks::run(&sweeping).await });
     let (pruning, days) = (app.clone(), config.history_days);
     actix_web::rt::spawn(async move { workers::history::run(&pruning, days).await });
     actix_web::rt::spawn(async move {

@@ -5,6 +5,7 @@
 
 pub mod health;
 pub mod history;
+pub mod locks;
 
 use crate::app::App;
 use futures::{StreamExt, future::join, stream};

@@ -6,11 +6,12 @@
 use crate::{
     access, billing, booking,
     core::{
-        self, Claim, Context, CreateObject, DeleteObject, IdempotencyKey, Ids, LockClass, Meta,
-        Mutant, Operation, Resource, ScopedWrites, State, SystemNeed, Tables, Turn, UpdateObject,
-        Wanted, Wants, alive, allow, record_denied, see,
+        self, Claim, Context, CreateObject, DeleteObject, IdempotencyKey, Ids, KeptAnswer,
+        LockClass, Meta, Mutant, Operation, Resource, ScopedWrites, State, SystemNeed, Tables,
+        Turn, UpdateObject, Wanted, Wants, alive, allow, record_denied, see,
     },
     entitlement::{self, Denial, ScopeRef},
+    lock,
 };
 use foldhash::HashSet;
 use ifmatch_types::{Kind, Timestamp, Version};
@@ -159,6 +160,8 @@ systems! {
     Booking(booking),
     /// API keys.
     Access(access),
+    /// Named locks.
+    Lock(lock),
 }
 
 /// Runs generic code for a kind known at run time; the list of all kinds and their types.
@@ -221,6 +224,12 @@ impl From<access::Outcome> for Outcome {
     }
 }
 
+impl From<lock::Outcome> for Outcome {
+    fn from(outcome: lock::Outcome) -> Self {
+        Self::Lock(outcome)
+    }
+}
+
 impl From<core::Rejection> for Rejection {
     fn from(rejection: core::Rejection) -> Self {
         Self::Core(rejection)
@@ -265,6 +274,15 @@ impl From<access::Rejection> for Rejection {
     }
 }
 
+impl From<lock::Rejection> for Rejection {
+    fn from(rejection: lock::Rejection) -> Self {
+        match rejection {
+            lock::Rejection::Core(rejection) => Self::Core(rejection),
+            own => Self::Lock(own),
+        }
+    }
+}
+
 impl Outcome {
     /// Whether this outcome becomes the kept answer for its Idempotency-Key.
     ///
@@ -274,6 +292,7 @@ impl Outcome {
             self,
             Self::Core(core::Outcome::Replayed(_) | core::Outcome::Admitted)
                 | Self::Previewed { .. }
+                | Self::Lock(lock::Outcome::Acquired { is_repeat: true, .. })
         )
     }
 }
@@ -288,7 +307,8 @@ impl Rejection {
             | Self::Billing(_)
             | Self::Entitlement(_)
             | Self::Booking(_)
-            | Self::Access(_) => None,
+            | Self::Access(_)
+            | Self::Lock(_) => None,
         }
     }
 }
@@ -299,7 +319,11 @@ impl Rejection {
         match self {
             Self::Core(rejection) => rejection.precedes_versions(),
             Self::Operation { rejection, .. } => rejection.precedes_versions(),
-            Self::Billing(_) | Self::Entitlement(_) | Self::Booking(_) | Self::Access(_) => false,
+            Self::Billing(_)
+            | Self::Entitlement(_)
+            | Self::Booking(_)
+            | Self::Access(_)
+            | Self::Lock(_) => false,
         }
     }
 }
@@ -335,6 +359,29 @@ impl Action {
                 })
             }
             _ => self.own_subject(),
+        }
+    }
+}
+
+impl Action {
+    /// Answers a repeat of a request: with the kept answer, or with what has become of it.
+    fn repeat(
+        &self,
+        answer: &KeptAnswer,
+        state: &State,
+        now: Timestamp,
+    ) -> Result<Outcome, Rejection> {
+        let own = match self {
+            Self::Lock(action) => action.repeat(answer, state, now),
+            Self::Core(_)
+            | Self::Billing(_)
+            | Self::Entitlement(_)
+            | Self::Booking(_)
+            | Self::Access(_) => None,
+        };
+        match own {
+            Some(repeated) => Ok(repeated?.into()),
+            None => Ok(core::Outcome::Replayed(answer.clone()).into()),
         }
     }
 }
@@ -385,6 +432,10 @@ pub fn needs<'c>(batch: impl IntoIterator<Item = &'c Command>, state: &State) ->
         if let Some(IdempotencyKey { owner, key, .. }) = &command.idempotency {
             let mut sink = |need: Wanted<billing::Need>| wanted.push(need.into());
             Wants::new(state, &mut asked, &mut sink).answer(owner.as_str(), key);
+        }
+        if let Some(fence) = &command.guard.fence {
+            let mut sink = |need: Wanted<lock::Need>| wanted.push(need.into());
+            lock::want_fence(fence, &mut Wants::new(state, &mut asked, &mut sink));
         }
         if let Some(own) = &command.meta.actor.workspace_id
             && command.action.gives_own_workspace()
@@ -527,14 +578,10 @@ pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Ou
         && !Mutant::IgnoreKeptAnswers.is_planted()
     {
         return if answer.fingerprint == key.fingerprint {
-            Ok(core::Outcome::Replayed(answer.clone()).into())
+            command.action.repeat(answer, state, now)
         } else {
             Err(core::Rejection::IdempotencyKeyReused.into())
         };
-    }
-    if command.guard.fence.is_some() {
-        // This server grants no locks yet, so no fence is current.
-        return Err(core::Rejection::StaleFence.into());
     }
     let decided = state.attempt(|state| {
         let ids = Ids::from_seed(command.seed);
@@ -551,6 +598,9 @@ pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Ou
 ///
 /// Wrong fields are told before a wrong version, and only the action's own rules know them.
 fn decide_guarded(command: &Command, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
+    if let Some(fence) = &command.guard.fence {
+        lock::check_fence(fence, ctx)?;
+    }
     command.action.admit(ctx)?;
     let claim = command.guard.claim.as_ref();
     let claimed = claim.map_or(

@@ -48,7 +48,7 @@ macro_rules! settings {
     ) => {
         /// The checked settings of the server.
         #[derive(Clone, Debug)]
-        #[expect(dead_code, reason = "the settings of locks and the panel are read and checked already, and used once those are served")]
+        #[cfg_attr(not(test), expect(dead_code, reason = "the settings of the panel are read and checked already, and used once it is called"))]
         pub struct Config {
             $($(#[doc = $help])+ pub $field: $type,)*
             $($(#[doc = $maybe_help])+ pub $maybe: Option<$maybe_type>,)*

@@ -11,6 +11,7 @@ mod billing;
 mod booking;
 mod core;
 mod entitlement;
+mod lock;
 pub mod schema;
 mod systems;
 
@@ -30,3 +31,4 @@ pub use crate::core::{
     url::{DatabaseUrl, UrlError},
     verify::Broken,
 };
+pub use crate::lock::{LockQuery, Swept};

@@ -198,6 +198,18 @@ tables! {
         workspace_id: Nullable<Text>, acting_for: Nullable<Text>, line_id: Nullable<Text>,
         rotated_to: Nullable<Text>, last_used_at: Nullable<BigInt>,
     }
+    /// A named lock: its latest grant.
+    locks => LockRow {
+        id: Text, version: BigInt, workspace_id: Nullable<Text>, scope: Text,
+        function: Nullable<Text>, key: Text, fence: BigInt, owner_digest: Text,
+        label: Nullable<Text>, acquired_at: BigInt, expires_at: BigInt, ttl_ms: BigInt,
+        ended: Nullable<Text>, previous_digest: Nullable<Text>, previous_end: Nullable<Text>,
+        cooldown_until: Nullable<BigInt>, changed_by: Text,
+    }
+    /// A secret that the server made for itself.
+    secrets => SecretRow {
+        name: Text, value: Text,
+    }
     /// A feature, with the pool it draws from.
     features => FeatureRow {
         id: Text, version: BigInt, code: Text, name: Text, feature_type: Text, reset: Text,

@@ -3,7 +3,7 @@
 use crate::{
     access, billing, booking,
     core::{evidence::Evidence, load::System, save::Save, verify::Check},
-    entitlement,
+    entitlement, lock,
 };
 use ifmatch_domain::{Need, State, core};
 
@@ -14,6 +14,7 @@ pub(crate) struct Systems {
     entitlement: Option<entitlement::Wanted>,
     booking: Option<booking::Wanted>,
     access: Option<access::Wanted>,
+    lock: Option<lock::Wanted>,
 }
 
 impl Systems {
@@ -24,6 +25,7 @@ impl Systems {
             with_needs(&mut self.entitlement),
             with_needs(&mut self.booking),
             with_needs(&mut self.access),
+            with_needs(&mut self.lock),
         ];
         all.into_iter().flatten()
     }
@@ -36,6 +38,7 @@ impl Systems {
             Need::Entitlement(need) => self.entitlement.get_or_insert_default().add(need),
             Need::Booking(need) => self.booking.get_or_insert_default().add(need),
             Need::Access(need) => self.access.get_or_insert_default().add(need),
+            Need::Lock(need) => self.lock.get_or_insert_default().add(need),
         }
         None
     }
@@ -47,19 +50,21 @@ fn with_needs<S: System>(wanted: &mut Option<S>) -> Option<&mut dyn System> {
 }
 
 /// The saves of all systems, in order: one system after the other, parents before children.
-pub(crate) const SAVES: [&[Save]; 4] =
-    [billing::SAVES, booking::SAVES, entitlement::SAVES, access::SAVES];
+pub(crate) const SAVES: [&[Save]; 5] =
+    [lock::SAVES, billing::SAVES, booking::SAVES, entitlement::SAVES, access::SAVES];
 
 /// Saves that run last, because their rows are locked last.
 pub(crate) const LAST_SAVES: [&[Save]; 1] = [billing::LAST_SAVES];
 
 /// The invariants of everything that is stored.
-pub(crate) const CHECKS: [&[Check]; 3] = [billing::CHECKS, entitlement::CHECKS, booking::CHECKS];
+pub(crate) const CHECKS: [&[Check]; 4] =
+    [billing::CHECKS, entitlement::CHECKS, booking::CHECKS, lock::CHECKS];
 
 /// Evidence of a commit in rows other than events and audits.
 ///
 /// Each function returns a row that only the batch that decided it stores.
-pub(crate) const EVIDENCE: [fn(&State) -> Option<Evidence>; 1] = [entitlement::evidence];
+pub(crate) const EVIDENCE: [fn(&State) -> Option<Evidence>; 2] =
+    [entitlement::evidence, lock::evidence];
 
 /// Runs generic code for a kind that is known only at run time.
 macro_rules! stored_kind {

@@ -52,6 +52,17 @@ impl Socket {
         self.stream.write_all(request.as_bytes()).await.expect("the server reads");
     }
 
+    /// Sends a request with a JSON body.
+    pub async fn post(&mut self, path: &str, body: &str) {
+        let Self { host, key, .. } = self;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.stream.write_all(request.as_bytes()).await.expect("the server reads");
+    }
+
     /// Sends this text and nothing else.
     pub async fn write(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.expect("the server reads");

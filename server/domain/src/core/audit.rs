@@ -27,12 +27,9 @@ pub(crate) fn plain_audit(
     }
 }
 
-/// Records forced writes that were refused because of the caller's role.
+/// Records uses of a special right that were refused because of the caller's role.
 pub(crate) fn record_denied(denied: &RecordDenied, ctx: &mut Context<'_>) {
-    let resource = denied
-        .object
-        .as_ref()
-        .map(|(kind, id)| AuditResource { resource_type: kind.name().to_owned(), id: id.clone() });
-    let record = plain_audit("force_denied", resource, denied.reason.clone(), ctx);
+    let (resource, reason) = (denied.resource.clone(), denied.reason.clone());
+    let record = plain_audit(denied.audit_type, resource, reason, ctx);
     ctx.state.audits.push(Audit { attempts: denied.attempts, ..record });
 }

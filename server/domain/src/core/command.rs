@@ -4,7 +4,7 @@ use super::{
     guard::Guard,
     precondition::{CreateObject, DeleteObject, UpdateObject},
 };
-use ifmatch_types::{ApiKeyId, By, Kind, Source, Version, WorkspaceId};
+use ifmatch_types::{ApiKeyId, AuditResource, By, Kind, Source, Version, WorkspaceId};
 use uuid::Uuid;
 
 /// One request for a change, with everything that is needed to decide it.
@@ -95,7 +95,7 @@ pub enum Action {
     Preview(UpdateObject),
     /// Run 1–50 operations in one commit; all succeed or none does.
     Transact(Vec<Operation>),
-    /// Record forced writes that were refused because of the caller's role.
+    /// Record uses of a special right that were refused because of the caller's role.
     RecordDenied(RecordDenied),
     /// Check only what takes precedence over the request's fields: whether the request is a repeat,
     /// and whether the object it names exists. Used for a request with invalid fields, which cannot
@@ -135,11 +135,13 @@ pub enum Operation {
     },
 }
 
-/// One or more forced writes that were refused because of the caller's role.
+/// One or more uses of a special right that were refused because of the caller's role.
 #[derive(Clone, Debug)]
 pub struct RecordDenied {
-    /// The object that the request named, if any.
-    pub object: Option<(Kind, String)>,
+    /// The type of the audit record.
+    pub audit_type: &'static str,
+    /// What the request named, if anything.
+    pub resource: Option<AuditResource>,
     /// The reason that the caller gave.
     pub reason: Option<String>,
     /// How many attempts the record stands for.

@@ -156,7 +156,7 @@ pub(crate) fn parse_body<R: Resource>(body: &Map<String, Value>) -> Result<R::Fi
 }
 
 /// Reads a request's body. An error names the invalid field.
-pub(crate) fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, Rejection> {
+pub fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, Rejection> {
     // Tracking the path doubles the cost and is only needed for an error.
     if let Ok(read) = T::deserialize(body) {
         return Ok(read);

@@ -57,13 +57,15 @@ impl Tags {
     }
 }
 
-/// A lock's grant that the command must hold: `X-Lock` and `X-Lock-Fence`.
+/// A lock's grant that the command must hold: `X-Lock`, `X-Lock-Fence` and `X-Lock-Workspace`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
+    /// The workspace in whose space the lock is. `None`: the installation's own space.
+    pub workspace_id: Option<String>,
     /// The lock, as `<scope>/<function>/<key>`.
     pub lock: String,
     /// The number of the grant.
-    pub number: u64,
+    pub number: i64,
 }
 
 /// Checks a claim about an object.

@@ -38,6 +38,10 @@ mutants! {
     KeepExpiredHolds "keep-expired-holds": "An expired hold still takes its units.",
     SettleEndedHold "settle-ended-hold": "An expired hold can be settled.",
     OverbookByOne "overbook-by-one": "A day accepts one more than its capacity.",
+    IgnoreFence "ignore-fence": "A write is accepted whatever fence it names.",
+    TrustHolder "trust-holder": "A grant lasts as long as its holder believes.",
+    ForgetFence "forget-fence": "The fence of a lock whose row was swept begins anew.",
+    GrantToTheGone "grant-to-the-gone": "A waiter that hung up can still be granted the lock.",
     KeepExpiredBookings "keep-expired-bookings": "An expired booking hold still blocks its days.",
 }
 

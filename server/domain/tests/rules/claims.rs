@@ -2,12 +2,12 @@
 
 use crate::{
     book::Book,
-    commands::{command, create, delete, patch},
+    commands::{create, delete, patch},
 };
 use ifmatch_domain::{
-    Action, Command, Rejection,
+    Action, Rejection,
     billing::{self, RecordPayment},
-    core::{self, Claim, Fence, Guard, Tags},
+    core::{self, Claim, Tags},
 };
 use ifmatch_types::{Conflict, Kind, Verdict, Version};
 use serde_json::{Value, json};
@@ -100,15 +100,4 @@ fn what_is_wrong_in_itself_is_told_before_the_version() {
     let below = create(Kind::Namespace, json!({"workspace_id": gone, "nonsense": 1}));
     let refused = book.run_claiming(stale(Kind::Workspace, &gone), below).unwrap_err();
     assert!(matches!(refused, Rejection::Core(core::Rejection::Deleted(..))), "{refused:?}");
-}
-
-#[test]
-fn no_fence_is_current() {
-    let (mut book, id) = book();
-    let fence = Some(Fence { lock: "global//a".to_owned(), number: 7 });
-    let guard = Guard { claim: None, fence };
-    let action = patch(Kind::Invoice, &id, 1, json!({"nonsense": 1}));
-    let fenced = Command { guard, ..command(book.fresh_seed(), action) };
-    let decided = book.world.carry_out(&[fenced], book.now).remove(0);
-    assert_eq!(decided, Err(Rejection::Core(core::Rejection::StaleFence)));
 }

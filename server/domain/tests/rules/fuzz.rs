@@ -16,7 +16,7 @@ use ifmatch_domain::{
         PlaceHold, ReverseUsage, ScopeRef,
     },
 };
-use ifmatch_types::{ApiKeyId, BillingRun, Kind, Timestamp};
+use ifmatch_types::{ApiKeyId, AuditResource, BillingRun, Kind, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
@@ -336,7 +336,8 @@ fn keys(id: String, kind: Kind, body: Value, mode: u8) -> Action {
         4 => Action::Core(core::Action::Admit(Some((kind, id)))),
         0 => Action::Access(access::Action::RevokeApiKey(RevokeApiKey { id })),
         1 => Action::Core(core::Action::RecordDenied(RecordDenied {
-            object: Some((kind, id)),
+            audit_type: "force_denied",
+            resource: Some(AuditResource { resource_type: kind.name().to_owned(), id }),
             reason: None,
             attempts: 1,
         })),

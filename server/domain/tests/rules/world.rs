@@ -18,7 +18,9 @@ use ifmatch_domain::{
         Holdings, LogLine, PackageRecord, RolledOff, ScopeRef, StoredHold, StoredRecord, addon_key,
         entitlement,
     },
-    entitlement_needs, needs,
+    entitlement_needs,
+    lock::{self, LockRecord},
+    needs,
 };
 use ifmatch_types::{
     Bookable, BookingStatus, Entitlement, HoldStatus, Invoice, InvoiceStatus, Kind, Namespace,
@@ -47,6 +49,7 @@ pub struct World {
     pub booking_days: Kept<BookingDay>,
     pub payments: Kept<StoredPayment>,
     pub api_keys: Kept<StoredApiKey>,
+    pub locks: Kept<LockRecord>,
     pub answers: BTreeMap<(String, String), KeptAnswer>,
     pub last_number: i64,
     pub events: Vec<NewEvent>,
@@ -174,6 +177,10 @@ impl World {
             Need::Core(core::Need::InUse(kind, id)) => {
                 let used = Some(self.used_by(kind, &id));
                 state.in_use.load(id, used);
+            }
+            Need::Lock(lock::Need::Lock(id)) => {
+                let lock = self.locks.get(&id).cloned();
+                state.lock_mut().locks.load(id, lock);
             }
             Need::Access(access::Need::ApiKey(id)) => {
                 let key = self.api_keys.get(&id).cloned();
@@ -472,6 +479,7 @@ impl World {
         });
         fold(&mut self.payments, &state.billing().payments, |payment| payment.0.id.to_string());
         fold(&mut self.api_keys, &state.access().api_keys, |stored| stored.key.id.to_string());
+        fold(&mut self.locks, &state.lock().locks, |lock| lock.id.clone());
         fold(&mut self.features, &state.entitlement().features, |row| {
             row.record.feature.id.to_string()
         });
@@ -647,7 +655,7 @@ fn assert_once<T: Ord + Debug>(what: &str, all: impl Iterator<Item = T>) {
 /// The variant's name of an outcome or a rejection, without its system.
 pub fn variant_name(told: &impl Debug) -> String {
     let text = format!("{told:?}");
-    let systems = ["Core(", "Billing(", "Entitlement(", "Booking(", "Access("];
+    let systems = ["Core(", "Billing(", "Entitlement(", "Booking(", "Access(", "Lock("];
     let own = systems.iter().find_map(|system| text.strip_prefix(system)).unwrap_or(&text);
     own.chars().take_while(|character| character.is_alphanumeric()).collect()
 }

@@ -4,6 +4,7 @@ use super::{
     address::{count_by_address, over_limit},
     answer::counted,
     caller::{Caller, unaccepted},
+    denials::FORCE_DENIED,
     endpoint::{Access, EndpointInfo},
     finish::to_the_end,
     force,
@@ -29,10 +30,12 @@ use ifmatch_domain::{
     access::StoredApiKey,
     core::{self, Actor, Fence, Guard, IdempotencyKey, RecordDenied},
 };
-use ifmatch_types::{Code, Role};
+use ifmatch_types::{AuditResource, Code, Role};
 
 /// Maximum length of `X-On-Behalf-Of`, in characters.
 const ON_BEHALF_OF_MAX: usize = 200;
+/// Maximum length of the id of what a refused request was about, in characters.
+const RESOURCE_ID_MAX: usize = 200;
 
 /// Lets a request through to its handler, or answers it itself.
 pub async fn gate<B: MessageBody + 'static>(
@@ -162,6 +165,11 @@ async fn admit(
         return Err(force::forbidden());
     }
     if !needed.allows(role) {
+        if denied_type(request.request()).is_some()
+            && app.denials.has_own_record(&caller, &request_id(request.request()))
+        {
+            to_the_end(record_denied(app.clone(), &caller, request)).await??;
+        }
         let needed = needed.least_roles();
         let detail = format!("this needs the role {needed}, the key has {}", role.name());
         return Err(HttpProblem::new(Code::Forbidden, detail));
@@ -174,6 +182,20 @@ async fn admit(
     }
 }
 
+/// The type of the audit record of a refused request, if its endpoint has one.
+fn denied_type(request: &HttpRequest) -> Option<&'static str> {
+    request.extensions().get::<EndpointInfo>()?.denial.map(|denial| denial.audit_type)
+}
+
+/// What a refused request to such an endpoint is about: the last part of its path that varies.
+fn denied_resource(request: &HttpRequest) -> Option<AuditResource> {
+    let denial = request.extensions().get::<EndpointInfo>()?.denial?;
+    let (_, id) = request.match_info().iter().last()?;
+    // A path can be longer than anything that has a name.
+    let id = id.chars().take(RESOURCE_ID_MAX).collect();
+    Some(AuditResource { resource_type: denial.resource_type.to_owned(), id })
+}
+
 /// Puts a force that is refused for its caller's role on record.
 fn record_denied(
     app: web::Data<App>,
@@ -181,8 +203,13 @@ fn record_denied(
     request: &ServiceRequest,
 ) -> impl Future<Output = Result<(), HttpProblem>> + use<> {
     let reason = force::reason(request.headers());
+    let object = named_objects(request.request()).last();
+    let resource = object
+        .map(|(kind, id)| AuditResource { resource_type: kind.name().to_owned(), id })
+        .or_else(|| denied_resource(request.request()));
     let denied = RecordDenied {
-        object: named_objects(request.request()).last(),
+        audit_type: denied_type(request.request()).unwrap_or(FORCE_DENIED),
+        resource,
         reason: reason.map(|reason| reason.chars().take(force::REASON_MAX).collect()),
         attempts: 1,
     };

@@ -1,4 +1,4 @@
-//! Refused forces: the first ones of a key in a minute are put on record, the others are counted.
+//! Refused forces, of writes and of locks: the first ones of a key in a minute are put on record, the others are counted.
 //!
 //! A caller without the right to force must not be able to fill the audit log, or to make the
 //! server commit as often as it likes. The number beyond the first ones is kept in memory until the
@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The type of the audit record of a refused force.
+pub const FORCE_DENIED: &str = "force_denied";
 /// Maximum records of single attempts of a key in a minute.
 const RECORDED_MAX: u32 = 20;
 /// The time over which attempts are counted.
@@ -112,7 +114,12 @@ impl Minute {
 /// Records counted attempts, in one row for each key. If that fails, they stay counted.
 pub async fn record(app: &App, all: Vec<Counted>) {
     for counted in all {
-        let denied = RecordDenied { object: None, reason: None, attempts: counted.attempts };
+        let denied = RecordDenied {
+            audit_type: FORCE_DENIED,
+            resource: None,
+            reason: None,
+            attempts: counted.attempts,
+        };
         let action = Action::Core(core::Action::RecordDenied(denied));
         let command = counted.caller.command(&counted.request_id, None, Guard::default(), action);
         if app.lanes.submit(command).await.is_err() {

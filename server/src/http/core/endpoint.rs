@@ -77,6 +77,17 @@ pub struct EndpointInfo {
     pub needs_body: bool,
     /// Whether it shows or changes one versioned object.
     pub versioned: bool,
+    /// How a request is put on record that is refused for its caller's role.
+    pub denial: Option<Denial>,
+}
+
+/// The audit record of a request that is refused for its caller's role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Its type.
+    pub audit_type: &'static str,
+    /// The type of what the request is about.
+    pub resource_type: &'static str,
 }
 
 /// One row of the route table.
@@ -132,6 +143,7 @@ impl Endpoint {
             takes_patch: false,
             needs_body: false,
             versioned: false,
+            denial: None,
         };
         Self { method, info, docs: Docs::default(), route }
     }
@@ -177,6 +189,16 @@ impl Endpoint {
     /// Only admins may call it.
     pub fn admin(self) -> Self {
         self.any_of(&[Role::Admin])
+    }
+
+    /// Puts requests on record that are refused for their caller's role.
+    pub fn denials_recorded(
+        mut self,
+        audit_type: &'static str,
+        resource_type: &'static str,
+    ) -> Self {
+        self.info.denial = Some(Denial { audit_type, resource_type });
+        self
     }
 
     fn any_of(mut self, least: &'static [Role]) -> Self {

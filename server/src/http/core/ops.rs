@@ -93,6 +93,7 @@ impl Readiness {
 pub async fn metrics(app: web::Data<App>) -> HttpResponse {
     app.lanes.measure();
     app.workers.measure();
+    crate::metrics::lock_waiters(app.locks.room.waiters());
     app.tail.measure();
     app.places.measure();
     app.streams.measure();

@@ -92,6 +92,13 @@ impl HttpProblem {
         self
     }
 
+    /// Names the field that the problem is about.
+    pub fn about_field(mut self, path: &str, message: &str) -> Self {
+        let (path, message) = (path.to_owned(), message.to_owned());
+        self.problem.errors.push(FieldError { path, message });
+        self
+    }
+
     /// Makes a version conflict over a header a failed precondition (RFC 9110 §15.5.13).
     pub fn over_header(mut self) -> Self {
         if self.problem.code == Code::ConflictVersionMismatch {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     app::App,
+    lane::Refusal,
     log::{LogContext, RequestId},
 };
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
@@ -86,10 +87,10 @@ impl Mutation {
         request_id(&self.request)
     }
 
-    /// A command for a part of this request, without its Idempotency-Key.
+    /// A command for a part of this request, without its Idempotency-Key but under its fence.
     pub fn partial_command(&self, action: Action) -> Command {
-        let mut command =
-            self.caller.command(&request_id(&self.request), None, Guard::default(), action);
+        let guard = Guard { claim: None, fence: self.guard.fence.clone() };
+        let mut command = self.caller.command(&request_id(&self.request), None, guard, action);
         command.meta.key_digest = self.idempotency.as_ref().map(caller::digest);
         command
     }
@@ -99,29 +100,43 @@ impl Mutation {
         self.idempotency.is_some()
     }
 
+    /// The request's Idempotency-Key.
+    pub const fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        self.idempotency.as_ref()
+    }
+
     /// Submits a command for this request.
     ///
     /// # Errors
     ///
     /// The reason why it has no effect.
     pub async fn submit(&self, app: &App, action: Action) -> Result<Outcome, HttpProblem> {
-        let request_id = request_id(&self.request);
-        let (idempotency, guard) = (self.idempotency.clone(), self.guard.clone());
-        let claims = guard.claim.as_ref().is_some_and(|claim| claim.matches.is_some());
-        let command = self.caller.command(&request_id, idempotency, guard, action);
-        app.lanes.submit_with_body(command, self.body.size()).await.map_err(|refusal| {
+        let claims = self.guard.claim.as_ref().is_some_and(|claim| claim.matches.is_some());
+        self.decide(app, action).await.map_err(|refusal| {
             let problem = HttpProblem::from(refusal);
             if claims { problem.over_header() } else { problem }
         })
+    }
+
+    /// Like [`submit`](Self::submit), for a handler that does not answer with every refusal.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it has no effect.
+    pub async fn decide(&self, app: &App, action: Action) -> Result<Outcome, Refusal> {
+        let request_id = request_id(&self.request);
+        let (idempotency, guard) = (self.idempotency.clone(), self.guard.clone());
+        let command = self.caller.command(&request_id, idempotency, guard, action);
+        app.lanes.submit_with_body(command, self.body.size()).await
     }
 
     /// The kept answer to an earlier request with the same Idempotency-Key, if there is one.
     ///
     /// # Errors
     ///
-    /// `IDEMPOTENCY_KEY_REUSED` if that was a different request, and technical ones.
+    /// `IDEMPOTENCY_KEY_REUSED` if that was a different request, `STALE_FENCE`, and technical ones.
     pub async fn replay(&self, app: &App) -> Result<Option<Outcome>, HttpProblem> {
-        if self.idempotency.is_none() {
+        if self.idempotency.is_none() && self.guard.fence.is_none() {
             return Ok(None);
         }
         match self.submit(app, Action::Core(core::Action::Admit(None))).await? {
@@ -147,7 +162,7 @@ impl FromRequest for Mutation {
             refuse_other_type(&request)?;
             let conditions = precondition::Headers::of(&request)?;
             let claim = conditions.claim(&request)?;
-            let guard = Guard { claim, fence: fence::read(&request)? };
+            let guard = Guard { claim, fence: fence::read(&request, &caller)? };
             let idempotency = idempotency::read(&request, &caller, &body)?;
             // The gate needs both to answer a request that no command could be made from.
             if let Some(key) = &idempotency {

@@ -27,6 +27,15 @@ pub enum Evidence {
         /// The row.
         id: String,
     },
+    /// A version of a row that holds a stamp of the command that made it.
+    Change {
+        /// The table.
+        table: &'static str,
+        /// The row.
+        id: String,
+        /// The stamp.
+        changed_by: String,
+    },
     /// A kept answer.
     Answer {
         /// The key's owner: the id of an API key.
@@ -84,6 +93,10 @@ impl Db {
             Evidence::Row { table, id } => {
                 let sql = Sql::new(format!("SELECT id FROM {table} WHERE id = "));
                 (sql.bind(id.as_str()), id)
+            }
+            Evidence::Change { table, id, changed_by } => {
+                let sql = Sql::new(format!("SELECT changed_by FROM {table} WHERE id = "));
+                (sql.bind(id.as_str()), changed_by)
             }
             Evidence::Answer { scope, key, fingerprint, at } => (
                 Sql::new("SELECT fingerprint FROM answers WHERE scope = ")

@@ -6,6 +6,7 @@ use crate::{
     commands::{at, command, key, patch},
     database::{Database, both_databases, execute, texts},
     lane::{carry_out, load, save},
+    verify::acquire,
     world::decide_one,
 };
 use ifmatch_domain::{
@@ -71,12 +72,13 @@ fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
     .unwrap();
     let event = command(book.fresh_seed(), patch(Kind::Workspace, &id, 1, json!({"name": "New"})));
     let denied =
-        RecordDenied { object: Some((Kind::Workspace, id.clone())), reason: None, attempts: 1 };
+        RecordDenied { audit_type: "force_denied", resource: None, reason: None, attempts: 1 };
     let audit = command(book.fresh_seed(), Action::Core(core::Action::RecordDenied(denied)));
     let mut kept =
         command(book.fresh_seed(), patch(Kind::Workspace, &id, 2, json!({"name": "New"})));
     kept.idempotency = Some(key("k", "print"));
-    for command in [event, audit, kept] {
+    let lock = command(book.fresh_seed(), acquire(None, "k"));
+    for command in [event, audit, kept, lock] {
         let batch = [command];
         db.begin().unwrap();
         let mut state = load(&mut db, &batch);

@@ -190,6 +190,7 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Access(access::Action::RevokeApiKey(_)) => "revoke",
             Action::Access(access::Action::RotateApiKey(_)) => "rotate",
             Action::Access(access::Action::NoteUse(_)) => "note",
+            Action::Lock(_) => "lock",
             Action::Booking(booking::Action::ExpireBookings(_)) => "expire",
             Action::Billing(billing::Action::FinishBillingRun(_))
             | Action::Core(core::Action::RecordDenied(_)) => "record",

@@ -11,14 +11,15 @@ use ifmatch_domain::{
     billing::{self, PlanChange, StoredPayment, SubscriptionRecord},
     booking::{self, BookingDay, BookingRecord},
     core::{self, KeptAnswer, NewEvent, Resource, Row, Rows},
+    lock::{self, LockEnd, LockName, LockRecord},
 };
 use ifmatch_store::{AuditQuery, Db, EventsQuery};
 use ifmatch_types::{
     ApiKey, ApiKeyId, AuditRecord, AuditResource, Bookable, BookableId, BookableStatus, Booking,
     BookingId, BookingStatus, By, ChangeKind, Difference, HistoryEntry, Interval, Invoice,
-    InvoiceId, InvoiceLine, InvoiceStatus, Kind, Metadata, Namespace, NamespaceId, Payment,
-    PaymentId, PaymentStatus, Plan, PlanId, PlanStatus, RangeMode, Role, Source, Subscription,
-    SubscriptionId, SubscriptionStatus, Timestamp, Workspace, WorkspaceId, merge,
+    InvoiceId, InvoiceLine, InvoiceStatus, Kind, LockScope, Metadata, Namespace, NamespaceId,
+    Payment, PaymentId, PaymentStatus, Plan, PlanId, PlanStatus, RangeMode, Role, Source,
+    Subscription, SubscriptionId, SubscriptionStatus, Timestamp, Workspace, WorkspaceId, merge,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -276,6 +277,31 @@ fn api_key(full: bool) -> StoredApiKey {
     }
 }
 
+fn lock_record(full: bool) -> LockRecord {
+    let (scope, function) = match full {
+        true => (LockScope::Function, Some(format!("f{full}"))),
+        false => (LockScope::Global, None),
+    };
+    let workspace_id = full.then(|| WorkspaceId::from_unchecked("wsp_true"));
+    let name = LockName { workspace_id, scope, function, key: format!("k{full}") };
+    LockRecord {
+        id: name.id(),
+        name,
+        version: if full { 9 } else { 1 },
+        fence: 7,
+        owner_digest: format!("digest {full}"),
+        label: full.then(|| ODD.to_owned()),
+        acquired_at: instant(1),
+        expires_at: instant(2),
+        ttl_ms: 3,
+        ended: full.then_some(LockEnd::Forced),
+        previous_digest: full.then(|| ODD.to_owned()),
+        previous_end: full.then_some(LockEnd::Expired),
+        cooldown_until: full.then(|| instant(4)),
+        changed_by: format!("stamp {full}"),
+    }
+}
+
 fn put_objects(state: &mut State, full: bool) {
     let id = |id: &str| format!("{id}_{full}");
     state.billing_mut().workspaces.put(id("wsp"), workspace(full));
@@ -285,6 +311,7 @@ fn put_objects(state: &mut State, full: bool) {
     state.billing_mut().invoices.put(id("inv"), invoice(full));
     state.billing_mut().payments.put(id("pay"), payment(full));
     state.access_mut().api_keys.put(id("key"), api_key(full));
+    state.lock_mut().locks.put(lock_record(full).id, lock_record(full));
     state.booking_mut().bookables.put(id("bkb"), bookable(full));
     state.booking_mut().bookings.put(id("bkg"), booking(full));
     state.booking_mut().booking_days.put(day_key(full), booking_day(full));
@@ -295,6 +322,7 @@ fn needs_of(full: bool) -> Vec<Need> {
         |kind: Kind| Need::Core(core::Need::Object(kind, format!("{}{full}", kind.id_prefix())));
     let mut needs: Vec<Need> = Kind::ALL.into_iter().map(object).collect();
     needs.push(Need::Access(access::Need::ApiKey(format!("key_{full}"))));
+    needs.push(Need::Lock(lock::Need::Lock(lock_record(full).id)));
     needs.push(Need::Billing(billing::Need::Payments("inv_true".to_owned())));
     let day = booking_day(full);
     needs.push(Need::Booking(booking::Need::Days(day.bookable_id.into(), day.day, day.day)));
@@ -315,6 +343,7 @@ fn every_object_comes_back_as_it_was_saved(database: &Database) {
         assert_eq!(state.billing().invoices.get(&id("inv")), Some(&invoice(full)));
         assert_eq!(state.billing().payments.get(&id("pay")), Some(&payment(full)));
         assert_eq!(state.access().api_keys.get(&id("key")), Some(&api_key(full)));
+        assert_eq!(state.lock().locks.get(&lock_record(full).id), Some(&lock_record(full)));
         assert_eq!(state.booking().bookables.get(&id("bkb")), Some(&bookable(full)));
         assert_eq!(state.booking().bookings.get(&id("bkg")), Some(&booking(full)));
         assert_eq!(state.booking().booking_days.get(&day_key(full)), Some(&booking_day(full)));

@@ -12,9 +12,10 @@ use ifmatch_domain::{
     entitlement::{
         self, AssignPackage, CheckAndRecord, EndHold, GrantBoost, HoldEnd, PlaceHold, ScopeRef,
     },
+    lock::{self, AcquireLock, LockName, OwnerSecret},
 };
 use ifmatch_store::Db;
-use ifmatch_types::Kind;
+use ifmatch_types::{Kind, LockScope, NewLock, WorkspaceId};
 use serde_json::json;
 
 /// Carries out something of every system, on the database and on the book.
@@ -113,10 +114,22 @@ pub fn furnish(db: &mut Db) -> Book {
             end,
         })),
     );
+    let own = WorkspaceId::from_unchecked(book.world.workspaces.keys().next().unwrap());
+    for space in [None, Some(own)] {
+        run(&mut book, acquire(space, "k"));
+    }
     // Usage that has left its window no longer counts, and is not reported.
     book.now = crate::random::later(book.now, 3);
     run(&mut book, used("r"));
     book
+}
+
+/// Acquires a lock for a day.
+pub fn acquire(space: Option<WorkspaceId>, name: &str) -> Action {
+    let name = LockName::new(space, LockScope::Global, None, name).unwrap();
+    let new = NewLock::new(86_400_000);
+    let acquire = AcquireLock::new(name, &new, OwnerSecret::new(b"s"), "salt".to_owned()).unwrap();
+    Action::Lock(lock::Action::AcquireLock(acquire))
 }
 
 /// Removes the constraints that keep the database from being corrupted like this.
@@ -164,6 +177,8 @@ fn corruptions() -> Vec<(String, &'static str)> {
         ("UPDATE bookings SET taken_until = '2027-01-04'".to_owned(), "a day's reserved quantity is the sum"),
         ("DELETE FROM booking_days".to_owned(), "a day that a booking takes"),
         ("UPDATE booking_days SET capacity = 0".to_owned(), "a day's reserved quantity is between"),
+        ("UPDATE locks SET ttl_ms = 86400001".to_owned(), "a lock's grant is for at most a day"),
+        ("UPDATE locks SET workspace_id = 'wsp_none' WHERE workspace_id IS NOT NULL".to_owned(), "a lock's workspace exists"),
         ("UPDATE namespaces SET version = 2".to_owned(), state),
         ("DELETE FROM events WHERE resource_type = 'namespace'".to_owned(), state),
     ];

@@ -47,6 +47,8 @@ struct Progress {
     made: i64,
     skipped: i64,
     failed: i64,
+    /// Whether the request's fence is stale, so that nothing more can be written for it.
+    is_fenced_off: bool,
     /// When a subscription was last decided.
     decided_at: Instant,
 }
@@ -63,7 +65,13 @@ enum Bill {
 impl<'a> Run<'a> {
     /// A run that bills everything that is due at an instant.
     pub fn new(app: &'a web::Data<App>, mutation: &'a Mutation, as_of: Timestamp) -> Self {
-        let progress = Progress { made: 0, skipped: 0, failed: 0, decided_at: Instant::now() };
+        let progress = Progress {
+            made: 0,
+            skipped: 0,
+            failed: 0,
+            is_fenced_off: false,
+            decided_at: Instant::now(),
+        };
         Self { app, mutation, as_of, progress: Cell::new(progress) }
     }
 
@@ -147,6 +155,10 @@ impl<'a> Run<'a> {
                     self.count(0, i64::from(made_here == 0), 0);
                     return Bill::Decided;
                 }
+                Err(Refusal::Rejected(Rejection::Core(core::Rejection::StaleFence))) => {
+                    self.progress.set(Progress { is_fenced_off: true, ..self.progress.get() });
+                    return Bill::Busy;
+                }
                 Err(Refusal::Rejected(rejection)) => {
                     let problem = HttpProblem::from(rejection);
                     tracing::warn!(subscription_id = id, %problem, "a subscription could not be billed");
@@ -177,19 +189,22 @@ impl<'a> Run<'a> {
             made: so_far.made.saturating_add(made),
             skipped: so_far.skipped.saturating_add(skipped),
             failed: so_far.failed.saturating_add(failed),
+            is_fenced_off: so_far.is_fenced_off,
             decided_at: Instant::now(),
         });
     }
 
-    /// Whether nothing could be decided for so long that the run should end.
+    /// Whether the run should end: its fence is stale, or nothing could be decided for long.
     fn is_stalled(&self) -> bool {
-        self.progress.get().decided_at.elapsed() >= STALLED_AFTER
+        let progress = self.progress.get();
+        progress.is_fenced_off || progress.decided_at.elapsed() >= STALLED_AFTER
     }
 
     fn result(&self, remaining: i64) -> Result<BillingRun, HttpProblem> {
-        let Progress { made, skipped, failed, .. } = self.progress.get();
+        let Progress { made, skipped, failed, is_fenced_off, .. } = self.progress.get();
         if remaining > 0 && (made, skipped, failed) == (0, 0, 0) {
-            return Err(Refusal::TryAgain.into());
+            let stale = || Refusal::Rejected(core::Rejection::StaleFence.into());
+            return Err(if is_fenced_off { stale() } else { Refusal::TryAgain }.into());
         }
         Ok(BillingRun { as_of: self.as_of, made, skipped, failed, remaining })
     }

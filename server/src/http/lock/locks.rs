@@ -1,0 +1,212 @@
+//! Locks: acquire, release, extend, renew, force-release, status, list.
+
+use super::acquisition::Acquisition;
+use crate::{
+    app::App,
+    http::core::{
+        caller::Caller,
+        objects::check_id,
+        page::PageText,
+        problem::{HttpProblem, HttpResult},
+        query::{Params, cursor},
+        render::Reply,
+        request::Mutation,
+    },
+    key::random_digits,
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures::future::join;
+use ifmatch_domain::{
+    Action, Rejection,
+    core::{self, Actor},
+    lock::{self, AcquireLock, ExtendLock, ForceReleaseLock, LockName, ReleaseLock, RenewLock},
+};
+use ifmatch_store::LockQuery;
+use ifmatch_types::{
+    Code, Kind, Lock, LockExtension, LockForceRelease, LockOwner, LockScope, NewLock, WorkspaceId,
+};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// `POST /v1/locks/{key}/acquire`
+pub async fn acquire(
+    app: web::Data<App>,
+    key: web::Path<String>,
+    mut mutation: Mutation,
+) -> HttpResult {
+    let new: NewLock = read(&mut mutation)?;
+    let space = space(&mutation.caller.actor, new.workspace_id.clone(), "/workspace_id")?;
+    let name = LockName::new(space, new.scope, new.function.clone(), &key).map_err(refused)?;
+    let salt = match mutation.idempotency_key() {
+        Some(key) => format!("{} {}", key.owner, key.key),
+        None => random_digits().map_err(|error| {
+            tracing::error!(%error, "the operating system has no random numbers");
+            HttpProblem::internal()
+        })?,
+    };
+    let acquire = AcquireLock::new(name, &new, app.locks.secret.clone(), salt).map_err(refused)?;
+    let wait = Duration::from_millis(u64::try_from(new.wait_ms).unwrap_or_default());
+    Acquisition::new(app, mutation, acquire, wait).carry_out().await
+}
+
+/// `POST /v1/locks/{key}/release`
+pub async fn release(
+    app: web::Data<App>,
+    key: web::Path<String>,
+    mut mutation: Mutation,
+) -> HttpResult {
+    let of: LockOwner = read(&mut mutation)?;
+    let space = space(&mutation.caller.actor, of.workspace_id, "/workspace_id")?;
+    let name = LockName::new(space, of.scope, of.function, &key).map_err(refused)?;
+    let release = ReleaseLock::new(name, of.owner).map_err(refused)?;
+    free(app, mutation, lock::Action::ReleaseLock(release)).await
+}
+
+/// `POST /v1/locks/{key}/renew`
+pub async fn renew(
+    app: web::Data<App>,
+    key: web::Path<String>,
+    mut mutation: Mutation,
+) -> HttpResult {
+    let of: LockOwner = read(&mut mutation)?;
+    let space = space(&mutation.caller.actor, of.workspace_id, "/workspace_id")?;
+    let name = LockName::new(space, of.scope, of.function, &key).map_err(refused)?;
+    let renew = RenewLock::new(name, of.owner).map_err(refused)?;
+    submit(&app, &mutation, lock::Action::RenewLock(renew)).await
+}
+
+/// `POST /v1/locks/{key}/extend`
+pub async fn extend(
+    app: web::Data<App>,
+    key: web::Path<String>,
+    mut mutation: Mutation,
+) -> HttpResult {
+    let of: LockExtension = read(&mut mutation)?;
+    let space = space(&mutation.caller.actor, of.workspace_id, "/workspace_id")?;
+    let name = LockName::new(space, of.scope, of.function, &key).map_err(refused)?;
+    let extend = ExtendLock::new(name, of.owner, of.additional_ms).map_err(refused)?;
+    submit(&app, &mutation, lock::Action::ExtendLock(extend)).await
+}
+
+/// `POST /v1/locks/{key}/force-release`
+pub async fn force_release(
+    app: web::Data<App>,
+    key: web::Path<String>,
+    mut mutation: Mutation,
+) -> HttpResult {
+    let force: LockForceRelease = read(&mut mutation)?;
+    let named = force.workspace_id.clone();
+    let space = space(&mutation.caller.actor, named, "/workspace_id")?;
+    let function = force.function.clone();
+    let name = LockName::new(space, force.scope, function, &key).map_err(refused)?;
+    let force = ForceReleaseLock::new(name, &force).map_err(refused)?;
+    free(app, mutation, lock::Action::ForceReleaseLock(force)).await
+}
+
+/// `GET /v1/locks/{key}`
+pub async fn get(app: web::Data<App>, key: web::Path<String>, request: HttpRequest) -> HttpResult {
+    let caller = Caller::of(&request)?;
+    let mut params = Params::of(&request)?;
+    let scope = read_scope(&mut params)?.unwrap_or(LockScope::Global);
+    let function = params.text("function");
+    let space = named_space(&caller.actor, &mut params)?;
+    params.end()?;
+    let name = LockName::new(space, scope, function, &key).map_err(refused)?;
+    let id = name.id();
+    let waiters = app.locks.room.waiters_of(&id);
+    let (lock, now) = app.reads.run(move |db| db.lock(&id)).await?;
+    let shown = lock.map_or_else(|| name.never_held(waiters), |lock| lock.show(now, waiters));
+    Ok(HttpResponse::Ok().json(shown))
+}
+
+/// `GET /v1/locks`
+pub async fn list(app: web::Data<App>, request: HttpRequest) -> HttpResult {
+    let caller = Caller::of(&request)?;
+    let mut params = Params::of(&request)?;
+    let limit = params.limit()?;
+    let query = LockQuery {
+        space: named_space(&caller.actor, &mut params)?.map(|id| id.to_string()),
+        scope: read_scope(&mut params)?,
+        function: params.text("function"),
+        locked: params.parsed("locked", "true or false")?,
+        after: params.cursor()?.unwrap_or_default(),
+        limit,
+    };
+    params.end()?;
+    let shared = app.clone();
+    let page = app.reads.run(move |db| {
+        PageText::read(limit, |last: Option<&Lock>, rows| {
+            let mut query = LockQuery { limit: rows, ..query.clone() };
+            if let Some(last) = last {
+                query.after = LockName::of(last).id();
+            }
+            let (locks, now) = db.locks(&query)?;
+            let show = |lock: lock::LockRecord| {
+                let waiters = shared.locks.room.waiters_of(&lock.id);
+                lock.show(now, waiters)
+            };
+            Ok(locks.into_iter().map(show).collect())
+        })
+    });
+    Ok(page.await?.answer(|last| cursor(&LockName::of(last).id())))
+}
+
+/// Carries out a command that frees a lock, and wakes who waits for it.
+///
+/// The first waiter is woken as soon as the command is queued. Commands about one lock are decided in
+/// their order, so its try comes after the release, and often in the same commit.
+async fn free(app: web::Data<App>, mutation: Mutation, action: lock::Action) -> HttpResult {
+    let id = action.subject().map(str::to_owned).unwrap_or_default();
+    let wake = async { app.locks.room.wake(&id) };
+    // `join` polls in this order, and the first poll queues the command.
+    let (answer, ()) = join(submit(&app, &mutation, action), wake).await;
+    answer
+}
+
+async fn submit(app: &App, mutation: &Mutation, action: lock::Action) -> HttpResult {
+    let outcome = mutation.submit(app, Action::Lock(action)).await?;
+    Ok(Reply::from(&outcome).into_response())
+}
+
+/// Reads the body of a command that takes no parameters.
+fn read<T: DeserializeOwned>(mutation: &mut Mutation) -> Result<T, HttpProblem> {
+    mutation.takes_no_params()?;
+    core::read(&mutation.body.object()?).map_err(refused)
+}
+
+fn refused(rejection: core::Rejection) -> HttpProblem {
+    HttpProblem::from(Rejection::from(rejection))
+}
+
+fn read_scope(params: &mut Params) -> Result<Option<LockScope>, HttpProblem> {
+    let Some(text) = params.text("scope") else { return Ok(None) };
+    let known = LockScope::from_name(&text);
+    known.map(Some).ok_or_else(|| HttpProblem::invalid("?scope", "must be global or function"))
+}
+
+/// Takes `?workspace_id=`: the space of the lock.
+fn named_space(actor: &Actor, params: &mut Params) -> Result<Option<WorkspaceId>, HttpProblem> {
+    let named = params.text("workspace_id").map(WorkspaceId::from_unchecked);
+    space(actor, named, "?workspace_id")
+}
+
+/// The space of a lock: that of a scoped key's workspace, else the one that is named.
+fn space(
+    actor: &Actor,
+    named: Option<WorkspaceId>,
+    path: &str,
+) -> Result<Option<WorkspaceId>, HttpProblem> {
+    if let Some(named) = &named {
+        check_id(Kind::Workspace, named.as_str()).map_err(|problem| match problem.code() {
+            Code::WrongIdType => problem.with("path", path),
+            _ => HttpProblem::not_found(format!("there is no workspace {named}")),
+        })?;
+    }
+    match (&actor.workspace_id, named) {
+        (Some(own), Some(named)) if *own != named => {
+            Err(HttpProblem::not_found(format!("there is no workspace {named}")))
+        }
+        (Some(own), _) => Ok(Some(own.clone())),
+        (None, named) => Ok(named),
+    }
+}

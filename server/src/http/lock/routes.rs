@@ -1,0 +1,99 @@
+//! The routes of named locks.
+
+use super::locks;
+use crate::http::core::endpoint::{Endpoint, get, group, post, schema};
+use ifmatch_types::{
+    Code, Lock, LockExtension, LockForceRelease, LockGrant, LockOwner, LockRenewal, NewLock,
+};
+
+/// The codes of commands by the owner of a grant.
+const OWNED: &[Code] = &[
+    Code::LockNotFound,
+    Code::LockOwnershipMismatch,
+    Code::LockLost,
+    Code::NotFound,
+    Code::WrongIdType,
+];
+
+/// Every route of locks.
+pub fn routes() -> Vec<Endpoint> {
+    group(
+        "Locks",
+        [
+            get("/v1/locks", locks::list)
+                .viewer()
+                .scoped()
+                .paged()
+                .query("workspace_id", "Only in the space of this workspace", schema::text())
+                .query("scope", "Only of this scope: global or function", schema::text())
+                .query("function", "Only of this function", schema::text())
+                .query("locked", "Only those that somebody holds, or nobody", schema::boolean())
+                .summary("List locks")
+                .answers_page::<Lock>(200)
+                .problems(&[Code::NotFound, Code::WrongIdType]),
+            get("/v1/locks/{key}", locks::get)
+                .viewer()
+                .scoped()
+                .operation_id("get_lock")
+                .query("workspace_id", "The workspace in whose space it is", schema::text())
+                .query("scope", "The scope: global (the default) or function", schema::text())
+                .query("function", "The function, with the scope function", schema::text())
+                .summary("Read who holds a lock")
+                .answers::<Lock>(200)
+                .problems(&[Code::NotFound, Code::WrongIdType]),
+            post("/v1/locks/{key}/acquire", locks::acquire)
+                .agent()
+                .scoped()
+                .idempotent()
+                .operation_id("acquire_lock")
+                .summary("Acquire a lock")
+                .body::<NewLock>()
+                .answers::<LockGrant>(201)
+                .problems(&[
+                    Code::LockAcquisitionFailed,
+                    Code::LockTimeout,
+                    Code::LockLost,
+                    Code::NotFound,
+                    Code::Deleted,
+                    Code::WrongIdType,
+                ]),
+            post("/v1/locks/{key}/release", locks::release)
+                .agent()
+                .scoped()
+                .idempotent()
+                .operation_id("release_lock")
+                .summary("Release a lock")
+                .body::<LockOwner>()
+                .answers::<Lock>(200)
+                .problems(OWNED),
+            post("/v1/locks/{key}/renew", locks::renew)
+                .agent()
+                .scoped()
+                .idempotent()
+                .operation_id("renew_lock")
+                .summary("Renew a grant: it lasts as long as it was asked for, from now on")
+                .body::<LockOwner>()
+                .answers::<LockRenewal>(200)
+                .problems(OWNED),
+            post("/v1/locks/{key}/extend", locks::extend)
+                .agent()
+                .scoped()
+                .idempotent()
+                .operation_id("extend_lock")
+                .summary("Let a grant expire later")
+                .body::<LockExtension>()
+                .answers::<LockRenewal>(200)
+                .problems(OWNED)
+                .problems(&[Code::LockTtlExceedsMaximum]),
+            post("/v1/locks/{key}/force-release", locks::force_release)
+                .admin()
+                .denials_recorded("force_release_denied", "lock")
+                .idempotent()
+                .operation_id("force_release_lock")
+                .summary("Take a lock away from its holder")
+                .body::<LockForceRelease>()
+                .answers::<Lock>(200)
+                .problems(&[Code::LockNotFound, Code::NotFound, Code::WrongIdType]),
+        ],
+    )
+}
