@@ -95,9 +95,7 @@ fn a_statement_that_takes_too_long_says_try_again() {
             .await;
             let body = json!({"name": "late"});
             api.patch(&path, &body).if_match(round).await.problem(503, "TRY_AGAIN");
-            let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
-                 WHERE wait_event = 'PgSleep'";
-            cluster.execute("postgres", end);
+            cluster.end_connections("query LIKE '%pg_sleep(60)' AND wait_event = 'PgSleep'");
             locking.join().unwrap();
             assert_eq!(rename(&api, &path, round).await, round + 1, "at once");
             until_ready(&api).await;
@@ -113,9 +111,7 @@ fn the_first_write_after_idle_connections_died_succeeds() {
         let api = server.api();
         let path = workspace(&api).await;
         for round in 1..=3 {
-            let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
-                 WHERE application_name = 'ifmatch'";
-            cluster.execute("postgres", end);
+            cluster.end_connections("application_name = 'ifmatch'");
             assert_eq!(rename(&api, &path, round).await, round + 1);
         }
     });

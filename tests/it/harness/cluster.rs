@@ -130,6 +130,19 @@ impl Cluster {
         self.psql(database, sql).status.success()
     }
 
+    /// Ends the connections that meet a condition on `pg_stat_activity`, and waits until they ended.
+    pub fn end_connections(&self, condition: &str) {
+        // PostgreSQL 13 cannot wait for the end by itself.
+        let end = format!(
+            "DO $$ DECLARE ended int[]; BEGIN \
+             SELECT array_agg(pid) INTO ended FROM pg_stat_activity WHERE {condition}; \
+             PERFORM pg_terminate_backend(pid) FROM unnest(ended) AS pid; \
+             WHILE EXISTS (SELECT FROM pg_stat_activity WHERE pid = ANY (ended)) LOOP \
+             PERFORM pg_sleep(0.01); PERFORM pg_stat_clear_snapshot(); END LOOP; END $$"
+        );
+        self.execute("postgres", &end);
+    }
+
     /// The one value that a query returns.
     pub fn ask(&self, database: &str, sql: &str) -> String {
         let mut psql = self.client("psql");

@@ -149,7 +149,13 @@ fn a_connection_that_was_ended_is_gone() {
     let database = Database::create_empty(Backend::Postgres);
     let (mut one, mut two) = (database.connect(Use::Read), database.connect(Use::Read));
     let pid = texts(&mut two, "SELECT pg_backend_pid()::text AS found").remove(0);
-    execute(&mut one, &format!("SELECT pg_terminate_backend({pid}, 5000)"));
+    // PostgreSQL 13 cannot wait for the end by itself.
+    let end = format!(
+        "DO $$ BEGIN PERFORM pg_terminate_backend({pid}); \
+         WHILE EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid}) LOOP \
+         PERFORM pg_sleep(0.01); PERFORM pg_stat_clear_snapshot(); END LOOP; END $$"
+    );
+    execute(&mut one, &end);
     for _ in 0..2 {
         let error = error_of(&mut two, "SELECT 1");
         assert!(error.is_gone() && error.source().is_some(), "{error:?}");
