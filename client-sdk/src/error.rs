@@ -1,7 +1,10 @@
 //! Errors, with predicates so that callers need not match every variant.
 
-use crate::{Conflict, ConflictId, OutcomeUnknown};
-use ifmatch_types::{Code, EventCursor, Problem, RetryAction, Version};
+use crate::{
+    Conflict, ConflictId, Fence, LockEnd, OutcomeUnknown,
+    locks::{held_of, is_busy, is_over},
+};
+use ifmatch_types::{Code, EventCursor, LockHeld, Problem, RetryAction, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fmt, io};
@@ -120,6 +123,22 @@ pub enum Error {
     /// The conflict store's storage failed.
     #[error("the conflict store's storage failed: {0}")]
     Storage(#[source] io::Error),
+    /// A fenced write was not made, because its lock is lost. Nothing was applied.
+    #[error("the write was not made, because its lock is lost: {fence}")]
+    FencedOff {
+        /// The grant that the write named.
+        fence: Box<Fence>,
+        /// The server's refusal. `None`: the guard knew it, and nothing was sent.
+        problem: Option<Box<Problem>>,
+    },
+    /// The lock was lost while work ran under it.
+    #[error("{fence} is lost: {end}")]
+    LockLost {
+        /// The grant that is over.
+        fence: Box<Fence>,
+        /// How it ended.
+        end: LockEnd,
+    },
     /// The request was sent, and it is unknown whether it was applied.
     /// [`Client::resume`](crate::Client::resume) settles it.
     #[error("{0}")]
@@ -213,6 +232,53 @@ impl Error {
         matches!(self, Self::OutcomeUnknown(_) | Self::OutcomeExpired(_))
     }
 
+    /// Whether a fenced write was refused because its lock is lost, here or by the server.
+    ///
+    /// Nothing was applied. Acquire the lock again and look at the objects anew before you write.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.is_fenced_off() { println!("another worker has taken over"); }
+    /// # }
+    /// ```
+    pub fn is_fenced_off(&self) -> bool {
+        matches!(self, Self::FencedOff { .. }) || self.code() == Some(Code::StaleFence)
+    }
+
+    /// Whether a lock is not held any more: while work ran, at its release, or at a fenced write.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.is_lock_lost() { println!("acquire it again"); }
+    /// # }
+    /// ```
+    pub fn is_lock_lost(&self) -> bool {
+        let is_over = matches!(self, Self::Refused(problem) if is_over(problem.code));
+        is_over || self.is_fenced_off() || matches!(self, Self::LockLost { .. })
+    }
+
+    /// Whether somebody else holds the lock, or it cools down after a forced release.
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if error.is_lock_busy() { println!("another worker is at it"); }
+    /// # }
+    /// ```
+    pub fn is_lock_busy(&self) -> bool {
+        self.code().is_some_and(is_busy)
+    }
+
+    /// Who holds the lock, if [`is_lock_busy`](Self::is_lock_busy).
+    ///
+    /// ```
+    /// # fn example(error: ifmatch::Error) {
+    /// if let Some(held) = error.lock_held() { println!("{:?} holds it", held.label); }
+    /// # }
+    /// ```
+    pub fn lock_held(&self) -> Option<LockHeld> {
+        held_of(self.problem()?)
+    }
+
     /// Whether the same call can be made again later. Nothing was applied or parked.
     ///
     /// ```
@@ -254,6 +320,7 @@ impl Error {
         match self {
             Self::Refused(problem) => Some(problem),
             Self::Unavailable(unavailable) => unavailable.problem.as_deref(),
+            Self::FencedOff { problem, .. } => problem.as_deref(),
             _ => None,
         }
     }

@@ -57,7 +57,7 @@ impl OutcomeUnknown {
         self.request.idempotency_key.as_deref().unwrap_or_default()
     }
 
-    /// The body that was and will be sent.
+    /// The body that was and will be sent, without the owner token of a lock.
     ///
     /// ```
     /// # fn example(unknown: ifmatch::OutcomeUnknown) {

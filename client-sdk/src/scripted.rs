@@ -82,6 +82,8 @@ fn client_with(budget: SendBudget, steps: Vec<ScriptStep>) -> (Client, Arc<Scrip
     let script = Arc::new(Script { steps: Mutex::new(steps.into()), ..Script::default() });
     let shared = Shared {
         sender: crate::request::KeyMark::of("scripted"),
+        clock: Arc::new(crate::locks::SystemClock),
+        failed_releases: Default::default(),
         wire: Box::new(Scripted(script.clone(), Instant::now())),
         bucket: Bucket::new(budget),
         settings: Settings {
