@@ -16,7 +16,7 @@ pub use fence::Fence;
 pub use guard::LockGuard;
 
 pub(crate) use acquire::{held_of, is_busy};
-pub(crate) use clock::{Clock, SystemClock};
+pub(crate) use clock::{Clock, Reading, SystemClock};
 pub(crate) use grant::is_over;
 pub(crate) use owner::OwnerToken;
 

@@ -79,6 +79,11 @@ impl OutcomeUnknown {
         self.why
     }
 
+    #[cfg(test)]
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
     fn is_expired(&self) -> bool {
         let age = Timestamp::now().to_jiff().duration_since(self.since.to_jiff());
         Duration::try_from(age).is_ok_and(|age| age >= KEY_LIFETIME)

@@ -20,9 +20,13 @@ use futures::future::{BoxFuture, FutureExt};
 use ifmatch_types::{Code, LockHeld, NewLock, Problem};
 use serde_json::Value;
 use std::{fmt, future::IntoFuture, time::Duration};
+use tokio::time::Instant;
 
 /// The longest wait of one request. Gateways give up after 50 to 60 s.
 const WAIT_MAX: Duration = Duration::from_secs(45);
+
+/// The pause before the next request if one did not wait as long as it was asked to.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The answer to [`Locks::try_acquire`](crate::Locks::try_acquire): the lock, or who holds it.
 #[must_use = "a lock that was acquired is released when this is dropped"]
@@ -164,6 +168,7 @@ impl<O> Acquire<O> {
         loop {
             let wait = wait_until.cap(WAIT_MAX).unwrap_or_default();
             let request = self.request(ttl, wait)?;
+            let asked = Instant::now();
             let error = match self.ask(request, wait, ttl, deadline).await {
                 Ok(guard) => return (self.read)(Ok(guard)),
                 Err(error) => error,
@@ -176,6 +181,8 @@ impl<O> Acquire<O> {
                     if !again {
                         return (self.read)(Err(problem));
                     }
+                    // A server that answers early must not be asked all the time.
+                    tokio::time::sleep(wait.saturating_sub(asked.elapsed()).min(PAUSE)).await;
                 }
                 // The grant of an earlier send is over already. Another one needs another key.
                 error if error.is_lock_lost() => {

@@ -129,11 +129,12 @@ impl Belief {
     }
 
     /// Waits until it is time to renew: after a third of the lease, or up to a fifth of that
-    /// earlier, so that locks that were acquired together are not renewed together.
+    /// earlier, so that locks that were acquired together are not renewed together. It is never
+    /// time once the belief has ended.
     pub(crate) async fn due(&self) {
         let mut early = None;
         loop {
-            let State::Held(lease) = *self.lock() else { return };
+            let State::Held(lease) = *self.lock() else { return std::future::pending().await };
             let third = lease.lasts / 3;
             let early = *early.get_or_insert_with(|| jitter(third / 5));
             let age = self.now().since(lease.since);

@@ -10,6 +10,8 @@ const TRY: u32 = 4;
 /// Keeps a grant until its belief ends.
 pub(crate) async fn keep(grant: Arc<Grant>, belief: Arc<Belief>, ttl: Duration) {
     tokio::select! {
+        // The end first: what has ended must not be renewed.
+        biased;
         () = belief.run_out() => {}
         () = renewing(&grant, &belief, ttl) => {}
     }
