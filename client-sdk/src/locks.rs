@@ -4,20 +4,26 @@ mod abandoned;
 mod acquire;
 mod belief;
 mod clock;
+mod end;
+mod errors;
 mod fence;
 mod grant;
 mod guard;
 mod keeper;
 mod name;
 mod owner;
+mod ttl;
 
 pub use acquire::{Acquire, LockOutcome};
+pub use end::LockEnd;
 pub use fence::Fence;
 pub use guard::LockGuard;
+pub use ttl::Ttl;
 
-pub(crate) use acquire::{held_of, is_busy};
-pub(crate) use clock::{Clock, Reading, SystemClock};
-pub(crate) use grant::is_over;
+use acquire::held_of;
+#[cfg(test)]
+pub(crate) use clock::Reading;
+pub(crate) use clock::{Clock, SystemClock};
 pub(crate) use owner::OwnerToken;
 
 use crate::{
@@ -28,80 +34,7 @@ use crate::{
 };
 use ifmatch_types::{Lock, LockScope, WorkspaceId};
 use name::LockName;
-use std::{fmt, time::Duration};
-
-/// How a guard's hold on its lock ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LockEnd {
-    /// It could not be renewed in time, by this process's clocks.
-    Expired,
-    /// The server says that the grant is over: it expired, or an admin took the lock away.
-    TakenAway,
-    /// It was released or dropped.
-    Released,
-}
-
-impl fmt::Display for LockEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Expired => "it was not renewed in time",
-            Self::TakenAway => "the server says that the grant is over",
-            Self::Released => "it was released",
-        })
-    }
-}
-
-/// How long a lock is held unless it is renewed: 1 ms to 24 hours.
-///
-/// A holder that dies blocks the others for this long. A renewal must succeed within it: use several
-/// times the slowest answer that you expect.
-///
-/// ```
-/// use ifmatch::Ttl;
-/// use std::time::Duration;
-///
-/// assert_eq!(Ttl::secs(30), Ttl::from(Duration::from_secs(30)));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ttl(Duration);
-
-impl Ttl {
-    const MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
-    /// This many seconds.
-    ///
-    /// ```
-    /// let ttl = ifmatch::Ttl::secs(30);
-    /// ```
-    pub const fn secs(seconds: u64) -> Self {
-        Self(Duration::from_secs(seconds))
-    }
-
-    /// This many milliseconds.
-    ///
-    /// ```
-    /// let ttl = ifmatch::Ttl::millis(500);
-    /// ```
-    pub const fn millis(milliseconds: u64) -> Self {
-        Self(Duration::from_millis(milliseconds))
-    }
-
-    fn checked(self) -> Result<Duration, Error> {
-        let ttl = self.0;
-        if ttl.as_millis() == 0 || ttl > Self::MAX {
-            let rule = "a lock is held for 1 ms to 24 h";
-            return Err(Error::Unsendable(format!("{rule}, not for {ttl:?}")));
-        }
-        Ok(ttl)
-    }
-}
-
-impl From<Duration> for Ttl {
-    fn from(duration: Duration) -> Self {
-        Self(duration)
-    }
-}
+use std::time::Duration;
 
 /// The named locks of an installation, a workspace or a function.
 ///

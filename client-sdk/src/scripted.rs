@@ -19,6 +19,7 @@ use std::{
 };
 use tokio::time::Instant;
 
+mod acquiring;
 mod fences;
 mod locks;
 mod own_writes;
