@@ -182,19 +182,23 @@ impl Locks {
         self.client.call(request, Deadline::after(self.client.deadline())).await?.decode()
     }
 
-    /// The locks of this workspace, or those that the API key sees.
+    /// The locks of this workspace and function; of all of them if none is named. Also those that
+    /// nobody holds any more, unless the filter `locked` is `true`.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
-    /// for lock in billing.locks().list().await?.items {
+    /// for lock in billing.locks().list().filter("locked", true).await?.items {
     ///     println!("{} {:?}", lock.key, lock.label);
     /// }
     /// # Ok(()) }
     /// ```
     pub fn list(&self) -> List<Lock> {
-        let list = List::new(&self.client, &["locks"]);
-        match &self.workspace_id {
-            Some(workspace_id) => list.filter("workspace_id", workspace_id),
+        let mut list = List::new(&self.client, &["locks"]);
+        if let Some(workspace_id) = &self.workspace_id {
+            list = list.filter("workspace_id", workspace_id);
+        }
+        match &self.function {
+            Some(function) => list.filter("scope", "function").filter("function", function),
             None => list,
         }
     }

@@ -83,11 +83,10 @@ impl Belief {
 
     /// Believes in the lock for longer. What is lost stays lost: its work was told to stop.
     pub(crate) fn renew(&self, lease: Lease) {
-        if !self.is_held() {
-            return;
-        }
-        let mut state = self.lock();
-        if let State::Held(held) = &mut *state {
+        let now = self.now();
+        if let State::Held(held) = &mut *self.lock()
+            && !held.left(now).is_zero()
+        {
             *held = lease;
         }
     }
@@ -148,5 +147,29 @@ impl Belief {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::locks::SystemClock;
+
+    fn lease(seconds: u64) -> Lease {
+        Lease { since: SystemClock.now(), lasts: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn what_is_lost_is_not_believed_in_again() {
+        let ended = Belief::new(Arc::new(SystemClock), lease(30));
+        ended.end(LockEnd::TakenAway);
+        ended.end(LockEnd::Released);
+        let expired = Belief::new(Arc::new(SystemClock), lease(0));
+        for (belief, end) in [(ended, LockEnd::TakenAway), (expired, LockEnd::Expired)] {
+            let token = belief.token();
+            belief.renew(lease(30));
+            assert!(!belief.is_held() && token.is_cancelled(), "{end:?}");
+            assert_eq!(belief.how_it_ended(), Some(end));
+        }
     }
 }

@@ -9,7 +9,6 @@ use super::{
 use crate::Error;
 use futures::future::poll_fn;
 use std::{fmt, pin::pin, sync::Arc, task::Poll, time::Duration};
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A lock that is held. It renews itself until it is released, dropped or lost.
@@ -50,18 +49,15 @@ use tokio_util::sync::CancellationToken;
 pub struct LockGuard {
     owned: Owned,
     belief: Arc<Belief>,
-    keeper: AbortHandle,
 }
 
 impl LockGuard {
     /// A guard of a grant with this lease, which is renewed unless `ttl` is `None`.
     pub(crate) fn new(owned: Owned, lease: Lease, ttl: Option<Duration>) -> Self {
         let belief = Arc::new(Belief::new(owned.grant.clock(), lease));
-        let keeper = match ttl {
-            Some(ttl) => tokio::spawn(keeper::keep(owned.grant.clone(), belief.clone(), ttl)),
-            None => tokio::spawn(keeper::watch(belief.clone())),
-        };
-        Self { owned, belief, keeper: keeper.abort_handle() }
+        // The task ends with the belief, and drops a renewal that is on its way.
+        tokio::spawn(keeper::keep(owned.grant.clone(), belief.clone(), ttl));
+        Self { owned, belief }
     }
 
     /// The key of the lock.
@@ -215,7 +211,5 @@ impl Drop for LockGuard {
             self.owned.is_over();
         }
         self.belief.end(LockEnd::Released);
-        // Also ends a renewal that is on its way: no later one may find the lock released.
-        self.keeper.abort();
     }
 }

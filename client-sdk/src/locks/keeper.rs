@@ -7,23 +7,24 @@ use std::{sync::Arc, time::Duration};
 /// The part of a grant's time that one renewal may take before the next one is tried.
 const TRY: u32 = 4;
 
-/// Keeps a grant until its belief ends.
-pub(crate) async fn keep(grant: Arc<Grant>, belief: Arc<Belief>, ttl: Duration) {
+/// Keeps a grant until its belief ends: renews it unless there is no `ttl`, and watches the clock.
+pub(crate) async fn keep(grant: Arc<Grant>, belief: Arc<Belief>, ttl: Option<Duration>) {
+    let renewing = async {
+        match ttl {
+            Some(ttl) => renewing(&grant, &belief, ttl).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         // The end first: what has ended must not be renewed.
         biased;
         () = belief.run_out() => {}
-        () = renewing(&grant, &belief, ttl) => {}
+        () = renewing => {}
     }
-    if belief.how_it_ended() != Some(LockEnd::Released) {
-        let (lock, fence) = (&grant.name, grant.number);
-        tracing::warn!(%lock, fence, end = ?belief.how_it_ended(), "lock lost");
+    let end = belief.how_it_ended();
+    if end != Some(LockEnd::Released) {
+        tracing::warn!(lock = %grant.name, fence = grant.number, ?end, "lock lost");
     }
-}
-
-/// Keeps nothing, but notices when the time is over.
-pub(crate) async fn watch(belief: Arc<Belief>) {
-    belief.run_out().await;
 }
 
 /// How long one renewal may take.
