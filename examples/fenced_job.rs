@@ -60,7 +60,8 @@ async fn direct(args: &Args) -> Result<ExitCode> {
     let billing = server.client()?;
     let plan = support::make_plan(&billing, "Team", 4900).await?;
     let sub = support::subscribe(&billing, "Acme", &plan).await?;
-    let stage = Stage { began_at: Instant::now(), key: support::unique("nightly"), id: sub.id.clone() };
+    let stage =
+        Stage { began_at: Instant::now(), key: support::unique("nightly"), id: sub.id.clone() };
 
     let mut ada = stage.start(&server, args, "ada")?;
     stage.listen(&mut ada, Some(HALFWAY))?;
@@ -77,7 +78,10 @@ async fn direct(args: &Args) -> Result<ExitCode> {
 
     let now = billing.subscriptions().get(&sub.id).await?;
     let times = (now.quantity - sub.quantity) / SEATS;
-    println!("\n{} seats before, {} after: the job was done {times} time(s)", sub.quantity, now.quantity);
+    println!(
+        "\n{} seats before, {} after: the job was done {times} time(s)",
+        sub.quantity, now.quantity
+    );
     let (expected, verdict) = match args.unfenced {
         false => (1, "the worker that was paused wrote nothing"),
         true => (2, "without the fence, the job was done twice"),

@@ -199,7 +199,7 @@ impl<'a, T: Resource> Update<'a, T> {
         self
     }
 
-    /// Tells what the first attempt would do, and writes nothing.
+    /// Tells what the first attempt would do, and writes nothing. It needs no lock.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)

@@ -190,8 +190,7 @@ async fn workers_under_one_lock_never_meet_a_conflict(server: Server) {
 
 async fn names_in_other_spaces_and_functions_are_other_locks(server: Server) {
     let billing = client(server.url());
-    let workspace: WorkspaceId =
-        id(&server.api().make_workspace(json!({})).await).parse().unwrap();
+    let workspace: WorkspaceId = id(&server.api().make_workspace(json!({})).await).parse().unwrap();
     let locks = billing.locks();
     let inside = locks.in_workspace(&workspace);
     let mut guards = Vec::new();

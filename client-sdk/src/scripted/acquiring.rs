@@ -153,3 +153,34 @@ async fn what_cannot_be_a_lock_is_not_sent() {
     }
     assert!(script.sent().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_said_in_path_and_query_or_body() {
+    let at = "2026-11-22T01:06:00Z";
+    let status = json!({"workspace_id": "wsp_1", "key": "k", "scope": "function", "function": "f",
+        "locked": false, "label": null, "fence": 8, "acquired_at": null, "expires_at": null,
+        "ttl_remaining_ms": 0, "cooldown_until": at, "waiters": 0});
+    let page = json!({"items": [status], "next_cursor": null});
+    let (billing, script) = client(vec![ok(status.clone()), ok(page), ok(status)]);
+    let workspace = crate::WorkspaceId::from_unchecked("wsp_1");
+    let locks = billing.locks().in_workspace(&workspace).function("f");
+    assert!(!locks.get("k").await.expect("a status").locked);
+    assert_eq!(locks.list().filter("locked", false).await.expect("a page").items.len(), 1);
+    let forced = locks.force_release("k", "hangs").cooldown(secs(60)).await.expect("released");
+    assert_eq!(forced.fence, 8);
+    let base = reqwest::Url::parse("http://billing.test").expect("a URL");
+    let urls = [0, 1, 2].map(|index| script.at(index).1.url(&base).expect("a URL").to_string());
+    assert_eq!(
+        urls,
+        [
+            "http://billing.test/v1/locks/k?scope=function&function=f&workspace_id=wsp_1",
+            "http://billing.test/v1/locks?workspace_id=wsp_1&scope=function&function=f&locked=false",
+            "http://billing.test/v1/locks/k/force-release",
+        ]
+    );
+    assert_eq!(
+        body(&script, 2),
+        json!({"reason": "hangs", "scope": "function", "function": "f",
+        "workspace_id": "wsp_1", "cooldown_ms": 60_000})
+    );
+}
