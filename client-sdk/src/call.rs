@@ -1,7 +1,7 @@
 //! Requests that are sent when they are awaited.
 
 use crate::{
-    Client, Error,
+    Client, Error, Fence,
     pace::Deadline,
     reply::Reply,
     request::{Request, Verb},
@@ -93,6 +93,12 @@ impl<O: 'static> Call<O> {
         Self { client: client.clone(), request, body, deadline: client.deadline(), read }
     }
 
+    /// Fails with this error instead of being sent.
+    pub(crate) fn failing(mut self, error: Error) -> Self {
+        self.body = Some(Err(error));
+        self
+    }
+
     /// Adds to the body.
     pub(crate) fn with(mut self, add: impl FnOnce(&mut Map<String, Value>)) -> Self {
         if let Some(Ok(Value::Object(body))) = &mut self.body {
@@ -114,6 +120,22 @@ impl<O: 'static> Call<O> {
     /// ```
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.request = self.request.key(Some(key.into()));
+        self
+    }
+
+    /// Applies only if the grant of this lock is the current one at the write's own commit.
+    ///
+    /// If the guard knows already that the lock is lost, nothing is sent. Either way the call fails
+    /// with [`Error::FencedOff`], and [`is_fenced_off`](Error::is_fenced_off) is true.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, new: ifmatch::InvoiceFields, lock: ifmatch::LockGuard)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.invoices().create(new).fenced_by(&lock).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn fenced_by(mut self, lock: impl Into<Fence>) -> Self {
+        self.request = self.request.fenced_by(Some(&lock.into()));
         self
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     Call, ClientBuilder, Collection, ConflictStore,
+    locks::Clock,
     open::OpenConflicts,
     pace::Bucket,
     reply::Reply,
@@ -12,7 +13,14 @@ use ifmatch_types::{
     BillingRun, Bookable, Booking, Feature, Invoice, Namespace, Package, Plan, Subscription,
     Timestamp, Workspace,
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// A connection to an Ifmatch server; cheap to clone, shared by all its clones.
 ///
@@ -35,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) store: Arc<OpenConflicts>,
     pub(crate) sender: KeyMark,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) failed_releases: AtomicU64,
 }
 
 /// The defaults of a client's calls.
@@ -264,6 +274,18 @@ impl Client {
 
     pub(crate) fn store(&self) -> &Arc<OpenConflicts> {
         &self.shared.store
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.shared.clock.clone()
+    }
+
+    pub(crate) fn failed_releases(&self) -> u64 {
+        self.shared.failed_releases.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_failed_release(&self) {
+        self.shared.failed_releases.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn send_timeout(&self) -> Duration {

@@ -3,6 +3,7 @@
 use crate::{
     Client, ConflictStorage, Error, SendBudget,
     client::{Settings, Shared},
+    locks::SystemClock,
     open::OpenConflicts,
     pace::Bucket,
     request::KeyMark,
@@ -214,6 +215,8 @@ impl ClientBuilder {
             bucket: Bucket::new(self.send_budget),
             settings: self.settings,
             sender: KeyMark::of(&self.key),
+            clock: Arc::new(SystemClock),
+            failed_releases: Default::default(),
             store: Arc::new(OpenConflicts::load(self.storage, self.conflicts_max)?),
         };
         Ok(Client::new(shared, self.on_behalf_of))

@@ -1,7 +1,7 @@
 //! Deletions. Like edits, they name the version they were decided on.
 
 use crate::{
-    Client, Error, Resource, Versioned,
+    Client, Error, Fence, Resource, Versioned,
     edit::{Edit, with_edit},
     pace::Deadline,
     request::{Request, Verb},
@@ -30,6 +30,7 @@ pub struct Delete {
     target: Result<Edit, Error>,
     key: Option<String>,
     force: Option<String>,
+    fence: Option<Fence>,
     deadline: Duration,
 }
 
@@ -48,7 +49,7 @@ impl Delete {
         let (base, local) = (Value::Null, Value::Null);
         let target = Ok(Edit { kind, id, base, base_version: version, local });
         let deadline = client.deadline();
-        Self { client: client.clone(), target, key: None, force: None, deadline }
+        Self { client: client.clone(), target, key: None, force: None, fence: None, deadline }
     }
 
     /// Skips the version check, and only that; needs the role `admin`.
@@ -77,6 +78,22 @@ impl Delete {
         self
     }
 
+    /// Applies only if the grant of this lock is the current one at the write's own commit.
+    ///
+    /// If the guard knows already that the lock is lost, nothing is sent. Either way the call fails
+    /// with [`Error::FencedOff`], and [`is_fenced_off`](Error::is_fenced_off) is true.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId, lock: ifmatch::LockGuard)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.plans().delete_at(&id, 7).fenced_by(&lock).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn fenced_by(mut self, lock: impl Into<Fence>) -> Self {
+        self.fence = Some(lock.into());
+        self
+    }
+
     /// How long it may take, repeated sends included.
     ///
     /// ```
@@ -95,7 +112,8 @@ impl Delete {
         let target = self.target?;
         let mut request = Request::new(Verb::Delete, &target.path(&[]))
             .query("version", target.base_version)
-            .key(self.key);
+            .key(self.key)
+            .fenced_by(self.fence.as_ref());
         if let Some(reason) = &self.force {
             request = request.force(reason);
         }

@@ -1,6 +1,6 @@
 //! Errors, with predicates so that callers need not match every variant.
 
-use crate::{Conflict, ConflictId, OutcomeUnknown};
+use crate::{Conflict, ConflictId, Fence, LockEnd, OutcomeUnknown};
 use ifmatch_types::{Code, EventCursor, Problem, RetryAction, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,6 +120,22 @@ pub enum Error {
     /// The conflict store's storage failed.
     #[error("the conflict store's storage failed: {0}")]
     Storage(#[source] io::Error),
+    /// A fenced write was not made, because its lock is lost. Nothing was applied.
+    #[error("the write was not made, because its lock is lost: {fence}")]
+    FencedOff {
+        /// The grant that the write named.
+        fence: Box<Fence>,
+        /// The server's refusal. `None`: the guard knew it, and nothing was sent.
+        problem: Option<Box<Problem>>,
+    },
+    /// The lock was lost while work ran under it.
+    #[error("{fence} is lost: {end}")]
+    LockLost {
+        /// The grant that is over.
+        fence: Box<Fence>,
+        /// How it ended.
+        end: LockEnd,
+    },
     /// The request was sent, and it is unknown whether it was applied.
     /// [`Client::resume`](crate::Client::resume) settles it.
     #[error("{0}")]
@@ -254,6 +270,7 @@ impl Error {
         match self {
             Self::Refused(problem) => Some(problem),
             Self::Unavailable(unavailable) => unavailable.problem.as_deref(),
+            Self::FencedOff { problem, .. } => problem.as_deref(),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Writes that skip the version check, and the preview of their effect.
 
-use crate::{Error, Resource, Update, Versioned};
+use crate::{Error, Fence, Resource, Update, Versioned};
 use futures::future::{BoxFuture, FutureExt};
 use ifmatch_types::Preview;
 use std::future::IntoFuture;
@@ -29,6 +29,22 @@ pub struct Forced<'a, T: Resource> {
 impl<'a, T: Resource> Forced<'a, T> {
     pub(crate) fn new(update: Update<'a, T>, reason: String) -> Self {
         Self { update, reason }
+    }
+
+    /// Applies only if the grant of this lock is the current one at the write's own commit.
+    ///
+    /// A force skips the version check and not the fence; as [`Update::fenced_by`].
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId, lock: ifmatch::LockGuard)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let update = billing.subscriptions().update(&id, |s| s.quantity = 1);
+    /// update.force("contract 77 ended").fenced_by(&lock).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn fenced_by(mut self, lock: impl Into<Fence>) -> Self {
+        self.update = self.update.fenced_by(lock);
+        self
     }
 
     /// Tells what the write would do, and writes nothing. It needs the role `admin`, too.

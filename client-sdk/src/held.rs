@@ -1,7 +1,7 @@
 //! Holds: units set aside for work whose cost is known only afterwards.
 
 use crate::{
-    Call, Client, Denial, Error, Settled, Usage,
+    Call, Client, Denial, Error, Fence, Settled, Usage,
     reply::Reply,
     scope::path_below,
     usage::{Judged, judge},
@@ -27,6 +27,7 @@ impl HoldOutcome {
             Judged::Allowed(reply) => Self::Held(Held {
                 client: client.clone(),
                 answer: reply.decode()?,
+                fence: None,
                 release_on_drop: true,
             }),
         })
@@ -80,6 +81,7 @@ impl Settled {
 pub struct Held {
     client: Client,
     answer: HoldAnswer,
+    fence: Option<Fence>,
     release_on_drop: bool,
 }
 
@@ -111,13 +113,34 @@ impl Held {
         // Even if this future is dropped: the units of finished work are not given back.
         self.release_on_drop = false;
         let path = self.path("settle");
-        let usage = Call::ask(&self.client, &path, &Settlement { quantity }, Usage::read).await;
+        let settling = Call::ask(&self.client, &path, &Settlement { quantity }, Usage::read);
+        let usage = match &self.fence {
+            Some(fence) => settling.fenced_by(fence).await,
+            None => settling.await,
+        };
         self.release_on_drop = match &usage {
             Ok(Usage::Denied { .. }) => true,
             Err(Error::Refused(problem)) => problem.code != Code::HoldNotActive,
+            // Another worker does the work, so these units are not used.
+            Err(Error::FencedOff { .. }) => true,
             _ => false,
         };
         usage
+    }
+
+    /// Settles it only while the grant of this lock is the current one.
+    ///
+    /// It is given back without the fence, because that harms no one.
+    ///
+    /// ```
+    /// # async fn example(held: ifmatch::Held, lock: ifmatch::LockGuard)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let usage = held.fenced_by(&lock).settle(420).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn fenced_by(mut self, lock: impl Into<Fence>) -> Self {
+        self.fence = Some(lock.into());
+        self
     }
 
     /// Gives all units back now instead of after the drop.

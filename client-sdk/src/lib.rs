@@ -6,7 +6,7 @@
 //! #     key: String, id: SubscriptionId, pro: PlanId, inv: InvoiceId,
 //! #     workspace: Versioned<Workspace>,
 //! # ) -> Result<(), ifmatch::Error> {
-//! # use ifmatch::{Decision, InvoiceStatus::Open, SubscriptionStatus::Canceled, Usage};
+//! # use ifmatch::{Decision, InvoiceStatus::Open, SubscriptionStatus::Canceled, Ttl, Usage};
 //! # use std::time::Duration;
 //! let billing = ifmatch::Client::builder("http://127.0.0.1:8080").key(key).build()?;
 //! let subs = billing.subscriptions();
@@ -19,7 +19,8 @@
 //! let mut parked = billing.conflicts().subscribe();                    // what is open now, then what comes
 //! while let Some(conflict) = parked.next().await { conflict.resolve(Decision::TakeRemote).await?; }
 //! subs.update(&id, |s| s.status = Canceled).force("chargeback 8812").await?;
-//! billing.invoices().update(&inv, |i| i.status = Open).await?;
+//! let lock = billing.locks().acquire("invoice-run", Ttl::secs(30)).await?;     // renews itself, releases on drop, cancels work when lost
+//! billing.invoices().update(&inv, |i| i.status = Open).fenced_by(&lock).await?;
 //! match billing.usage(&workspace).check_and_record("api.calls", 1).await? {
 //!     Usage::Allowed { remaining, .. } => println!("{remaining:?} left"),
 //!     Usage::Denied { resets_at, .. } => println!("no more until {resets_at:?}"),
@@ -92,6 +93,7 @@ mod force;
 mod held;
 mod invoices;
 mod list;
+mod locks;
 mod metering;
 mod open;
 mod outcome;
@@ -129,6 +131,7 @@ pub use events::Events;
 pub use force::Forced;
 pub use held::{Held, HoldOutcome};
 pub use list::List;
+pub use locks::{Acquire, Fence, LockEnd, LockGuard, LockOutcome, Locks, Ttl};
 pub use metering::Metering;
 pub use open::{ConflictId, OpenConflict};
 pub use outcome::{OutcomeUnknown, Settled};
@@ -139,6 +142,7 @@ pub use resolution::with_conflict_resolution;
 pub use resource::{Deletable, Resource};
 pub use scope::Scope;
 pub use storage::{ConflictStorage, FileStore};
+pub use tokio_util::sync::CancellationToken;
 pub use transaction::{Transaction, TransactionResults};
 pub use update::Update;
 pub use usage::{Batch, Denial, DenialReason, Usage};
@@ -152,10 +156,10 @@ pub use ifmatch_types::{
     DateError, Deleted, Difference, Entitlement, EntitlementLogEntry, Event, EventCursor, Feature,
     FeatureFields, FeatureId, FeatureType, FieldError, Grant, GrantKind, HistoryEntry, Hold,
     HoldId, HoldStatus, INTEGER_MAX, IdError, Interval, Invoice, InvoiceFields, InvoiceId,
-    InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Metadata, Meter, Namespace,
-    NamespaceFields, NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment, Package,
-    PackageFields, PackageId, Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields, PlanId,
-    PlanStatus, Preview, Problem, RangeMode, RecordId, Recorded, Reset, ResourceRef, Retry,
+    InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Lock, LockHeld, LockScope, Metadata,
+    Meter, Namespace, NamespaceFields, NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment,
+    Package, PackageFields, PackageId, Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields,
+    PlanId, PlanStatus, Preview, Problem, RangeMode, RecordId, Recorded, Reset, ResourceRef, Retry,
     RetryAction, Reversed, Role, Rotation, Source, Subscription, SubscriptionFields,
     SubscriptionId, SubscriptionStatus, Timestamp, TimestampError, UsageRecord, Verdict, Version,
     Workspace, WorkspaceFields, WorkspaceId,

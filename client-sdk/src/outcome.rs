@@ -57,7 +57,7 @@ impl OutcomeUnknown {
         self.request.idempotency_key.as_deref().unwrap_or_default()
     }
 
-    /// The body that was and will be sent.
+    /// The body that was and will be sent, without the owner token of a lock.
     ///
     /// ```
     /// # fn example(unknown: ifmatch::OutcomeUnknown) {
@@ -77,6 +77,11 @@ impl OutcomeUnknown {
     /// ```
     pub fn why(&self) -> GaveUp {
         self.why
+    }
+
+    #[cfg(test)]
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
     }
 
     fn is_expired(&self) -> bool {

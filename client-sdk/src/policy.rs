@@ -1,7 +1,7 @@
 //! How a mutation deals with conflicts, and what one attempt at it is.
 
 use crate::{
-    Collection, Conflict, Decision, Error, Resource, Versioned,
+    Collection, Conflict, Decision, Error, Fence, Resource, Versioned,
     client::Client,
     edit::{Edit, with_edit},
     pace::Deadline,
@@ -47,6 +47,7 @@ pub struct Policy<'a, T> {
     pub(crate) attempts_max: u32,
     pub(crate) deadline: Duration,
     pub(crate) force: Option<String>,
+    pub(crate) fence: Option<Fence>,
     pub(crate) callback: Option<Callback<'a, T>>,
     key: Option<String>,
     otherwise: Otherwise,
@@ -60,6 +61,7 @@ impl<'a, T: Resource> Policy<'a, T> {
             deadline: client.deadline(),
             key: None,
             force: None,
+            fence: None,
             otherwise,
             callback: None,
         }
@@ -130,6 +132,20 @@ impl<'a, T: Resource> Policy<'a, T> {
         self
     }
 
+    /// Makes each attempt only while the grant of this lock is the current one.
+    ///
+    /// A `send` of your own gets it in [`Attempt::fence`].
+    ///
+    /// ```
+    /// # fn example(billing: ifmatch::Client, lock: ifmatch::LockGuard) {
+    /// let policy = ifmatch::Policy::<ifmatch::Plan>::reapply(&billing).fenced_by(&lock);
+    /// # }
+    /// ```
+    pub fn fenced_by(mut self, lock: impl Into<Fence>) -> Self {
+        self.fence = Some(lock.into());
+        self
+    }
+
     /// The callback that decides about a conflict.
     ///
     /// ```
@@ -196,6 +212,8 @@ pub struct Attempt<T> {
     pub idempotency_key: String,
     /// The reason for skipping the version check, if a [`Decision::Force`] or the caller said so.
     pub force: Option<String>,
+    /// The grant that must be the current one at the commit, if the policy says so.
+    pub fence: Option<Fence>,
     pub(crate) deadline: Deadline,
 }
 
@@ -246,7 +264,7 @@ impl<T: Resource> Collection<T> {
     pub async fn send(&self, attempt: Attempt<T>) -> Result<Versioned<T>, Error> {
         let edit = attempt.edit()?;
         let request = edit.request(Some(attempt.idempotency_key), attempt.force.as_deref());
-        let request = self.client().signed(request);
+        let request = self.client().signed(request.fenced_by(attempt.fence.as_ref()));
         let mut sending = Sending::new(request, attempt.deadline);
         let reply = self.client().send_edit(&mut sending, &edit).await?;
         sending.read(reply.versioned()).map_err(|error| with_edit(error, &edit))

@@ -1,6 +1,6 @@
 //! One request that can be sent repeatedly with the same bytes and the same key.
 
-use crate::Error;
+use crate::{Error, Fence, locks::OwnerToken};
 use reqwest::{
     Method, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -29,6 +29,12 @@ pub(crate) struct Request {
     query: Vec<(String, String)>,
     body: Option<String>,
     force_reason: Option<String>,
+    /// The grant that must be the current one at the commit.
+    #[serde(default)]
+    pub(crate) fence: Option<Fence>,
+    /// Goes into the body when it is sent. Kept apart, because bodies are shown and written to disk.
+    #[serde(default)]
+    owner: Option<OwnerToken>,
     pub(crate) on_behalf_of: Option<String>,
     /// The mark of the API key it is sent with. The server keeps answers per key.
     #[serde(default)]
@@ -65,6 +71,8 @@ impl Request {
             query: Vec::new(),
             body: None,
             force_reason: None,
+            fence: None,
+            owner: None,
             on_behalf_of: None,
             sender: None,
             idempotency_key: None,
@@ -95,6 +103,16 @@ impl Request {
         forced
     }
 
+    pub(crate) fn fenced_by(mut self, fence: Option<&Fence>) -> Self {
+        self.fence = fence.cloned();
+        self
+    }
+
+    pub(crate) fn owned_by(mut self, owner: OwnerToken) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
     /// The digest by which the history knows a write with this key: SHA-256 in hexadecimal digits.
     pub(crate) fn key_digest(&self) -> Option<String> {
         let key = self.idempotency_key.as_ref()?;
@@ -111,8 +129,17 @@ impl Request {
         self.force_reason.is_some()
     }
 
+    /// The body without secrets.
     pub(crate) fn body_text(&self) -> Option<&str> {
         self.body.as_deref()
+    }
+
+    /// The body as it is sent.
+    pub(crate) fn payload(&self) -> Result<Option<String>, Error> {
+        match &self.owner {
+            Some(owner) => owner.put_into(self.body_text()).map(Some),
+            None => Ok(self.body.clone()),
+        }
     }
 
     /// The path for logs, without the query: filters may name people.
@@ -174,6 +201,13 @@ impl Request {
         }
         if let Some(reason) = &self.force_reason {
             put("x-force-reason", reason)?;
+        }
+        if let Some(fence) = &self.fence {
+            put("x-lock", &fence.name.to_string())?;
+            put("x-lock-fence", &fence.number().to_string())?;
+            if let Some(workspace_id) = &fence.name.workspace_id {
+                put("x-lock-workspace", workspace_id.as_str())?;
+            }
         }
         if let Some(user) = &self.on_behalf_of {
             put("x-on-behalf-of", user)?;

@@ -150,6 +150,7 @@ impl<T: Resource> Course<'_, T> {
             number: self.number,
             idempotency_key: self.policy.key_of(self.number),
             force,
+            fence: self.policy.fence.clone(),
             deadline: self.deadline,
         })
     }

@@ -19,6 +19,9 @@ use std::{
 };
 use tokio::time::Instant;
 
+mod acquiring;
+mod fences;
+mod locks;
 mod own_writes;
 
 const ID: &str = "sub_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
@@ -28,6 +31,8 @@ enum ScriptStep {
     Broken,
     NotConnected,
     Silence,
+    /// Another step, after some time.
+    After(Duration, Box<ScriptStep>),
     /// The history of an object whose version was made by the request sent second. A gateway
     /// replaced its request id.
     OwnHistory(i64),
@@ -53,6 +58,13 @@ impl Wire for Scripted {
             step => step,
         };
         async move {
+            let step = match step {
+                ScriptStep::After(wait, step) => {
+                    tokio::time::sleep(wait).await;
+                    *step
+                }
+                step => step,
+            };
             match step {
                 ScriptStep::Answer(status, headers, body) => {
                     let headers: HeaderMap = headers
@@ -71,7 +83,9 @@ impl Wire for Scripted {
                 }
                 ScriptStep::Broken => Err(WireError::Broken("reset".into())),
                 ScriptStep::NotConnected => Err(WireError::NotConnected("refused".into())),
-                ScriptStep::Silence | ScriptStep::OwnHistory(_) => std::future::pending().await,
+                ScriptStep::Silence | ScriptStep::OwnHistory(_) | ScriptStep::After(..) => {
+                    std::future::pending().await
+                }
             }
         }
         .boxed()
@@ -79,9 +93,19 @@ impl Wire for Scripted {
 }
 
 fn client_with(budget: SendBudget, steps: Vec<ScriptStep>) -> (Client, Arc<Script>) {
+    client_at(Arc::new(crate::locks::SystemClock), budget, steps)
+}
+
+fn client_at(
+    clock: Arc<dyn crate::locks::Clock>,
+    budget: SendBudget,
+    steps: Vec<ScriptStep>,
+) -> (Client, Arc<Script>) {
     let script = Arc::new(Script { steps: Mutex::new(steps.into()), ..Script::default() });
     let shared = Shared {
         sender: crate::request::KeyMark::of("scripted"),
+        clock,
+        failed_releases: Default::default(),
         wire: Box::new(Scripted(script.clone(), Instant::now())),
         bucket: Bucket::new(budget),
         settings: Settings {

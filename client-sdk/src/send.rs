@@ -21,6 +21,8 @@ pub(crate) struct Sending {
     pub(crate) deadline: Deadline,
     /// Whether an earlier send may have been applied although no answer came.
     pub(crate) in_doubt: bool,
+    /// How long the server may wait before it answers, beyond the client's patience.
+    wait: Duration,
     backoff: Backoff,
     sends: u32,
 }
@@ -60,7 +62,20 @@ impl Trouble {
 
 impl Sending {
     pub(crate) fn new(request: Request, deadline: Deadline) -> Self {
-        Self { request, deadline, in_doubt: false, backoff: Backoff::new(), sends: 0 }
+        Self {
+            request,
+            deadline,
+            in_doubt: false,
+            wait: Duration::ZERO,
+            backoff: Backoff::new(),
+            sends: 0,
+        }
+    }
+
+    /// Lets the server wait for this long before it answers.
+    pub(crate) fn waiting(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
     }
 
     /// Waits before the next send, or returns why there will be none.
@@ -88,15 +103,25 @@ impl Sending {
 impl Client {
     /// Sends until an answer settles it.
     pub(crate) async fn send(&self, sending: &mut Sending) -> Result<Reply, SendError> {
+        if let Some(fence) = &sending.request.fence
+            && sending.sends == 0
+            && !sending.in_doubt
+        {
+            // Only before the first send: a later one may find that the write was applied.
+            fence.check().map_err(SendError::Gone)?;
+        }
         loop {
-            let Some(limit) = sending.deadline.cap(self.send_timeout()) else {
+            let patience = self.send_timeout().saturating_add(sending.wait);
+            let Some(limit) = sending.deadline.cap(patience) else {
                 let error = sending.lost(GaveUp::Deadline, "there was no time to ask".into(), None);
                 return Err(SendError::Gone(error));
             };
             sending.sends += 1;
             let trouble = match self.exchange(&sending.request, limit).await? {
                 Told::Done(reply) => return Ok(reply),
-                Told::Refused(problem) if sending.in_doubt && !settles(problem.code) => {
+                Told::Refused(problem)
+                    if sending.in_doubt && !self.settles(&sending.request, problem.code) =>
+                {
                     let cause = problem.detail.clone();
                     let error = sending.lost(GaveUp::Refused, cause, Some(problem));
                     return Err(SendError::Gone(error));
@@ -134,6 +159,23 @@ impl Client {
         })
     }
 
+    /// Whether a refusal with this code says that no earlier send was applied.
+    ///
+    /// The caller is checked before the idempotency key is looked up. An API key that was revoked in
+    /// between therefore hides the stored answer. A key that was used for another request may have
+    /// been used for this one, changed on the way. Stored answers come before the fence, but the
+    /// server keeps them per API key.
+    fn settles(&self, request: &Request, code: Code) -> bool {
+        match code {
+            Code::Unauthenticated
+            | Code::Forbidden
+            | Code::ForceForbidden
+            | Code::IdempotencyKeyReused => false,
+            Code::StaleFence => self.is_sender_of(request),
+            _ => true,
+        }
+    }
+
     /// Sends a request that cannot meet a conflict.
     pub(crate) async fn call(&self, request: Request, deadline: Deadline) -> Result<Reply, Error> {
         let mut sending = Sending::new(request, deadline);
@@ -148,7 +190,10 @@ impl Sending {
     /// The error for the caller after a final refusal.
     pub(crate) fn settle(&self, error: SendError) -> Error {
         match error {
-            SendError::Refused(problem) => Error::Refused(problem),
+            SendError::Refused(problem) => match &self.request.fence {
+                Some(fence) if problem.code == Code::StaleFence => fence.refused(problem),
+                _ => Error::Refused(problem),
+            },
             SendError::Gone(error) => error,
             // A proxy that answers with a contradiction may have delivered the request before.
             SendError::Bare(status, text)
@@ -178,18 +223,6 @@ impl Sending {
 /// Whether a bare status may be about a version, a key or an existing object.
 pub(crate) fn is_contradiction(status: u16) -> bool {
     matches!(status, 409 | 410 | 412)
-}
-
-/// Whether a refusal with this code says that no earlier send was applied.
-///
-/// The caller is checked before the idempotency key is looked up. An API key that was revoked in
-/// between therefore hides the stored answer. A key that was used for another request may have been
-/// used for this one, changed on the way.
-fn settles(code: Code) -> bool {
-    !matches!(
-        code,
-        Code::Unauthenticated | Code::Forbidden | Code::ForceForbidden | Code::IdempotencyKeyReused
-    )
 }
 
 fn read(answer: Answer) -> Told {

@@ -1,7 +1,7 @@
 //! Several writes in one commit: all of them or none.
 
 use crate::{
-    Call, Client, Error, Resource, Versioned, WriteInfo,
+    Call, Client, Error, Fence, Resource, Versioned, WriteInfo,
     policy::edit_of,
     reply::{Reply, version_of},
     versioned::to_json,
@@ -37,6 +37,7 @@ pub struct Transaction {
     client: Client,
     operations: Result<Vec<Value>, Error>,
     key: Option<String>,
+    fence: Option<Fence>,
     deadline: Duration,
 }
 
@@ -123,6 +124,22 @@ impl Transaction {
         self
     }
 
+    /// Applies only if the grant of this lock is the current one at the write's own commit.
+    ///
+    /// If the guard knows already that the lock is lost, nothing is sent. Either way the call fails
+    /// with [`Error::FencedOff`], and [`is_fenced_off`](Error::is_fenced_off) is true.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, plan: ifmatch::Versioned<ifmatch::Plan>, lock: ifmatch::LockGuard)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.transaction().delete(&plan).fenced_by(&lock).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn fenced_by(mut self, lock: impl Into<Fence>) -> Self {
+        self.fence = Some(lock.into());
+        self
+    }
+
     /// How long it may take, repeated sends included.
     ///
     /// ```
@@ -143,6 +160,10 @@ impl Transaction {
         let call = Call::post(&self.client, &["transactions"], &body, results);
         let call = match self.key {
             Some(key) => call.idempotency_key(key),
+            None => call,
+        };
+        let call = match &self.fence {
+            Some(fence) => call.fenced_by(fence),
             None => call,
         };
         call.deadline(self.deadline).await
@@ -247,6 +268,7 @@ impl Client {
     /// ```
     pub fn transaction(&self) -> Transaction {
         let deadline = self.deadline();
-        Transaction { client: self.clone(), operations: Ok(Vec::new()), key: None, deadline }
+        let operations = Ok(Vec::new());
+        Transaction { client: self.clone(), operations, key: None, fence: None, deadline }
     }
 }

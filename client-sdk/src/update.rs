@@ -1,8 +1,8 @@
 //! Updates and saves: edits of one object, resolved against the changes of others.
 
 use crate::{
-    Collection, Conflict, Decision, Error, Forced, Policy, Resource, Versioned, pace::Deadline,
-    policy::edit_of, versioned::to_json, with_conflict_resolution,
+    Collection, Conflict, Decision, Error, Fence, Forced, Policy, Resource, Versioned,
+    pace::Deadline, policy::edit_of, versioned::to_json, with_conflict_resolution,
 };
 use futures::future::{BoxFuture, FutureExt};
 use ifmatch_types::{Preview, merge};
@@ -161,6 +161,24 @@ impl<'a, T: Resource> Update<'a, T> {
         self
     }
 
+    /// Applies only if the grant of this lock is the current one at the write's own commit.
+    ///
+    /// If the guard knows already that the lock is lost, the edit is not sent. Either way the call
+    /// fails with [`Error::FencedOff`]: no conflict is resolved any more, and nothing is parked. An
+    /// edit that is parked for another reason is resolved without the fence.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::InvoiceId, lock: ifmatch::LockGuard)
+    /// # -> Result<(), ifmatch::Error> {
+    /// use ifmatch::InvoiceStatus::Open;
+    /// billing.invoices().update(&id, |i| i.status = Open).fenced_by(&lock).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn fenced_by(mut self, lock: impl Into<Fence>) -> Self {
+        self.policy = self.policy.fenced_by(lock);
+        self
+    }
+
     /// Skips the version check, and only that; needs the role `admin`.
     ///
     /// The reason, 1–500 characters, is kept in the audit log with everything that is overwritten.
@@ -181,7 +199,7 @@ impl<'a, T: Resource> Update<'a, T> {
         self
     }
 
-    /// Tells what the first attempt would do, and writes nothing.
+    /// Tells what the first attempt would do, and writes nothing. It needs no lock.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)

@@ -70,8 +70,8 @@ impl Http {
             .request(request.method(), url)
             .headers(headers)
             .header(AUTHORIZATION, self.authorization.clone());
-        if let Some(body) = request.body_text() {
-            builder = builder.body(body.to_owned());
+        if let Some(body) = request.payload().map_err(WireError::Unsendable)? {
+            builder = builder.body(body);
         }
         let mut response = builder.send().await.map_err(broken)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

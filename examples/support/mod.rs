@@ -79,6 +79,17 @@ impl Server {
         Client::builder(&self.url).key(key)
     }
 
+    /// The server that `IFMATCH_URL` and `IFMATCH_KEY` name, for a process that an example starts.
+    pub fn of_environment() -> Result<Self> {
+        let (url, key) = (env::var("IFMATCH_URL")?, env::var("IFMATCH_KEY")?);
+        Ok(Self { url, key, private: None })
+    }
+
+    /// How to name this server to another process.
+    pub fn environment(&self) -> [(&'static str, &str); 2] {
+        [("IFMATCH_URL", &self.url), ("IFMATCH_KEY", &self.key)]
+    }
+
     pub fn is_private(&self) -> bool {
         self.private.is_some()
     }

@@ -11,6 +11,7 @@ both_databases![
     a_metered_api_serves_exactly_what_was_paid_for,
     asking_first_overspends_and_check_and_record_does_not,
     a_rush_books_exactly_what_is_free,
+    a_worker_that_was_paused_too_long_writes_nothing,
 ];
 
 /// Runs an example against this server, with `typed` as its stdin.
@@ -122,4 +123,19 @@ async fn a_rush_books_exactly_what_is_free(server: Server) {
     let bookings = server.api().list("/v1/bookings").await;
     assert_eq!(bookings.len(), 3);
     assert!(bookings.iter().all(|booking| booking["status"] == "cancelled"));
+}
+
+async fn a_worker_that_was_paused_too_long_writes_nothing(server: Server) {
+    let finished = run(&server, "fenced_job", &[], "").await.succeeded();
+    let refusals = ["ada  is refused by its guard", "ada  is refused by the server"];
+    says(&finished, &["bob  added 10 seats", "VERDICT: the worker that was paused wrote nothing"]);
+    says(&finished, &refusals);
+    let finished = run(&server, "fenced_job", &["--unfenced"], "").await.succeeded();
+    says(&finished, &["VERDICT: without the fence, the job was done twice"]);
+
+    // Checks the server too, not only the example's own verdict.
+    let subs = server.api().list("/v1/subscriptions").await;
+    let mut seats: Vec<i64> = subs.iter().map(|sub| sub["quantity"].as_i64().unwrap()).collect();
+    seats.sort_unstable();
+    assert_eq!(seats, [11, 21]);
 }

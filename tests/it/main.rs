@@ -53,6 +53,7 @@ mod scoped_keys;
 mod sdk;
 mod sdk_faults;
 mod sdk_gateway;
+mod sdk_locks;
 mod subscriptions;
 mod surface;
 mod transactions;
