@@ -236,15 +236,17 @@ impl<O> Acquire<O> {
         mut lease: Lease,
         ttl: Duration,
     ) -> Result<LockGuard, Error> {
-        if lease.left(self.client.clock().now()) < lease.lasts / 3 {
+        let clock = self.client.clock();
+        if lease.left(clock.now()) < lease.lasts / 3 {
             match owned.grant.renew(keeper::limit(ttl)).await {
                 Ok(renewed) => lease = renewed,
-                Err(error) => {
-                    if error.is_lock_lost() {
-                        owned.is_over();
-                    }
+                Err(error) if error.is_lock_lost() => {
+                    owned.is_over();
                     return Err(error);
                 }
+                Err(error) if lease.left(clock.now()).is_zero() => return Err(error),
+                // It is still held, and the guard tries it again.
+                Err(_) => {}
             }
         }
         Ok(LockGuard::new(owned, lease, self.renews.then_some(ttl)))

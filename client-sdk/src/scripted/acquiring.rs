@@ -63,6 +63,29 @@ async fn a_wait_beyond_the_time_of_the_lock_is_followed_by_a_renewal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failed_renewal_after_a_wait_matters_only_if_no_time_is_left() {
+    for (waited, is_held) in [(20, true), (40, false)] {
+        let clock = TestClock::new();
+        let steps =
+            vec![after(waited, grant(7, 30_000)), ScriptStep::NotConnected, renewal(), released()];
+        let none = SendBudget { capacity: 0, refill_per_second: 0 };
+        let (billing, script) = client_at(clock, none, steps);
+        let acquiring = billing.locks().acquire("k", Ttl::secs(30)).wait(secs(40)).await;
+        settle().await;
+        match acquiring {
+            Ok(lock) => {
+                assert!(is_held && lock.is_held());
+                assert_eq!(verbs(&script), ["acquire", "renew", "renew"]);
+            }
+            Err(error) => {
+                assert!(!is_held && error.is_retryable(), "{error}");
+                assert_eq!(verbs(&script), ["acquire", "renew", "release"]);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replayed_acquire_counts_from_its_first_send() {
     let clock = TestClock::new();
     let (billing, script) = client_on(&clock, vec![ScriptStep::Silence, grant(7, 29_000)]);
