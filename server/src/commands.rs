@@ -1,26 +1,24 @@
 //! The subcommands other than `serve`. Each does its work and stops.
 
+mod keys;
 mod restored;
 
+pub use keys::{WantedKey, keys, new_key};
 pub use restored::restored;
 
 use crate::{
-    config::{Config, KeysTask},
+    config::Config,
     http::{core::problem, systems},
-    key,
     lane::{LaneConfig, Lanes, Refusal},
     log::RequestId,
     routes,
 };
 use ifmatch_domain::{
     Action, Command, Outcome, Rejection,
-    access::{self, CreateApiKey, RevokeApiKey},
     core::{self, Actor, Guard, Meta},
 };
 use ifmatch_store::{Db, StoreError, Use, sqlite_version};
-use ifmatch_types::{ApiKeyId, Role, Source, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use ifmatch_types::{Source, Timestamp};
 use std::{
     io::{ErrorKind, Write},
     process::ExitCode,
@@ -148,96 +146,6 @@ pub fn openapi() -> Result<ExitCode, CommandError> {
     let document = routes::document();
     say(format_args!("{document:#}"))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// `keys create|list|revoke`
-pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError> {
-    let mut db = prepare(config)?;
-    match action {
-        KeysTask::Create { name, role, workspace, acting_for, expires_in } => {
-            let wanted = WantedKey { workspace, acting_for, expires_in };
-            let (secret, id) = create_key(config, &name, role, wanted)?;
-            eprintln!("created {id} ({}); the key is shown only this once:", role.name());
-            // A failure must be reported here, because the key cannot be shown again.
-            write_line(secret.expose_secret())?;
-        }
-        KeysTask::List => {
-            for stored in db.api_keys()? {
-                let key = stored.key;
-                let state = match (key.revoked_at, key.expires_at) {
-                    (Some(at), _) => format!("revoked {at}"),
-                    (None, Some(at)) if at <= Timestamp::now() => format!("expired {at}"),
-                    (None, Some(at)) => format!("works until {at}"),
-                    (None, None) => "works".to_owned(),
-                };
-                let scope = key.workspace_id.map(|id| format!("  in {id}")).unwrap_or_default();
-                let user = key.acting_for.map(|user| format!("  for {user}")).unwrap_or_default();
-                let role = key.role.name();
-                say(format_args!("{}  {role:6}  {}  {state}{scope}{user}", key.id, key.name))?;
-            }
-        }
-        KeysTask::Revoke { id } => {
-            submit(
-                config,
-                Action::Access(access::Action::RevokeApiKey(RevokeApiKey { id: id.clone() })),
-            )?;
-            say(format_args!("revoked {id}"))?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// What limits a key beside its role.
-#[derive(Debug, Default)]
-pub struct WantedKey {
-    /// The only workspace that it sees.
-    pub workspace: Option<String>,
-    /// The user that it always speaks for.
-    pub acting_for: Option<String>,
-    /// How long it works.
-    pub expires_in: Option<Duration>,
-}
-
-/// Makes a key through its own lane, so that it is audited like every other key.
-pub fn create_key(
-    config: &Config,
-    name: &str,
-    role: Role,
-    wanted: WantedKey,
-) -> Result<(SecretString, ApiKeyId), CommandError> {
-    let id = ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()));
-    let secret = key::mint(&id)
-        .map_err(|error| CommandError::Refused(format!("no random numbers: {error}")))?;
-    let create = new_key(id.clone(), name, role, wanted, key::digest_of(&secret))?;
-    submit(config, Action::Access(access::Action::CreateApiKey(create)))?;
-    Ok((secret, id))
-}
-
-/// The command that makes a key.
-pub fn new_key(
-    id: ApiKeyId,
-    name: &str,
-    role: Role,
-    wanted: WantedKey,
-    digest: String,
-) -> Result<CreateApiKey, CommandError> {
-    let too_long = || CommandError::Refused("--expires-in: is too long".to_owned());
-    let expires_at = match wanted.expires_in {
-        None => None,
-        Some(duration) => {
-            let micros = i64::try_from(duration.as_micros()).map_err(|_| too_long())?;
-            let at = Timestamp::now().as_micros().checked_add(micros).ok_or_else(too_long)?;
-            Some(Timestamp::from_micros(at).ok_or_else(too_long)?)
-        }
-    };
-    let body = json!({
-        "name": name,
-        "role": role.name(),
-        "workspace_id": wanted.workspace,
-        "acting_for": wanted.acting_for,
-        "expires_at": expires_at,
-    });
-    Ok(CreateApiKey { body, id, digest })
 }
 
 /// A command from the command line.

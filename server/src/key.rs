@@ -10,12 +10,18 @@ use ifmatch_types::ApiKeyId;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
 const PREFIX: &str = "ifm_";
 const ID_LEN: usize = 32;
 const SECRET_LEN: usize = 32;
 const CHECKSUM_LEN: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// The id of a new key.
+pub fn fresh_id() -> ApiKeyId {
+    ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()))
+}
 
 /// Makes the key with this id. The returned text is its only copy.
 ///

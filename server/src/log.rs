@@ -9,7 +9,7 @@ mod request_id;
 pub use context::LogContext;
 pub use request_id::RequestId;
 
-use line::{Json, Text};
+use line::Line;
 use tracing_subscriber::{EnvFilter, fmt::SubscriberBuilder, util::SubscriberInitExt};
 
 /// The format of log lines.
@@ -43,10 +43,17 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(filter)?;
     let log = SubscriberBuilder::default().with_writer(std::io::stderr).with_env_filter(filter);
     match format {
-        LogFormat::Text => log.with_ansi(false).map_event_format(Text).finish().try_init()?,
-        LogFormat::Json => {
-            log.json().flatten_event(true).map_event_format(Json).finish().try_init()?;
-        }
+        LogFormat::Text => log
+            .with_ansi(false)
+            .map_event_format(|event| Line { format, event })
+            .finish()
+            .try_init()?,
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            .map_event_format(|event| Line { format, event })
+            .finish()
+            .try_init()?,
     }
     Ok(())
 }

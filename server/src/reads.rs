@@ -5,24 +5,22 @@
 //! There, one connection that drains its queue into one query serves more reads than many
 //! connections would. No read blocks an asynchronous worker.
 
+mod points;
 mod pool;
 mod shares;
 
 use crate::metrics;
 use ifmatch_store::{DatabaseUrl, Db, EventLog, Found, StoreError, Use};
 use ifmatch_types::Kind;
+use points::PointQueue;
 use pool::{Pool, is_usable_after};
 pub use shares::in_the_name_of;
 use std::{
-    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::sync::{mpsc, oneshot};
 
 /// Maximum number of reads that wait in each queue.
 const QUEUE: usize = 16_384;
@@ -34,11 +32,6 @@ const CONNECTIONS_FOR_KEYS: usize = 2;
 const CONNECTIONS_FOR_PROBES: usize = 1;
 /// Give up on a read after this long, waiting included.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of ids in one query.
-const BATCH_MAX: usize = 512;
-
-type Lookup = (Kind, String, oneshot::Sender<Result<Option<Found>, StoreError>>);
-
 /// All reading connections of this process.
 pub struct Reads {
     points: Points,
@@ -56,7 +49,7 @@ enum Points {
     /// them.
     Inline(Arc<Pool>),
     /// PostgreSQL: by a thread that drains this queue.
-    Drained(mpsc::Sender<Lookup>),
+    Drained(PointQueue),
 }
 
 impl Reads {
@@ -66,21 +59,13 @@ impl Reads {
     ///
     /// If the operating system has no more threads.
     pub fn start(url: &DatabaseUrl) -> std::io::Result<Self> {
-        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name.to_owned()).spawn(work)
-        };
         let points = match url {
             DatabaseUrl::Sqlite(_) => Points::Inline(Pool::new(url, CONNECTIONS)),
-            DatabaseUrl::Postgres(_) => {
-                let (sender, queue) = mpsc::channel(QUEUE);
-                let connection = Connection::new(url);
-                spawn("point-reads", Box::new(move || look_up_all(connection, queue)))?;
-                Points::Drained(sender)
-            }
+            DatabaseUrl::Postgres(_) => Points::Drained(PointQueue::start(url)?),
         };
         let (settler, queue) = mpsc::channel(QUEUE);
         let connection = Connection::new(url);
-        spawn("settler", Box::new(move || settle_all(connection, queue)))?;
+        start_thread("settler", move || settle_all(connection, queue))?;
         Ok(Self {
             points,
             settler,
@@ -119,16 +104,7 @@ impl Reads {
                 let id = id.to_owned();
                 pool.run(move |db| db.find(kind, vec![id.clone()])).await.map(first)
             }
-            Points::Drained(lookups) => {
-                let (answer, found) = oneshot::channel();
-                let busy = |_| StoreError::Raced("too many reads are waiting".into());
-                lookups.try_send((kind, id.to_owned(), answer)).map_err(busy)?;
-                match timeout(READ_TIMEOUT, found).await {
-                    Ok(Ok(found)) => found,
-                    Ok(Err(_)) => Err(StoreError::Gone("the reader ended".into())),
-                    Err(_) => Err(StoreError::Raced("a read took too long".into())),
-                }
-            }
+            Points::Drained(queue) => queue.find(kind, id).await,
         }
     }
 
@@ -167,6 +143,10 @@ impl Reads {
     ) -> Result<T, StoreError> {
         self.probe.run(read).await
     }
+}
+
+fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(|_| ())
 }
 
 fn first(found: Vec<(String, Found)>) -> Option<Found> {
@@ -211,53 +191,6 @@ impl Connection {
     fn serve(&mut self, serve: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| serve(self))).is_err() {
             tracing::error!("a read panicked; its callers are told to try again");
-        }
-    }
-}
-
-/// The thread of point reads. It drains its queue into one query per kind.
-fn look_up_all(mut connection: Connection, mut queue: mpsc::Receiver<Lookup>) {
-    while let Some(first) = queue.blocking_recv() {
-        let mut by_kind: BTreeMap<Kind, Vec<Lookup>> = BTreeMap::new();
-        by_kind.entry(first.0).or_default().push(first);
-        for _ in 1..BATCH_MAX {
-            let Ok(lookup) = queue.try_recv() else { break };
-            by_kind.entry(lookup.0).or_default().push(lookup);
-        }
-        for (kind, lookups) in by_kind {
-            connection.serve(|connection| look_up(connection, kind, lookups));
-        }
-    }
-}
-
-fn look_up(connection: &mut Connection, kind: Kind, lookups: Vec<Lookup>) {
-    // A client that hung up is not worked for.
-    let lookups: Vec<Lookup> =
-        lookups.into_iter().filter(|(_, _, answer)| !answer.is_closed()).collect();
-    if lookups.is_empty() {
-        return;
-    }
-    let mut ids: Vec<String> = lookups.iter().map(|(_, id, _)| id.clone()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    match connection.read(|db| db.find(kind, ids.clone())) {
-        Ok(found) => {
-            let found: HashMap<String, Found> = found.into_iter().collect();
-            for (_, id, answer) in lookups {
-                let _ = answer.send(Ok(found.get(&id).cloned()));
-            }
-        }
-        // A row that cannot be read fails only its own readers.
-        Err(StoreError::Corrupt { .. }) => {
-            for (_, id, answer) in lookups {
-                let _ =
-                    answer.send(connection.read(|db| db.find(kind, vec![id.clone()])).map(first));
-            }
-        }
-        Err(error) => {
-            for (_, _, answer) in lookups {
-                let _ = answer.send(Err(same(&error)));
-            }
         }
     }
 }

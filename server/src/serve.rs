@@ -47,7 +47,6 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{interval, sleep},
 };
-use uuid::Uuid;
 
 /// The name of the admin keys that a server makes at its start.
 const ADMIN: &str = "admin";
@@ -117,7 +116,7 @@ async fn make_first_keys(config: &Config, app: &App) -> Result<(), CommandError>
             add_admin_key(app, digest).await?;
         }
     } else if app.keyring.is_empty() {
-        let id = fresh_id();
+        let id = key::fresh_id();
         let secret = key::mint(&id)
             .map_err(|error| CommandError::Refused(format!("no random numbers: {error}")))?;
         if add_key(app, id, ADMIN, key::digest_of(&secret)).await? {
@@ -144,16 +143,12 @@ async fn lock_secret(config: &Config, reads: &Reads) -> Result<OwnerSecret, Comm
     Ok(OwnerSecret::new(secret.as_bytes()))
 }
 
-fn fresh_id() -> ApiKeyId {
-    ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()))
-}
-
 /// Makes the operator's admin key.
 ///
 /// If another living key is named `admin`, such as the operator's last one, the name has a part of
 /// the key's id behind it.
 async fn add_admin_key(app: &App, digest: String) -> Result<(), CommandError> {
-    let id = fresh_id();
+    let id = key::fresh_id();
     let tail: String = id.as_str().chars().rev().take(8).collect();
     for name in [ADMIN.to_owned(), format!("{ADMIN}-{tail}")] {
         let added = add_key(app, id.clone(), &name, digest.clone()).await;

@@ -1,7 +1,8 @@
 //! The open event streams of this process: how many there may be, and which are cut off.
 //!
 //! A stream ends by itself when its key ends or the server stops, unless its client does not read:
-//! then nobody asks it for more. `watch` cuts such streams off.
+//! then nobody asks it for more. `watch` cuts such streams off. Without a reason to end, a stream
+//! whose client does not read is ended by its socket, like every other answer.
 
 use crate::{app::App, listener::Line, metrics};
 use ifmatch_types::ApiKeyId;
@@ -16,15 +17,11 @@ use tokio::time::{MissedTickBehavior, interval};
 pub const STREAMS_MAX: usize = 256;
 /// Maximum open streams of one key, so that no caller takes the place of all others.
 pub const STREAMS_PER_KEY_MAX: usize = STREAMS_MAX / 4;
-/// A stream is cut off after its client has read nothing for this long.
-const UNREAD_MAX: Duration = Duration::from_secs(30);
 /// A client that has read nothing for this long is slow.
 const SLOW: Duration = Duration::from_secs(1);
 /// Time between two looks at all streams. An ended key is known within a second, and its streams
 /// have one look's time to end by themselves, so they end within 3 s.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
-/// After a pause of this process, no client had a chance to read.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Why there is no place for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +47,15 @@ struct Open {
 struct Stream {
     key_id: ApiKeyId,
     connection: Option<Arc<Line>>,
-    /// Since when the connection holds something for the client and has not asked for more.
-    unread_since: Option<Instant>,
     /// Whether it should have ended by itself at the last look.
     should_end: bool,
 }
 
 impl Stream {
-    /// Whether its client has read nothing for longer than this.
-    fn is_unread(&self, now: Instant, longer_than: Duration) -> bool {
-        let unread_since = self.unread_since;
-        unread_since.is_some_and(|since| now.saturating_duration_since(since) > longer_than)
+    /// Whether its client has read nothing for a while.
+    fn is_unread(&self, now: Instant) -> bool {
+        let stalled_since = self.connection.as_ref().and_then(|line| line.stalled_since());
+        stalled_since.is_some_and(|since| now.saturating_duration_since(since) > SLOW)
     }
 }
 
@@ -86,8 +81,7 @@ impl Streams {
         let number = open.opened;
         open.opened = number.wrapping_add(1);
         let key_id = key_id.clone();
-        let stream = Stream { key_id, connection, unread_since: None, should_end: false };
-        open.streams.insert(number, stream);
+        open.streams.insert(number, Stream { key_id, connection, should_end: false });
         Ok(StreamPlace { streams: Arc::clone(self), number })
     }
 
@@ -95,17 +89,17 @@ impl Streams {
     pub fn measure(&self) {
         let now = Instant::now();
         let open = self.lock();
-        let unread = open.streams.values().filter(|stream| stream.is_unread(now, SLOW));
+        let unread = open.streams.values().filter(|stream| stream.is_unread(now));
         metrics::unread_streams(unread.count());
     }
 
-    /// The connections to close at this instant.
-    fn overdue(&self, now: Instant, should_end: impl Fn(&ApiKeyId) -> bool) -> Vec<Arc<Line>> {
+    /// The connections to close now.
+    fn overdue(&self, should_end: impl Fn(&ApiKeyId) -> bool) -> Vec<Arc<Line>> {
         let mut overdue = Vec::new();
         for stream in self.lock().streams.values_mut() {
             let has_had_its_time = stream.should_end;
             stream.should_end = should_end(&stream.key_id);
-            if stream.is_unread(now, UNREAD_MAX) || (stream.should_end && has_had_its_time) {
+            if stream.should_end && has_had_its_time {
                 overdue.extend(stream.connection.clone());
             }
         }
@@ -123,47 +117,22 @@ pub struct StreamPlace {
     number: u64,
 }
 
-impl StreamPlace {
-    /// Says that the connection holds something for the client.
-    pub fn handed_over(&self) {
-        self.set_unread(Some(Instant::now()));
-    }
-
-    /// Says that the connection asks for more.
-    pub fn was_asked(&self) {
-        self.set_unread(None);
-    }
-
-    fn set_unread(&self, since: Option<Instant>) {
-        if let Some(stream) = self.streams.lock().streams.get_mut(&self.number) {
-            stream.unread_since = since;
-        }
-    }
-}
-
 impl Drop for StreamPlace {
     fn drop(&mut self) {
         self.streams.lock().streams.remove(&self.number);
     }
 }
 
-/// Cuts off streams that nobody reads, and those that should end and do not.
+/// Cuts off streams that should end and do not.
 pub async fn watch(app: &App) {
     let mut ticks = interval(WATCH_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut looked_at = Instant::now();
     loop {
         ticks.tick().await;
-        let now = Instant::now();
-        let paused = now.saturating_duration_since(looked_at) > PAUSE_MAX;
-        looked_at = now;
-        if paused {
-            continue;
-        }
         let is_stopping = app.stopping.load(Ordering::Relaxed);
-        let overdue = app.streams.overdue(now, |key| is_stopping || app.keyring.has_ended(key));
+        let overdue = app.streams.overdue(|key| is_stopping || app.keyring.has_ended(key));
         if !overdue.is_empty() {
-            tracing::info!(streams = overdue.len(), "event streams were cut off: unread or ended");
+            tracing::info!(streams = overdue.len(), "event streams that should end were cut off");
         }
         overdue.iter().for_each(|line| line.hang_up());
     }
@@ -195,20 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_unread_or_should_have_ended_is_overdue() {
+    fn a_stream_that_should_have_ended_is_overdue() {
         let line = Arc::new(Line::new(Patience::new(Duration::from_secs(1))));
         let streams = Arc::new(Streams::default());
-        let place = streams.open(&key("a"), Some(line)).ok().unwrap();
-        let later = || Instant::now() + UNREAD_MAX + Duration::from_secs(1);
-        let overdue = |at, ended: &str| streams.overdue(at, |id| *id == key(ended)).len();
-        assert_eq!(overdue(later(), ""), 0, "it waits for events, not for its client");
-        place.handed_over();
-        assert_eq!(overdue(Instant::now(), ""), 0);
-        assert_eq!(overdue(later(), ""), 1);
-        place.was_asked();
-        assert_eq!(overdue(later(), ""), 0);
-        assert_eq!(overdue(Instant::now(), "a"), 0, "it may end by itself");
-        assert_eq!(overdue(Instant::now(), "a"), 1);
-        assert_eq!(overdue(Instant::now(), ""), 0);
+        let _place = streams.open(&key("a"), Some(line)).ok().unwrap();
+        let overdue = |ended: &str| streams.overdue(|id| *id == key(ended)).len();
+        assert_eq!(overdue(""), 0);
+        assert_eq!(overdue("a"), 0, "it may end by itself");
+        assert_eq!(overdue("a"), 1);
+        assert_eq!(overdue(""), 0);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 both_databases![
     keys_are_made_listed_and_revoked_on_the_command_line,
     a_key_of_the_command_line_can_expire,
+    a_key_is_replaced_on_the_command_line,
     migrating_twice_changes_nothing,
     the_doctor_finds_a_healthy_database_healthy,
     verify_accepts_what_the_api_wrote,
@@ -60,6 +61,48 @@ async fn a_key_of_the_command_line_can_expire(server: Server) {
     let left = expires.duration_since(jiff::Timestamp::now()).as_secs();
     assert!((3_400..=3_600).contains(&left), "{left} seconds are left");
     command(database, &[&args[..], &["soon"]].concat()).await.refused_naming("soon");
+}
+
+async fn a_key_is_replaced_on_the_command_line(server: Server) {
+    let (database, api) = (server.database(), server.api());
+    let (holder, old) = api.make_named_key("viewer").await;
+    let rotate = ["keys", "rotate", id(&old), "--overlap"];
+    let made = command(database, &[&rotate[..], &["1h"]].concat()).await.succeeded();
+    let key = find_key(&made.stdout).unwrap_or_else(|| panic!("no key: {}", made.output()));
+    assert_eq!(made.output().matches(&key).count(), 1, "the key is shown once");
+    let new = api.with_key(&key);
+    eventually("the running server knows the new key", async || {
+        (new.get("/v1/plans").await.status == 200).then_some(())
+    })
+    .await;
+    holder.get("/v1/plans").await.ok(200);
+
+    let keys = api.list("/v1/api-keys").await;
+    let listed = |wanted: &str| keys.iter().find(|key| id(key) == wanted).expect("it is listed");
+    let (old, new) = (listed(id(&old)), listed(listed(id(&old))["rotated_to"].as_str().unwrap()));
+    for same in ["name", "role", "workspace_id", "acting_for"] {
+        assert_eq!(old[same], new[same], "{same}");
+    }
+    assert!(made.output().contains(id(old)) && made.output().contains(id(new)));
+    let end: jiff::Timestamp = old["expires_at"].as_str().unwrap().parse().unwrap();
+    let left = end.duration_since(jiff::Timestamp::now()).as_secs();
+    assert!((3_400..=3_600).contains(&left), "{left} seconds are left");
+    assert_eq!(new["expires_at"], Value::Null);
+    let audit = api.audit("api_key_rotated", id(old)).await;
+    assert_eq!(audit[0]["actor"], "cli");
+
+    let again = command(database, &rotate[..3]).await;
+    again.refused_naming("INVALID_STATE_TRANSITION");
+    let long = ["keys", "rotate", id(new), "--overlap", "31days"];
+    command(database, &long).await.refused_naming("overlap");
+    let unknown = format!("key_{}", "0".repeat(32));
+    command(database, &["keys", "rotate", &unknown]).await.refused_naming(&unknown);
+
+    command(database, &["keys", "rotate", id(new)]).await.succeeded();
+    eventually("without an overlap the old key ends", async || {
+        (api.with_key(&key).get("/v1/plans").await.status == 401).then_some(())
+    })
+    .await;
 }
 
 async fn migrating_twice_changes_nothing(mut server: Server) {

@@ -1,6 +1,8 @@
 //! Places in the log of events: where readers begin, and which places no log has any more.
 
-use crate::harness::{Api, EventStream, Server, both_databases, eventually, field, id, run_to_end};
+use crate::harness::{
+    Api, Backend, EventStream, Server, both_databases, eventually, field, id, run_to_end,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -11,6 +13,7 @@ both_databases![
     a_stream_is_neither_stored_nor_changed_on_its_way,
     the_cursor_of_a_page_wins,
     a_rare_type_does_not_hold_its_reader_back,
+    a_reader_gets_over_a_long_stretch_without_wanted_events,
     a_read_waits_forty_five_seconds_at_most,
     a_cursor_beyond_the_end_is_unknown,
     a_cursor_of_before_a_restore_is_unknown,
@@ -153,6 +156,27 @@ async fn a_rare_type_does_not_hold_its_reader_back(server: Server) {
     let page = waiting.await.expect("it is answered");
     assert_eq!(page["items"], json!([]));
     assert_eq!(page["next_cursor"], end(&api).await);
+}
+
+async fn a_reader_gets_over_a_long_stretch_without_wanted_events(server: Server) {
+    let api = server.api();
+    api.make_workspace(json!({})).await;
+    let before = end(&api).await;
+    // Longer than what one statement looks at.
+    server.database().execute(match server.database().backend() {
+        Backend::Sqlite => "UPDATE sqlite_sequence SET seq = 90000 WHERE name = 'events'",
+        Backend::Postgres => "ALTER SEQUENCE events_seq_seq RESTART WITH 90001",
+    });
+    let plan = api.make_plan(json!({})).await;
+    api.make_workspace(json!({})).await;
+    for query in ["type=plan", "type=plan&wait_ms=45000"] {
+        let page = api.get(&format!("/v1/events?after={before}&{query}")).await.ok(200);
+        assert_eq!(page["items"][0]["state"], plan, "{query}");
+    }
+    let page = api.get(&format!("/v1/events?after={before}&type=invoice")).await.ok(200);
+    assert_eq!(page["next_cursor"], end(&api).await);
+    let mut stream = open(&api, &format!("after={before}&type=plan")).await;
+    assert_eq!(stream.next().await.1["state"], plan);
 }
 
 async fn a_read_waits_forty_five_seconds_at_most(server: Server) {

@@ -12,7 +12,10 @@ use std::{
 };
 
 both_databases![refused_forces_take_a_bounded_number_of_records];
-postgres_only![reads_of_one_key_delay_neither_other_keys_nor_readiness_nor_revocation];
+postgres_only![
+    reads_of_one_key_delay_neither_other_keys_nor_readiness_nor_revocation,
+    what_the_gate_reads_for_a_scoped_key_is_in_its_share,
+];
 
 async fn with(settings: &[&str]) -> Server {
     let database = Arc::new(Database::create(Backend::Sqlite));
@@ -120,4 +123,33 @@ async fn reads_of_one_key_delay_neither_other_keys_nor_readiness_nor_revocation(
     assert!(waited < Duration::from_secs(9), "the lists ended only after {waited:?}");
     locked.batch_execute("ROLLBACK").unwrap();
     api.get("/v1/plans").await.ok(200);
+}
+
+async fn what_the_gate_reads_for_a_scoped_key_is_in_its_share(server: Server) {
+    let api = server.api();
+    let subscription = api.make_subscription(json!({})).await;
+    let scoped = json!({"name": "greedy", "role": "viewer",
+        "workspace_id": subscription["workspace_id"]});
+    let made = api.post("/v1/api-keys", &scoped).await.ok(201);
+    let greedy = api.with_key(made["key"].as_str().unwrap());
+    let path = format!("/v1/subscriptions/{}", id(&subscription));
+    greedy.get(&path).await.ok(200);
+    let mut locked = PgConnection::establish(server.database().url()).unwrap();
+    locked.batch_execute("BEGIN; LOCK TABLE subscriptions IN ACCESS EXCLUSIVE MODE").unwrap();
+    let slow = tokio::spawn(together(100, move |_| {
+        let (greedy, path) = (greedy.clone(), path.clone());
+        async move { greedy.get(&path).await }
+    }));
+    eventually("the reads have connections", async || {
+        (server.metric("ifmatch_http_connections").await >= 50.0).then_some(())
+    })
+    .await;
+    for _ in 0..5 {
+        let asked_at = Instant::now();
+        api.get("/v1/workspaces").await.ok(200);
+        let waited = asked_at.elapsed();
+        assert!(waited < Duration::from_secs(2), "another key's list waited {waited:?}");
+    }
+    locked.batch_execute("ROLLBACK").unwrap();
+    slow.await.unwrap();
 }

@@ -5,9 +5,10 @@ use crate::harness::{
     ADMIN_KEY, Api, Server, both_databases, id,
     proxy::{Fault, Proxy},
 };
+use futures::{StreamExt, future, stream};
 use ifmatch::{Client, Error, OutcomeUnknown, SendBudget, Subscription, SubscriptionId, Versioned};
-use serde_json::{Value, json};
-use std::time::Duration;
+use serde_json::json;
+use std::{collections::HashMap, time::Duration};
 
 both_databases![
     edits_of_many_clients_are_applied_once_or_told_as_unknown,
@@ -15,8 +16,19 @@ both_databases![
     an_edit_without_a_digest_in_the_history_stays_unknown,
 ];
 
-/// Edits of each client.
-const EDITS: usize = 20;
+/// Edits of each client of a subscription.
+const EDITS: u64 = 20;
+/// Clients of a subscription.
+const CLIENTS: u64 = 3;
+/// Subscriptions that are edited at the same time.
+const AT_ONCE: usize = 32;
+
+/// Subscriptions to edit, so that there are `IFMATCH_TEST_GATEWAY_EDITS` edits or a few more.
+fn subscriptions() -> u64 {
+    let wanted = std::env::var("IFMATCH_TEST_GATEWAY_EDITS").ok();
+    let wanted = wanted.map_or(1, |n| n.parse().expect("IFMATCH_TEST_GATEWAY_EDITS is a number"));
+    u64::div_ceil(wanted, CLIENTS * EDITS)
+}
 
 /// A gateway before the server, and a client behind it.
 async fn gateway(server: &Server, key: &str) -> (Proxy, Client) {
@@ -60,12 +72,12 @@ fn disturb(proxy: &Proxy, random: &mut fastrand::Rng) {
 type Told = (String, Result<Versioned<Subscription>, Error>);
 
 /// Edits the subscription again and again. Each edit writes a token that no other edit writes.
-async fn edit(server: &Server, subscription: &SubscriptionId, client_number: u64) -> Vec<Told> {
+async fn edit(server: &Server, subscription: &SubscriptionId, seed: u64) -> Vec<Told> {
     let (proxy, client) = gateway(server, ADMIN_KEY).await;
-    let mut random = fastrand::Rng::with_seed(client_number);
+    let mut random = fastrand::Rng::with_seed(seed);
     let mut told = Vec::new();
     for number in 0..EDITS {
-        let token = format!("client {client_number} edit {number}");
+        let token = format!("client {seed} edit {number}");
         disturb(&proxy, &mut random);
         let subscriptions = client.subscriptions();
         let update = subscriptions.update(subscription, |s| {
@@ -91,31 +103,40 @@ async fn rival(api: &Api, path: &str) -> i64 {
     applied
 }
 
-async fn edits_of_many_clients_are_applied_once_or_told_as_unknown(server: Server) {
+/// How often each text was written to a field, by the object's history.
+async fn times_written(api: &Api, path: &str, field: &str) -> HashMap<String, i64> {
+    let mut times = HashMap::new();
+    for entry in api.history(path).await {
+        for change in entry["changes"].as_array().unwrap().iter().filter(|c| c["path"] == field) {
+            *times.entry(change["to"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    times
+}
+
+/// The edits of one subscription that were applied, and those that were told as unknown at first.
+struct Tally {
+    applied: i64,
+    unknown: usize,
+}
+
+/// Lets all clients and a rival edit one subscription, and compares what they were told.
+async fn edit_by_all(server: &Server, number: u64) -> Tally {
     let api = server.api();
     let (subscription, path) = subscription(&api).await;
-    let (one, two, three, rivals) = futures::join!(
-        edit(&server, &subscription, 1),
-        edit(&server, &subscription, 2),
-        edit(&server, &subscription, 3),
-        rival(&api, &path),
-    );
-    let history = api.history(&path).await;
-    let times_applied = |token: &str| {
-        let is_it = |change: &&Value| change["path"] == "/notes" && change["to"] == token;
-        let changes = history.iter().flat_map(|entry| entry["changes"].as_array().unwrap());
-        changes.filter(is_it).count()
-    };
-    let (_, client) = gateway(&server, ADMIN_KEY).await;
-    let (mut applied, mut unknown) = (0, 0);
-    for (token, told) in one.into_iter().chain(two).chain(three) {
-        let times = times_applied(&token);
+    let clients = (0..CLIENTS).map(|client| edit(server, &subscription, number * CLIENTS + client));
+    let (told, rivals) = futures::join!(future::join_all(clients), rival(&api, &path));
+    let written = times_written(&api, &path, "/notes").await;
+    let (_gateway, client) = gateway(server, ADMIN_KEY).await;
+    let mut tally = Tally { applied: 0, unknown: 0 };
+    for (token, told) in told.into_iter().flatten() {
+        let times = written.get(&token).copied().unwrap_or_default();
         assert!(times <= 1, "{token} was applied {times} times");
-        applied += i64::try_from(times).unwrap();
+        tally.applied += times;
         match told {
             Ok(_) => assert_eq!(times, 1, "{token} was told as applied"),
             Err(Error::OutcomeUnknown(lost)) => {
-                unknown += 1;
+                tally.unknown += 1;
                 let settled = client.resume(*lost).await;
                 // The key's own answer tells: the edit was applied, or there is a conflict.
                 assert_eq!(settled.is_ok(), times == 1, "{token}: {:?}", settled.err());
@@ -124,8 +145,18 @@ async fn edits_of_many_clients_are_applied_once_or_told_as_unknown(server: Serve
         }
     }
     let quantity = api.get(&path).await.ok(200)["quantity"].as_i64().unwrap();
-    assert_eq!(quantity, 1 + applied + rivals, "each edit counts once");
-    assert!(applied > 0, "some edits were applied, {unknown} stayed unknown");
+    assert_eq!(quantity, 1 + tally.applied + rivals, "each edit counts once");
+    tally
+}
+
+async fn edits_of_many_clients_are_applied_once_or_told_as_unknown(server: Server) {
+    let edited = stream::iter(0..subscriptions()).map(|number| edit_by_all(&server, number));
+    let tallies: Vec<Tally> = edited.buffer_unordered(AT_ONCE).collect().await;
+    let applied: i64 = tallies.iter().map(|tally| tally.applied).sum();
+    let unknown: usize = tallies.iter().map(|tally| tally.unknown).sum();
+    let edits = subscriptions() * CLIENTS * EDITS;
+    println!("{edits} edits: {applied} applied, {unknown} told as unknown at first");
+    assert!(applied > 0, "some edits were applied");
 }
 
 /// An edit that was applied and whose answer was lost.

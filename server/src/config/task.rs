@@ -11,7 +11,7 @@ pub enum Task {
     Serve,
     /// Bring the database's schema up to date, then stop
     Migrate,
-    /// Make, list and revoke API keys
+    /// Make, list, replace and revoke API keys
     #[command(subcommand)]
     Keys(KeysTask),
     /// Print the OpenAPI document
@@ -47,6 +47,15 @@ pub enum KeysTask {
     },
     /// List all keys, without their secrets
     List,
+    /// Replace a key by a new one of the same kind, and print the new one, once
+    Rotate {
+        /// The old key's id, key_…
+        id: String,
+        /// How long the old key still works, such as 1h, up to 30days; not at all if left out
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration,
+            default_value = "0s")]
+        overlap: Duration,
+    },
     /// Revoke a key
     Revoke {
         /// The key's id, key_…

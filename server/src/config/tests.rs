@@ -129,6 +129,10 @@ fn flags_may_stand_before_and_after_the_subcommand() {
 #[test]
 fn subcommands() {
     let action = |args| try_read(args, &[], "").unwrap().0;
+    let rotate = |overlap_s| {
+        let overlap = Duration::from_secs(overlap_s);
+        Task::Keys(KeysTask::Rotate { id: "key_1".to_owned(), overlap })
+    };
     for (name, expected) in [
         ("serve", Task::Serve),
         ("migrate", Task::Migrate),
@@ -136,6 +140,8 @@ fn subcommands() {
         ("verify", Task::Verify),
         ("restored", Task::Restored),
         ("keys list", Task::Keys(KeysTask::List)),
+        ("keys rotate key_1", rotate(0)),
+        ("keys rotate key_1 --overlap 1h", rotate(3_600)),
         ("keys revoke key_1", Task::Keys(KeysTask::Revoke { id: "key_1".to_owned() })),
     ] {
         assert_eq!(action(name), expected);

@@ -36,8 +36,8 @@ pub struct Line {
 struct State {
     /// Requests that are being answered.
     requests: usize,
-    /// Whether the client does not take what is sent to it.
-    is_stalled: bool,
+    /// Since when the client takes nothing of what is sent to it.
+    stalled_since: Option<Instant>,
     /// When the last request ended, or the connection began.
     idle_since: Instant,
     /// The end of the connection, once it is known.
@@ -54,7 +54,7 @@ impl Line {
     pub fn new(Patience(patience): Patience) -> Self {
         let state = State {
             requests: 0,
-            is_stalled: false,
+            stalled_since: None,
             idle_since: Instant::now(),
             close_at: None,
             is_hung_up: false,
@@ -112,7 +112,7 @@ impl Line {
     /// `None` while it has, and once its place was given to another one.
     pub fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        let is_idle = state.requests == 0 && !state.is_stalled && !state.is_given_up;
+        let is_idle = state.requests == 0 && state.stalled_since.is_none() && !state.is_given_up;
         is_idle.then_some(state.idle_since)
     }
 
@@ -122,14 +122,21 @@ impl Line {
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.waker = Some(waker.clone());
         }
-        let waits = state.requests == 0 && !state.is_stalled;
+        let waits = state.requests == 0 && state.stalled_since.is_none();
         let patience_ends = waits.then(|| state.idle_since + self.patience);
         [state.close_at, patience_ends].into_iter().flatten().min()
     }
 
     /// Notes whether the client takes what is sent to it.
     pub(super) fn set_stalled(&self, is_stalled: bool) {
-        self.state().is_stalled = is_stalled;
+        let mut state = self.state();
+        let since = state.stalled_since.unwrap_or_else(Instant::now);
+        state.stalled_since = is_stalled.then_some(since);
+    }
+
+    /// Since when the client takes nothing of what is sent to it. `None` while it does.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.state().stalled_since
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -165,8 +172,12 @@ mod tests {
     fn a_connection_whose_answer_is_not_taken_is_not_idle() {
         let line = Line::new(Patience::new(Duration::from_secs(1)));
         line.set_stalled(true);
+        let since = line.stalled_since();
+        assert!(since.is_some());
         assert_eq!((line.idle_since(), line.close_due(&noop_waker())), (None, None));
+        line.set_stalled(true);
+        assert_eq!(line.stalled_since(), since, "it counts from the first time");
         line.set_stalled(false);
-        assert!(line.idle_since().is_some());
+        assert!(line.idle_since().is_some() && line.stalled_since().is_none());
     }
 }

@@ -1,10 +1,8 @@
 //! Creating and revoking API keys, with audit records.
 
 use super::{Named, Need, Outcome, Rejection, StoredApiKey};
-use crate::core::{self, Context, Errors, Wants, alive, plain_audit, refuse_other_type};
-use ifmatch_types::{
-    ApiKey, ApiKeyId, AuditResource, Kind, NewApiKey, Role, Workspace, WorkspaceId, merge,
-};
+use crate::core::{self, Context, Errors, Wants, plain_audit, referenced};
+use ifmatch_types::{ApiKey, ApiKeyId, AuditResource, Kind, NewApiKey, Role, Workspace, merge};
 use serde_json::Value;
 
 pub(super) const API_KEY: &str = "api_key";
@@ -66,7 +64,7 @@ impl CreateApiKey {
         }
         errors.into_result()?;
         if let Some(workspace_id) = &new.workspace_id {
-            refuse_missing(workspace_id, ctx)?;
+            referenced::<Workspace>("/workspace_id", workspace_id.as_str(), ctx.state)?;
         }
         free_name(&new, ctx)?;
         let key = ApiKey {
@@ -108,14 +106,6 @@ impl RevokeApiKey {
         }
         Ok(Outcome::ApiKeyRevoked(stored))
     }
-}
-
-/// Refuses a workspace that does not exist or was deleted.
-fn refuse_missing(workspace_id: &WorkspaceId, ctx: &Context<'_>) -> Result<(), Rejection> {
-    refuse_other_type(Kind::Workspace, "/workspace_id", workspace_id.as_str())?;
-    alive::<Workspace>(workspace_id.as_str(), ctx.state)
-        .map(|_| ())
-        .map_err(|_| core::Rejection::invalid("/workspace_id", "no such workspace").into())
 }
 
 /// Requests a key.

@@ -1,13 +1,14 @@
 //! Invoices: editable drafts, numbers without gaps, and fields that finalizing freezes.
 
-use super::{Need, Rejection, workspace};
+use super::{Need, Rejection, SubscriptionRecord};
 use crate::core::{
     self, Context, Errors, Guarded, Resource, ScopedWrites, State, UpdateObject, Wants, allow,
-    keep_internally, refuse_other_type, usual_parts,
+    keep_internally, referenced, usual_parts,
 };
 use ifmatch_types::{
     INTEGER_MAX, Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields,
-    InvoiceStatus as Status, Kind, PaymentStatus, SubscriptionId, WorkspaceId, integer::is_exact,
+    InvoiceStatus as Status, Kind, PaymentStatus, SubscriptionId, Workspace, WorkspaceId,
+    integer::is_exact,
 };
 use serde_json::{Map, Value};
 
@@ -80,13 +81,15 @@ impl Resource for Invoice {
     }
 
     fn create(fields: InvoiceFields, id: String, ctx: &mut Context<'_>) -> Result<Self, Rejection> {
-        let workspace = workspace::referenced(&fields.workspace_id, ctx)?;
-        let currency = fields.currency.clone().or(workspace.currency).ok_or_else(|| {
-            core::Rejection::invalid(
-                "/currency",
-                "is required because the workspace has no currency",
-            )
-        })?;
+        let workspace =
+            referenced::<Workspace>("/workspace_id", fields.workspace_id.as_str(), ctx.state)?;
+        let currency =
+            fields.currency.clone().or_else(|| workspace.currency.clone()).ok_or_else(|| {
+                core::Rejection::invalid(
+                    "/currency",
+                    "is required because the workspace has no currency",
+                )
+            })?;
         let status = fields.status;
         let mut invoice = draft(id, fields.workspace_id.clone(), currency, ctx);
         invoice.edit(fields, ctx)?;
@@ -227,7 +230,7 @@ pub(crate) trait InvoiceRules {
 impl InvoiceRules for Invoice {
     fn edit(&mut self, fields: InvoiceFields, ctx: &Context<'_>) -> Result<(), Rejection> {
         if fields.workspace_id != self.workspace_id {
-            workspace::referenced(&fields.workspace_id, ctx)?;
+            referenced::<Workspace>("/workspace_id", fields.workspace_id.as_str(), ctx.state)?;
         }
         if let Some(subscription_id) = &fields.subscription_id
             && (fields.subscription_id != self.subscription_id
@@ -420,13 +423,10 @@ fn refuse_foreign_subscription(
     workspace_id: &WorkspaceId,
     ctx: &Context<'_>,
 ) -> Result<(), Rejection> {
-    refuse_other_type(Kind::Subscription, "/subscription_id", id.as_str())?;
-    let row = ctx.state.billing().subscriptions.get(id.as_str());
-    match row.filter(|row| row.deleted.is_none()) {
-        None => Err(core::Rejection::invalid("/subscription_id", "no such subscription").into()),
-        Some(row) if row.record.subscription.workspace_id != *workspace_id => {
-            Err(core::Rejection::invalid("/subscription_id", "belongs to another workspace").into())
-        }
-        Some(_) => Ok(()),
+    let path = "/subscription_id";
+    let record = referenced::<SubscriptionRecord>(path, id.as_str(), ctx.state)?;
+    if record.subscription.workspace_id != *workspace_id {
+        return Err(core::Rejection::invalid(path, "belongs to another workspace").into());
     }
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! Namespaces: parts of a workspace.
 
-use super::{Rejection, workspace};
-use crate::core::{Context, Errors, Resource, ScopedWrites, State, usual_parts};
-use ifmatch_types::{Kind, Namespace, NamespaceFields, NamespaceId};
+use super::Rejection;
+use crate::core::{Context, Errors, Resource, ScopedWrites, State, referenced, usual_parts};
+use ifmatch_types::{Kind, Namespace, NamespaceFields, NamespaceId, Workspace};
 
 impl Resource for Namespace {
     type Entity = Namespace;
@@ -34,7 +34,7 @@ impl Resource for Namespace {
         id: String,
         ctx: &mut Context<'_>,
     ) -> Result<Self, Rejection> {
-        workspace::referenced(&fields.workspace_id, ctx)?;
+        referenced::<Workspace>("/workspace_id", fields.workspace_id.as_str(), ctx.state)?;
         Ok(Self {
             id: NamespaceId::from_unchecked(id),
             version: 1,

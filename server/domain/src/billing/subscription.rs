@@ -1,13 +1,13 @@
 //! Subscriptions: a workspace's plan, with a status and billing periods.
 
-use super::{Need, PlanTerms, Rejection, workspace};
+use super::{Need, PlanTerms, Rejection};
 use crate::core::{
     self, Boundaries, Context, DeleteObject, Errors, Resource, ScopedWrites, State, Step,
-    UpdateObject, Wants, refuse_other_type, usual_parts,
+    UpdateObject, Wants, referenced, usual_parts,
 };
 use ifmatch_types::{
-    Kind, PlanId, PlanStatus, Subscription, SubscriptionFields, SubscriptionId,
-    SubscriptionStatus as Status, Timestamp,
+    Kind, Plan, PlanId, PlanStatus, Subscription, SubscriptionFields, SubscriptionId,
+    SubscriptionStatus as Status, Timestamp, Workspace,
 };
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +108,7 @@ impl Resource for SubscriptionRecord {
         id: String,
         ctx: &mut Context<'_>,
     ) -> Result<Self, Rejection> {
-        workspace::referenced(&fields.workspace_id, ctx)?;
+        referenced::<Workspace>("/workspace_id", fields.workspace_id.as_str(), ctx.state)?;
         let plan = active_plan(&fields.plan_id, ctx)?;
         let start_at = fields.start_at.unwrap_or(ctx.now);
         let trialing = plan.trial_days > 0 && fields.status != Some(Status::Active);
@@ -392,12 +392,8 @@ fn refuse_transition(from: Status, to: Status) -> Result<(), Rejection> {
 }
 
 /// The plan that a field names. It must be active.
-fn active_plan(id: &PlanId, ctx: &Context<'_>) -> Result<ifmatch_types::Plan, Rejection> {
-    refuse_other_type(Kind::Plan, "/plan_id", id.as_str())?;
-    let plan = match ctx.state.billing().plans.get(id.as_str()) {
-        Some(row) if row.deleted.is_none() => &row.record,
-        _ => return Err(core::Rejection::invalid("/plan_id", "no such plan").into()),
-    };
+fn active_plan(id: &PlanId, ctx: &Context<'_>) -> Result<Plan, Rejection> {
+    let plan = referenced::<Plan>("/plan_id", id.as_str(), ctx.state)?;
     if plan.status != PlanStatus::Active {
         return Err(Rejection::PlanInactive {
             plan_id: plan.id.to_string(),

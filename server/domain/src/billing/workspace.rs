@@ -2,8 +2,7 @@
 
 use super::{Need, Rejection};
 use crate::core::{
-    self, Context, DeleteObject, Errors, Resource, ScopedWrites, State, Wants, allow,
-    refuse_other_type, usual_parts,
+    Context, DeleteObject, Errors, Resource, ScopedWrites, State, Wants, allow, usual_parts,
 };
 use ifmatch_types::{Kind, Workspace, WorkspaceFields, WorkspaceId};
 
@@ -94,14 +93,5 @@ impl Resource for Workspace {
 
     fn want_for_delete<'c>(delete: &'c DeleteObject, wants: &mut Wants<'_, 'c, Need>) {
         wants.users(Kind::Workspace, &delete.id);
-    }
-}
-
-/// The living workspace that a field names.
-pub(crate) fn referenced(id: &WorkspaceId, ctx: &Context<'_>) -> Result<Workspace, Rejection> {
-    refuse_other_type(Kind::Workspace, "/workspace_id", id.as_str())?;
-    match ctx.state.billing().workspaces.get(id.as_str()) {
-        Some(row) if row.deleted.is_none() => Ok(row.record.clone()),
-        _ => Err(core::Rejection::invalid("/workspace_id", "no such workspace").into()),
     }
 }

@@ -5,8 +5,7 @@ use super::{
     expiry::{expire_holds, want_due},
 };
 use crate::core::{
-    self, Context, DeleteObject, Errors, Resource, UpdateObject, Wants, plain_audit,
-    refuse_other_type, usual_parts,
+    Context, DeleteObject, Errors, Resource, UpdateObject, Wants, plain_audit, usual_parts,
 };
 use ifmatch_types::{
     AuditResource, Bookable, BookableFields, BookableId, BookableStatus as Status, Date,
@@ -169,13 +168,4 @@ fn lower_capacity(
     }];
     ctx.state.audits.push(record);
     Ok(())
-}
-
-/// The living bookable that a field names.
-pub(crate) fn referenced(id: &BookableId, ctx: &Context<'_>) -> Result<Bookable, Rejection> {
-    refuse_other_type(Kind::Bookable, "/bookable_id", id.as_str())?;
-    match ctx.state.booking().bookables.get(id.as_str()) {
-        Some(row) if row.deleted.is_none() => Ok(row.record.clone()),
-        _ => Err(core::Rejection::invalid("/bookable_id", "no such bookable").into()),
-    }
 }

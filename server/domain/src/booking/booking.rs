@@ -5,17 +5,17 @@
 
 use super::{
     BookingPhase, BookingRecord, Need, NoRoom, Rejection, Share,
-    bookable::{self, DAYS_MAX},
+    bookable::DAYS_MAX,
     expiry::{expire_holds, is_bookable, want_days, want_due},
     room::Full,
 };
 use crate::core::{
     self, Change, Context, DeleteObject, Errors, Resource, ScopedWrites, State, UpdateObject,
-    Wants, alive, refuse_other_type, usual_parts,
+    Wants, referenced, usual_parts,
 };
 use ifmatch_types::{
     Bookable, BookableStatus, Booking, BookingFields, BookingId, BookingStatus as Status, Date,
-    Kind, RangeMode, Workspace, WorkspaceId,
+    Kind, RangeMode, Workspace,
 };
 use serde_json::{Map, Value};
 
@@ -96,9 +96,10 @@ impl Resource for BookingRecord {
         }
         let workspace_id = fields.workspace_id.or_else(|| ctx.meta.actor.workspace_id.clone());
         if let Some(workspace_id) = &workspace_id {
-            refuse_missing(workspace_id, ctx)?;
+            referenced::<Workspace>("/workspace_id", workspace_id.as_str(), ctx.state)?;
         }
-        let bookable = bookable::referenced(&fields.bookable_id, ctx)?;
+        let bookable = fields.bookable_id.as_str();
+        let bookable = referenced::<Bookable>("/bookable_id", bookable, ctx.state)?.clone();
         let dates = (fields.start_date, fields.end_date);
         let until_day = read_range(&bookable, dates, None, Date::of(ctx.now))?;
         let booking = Booking {
@@ -344,14 +345,6 @@ fn moves_days(change: &Change) -> bool {
         Change::Patch(body) => fields.iter().any(|field| body.contains_key(*field)),
         Change::Replace(_) => true,
     }
-}
-
-/// Refuses a workspace that does not exist or was deleted.
-fn refuse_missing(workspace_id: &WorkspaceId, ctx: &Context<'_>) -> Result<(), Rejection> {
-    refuse_other_type(Kind::Workspace, "/workspace_id", workspace_id.as_str())?;
-    alive::<Workspace>(workspace_id.as_str(), ctx.state)
-        .map(|_| ())
-        .map_err(|_| core::Rejection::invalid("/workspace_id", "no such workspace").into())
 }
 
 /// The bookable of a booking. A bookable with bookings is never deleted.

@@ -1,6 +1,6 @@
 //! Checks of single fields that all collections share.
 
-use super::rejection::Rejection;
+use super::{rejection::Rejection, resource::Resource, state::State, versioned::alive};
 use ifmatch_types::{FieldError, INTEGER_MAX, Kind, Metadata, pointer};
 
 /// The invalid fields found so far.
@@ -84,12 +84,16 @@ impl Errors {
     }
 }
 
-/// Refuses a well-formed id of another type in a field that names an object of `kind`.
-pub(crate) fn refuse_other_type(kind: Kind, path: &str, id: &str) -> Result<(), Rejection> {
-    match Kind::of_id(id) {
-        Some(other) if other != kind => {
-            Err(Rejection::WrongIdType { path: path.to_owned(), expected_prefix: kind.id_prefix() })
-        }
-        _ => Ok(()),
+/// The living object that a field names.
+pub(crate) fn referenced<'a, R: Resource>(
+    path: &str,
+    id: &str,
+    state: &'a State,
+) -> Result<&'a R, Rejection> {
+    if Kind::of_id(id).is_some_and(|kind| kind != R::KIND) {
+        let expected_prefix = R::KIND.id_prefix();
+        return Err(Rejection::WrongIdType { path: path.to_owned(), expected_prefix });
     }
+    let none = |_| Rejection::invalid(path, format!("no such {}", R::KIND.name()));
+    alive::<R>(id, state).map_err(none)
 }

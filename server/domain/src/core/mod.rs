@@ -37,7 +37,7 @@ pub use context::Context;
 pub(crate) use edit::{json, object};
 pub use edit::{plain_integers, read};
 pub use fields::Errors;
-pub(crate) use fields::refuse_other_type;
+pub(crate) use fields::referenced;
 pub(crate) use guard::check_claim;
 pub use guard::{Claim, Fence, Guard, Tags};
 pub(crate) use id::Ids;

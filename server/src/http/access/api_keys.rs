@@ -22,7 +22,6 @@ use ifmatch_types::{ApiKey, ApiKeyId, Code};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
-use uuid::Uuid;
 
 /// A new API key, with its secret.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -81,7 +80,7 @@ pub async fn rotate(
 
 /// A new id, and the key with this id.
 fn mint() -> Result<(ApiKeyId, SecretString), HttpProblem> {
-    let id = ApiKeyId::from_unchecked(format!("{}{}", ApiKeyId::PREFIX, Uuid::now_v7().simple()));
+    let id = key::fresh_id();
     let secret = key::mint(&id).map_err(|error| {
         tracing::error!(%error, "the operating system has no random numbers");
         HttpProblem::new(Code::Internal, "no key could be made")

@@ -67,7 +67,7 @@ pub async fn stream(app: web::Data<App>, request: HttpRequest, caller: Caller) -
         key_id,
         ready: VecDeque::from([first.into()]),
         told_at: Instant::now(),
-        place: taken,
+        _place: taken,
     };
     Ok(answer.streaming(stream::try_unfold(open, |mut open| async move {
         let chunk = open.next().await;
@@ -93,7 +93,7 @@ struct OpenStream {
     /// The last place that the client was told, and when it was told anything.
     told: i64,
     told_at: Instant,
-    place: StreamPlace,
+    _place: StreamPlace,
 }
 
 impl OpenStream {
@@ -102,7 +102,6 @@ impl OpenStream {
     /// `None` ends the stream: its key has ended, the server stops, the log was replaced, or the
     /// database failed. The client reconnects with the last id it saw.
     async fn next(&mut self) -> Option<web::Bytes> {
-        self.place.was_asked();
         loop {
             let is_stopping = self.app.stopping.load(Ordering::Relaxed);
             if is_stopping || self.app.keyring.has_ended(&self.key_id) {
@@ -110,7 +109,6 @@ impl OpenStream {
             }
             if let Some(chunk) = self.ready.pop_front() {
                 self.told_at = Instant::now();
-                self.place.handed_over();
                 return Some(chunk);
             }
             let deadline = Instant::now() + CHECK_INTERVAL;

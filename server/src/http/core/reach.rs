@@ -3,7 +3,7 @@
 //! Writes are judged in the decision, by the domain.
 
 use super::{caller::Caller, endpoint::EndpointInfo, problem::HttpProblem};
-use crate::app::App;
+use crate::{app::App, reads::in_the_name_of};
 use actix_web::HttpRequest;
 use ifmatch_domain::{Rejection, core, is_in_catalogue};
 use ifmatch_types::Kind;
@@ -30,7 +30,8 @@ pub async fn admit(
         return Ok(());
     }
     let key = id.clone();
-    let workspace = app.reads.run(move |db| db.workspace_of(kind, &key)).await?;
+    let looked_up = app.reads.run(move |db| db.workspace_of(kind, &key));
+    let workspace = in_the_name_of(caller.key_id.clone(), looked_up).await?;
     if workspace.as_deref() == Some(own.as_str()) {
         Ok(())
     } else {
