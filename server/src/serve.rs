@@ -233,6 +233,8 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let working = app.clone();
     let drain = Duration::from_millis(config.drain_ms);
     actix_web::rt::spawn(async move { workers::run(&working).await });
+    let redacting = app.clone();
+    actix_web::rt::spawn(async move { workers::redactions::run(&redacting).await });
     let (pruning, days) = (app.clone(), config.history_days);
     actix_web::rt::spawn(async move { workers::history::run(&pruning, days).await });
     actix_web::rt::spawn(async move {

@@ -5,6 +5,7 @@
 
 pub mod health;
 pub mod history;
+pub mod redactions;
 
 use crate::app::App;
 use futures::{StreamExt, future::join, stream};

@@ -25,6 +25,7 @@ pub mod merge;
 pub mod pointer;
 mod preview;
 pub mod problem;
+mod redaction;
 pub mod time;
 mod unknown;
 pub mod usage;
@@ -62,6 +63,7 @@ pub use list::Page;
 pub use merge::{Difference, MergeReport, Verdict};
 pub use preview::Preview;
 pub use problem::{Code, Conflict, ConflictChange, FieldError, Problem, Retry, RetryAction};
+pub use redaction::{NewRedaction, REDACTED};
 pub use time::{Timestamp, TimestampError};
 pub use usage::{
     Entitlement, EntitlementLogEntry, Hold, HoldAnswer, HoldStatus, Meter, NewHold, NewReversal,

@@ -17,6 +17,8 @@ pub struct Workers {
     pub bookings: Health,
     /// Prunes old versions.
     pub history: Health,
+    /// Rewrites what was stored about redacted objects.
+    pub redactions: Health,
     /// Reads API keys that other processes made or revoked.
     pub keyring: Health,
 }
@@ -29,13 +31,16 @@ impl Workers {
             entitlements: start("entitlements"),
             bookings: start("bookings"),
             history: start("history"),
+            redactions: start("redactions"),
             keyring: start("keyring"),
         }
     }
 
     /// Measures how long ago each worker last succeeded.
     pub fn measure(&self) {
-        for health in [&self.entitlements, &self.bookings, &self.history, &self.keyring] {
+        let all =
+            [&self.entitlements, &self.bookings, &self.history, &self.redactions, &self.keyring];
+        for health in all {
             let age = health.lock().succeeded_at.elapsed();
             metrics::worker_last_success(health.worker, age);
         }

@@ -5,7 +5,7 @@ use super::{
     expiry::{expire_holds, want_due},
 };
 use crate::core::{
-    self, Context, DeleteObject, Errors, Resource, UpdateObject, Wants, plain_audit,
+    self, Context, DeleteObject, Errors, Resource, UpdateObject, Wants, plain_audit, redactable,
     refuse_other_type, usual_parts,
 };
 use ifmatch_types::{
@@ -44,6 +44,7 @@ impl Resource for Bookable {
     const IN_CATALOGUE: bool = true;
 
     usual_parts!(bookables, |record| *record);
+    redactable!(|record| *record, { name: Text, metadata: Keys });
 
     fn check(fields: &mut BookableFields, errors: &mut Errors) {
         errors.text("/name", &fields.name, 1, 200);

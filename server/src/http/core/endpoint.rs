@@ -77,6 +77,8 @@ pub struct EndpointInfo {
     pub needs_body: bool,
     /// Whether it shows or changes one versioned object.
     pub versioned: bool,
+    /// Whether its requests must name the version they were computed from.
+    pub names_version: bool,
 }
 
 /// One row of the route table.
@@ -132,6 +134,7 @@ impl Endpoint {
             takes_patch: false,
             needs_body: false,
             versioned: false,
+            names_version: false,
         };
         Self { method, info, docs: Docs::default(), route }
     }

@@ -42,6 +42,17 @@ impl EventLog {
     }
 }
 
+/// Locks the log until the commit, against everybody else who rewrites or deletes stored events.
+///
+/// Whoever prunes derives states from several events. A redaction in between would miss one of them.
+pub(crate) fn lock(db: &mut Db) -> Result<(), StoreError> {
+    // On SQLite, a transaction that writes is alone.
+    if !db.is_sqlite() {
+        db.number(Sql::new("SELECT id FROM event_log FOR UPDATE"))?;
+    }
+    Ok(())
+}
+
 impl Db {
     /// The log of all changes, with the place up to which it can be read.
     ///
