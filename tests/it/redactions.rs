@@ -269,7 +269,7 @@ async fn each_collection_has_its_own_paths(server: Server) {
             let answer = redact(&api, &path, version(&object), &[one]).await;
             match allowed.contains(&one) {
                 // It is at that version no more after the first.
-                true => assert!([200, 409].contains(&answer.status.as_u16()), "{}", answer.text),
+                true => assert!([200, 409].contains(&answer.status), "{}", answer.text),
                 false => drop(answer.invalid("/paths/0")),
             }
         }
@@ -284,14 +284,20 @@ async fn each_collection_has_its_own_paths(server: Server) {
     assert_forgotten(server.database());
 }
 
+/// The events after a cursor. There are few.
+async fn events(api: &Api, after: &str) -> Vec<Value> {
+    let page = api.get(&format!("/v1/events?limit=200&after={after}")).await.ok(200);
+    page["items"].as_array().expect("a page has items").clone()
+}
+
 async fn cursors_and_the_order_of_events_stay(server: Server) {
     let api = server.api();
     let (workspace, path) = make(&api).await;
     api.patch(&path, &json!({"name": "canary two"})).if_match(1).await.ok(200);
     api.make_plan(json!({})).await;
-    let before = api.list("/v1/events").await;
+    let before = events(&api, "0").await;
     redact(&api, &path, 2, &PATHS).await.is(200);
-    let mut after = api.list("/v1/events").await;
+    let mut after = events(&api, "0").await;
     let redaction = after.pop().unwrap();
     assert_eq!(redaction["type"], "workspace.updated");
     assert_eq!(redaction["resource"]["id"], id(&workspace));
@@ -304,7 +310,7 @@ async fn cursors_and_the_order_of_events_stay(server: Server) {
         assert!(!after.to_string().contains(CANARY), "{after}");
     }
     let cursor = before.last().unwrap()["cursor"].as_str().unwrap();
-    let rest = api.list(&format!("/v1/events?after={cursor}")).await;
+    let rest = events(&api, cursor).await;
     assert_eq!(rest, [redaction]);
 }
 

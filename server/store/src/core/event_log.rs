@@ -153,6 +153,8 @@ impl Db {
     }
 
     fn name_log(&mut self, epoch: &str) -> Result<(), StoreError> {
+        // The row before the table: whoever rewrites events takes them in this order, too.
+        lock(self)?;
         if !self.is_sqlite() {
             self.run(Sql::new("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE"))?;
             let catch_up = Sql::new(
