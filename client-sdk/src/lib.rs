@@ -100,6 +100,7 @@ mod outcome;
 mod pace;
 mod parked;
 mod policy;
+mod redact;
 mod reply;
 mod request;
 mod resolution;
@@ -159,8 +160,8 @@ pub use ifmatch_types::{
     InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Lock, LockHeld, LockScope, Metadata,
     Meter, Namespace, NamespaceFields, NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment,
     Package, PackageFields, PackageId, Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields,
-    PlanId, PlanStatus, Preview, Problem, RangeMode, RecordId, Recorded, Reset, ResourceRef, Retry,
-    RetryAction, Reversed, Role, Rotation, Source, Subscription, SubscriptionFields,
-    SubscriptionId, SubscriptionStatus, Timestamp, TimestampError, UsageRecord, Verdict, Version,
-    Workspace, WorkspaceFields, WorkspaceId,
+    PlanId, PlanStatus, Preview, Problem, REDACTED, RangeMode, RecordId, Recorded, Reset,
+    ResourceRef, Retry, RetryAction, Reversed, Role, Rotation, Source, Subscription,
+    SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp, TimestampError, UsageRecord,
+    Verdict, Version, Workspace, WorkspaceFields, WorkspaceId,
 };

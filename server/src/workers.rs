@@ -6,6 +6,7 @@
 pub mod health;
 pub mod history;
 pub mod locks;
+pub mod redactions;
 
 use crate::app::App;
 use futures::{StreamExt, future::join, stream};

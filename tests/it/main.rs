@@ -48,6 +48,7 @@ mod previews;
 mod process;
 mod rate_limit;
 mod recorded;
+mod redactions;
 mod requests;
 mod scoped_keys;
 mod sdk;

@@ -25,6 +25,7 @@ both_databases![
     a_parked_conflict_survives_the_program,
     a_resolution_that_is_overtaken_opens_the_conflict_again,
     a_force_is_on_record,
+    what_a_person_asks_to_be_forgotten_is_redacted,
     a_transaction_is_all_or_nothing,
     an_invoice_is_finalized_and_paid,
     a_refusal_is_told_with_its_code,
@@ -273,6 +274,26 @@ async fn a_force_is_on_record(server: Server) {
         (&records[0]["reason"], &records[0]["expected_version"]),
         (&json!("dispute"), &json!(1))
     );
+}
+
+async fn what_a_person_asks_to_be_forgotten_is_redacted(server: Server) {
+    let workspaces = client(&server).workspaces();
+    let email = Some("ann@b.example".to_owned());
+    let fields = WorkspaceFields { name: "Ann".into(), email, ..Default::default() };
+    let made = workspaces.create(fields).await.expect("made");
+    let id = made.id.clone();
+    let redacted = workspaces.redact(&id, 1, ["/name", "/email"], "ticket 81").await;
+    let redacted = redacted.expect("redacted");
+    assert_eq!((redacted.version(), redacted.name.as_str()), (2, ifmatch::REDACTED));
+    assert_eq!(redacted.email, None);
+    assert_eq!(workspaces.version(&id, 1).await.expect("kept").name, ifmatch::REDACTED);
+    let stale = workspaces.redact(&id, 1, ["/name"], "ticket 82").await;
+    assert!(stale.expect_err("it has moved on").is_conflict());
+    let wrong = workspaces.redact(&id, 2, ["/currency"], "ticket 82").await;
+    assert!(matches!(wrong, Err(Error::Refused(_))), "{wrong:?}");
+    let gone = workspaces.delete(&redacted).await.expect("deleted");
+    let again = workspaces.redact(&id, gone.last_version, ["/metadata/k"], "ticket 82").await;
+    assert_eq!(again.expect("a deleted object, too").version(), 4);
 }
 
 async fn a_transaction_is_all_or_nothing(server: Server) {

@@ -65,7 +65,7 @@ pub struct HistoryEntry {
     pub kind: ChangeKind,
     /// The paths that changed, with their values before and after.
     pub changes: Vec<Difference>,
-    /// The reason given with a forced write.
+    /// The reason given with a forced write or a redaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Paths changed by others that this write replaced when it was repeated after a refusal.
@@ -130,7 +130,7 @@ pub struct AuditRecord {
     /// `aud_…`
     pub id: String,
     /// The type: `forced_write`, `force_denied`, `api_key_created`,
-    /// `api_key_rotated`, `api_key_revoked`, `capacity_override`.
+    /// `api_key_rotated`, `api_key_revoked`, `capacity_override`, `redaction`.
     #[serde(rename = "type")]
     pub audit_type: String,
     /// When it happened.
@@ -152,7 +152,8 @@ pub struct AuditRecord {
     pub expected_version: Option<Value>,
     /// The version that was overwritten.
     pub overwritten_version: Option<Version>,
-    /// The overwritten paths, with their values before and after.
+    /// The overwritten paths, with their values before and after. Of a redaction: the redacted
+    /// paths, with what stands there now.
     pub changes: Vec<Difference>,
     /// How many attempts the record stands for; left out if it is one. Only the first refused
     /// forces of a key in a minute have records of their own.

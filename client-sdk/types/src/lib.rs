@@ -26,6 +26,7 @@ pub mod merge;
 pub mod pointer;
 mod preview;
 pub mod problem;
+mod redaction;
 pub mod time;
 mod unknown;
 pub mod usage;
@@ -67,6 +68,7 @@ pub use lock::{
 pub use merge::{Difference, MergeReport, Verdict};
 pub use preview::Preview;
 pub use problem::{Code, Conflict, ConflictChange, FieldError, Problem, Retry, RetryAction};
+pub use redaction::{NewRedaction, REDACTED};
 pub use time::{Timestamp, TimestampError};
 pub use usage::{
     Entitlement, EntitlementLogEntry, Hold, HoldAnswer, HoldStatus, Meter, NewHold, NewReversal,

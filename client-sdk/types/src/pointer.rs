@@ -20,7 +20,7 @@ pub fn push(path: &mut String, key: &str) {
 }
 
 /// The keys that a path descends by, unescaped.
-pub(crate) fn keys(path: &str) -> impl Iterator<Item = String> + '_ {
+pub fn keys(path: &str) -> impl Iterator<Item = String> + '_ {
     path.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"))
 }
 

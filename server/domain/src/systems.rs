@@ -7,8 +7,8 @@ use crate::{
     access, billing, booking,
     core::{
         self, Claim, Context, CreateObject, DeleteObject, IdempotencyKey, Ids, KeptAnswer,
-        LockClass, Meta, Mutant, Operation, Resource, ScopedWrites, State, SystemNeed, Tables,
-        Turn, UpdateObject, Wanted, Wants, alive, allow, record_denied, see,
+        LockClass, Meta, Mutant, Operation, RedactObject, Resource, ScopedWrites, State,
+        SystemNeed, Tables, Turn, UpdateObject, Wanted, Wants, alive, allow, record_denied, see,
     },
     entitlement::{self, Denial, ScopeRef},
     lock,
@@ -481,6 +481,7 @@ fn wants_of_core<'c>(
             wants_to_update(update, state, asked, wanted);
         }
         core::Action::Delete(delete) => wants_to_delete(delete, state, asked, wanted),
+        core::Action::Redact(redact) => wants_to_redact(redact, state, asked, wanted),
         core::Action::Transact(operations) => {
             for operation in operations {
                 match operation {
@@ -551,6 +552,22 @@ fn wants_to_delete<'c>(
     });
 }
 
+fn wants_to_redact<'c>(
+    redact: &'c RedactObject,
+    state: &State,
+    asked: &mut core::Asked<'c>,
+    wanted: &mut Vec<Need>,
+) {
+    with_wants!(redact.kind, state, asked, wanted, |R, wants| {
+        R::want(&redact.id, wants);
+        if let Some(named) = redact.precondition.latest() {
+            wants.history(redact.kind, &redact.id, named);
+        }
+        // What was recorded before it is found by its instant, whichever server wrote it.
+        wants.clock();
+    });
+}
+
 fn wants_to_see<'c>(
     kind: Kind,
     id: &'c str,
@@ -578,7 +595,7 @@ pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Ou
         && !Mutant::IgnoreKeptAnswers.is_planted()
     {
         return if answer.fingerprint == key.fingerprint {
-            command.action.repeat(answer, state, now)
+            command.action.repeat(&answer, state, now)
         } else {
             Err(core::Rejection::IdempotencyKeyReused.into())
         };
@@ -636,6 +653,9 @@ fn decide_core(action: &core::Action, ctx: &mut Context<'_>) -> Result<Outcome, 
         }
         core::Action::Delete(delete) => {
             dispatch_kind!(delete.kind, R => core::delete::<R>(delete, ctx)?)
+        }
+        core::Action::Redact(redact) => {
+            dispatch_kind!(redact.kind, R => core::redact::<R>(redact, ctx)?)
         }
         core::Action::Preview(update) => {
             let (preview, refusal) = dispatch_kind!(update.kind, R => {

@@ -32,6 +32,7 @@ pub mod preview;
 pub mod problem;
 pub mod query;
 pub mod reach;
+pub mod redact;
 pub mod refusals;
 pub mod refused;
 pub mod render;

@@ -19,6 +19,8 @@ pub struct Workers {
     pub history: Health,
     /// Sweeps locks.
     pub locks: Health,
+    /// Rewrites what was stored about redacted objects.
+    pub redactions: Health,
     /// Reads API keys that other processes made or revoked.
     pub keyring: Health,
 }
@@ -32,15 +34,22 @@ impl Workers {
             bookings: start("bookings"),
             history: start("history"),
             locks: start("locks"),
+            redactions: start("redactions"),
             keyring: start("keyring"),
         }
     }
 
     /// Measures how long ago each worker last succeeded.
     pub fn measure(&self) {
-        for health in
-            [&self.entitlements, &self.bookings, &self.history, &self.locks, &self.keyring]
-        {
+        let all = [
+            &self.entitlements,
+            &self.bookings,
+            &self.history,
+            &self.locks,
+            &self.redactions,
+            &self.keyring,
+        ];
+        for health in all {
             let age = health.lock().succeeded_at.elapsed();
             metrics::worker_last_success(health.worker, age);
         }

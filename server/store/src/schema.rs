@@ -125,19 +125,19 @@ tables! {
         id: Text, version: BigInt, code: Text, name: Text, description: Text, currency: Text,
         amount: BigInt, interval: Text, interval_count: BigInt, trial_days: BigInt, status: Text,
         metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
-        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// A workspace.
     workspaces => WorkspaceRow {
         id: Text, version: BigInt, name: Text, email: Nullable<Text>, currency: Nullable<Text>,
         metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
-        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// A namespace.
     namespaces => NamespaceRow {
         id: Text, version: BigInt, workspace_id: Text, name: Text,
         metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
-        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// A subscription, with billing's own columns.
     subscriptions => SubscriptionRow {
@@ -146,7 +146,7 @@ tables! {
         current_period_start: BigInt, current_period_end: BigInt, trial_end: Nullable<BigInt>,
         canceled_at: Nullable<BigInt>, ended_at: Nullable<BigInt>, anchor_at: BigInt,
         plan_changes: Text, billed_quantity: Nullable<BigInt>, metadata: Text, created_at: BigInt, updated_at: BigInt,
-        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// An invoice.
     invoices => InvoiceRow {
@@ -156,7 +156,7 @@ tables! {
         period_start: Nullable<BigInt>, period_end: Nullable<BigInt>, due_at: Nullable<BigInt>,
         notes: Text, finalized_at: Nullable<BigInt>, paid_at: Nullable<BigInt>,
         voided_at: Nullable<BigInt>, metadata: Text, created_at: BigInt, updated_at: BigInt,
-        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// A payment.
     payments => PaymentRow {
@@ -181,6 +181,11 @@ tables! {
         reason: Nullable<Text>, request_id: Text, resource_type: Nullable<Text>,
         resource_id: Nullable<Text>, expected_version: Nullable<Text>,
         overwritten_version: Nullable<BigInt>, changes: Text, key_id: Nullable<Text>, attempts: BigInt,
+    }
+    /// A redaction whose object's past is still to be rewritten, and how far that has come.
+    redactions => RedactionRow {
+        id: Text, resource_type: Text, resource_id: Text, version: BigInt, at: BigInt, marks: Text,
+        stage: Text, place: Text,
     }
     /// A kept answer: the stored answer for an Idempotency-Key. `scope` is the key's owner.
     answers => AnswerRow {
@@ -216,13 +221,13 @@ tables! {
         rolling_days: Nullable<BigInt>, parent_code: Nullable<Text>, releasable: Bool,
         status: Text, pool: Text, pool_reset: Text, pool_rolling_days: Nullable<BigInt>,
         granted: Bool, created_at: BigInt, updated_at: BigInt, updated_by: Text,
-        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// A package. Each of its grants names the pool it adds to.
     packages => PackageRow {
         id: Text, version: BigInt, code: Text, name: Text, is_base: Bool, is_stackable: Bool,
         grants: Text, status: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
-        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// A package assigned to a scope.
     assignments => AssignmentRow {
@@ -230,7 +235,7 @@ tables! {
         is_base: Bool, starts_at: BigInt, expires_at: Nullable<BigInt>,
         cancel_at: Nullable<BigInt>, ended_at: Nullable<BigInt>, anchor_at: BigInt,
         external_service_id: Nullable<Text>, created_at: BigInt, updated_at: BigInt,
-        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// A boost.
     boosts => BoostRow {
@@ -239,7 +244,7 @@ tables! {
         expires_at: Nullable<BigInt>, source: Nullable<Text>,
         external_addon_id: Nullable<Text>, addon_key: Nullable<Text>, anchor_at: BigInt,
         is_over: Bool, created_at: BigInt, updated_at: BigInt, updated_by: Text,
-        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// The usage of a pool in one window.
     counters => CounterRow {
@@ -272,7 +277,7 @@ tables! {
         id: Text, version: BigInt, name: Text, capacity: BigInt, range_mode: Text,
         min_days: BigInt, max_days: BigInt, hold_ttl_ms: BigInt, horizon_days: BigInt,
         status: Text, metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
-        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// A booking, with the range of days that it takes.
     bookings => BookingRow {
@@ -282,7 +287,7 @@ tables! {
         cancelled_at: Nullable<BigInt>, ended_at: Nullable<BigInt>, until_day: Text,
         taken_until: Text, metadata: Text, created_at: BigInt, updated_at: BigInt,
         updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
-        workspace_id: Nullable<Text>,
+        workspace_id: Nullable<Text>, last_version: Nullable<BigInt>,
     }
     /// How much of one day of a bookable is reserved.
     booking_days => BookingDayRow {

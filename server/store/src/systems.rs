@@ -2,7 +2,9 @@
 
 use crate::{
     access, billing, booking,
-    core::{evidence::Evidence, load::System, save::Save, verify::Check},
+    core::{
+        evidence::Evidence, load::System, redacted, redactions::Sweep, save::Save, verify::Check,
+    },
     entitlement, lock,
 };
 use ifmatch_domain::{Need, State, core};
@@ -59,6 +61,9 @@ pub(crate) const LAST_SAVES: [&[Save]; 1] = [billing::LAST_SAVES];
 /// The invariants of everything that is stored.
 pub(crate) const CHECKS: [&[Check]; 4] =
     [billing::CHECKS, entitlement::CHECKS, booking::CHECKS, lock::CHECKS];
+
+/// The tables that may hold values of redacted objects, in the order in which they are rewritten.
+pub(crate) const SWEEPS: [&[Sweep]; 2] = [redacted::SWEEPS, entitlement::SWEEPS];
 
 /// Evidence of a commit in rows other than events and audits.
 ///

@@ -150,6 +150,26 @@ impl Database {
         let _ = fs::remove_file(self.dir().join(format!("{to}-shm")));
     }
 
+    /// Every row of every table, as a dump shows it. Freed pages of a SQLite file are left out.
+    pub fn dump(&self) -> String {
+        if let Some(cluster) = &self.cluster {
+            return String::from_utf8_lossy(&cluster.dump(&self.name)).into_owned();
+        }
+        let file = self.url.strip_prefix("sqlite://").expect("it is a SQLite file");
+        let mut db = SqliteConnection::establish(file).expect("the file can be opened");
+        let mut found = |sql: &str| -> Vec<String> {
+            let sql = diesel::dsl::sql::<diesel::sql_types::Text>(sql);
+            diesel::RunQueryDsl::load(sql, &mut db).expect("the SQL is right")
+        };
+        let tables = found("SELECT name FROM sqlite_master WHERE type = 'table'");
+        let rows = tables.iter().flat_map(|table| {
+            let columns = found(&format!("SELECT name FROM pragma_table_info('{table}')"));
+            let quoted: Vec<_> = columns.iter().map(|name| format!("quote(\"{name}\")")).collect();
+            found(&format!("SELECT {} FROM \"{table}\"", quoted.join(" || ',' || ")))
+        });
+        rows.collect::<Vec<_>>().join("\n")
+    }
+
     /// All stored bytes, as a reader of the disk or of a dump sees them.
     pub fn stored_bytes(&self) -> Vec<u8> {
         match &self.cluster {

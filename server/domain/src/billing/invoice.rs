@@ -3,7 +3,7 @@
 use super::{Need, Rejection, SubscriptionRecord};
 use crate::core::{
     self, Context, Errors, Guarded, Resource, ScopedWrites, State, UpdateObject, Wants, allow,
-    keep_internally, referenced, usual_parts,
+    keep_internally, redactable, referenced, usual_parts,
 };
 use ifmatch_types::{
     INTEGER_MAX, Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields,
@@ -58,6 +58,7 @@ impl Resource for Invoice {
     const SCOPED_WRITES: ScopedWrites = ScopedWrites { create: true, ..ScopedWrites::NONE };
 
     usual_parts!(invoices, |record| *record);
+    redactable!(|record| *record, { notes: Text, metadata: Keys });
 
     fn workspace_id(&self, _: &State) -> Option<String> {
         Some(self.workspace_id.to_string())

@@ -1,7 +1,9 @@
 //! Namespaces: parts of a workspace.
 
 use super::Rejection;
-use crate::core::{Context, Errors, Resource, ScopedWrites, State, referenced, usual_parts};
+use crate::core::{
+    Context, Errors, Resource, ScopedWrites, State, redactable, referenced, usual_parts,
+};
 use ifmatch_types::{Kind, Namespace, NamespaceFields, NamespaceId, Workspace};
 
 impl Resource for Namespace {
@@ -18,6 +20,7 @@ impl Resource for Namespace {
     const SCOPED_WRITES: ScopedWrites = ScopedWrites::ALL;
 
     usual_parts!(namespaces, |record| *record);
+    redactable!(|record| *record, { name: Text, metadata: Keys });
 
     fn workspace_id(&self, _: &State) -> Option<String> {
         Some(self.workspace_id.to_string())

@@ -1,7 +1,9 @@
 //! Plans: draft → active ⇄ archived. The price is frozen once the plan is active.
 
 use super::{Need, Rejection};
-use crate::core::{self, CodeHolder, Context, Errors, Resource, State, Step, Wants, usual_parts};
+use crate::core::{
+    self, CodeHolder, Context, Errors, Resource, State, Step, Wants, redactable, usual_parts,
+};
 use ifmatch_types::{INTEGER_MAX, Interval, Kind, Plan, PlanFields, PlanStatus};
 use serde_json::{Map, Value};
 
@@ -62,6 +64,7 @@ impl Resource for Plan {
     const IN_CATALOGUE: bool = true;
 
     usual_parts!(plans, |record| *record);
+    redactable!(|record| *record, { name: Text, description: Text, metadata: Keys });
 
     fn check(fields: &mut PlanFields, errors: &mut Errors) {
         errors.code("/code", &fields.code);

@@ -3,7 +3,7 @@
 use super::{Need, PlanTerms, Rejection};
 use crate::core::{
     self, Boundaries, Context, DeleteObject, Errors, Resource, ScopedWrites, State, Step,
-    UpdateObject, Wants, referenced, usual_parts,
+    UpdateObject, Wants, redactable, referenced, usual_parts,
 };
 use ifmatch_types::{
     Kind, Plan, PlanId, PlanStatus, Subscription, SubscriptionFields, SubscriptionId,
@@ -86,6 +86,7 @@ impl Resource for SubscriptionRecord {
     const SCOPED_WRITES: ScopedWrites = ScopedWrites::ALL;
 
     usual_parts!(subscriptions, |record| record.subscription);
+    redactable!(|record| record.subscription, { notes: Text, metadata: Keys });
 
     fn workspace_id(&self, _: &State) -> Option<String> {
         Some(self.subscription.workspace_id.to_string())

@@ -2,7 +2,8 @@
 
 use super::{Need, Rejection};
 use crate::core::{
-    Context, DeleteObject, Errors, Resource, ScopedWrites, State, Wants, allow, usual_parts,
+    Context, DeleteObject, Errors, Resource, ScopedWrites, State, Wants, allow, redactable,
+    usual_parts,
 };
 use ifmatch_types::{Kind, Workspace, WorkspaceFields, WorkspaceId};
 
@@ -19,6 +20,7 @@ impl Resource for Workspace {
     const SCOPED_WRITES: ScopedWrites = ScopedWrites { update: true, ..ScopedWrites::NONE };
 
     usual_parts!(workspaces, |record| *record);
+    redactable!(|record| *record, { name: Text, email: Optional, metadata: Keys });
 
     fn workspace_id(&self, _: &State) -> Option<String> {
         Some(self.id.to_string())

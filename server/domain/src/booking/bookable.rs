@@ -5,7 +5,8 @@ use super::{
     expiry::{expire_holds, want_due},
 };
 use crate::core::{
-    Context, DeleteObject, Errors, Resource, UpdateObject, Wants, plain_audit, usual_parts,
+    Context, DeleteObject, Errors, Resource, UpdateObject, Wants, plain_audit, redactable,
+    usual_parts,
 };
 use ifmatch_types::{
     AuditResource, Bookable, BookableFields, BookableId, BookableStatus as Status, Date,
@@ -43,6 +44,7 @@ impl Resource for Bookable {
     const IN_CATALOGUE: bool = true;
 
     usual_parts!(bookables, |record| *record);
+    redactable!(|record| *record, { name: Text, metadata: Keys });
 
     fn check(fields: &mut BookableFields, errors: &mut Errors) {
         errors.text("/name", &fields.name, 1, 200);

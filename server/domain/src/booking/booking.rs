@@ -11,7 +11,7 @@ use super::{
 };
 use crate::core::{
     self, Change, Context, DeleteObject, Errors, Resource, ScopedWrites, State, UpdateObject,
-    Wants, referenced, usual_parts,
+    Wants, redactable, referenced, usual_parts,
 };
 use ifmatch_types::{
     Bookable, BookableStatus, Booking, BookingFields, BookingId, BookingStatus as Status, Date,
@@ -45,6 +45,7 @@ impl Resource for BookingRecord {
     const GETS_OWN_WORKSPACE: bool = true;
 
     usual_parts!(bookings, |record| record.booking);
+    redactable!(|record| record.booking, { user_id: Optional, notes: Text, metadata: Keys });
 
     fn workspace_id(&self, _: &State) -> Option<String> {
         self.booking.workspace_id.as_ref().map(ToString::to_string)

@@ -3,6 +3,7 @@
 use super::{
     guard::Guard,
     precondition::{CreateObject, DeleteObject, UpdateObject},
+    redact::RedactObject,
 };
 use ifmatch_types::{ApiKeyId, AuditResource, By, Kind, Source, Version, WorkspaceId};
 use uuid::Uuid;
@@ -91,6 +92,8 @@ pub enum Action {
     Update(UpdateObject),
     /// Delete a versioned object.
     Delete(DeleteObject),
+    /// Redact values of a versioned object, and of its past.
+    Redact(RedactObject),
     /// Tell what a change of a versioned object would do. Writes nothing.
     Preview(UpdateObject),
     /// Run 1–50 operations in one commit; all succeed or none does.
@@ -109,6 +112,7 @@ impl Action {
         match self {
             Self::Update(update) | Self::Preview(update) => Some(&update.id),
             Self::Delete(delete) => Some(&delete.id),
+            Self::Redact(redact) => Some(&redact.id),
             Self::Admit(about) => about.as_ref().map(|(_, id)| id.as_str()),
             Self::Create(_) | Self::Transact(_) | Self::RecordDenied(_) => None,
         }

@@ -8,7 +8,7 @@ use super::{
     outcome::{Document, How, ObjectAnswer},
     precondition::{Force, Precondition},
     resource::Resource,
-    row::Row,
+    row::{Row, Tombstone},
 };
 use ifmatch_types::{
     AuditRecord, AuditResource, ChangeKind, Deleted, Difference, HistoryEntry, Version,
@@ -101,12 +101,14 @@ pub(crate) fn entomb<R: Resource>(found: Found<R>, note: Note, ctx: &mut Context
     record.stamp(following(last_version), ctx.now, &by);
     log(&record, ChangeKind::Deleted, note, Vec::new(), Arc::new(body.into()), ctx);
     let id = record.id().to_owned();
-    let row = Row { record, deleted: Some((ctx.now, by.clone())) };
+    let tombstone = Tombstone { at: ctx.now, by: by.clone(), last_version: None };
+    let row = Row { record, deleted: Some(tombstone) };
     R::rows_mut(ctx.state).put(id.clone(), row);
     Deleted { id, deleted_at: ctx.now, deleted_by: by, last_version }
 }
 
-fn log<R: Resource>(
+/// Adds the event of an object's new version.
+pub(crate) fn log<R: Resource>(
     record: &R,
     kind: ChangeKind,
     note: Note,
@@ -166,7 +168,8 @@ pub(crate) fn audit_force<R: Resource>(
     ctx.state.audits.push(record);
 }
 
-fn answer<R: Resource>(record: &R, body: Arc<Document>, how: How) -> ObjectAnswer {
+/// The answer with an object.
+pub(crate) fn answer<R: Resource>(record: &R, body: Arc<Document>, how: How) -> ObjectAnswer {
     ObjectAnswer {
         kind: R::KIND,
         id: record.id().to_owned(),
@@ -177,6 +180,7 @@ fn answer<R: Resource>(record: &R, body: Arc<Document>, how: How) -> ObjectAnswe
     }
 }
 
-fn following(version: Version) -> Version {
+/// The version after this one.
+pub(crate) fn following(version: Version) -> Version {
     version.checked_add(1).expect("an object does not live through 2^63 changes")
 }

@@ -19,7 +19,7 @@ pub(crate) fn explain<R: Resource>(
     let since = named.and_then(|named| ctx.state.changes_since(id, named));
     let (changes, merge) = match (base, since) {
         (Some(base), Some(since)) => {
-            let net = merge::diff(base, &found.body);
+            let net = net_changes(base, &found.body, &since);
             let report = merge::judge(R::KIND, attempted, &net);
             (net.into_iter().filter_map(|change| authored(change, &since)).collect(), report)
         }
@@ -35,6 +35,31 @@ pub(crate) fn explain<R: Resource>(
         attempted: attempted.iter().map(|difference| difference.path.clone()).collect(),
         merge,
     }
+}
+
+/// The difference between an old state and the current one, by the changes between them.
+///
+/// Both states look the same where a value was redacted since. Such a path is listed as well: the
+/// caller may have seen the value, and a merge must not write it again.
+pub(crate) fn net_changes(
+    base: &Value,
+    current: &Value,
+    since: &[&HistoryEntry],
+) -> Vec<Difference> {
+    let mut net = merge::diff(base, current);
+    let redactions = since.iter().filter(|entry| is_redaction(entry));
+    let is_still_so = |change: &&Difference| current.pointer(&change.path) == Some(&change.to);
+    for change in redactions.flat_map(|entry| &entry.changes).filter(is_still_so) {
+        if !net.iter().any(|known| touches(&known.path, &change.path)) {
+            net.push(change.clone());
+        }
+    }
+    net
+}
+
+/// Whether a version was made by a redaction. Of the other changes, only forced ones have a reason.
+fn is_redaction(entry: &HistoryEntry) -> bool {
+    entry.reason.is_some() && !entry.by.forced
 }
 
 /// A net change, with the author of the latest change to its path.

@@ -29,6 +29,16 @@ impl State {
     /// The batch knows a version that it made, the version that it loaded the object at, and the
     /// snapshots that were loaded.
     pub(crate) fn snapshot<R: Resource>(&self, id: &str, version: Version) -> Option<Value> {
+        let mut snapshot = self.loaded_snapshot::<R>(id, version)?;
+        // Their past is rewritten after the commit, and must be over for the rest of the batch, too.
+        let of_object = self.redactions.iter().filter(|redaction| redaction.object_id == id);
+        for redaction in of_object.filter(|redaction| version <= redaction.version) {
+            redaction.redact(&mut snapshot);
+        }
+        Some(snapshot)
+    }
+
+    fn loaded_snapshot<R: Resource>(&self, id: &str, version: Version) -> Option<Value> {
         let made_here =
             self.events.iter().find(|event| event.id == id && event.entry.version == version);
         if let Some(event) = made_here {

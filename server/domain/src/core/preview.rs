@@ -1,6 +1,7 @@
 //! What a change would do: it is decided by the rules of the change itself, and then undone.
 
 use super::{
+    conflict::net_changes,
     context::Context,
     edit::{Edit, settable},
     outcome::Outcome,
@@ -51,7 +52,11 @@ pub(crate) fn preview<R: Resource>(
         Err(rejection) => (asked_for(command, &read), Some(rejection)),
     };
     let base = base_of(command, &read, ctx);
-    let since = base.as_ref().map(|base| merge::diff(base, &read.found.body));
+    let since = base.as_ref().map(|base| {
+        let named = command.precondition.named(read.found.version()).unwrap_or_default();
+        let entries = ctx.state.changes_since(&command.id, named).unwrap_or_default();
+        net_changes(base, &read.found.body, &entries)
+    });
     let is_unseen = |change: &&Difference| match &since {
         Some(since) => since.iter().any(|other| touches(&other.path, &change.path)),
         None => true,

@@ -5,6 +5,7 @@ use super::{
     fields::Errors,
     precondition::{DeleteObject, UpdateObject},
     reach::{HangsOn, ScopedWrites},
+    redaction::Redactable,
     rejection::Rejection,
     row::{Objects, Row, Rows},
     state::State,
@@ -37,6 +38,9 @@ pub trait Resource: Clone + Sized + 'static {
     const SET_ONCE: &'static [&'static str];
     /// Fields that keep their value if a replace omits them.
     const KEPT_IF_ABSENT: &'static [&'static str];
+
+    /// The names of the fields that can be redacted: free texts, and `metadata` by its keys.
+    const REDACTABLE: &'static [&'static str] = &[];
 
     /// Members that the server computes in the items of a settable list.
     const COMPUTED: &'static [(&'static str, &'static str)] = &[];
@@ -71,6 +75,11 @@ pub trait Resource: Clone + Sized + 'static {
     }
     /// Sets the version, and when and by whom it was made.
     fn stamp(&mut self, version: Version, at: Timestamp, by: &str);
+
+    /// The fields that can be redacted, in the order of [`REDACTABLE`](Self::REDACTABLE).
+    fn redactable(&mut self) -> Vec<Redactable<'_>> {
+        Vec::new()
+    }
 
     /// Checks each field on its own and normalizes it.
     fn check(fields: &mut Self::Fields, errors: &mut Errors);
@@ -149,13 +158,12 @@ impl<R: Resource> Objects for Rows<R> {
 impl<R: Resource> Row<R> {
     /// The tombstone, if the object was deleted.
     pub fn tombstone(&self) -> Option<Deleted> {
-        let (deleted_at, deleted_by) = self.deleted.as_ref()?;
+        let deleted = self.deleted.as_ref()?;
         Some(Deleted {
             id: self.record.id().to_owned(),
-            deleted_at: *deleted_at,
-            deleted_by: deleted_by.clone(),
-            // The deletion has its own version.
-            last_version: self.record.version().saturating_sub(1),
+            deleted_at: deleted.at,
+            deleted_by: deleted.by.clone(),
+            last_version: deleted.last_living(self.record.version()),
         })
     }
 }

@@ -8,8 +8,28 @@ use ifmatch_types::{Timestamp, Version};
 pub struct Row<R> {
     /// The object. If deleted, its last state with the version of the deletion.
     pub record: R,
-    /// The time and the author of the deletion, if it was deleted.
-    pub deleted: Option<(Timestamp, String)>,
+    /// The deletion, if it was deleted.
+    pub deleted: Option<Tombstone>,
+}
+
+/// The deletion of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// The last living version. `None` if the deletion is the newest version, so that the last
+    /// living one is the version before it. A deleted object can still be redacted.
+    pub last_version: Option<Version>,
+}
+
+impl Tombstone {
+    /// The last living version of a deleted object that is at version `current`.
+    pub(crate) fn last_living(&self, current: Version) -> Version {
+        // The deletion has its own version.
+        self.last_version.unwrap_or_else(|| current.saturating_sub(1))
+    }
 }
 
 /// The versioned objects of one kind, by id.

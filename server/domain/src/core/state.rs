@@ -5,6 +5,7 @@ use super::{
     journal::{Audit, History, NewEvent},
     outcome::KeptAnswer,
     reach::HangsOn,
+    redaction::Redaction,
     row::Objects,
     table::{Guarded, Reversible, Table},
 };
@@ -27,6 +28,8 @@ pub struct State {
     pub events: Vec<NewEvent>,
     /// New audit records, in order.
     pub audits: Vec<Audit>,
+    /// New redactions, in order. The past of their objects is yet to be rewritten.
+    pub redactions: Vec<Redaction>,
     /// The object that each object belongs to, through a field that never changes.
     pub owners: HashMap<(Kind, String), Option<String>>,
     /// History, loaded for writes that name an old version.
@@ -89,6 +92,7 @@ impl State {
             in_use: Table::default(),
             events: Vec::new(),
             audits: Vec::new(),
+            redactions: Vec::new(),
             owners: HashMap::default(),
             histories: HashMap::default(),
             clock: None,
@@ -125,6 +129,7 @@ impl State {
         visit(&self.in_use);
         visit(&self.events);
         visit(&self.audits);
+        visit(&self.redactions);
         for (_, tables) in &self.systems {
             tables.each(visit);
         }
@@ -136,6 +141,7 @@ impl State {
         visit(&mut self.in_use);
         visit(&mut self.events);
         visit(&mut self.audits);
+        visit(&mut self.redactions);
         for (_, tables) in &mut self.systems {
             tables.each_mut(visit);
         }
@@ -195,8 +201,18 @@ impl State {
     }
 
     /// The kept answer for this key, whatever the fingerprint of its request.
-    pub(crate) fn recall(&self, key: &IdempotencyKey) -> Option<&KeptAnswer> {
-        self.answers.get(&(key.owner.as_str().to_owned(), key.key.clone()))
+    pub(crate) fn recall(&self, key: &IdempotencyKey) -> Option<KeptAnswer> {
+        let kept = self.answers.get(&(key.owner.as_str().to_owned(), key.key.clone()))?;
+        let mut answer = kept.clone();
+        // What this batch redacts is rewritten after its commit.
+        for redaction in &self.redactions {
+            if let Ok(mut body) = serde_json::from_str(&answer.body)
+                && redaction.redact_within(&mut body)
+            {
+                answer.body = body.to_string();
+            }
+        }
+        Some(answer)
     }
 
     fn objects(&self, kind: Kind) -> Option<&dyn Objects> {

@@ -6,7 +6,7 @@
 use super::{Need, Rejection};
 use crate::core::{
     self, CodeHolder, Context, Errors, Resource, Row, State, UpdateObject, Wants, keep_internally,
-    usual_parts,
+    redactable, usual_parts,
 };
 use ifmatch_types::{CatalogStatus, Feature, FeatureFields, FeatureId, FeatureType, Kind, Reset};
 use serde_json::{Map, Value};
@@ -110,6 +110,7 @@ impl Resource for FeatureRecord {
     const IN_CATALOGUE: bool = true;
 
     usual_parts!(features, |record| record.feature);
+    redactable!(|record| record.feature, { name: Text });
 
     fn check(fields: &mut FeatureFields, errors: &mut Errors) {
         errors.code("/code", &fields.code);

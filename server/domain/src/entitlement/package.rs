@@ -6,7 +6,7 @@ use super::{
 };
 use crate::core::{
     self, CodeHolder, Context, DeleteObject, Errors, Resource, Row, State, UpdateObject, Wants,
-    usual_parts,
+    redactable, usual_parts,
 };
 use ifmatch_types::{
     CatalogStatus, FeatureType, Grant, GrantKind, Kind, Package, PackageFields, PackageId,
@@ -77,6 +77,7 @@ impl Resource for PackageRecord {
     const IN_CATALOGUE: bool = true;
 
     usual_parts!(packages, |record| record.package);
+    redactable!(|record| record.package, { name: Text });
 
     fn check(fields: &mut PackageFields, errors: &mut Errors) {
         errors.code("/code", &fields.code);

@@ -4,11 +4,11 @@ use ifmatch_domain::{
     Action, Command,
     core::{
         self, Actor, Change, CreateObject, DeleteObject, Force, Guard, IdempotencyKey, Meta, Mode,
-        Precondition, UpdateObject,
+        Precondition, RedactObject, UpdateObject,
     },
 };
 use ifmatch_types::{ApiKeyId, Kind, Source, Timestamp, Version};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// The actor, unless a scenario names another.
@@ -136,6 +136,20 @@ pub fn with_precondition(action: Action, precondition: Precondition) -> Action {
         }
         other => panic!("it has no precondition: {other:?}"),
     }
+}
+
+pub fn redact(kind: Kind, id: &str, version: Version, paths: &[&str]) -> Action {
+    redact_with(
+        kind,
+        id,
+        Precondition::Version(version),
+        json!({"paths": paths, "reason": "asked"}),
+    )
+}
+
+pub fn redact_with(kind: Kind, id: &str, precondition: Precondition, body: Value) -> Action {
+    let (id, body) = (id.to_owned(), members(body));
+    Action::Core(core::Action::Redact(RedactObject { kind, id, body, precondition }))
 }
 
 pub fn delete(kind: Kind, id: &str, version: Version) -> Action {

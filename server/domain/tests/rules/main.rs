@@ -32,6 +32,7 @@ mod proration;
 mod random;
 mod random_usage;
 mod reach;
+mod redactions;
 mod reference;
 mod references;
 mod replacing;

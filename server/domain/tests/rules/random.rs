@@ -10,7 +10,7 @@ use ifmatch_domain::{
     access::{self, CreateApiKey, RevokeApiKey},
     billing::{self, BillSubscription, RecordPayment, ReversePayment},
     booking::{self, ExpireBookings},
-    core::{self, Change, DeleteObject, Mode, Operation, Precondition, UpdateObject},
+    core::{self, Change, DeleteObject, Mode, Operation, Precondition, RedactObject, UpdateObject},
 };
 use ifmatch_types::{ApiKeyId, Date, Kind, Timestamp, Version};
 use proptest::prelude::*;
@@ -80,6 +80,9 @@ impl Reader<'_> {
                 as_of: later(self.now, i64::from(raw.amount % 90)),
             })),
             20 | 21 => Action::Core(core::Action::Transact(self.operations(raw))),
+            22 if raw.mode.is_multiple_of(2) => {
+                Action::Core(core::Action::Redact(self.redaction(raw)))
+            }
             22 => Action::Access(access::Action::CreateApiKey(CreateApiKey {
                 body: json!({"name": "robot", "role": "agent"}),
                 id: ApiKeyId::from_unchecked(format!("key_{seed:x}")),
@@ -199,6 +202,13 @@ impl Reader<'_> {
         let version: Version = if raw.version.is_multiple_of(3) { 1 } else { current };
         let force = (raw.mode.is_multiple_of(4)).then(force);
         DeleteObject { kind, id, precondition: Precondition::Version(version), force }
+    }
+
+    fn redaction(&self, raw: Raw) -> RedactObject {
+        let DeleteObject { kind, id, precondition, .. } = self.delete(raw);
+        let path = name(&["/name", "/notes", "/email", "/metadata/k0", "/metadata/k1"], raw.choice);
+        let body = members(json!({ "paths": [path], "reason": "asked" }));
+        RedactObject { kind, id, body, precondition }
     }
 
     fn reverse(&self, raw: Raw) -> Action {

@@ -9,8 +9,8 @@ use ifmatch_domain::{
     billing::{self, BilledPeriods, PlanTerms, Sequence, StoredPayment, SubscriptionRecord},
     booking::{self, BookingDay, BookingRecord, DueBookings},
     core::{
-        self, Audit, CodeHolder, Guarded, History, IdempotencyKey, KeptAnswer, NewEvent, Resource,
-        Row, Rows, Table, Use,
+        self, Audit, CodeHolder, Guarded, History, IdempotencyKey, KeptAnswer, NewEvent, Redaction,
+        Resource, Row, Rows, Table, Use,
     },
     decide,
     entitlement::{
@@ -26,10 +26,11 @@ use ifmatch_types::{
     Bookable, BookingStatus, Entitlement, HoldStatus, Invoice, InvoiceStatus, Kind, Namespace,
     Plan, Timestamp, Version, Workspace,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
+    sync::Arc,
 };
 
 /// Rows by id.
@@ -510,7 +511,31 @@ impl World {
         }
         self.events.extend(state.events.iter().cloned());
         self.audits.extend(state.audits.iter().cloned());
+        state.redactions.iter().for_each(|redaction| self.rewrite(redaction));
         self.assert_unique();
+    }
+
+    /// Rewrites the past of a redacted object.
+    fn rewrite(&mut self, redaction: &Redaction) {
+        let id = &redaction.object_id;
+        let is_earlier =
+            |event: &&mut NewEvent| event.id == *id && event.entry.version <= redaction.version;
+        for event in self.events.iter_mut().filter(is_earlier) {
+            redaction.redact_changes(&mut event.entry.changes);
+            let mut state = Value::clone(&event.state);
+            redaction.redact(&mut state);
+            event.state = Arc::new(state.into());
+        }
+        let is_about = |audit: &&mut Audit| audit.resource.as_ref().is_some_and(|of| of.id == *id);
+        for audit in self.audits.iter_mut().filter(is_about) {
+            redaction.redact_changes(&mut audit.changes);
+        }
+        for answer in self.answers.values_mut() {
+            let mut body = serde_json::from_str(&answer.body).unwrap();
+            if redaction.redact_within(&mut body) {
+                answer.body = body.to_string();
+            }
+        }
     }
 
     fn assert_unique(&self) {
@@ -610,22 +635,24 @@ pub fn decide_one(state: &mut State, command: &Command, now: Timestamp) -> Decid
 
 fn answer_of(key: &IdempotencyKey, outcome: &Outcome) -> KeptAnswer {
     let fingerprint = key.fingerprint.clone();
-    KeptAnswer { fingerprint, status: 200, headers: Vec::new(), body: told(outcome) }
+    KeptAnswer { fingerprint, status: 200, headers: Vec::new(), body: told(outcome).to_string() }
 }
 
-/// A text that is equal for equal outcomes.
-fn told(outcome: &Outcome) -> String {
+/// A value that is equal for equal outcomes.
+fn told(outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Core(outcome) => told_of_core(outcome),
-        other => format!("{other:?}"),
+        other => json!({ "told": format!("{other:?}") }),
     }
 }
 
-fn told_of_core(outcome: &core::Outcome) -> String {
+fn told_of_core(outcome: &core::Outcome) -> Value {
     match outcome {
-        core::Outcome::Object(object) => format!("{:?} {}", object.how, object.body.text()),
+        core::Outcome::Object(object) => {
+            json!({ "how": format!("{:?}", object.how), "body": **object.body })
+        }
         core::Outcome::Transaction(outcomes) => outcomes.iter().map(told_of_core).collect(),
-        other => format!("{other:?}"),
+        other => json!({ "told": format!("{other:?}") }),
     }
 }
 

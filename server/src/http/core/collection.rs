@@ -1,14 +1,14 @@
-//! The nine routes of every collection of versioned objects.
+//! The ten routes of every collection of versioned objects.
 
 use super::{
     change,
     endpoint::{Endpoint, delete, get, group, patch, post, put, schema},
-    history, list, objects, preview,
+    history, list, objects, preview, redact,
 };
 use crate::kinds::Entity;
 use ifmatch_domain::scoped_writes;
 use ifmatch_store::{FieldType, filters, sorts};
-use ifmatch_types::{Code, Deleted, HistoryEntry, INTEGER_MAX, Kind, Page, Preview};
+use ifmatch_types::{Code, Deleted, HistoryEntry, INTEGER_MAX, Kind, NewRedaction, Page, Preview};
 use utoipa::ToSchema;
 
 /// The description of `?sort=`.
@@ -26,6 +26,8 @@ pub struct Paths {
     pub one: &'static str,
     /// `/v1/plans/{id}/preview`
     pub preview: &'static str,
+    /// `/v1/plans/{id}/redact`
+    pub redact: &'static str,
     /// `/v1/plans/{id}/history`
     pub history: &'static str,
     /// `/v1/plans/{id}/versions/{version}`
@@ -39,6 +41,7 @@ macro_rules! paths {
             all: concat!("/v1/", $name),
             one: concat!("/v1/", $name, "/{id}"),
             preview: concat!("/v1/", $name, "/{id}/preview"),
+            redact: concat!("/v1/", $name, "/{id}/redact"),
             history: concat!("/v1/", $name, "/{id}/history"),
             version: concat!("/v1/", $name, "/{id}/versions/{version}"),
         }
@@ -114,6 +117,14 @@ where
                 .summary("Delete")
                 .answers::<Deleted>(200),
             preview_of::<F>(post(paths.preview, preview::preview::<E>)).scoped_if(scoped.update),
+            post(paths.redact, redact::redact::<E>)
+                .admin()
+                .names_version()
+                .idempotent()
+                .summary("Redact values in the object and in everything stored about it")
+                .body::<NewRedaction>()
+                .answers::<E>(200)
+                .problems(KNOWN),
             history_of(get(paths.history, history::history::<E>))
                 .summary("List the history: who changed what"),
             get(paths.version, history::version::<E>)

@@ -79,6 +79,8 @@ pub struct EndpointInfo {
     pub versioned: bool,
     /// How a request is put on record that is refused for its caller's role.
     pub denial: Option<Denial>,
+    /// Whether its requests must name the version they were computed from.
+    pub names_version: bool,
 }
 
 /// The audit record of a request that is refused for its caller's role.
@@ -144,6 +146,7 @@ impl Endpoint {
             needs_body: false,
             versioned: false,
             denial: None,
+            names_version: false,
         };
         Self { method, info, docs: Docs::default(), route }
     }

@@ -4,10 +4,7 @@
 //! precondition at all.
 
 use super::{endpoint::EndpointInfo, problem::HttpProblem, tag};
-use actix_web::{
-    HttpMessage, HttpRequest,
-    http::{Method, header},
-};
+use actix_web::{HttpMessage, HttpRequest, http::header};
 use ifmatch_domain::core::{Claim, Precondition, Tags};
 use ifmatch_types::{Code, Kind, Version};
 
@@ -59,8 +56,7 @@ impl Headers {
         if !info.is_some_and(|info| is_about_an_object(info.path)) {
             return Err(nothing_to_compare());
         }
-        let names_version =
-            info.is_some_and(|info| info.versioned) && request.method() != Method::POST;
+        let names_version = info.is_some_and(|info| info.names_version);
         let matches = self.if_match.clone().filter(|_| !names_version);
         if matches.is_none() && self.if_none_match.is_none() {
             return Ok(None);

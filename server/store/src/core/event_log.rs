@@ -42,6 +42,17 @@ impl EventLog {
     }
 }
 
+/// Locks the log until the commit, against everybody else who rewrites or deletes stored events.
+///
+/// Whoever prunes derives states from several events. A redaction in between would miss one of them.
+pub(crate) fn lock(db: &mut Db) -> Result<(), StoreError> {
+    // On SQLite, a transaction that writes is alone.
+    if !db.is_sqlite() {
+        db.number(Sql::new("SELECT id FROM event_log FOR UPDATE"))?;
+    }
+    Ok(())
+}
+
 impl Db {
     /// The log of all changes, with the place up to which it can be read.
     ///
@@ -142,6 +153,8 @@ impl Db {
     }
 
     fn name_log(&mut self, epoch: &str) -> Result<(), StoreError> {
+        // The row before the table: whoever rewrites events takes them in this order, too.
+        lock(self)?;
         if !self.is_sqlite() {
             self.run(Sql::new("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE"))?;
             let catch_up = Sql::new(

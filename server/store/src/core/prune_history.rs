@@ -7,6 +7,7 @@
 use super::{
     db::Db,
     error::StoreError,
+    event_log,
     select::{Each, load_all},
     sql::{Cell, Sql},
     states::{self, VersionKey},
@@ -84,6 +85,7 @@ impl Db {
         before: Timestamp,
         ids: BTreeSet<String>,
     ) -> Result<usize, StoreError> {
+        event_log::lock(self)?;
         let mut oldest_kept = Vec::new();
         for (id, versions) in self.oldest_versions(ids)? {
             // The first version, and any whose predecessor was replaced long ago.

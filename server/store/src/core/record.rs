@@ -2,7 +2,8 @@
 
 use super::{column::InColumn, error::StoreError};
 use crate::schema::StoredRow;
-use ifmatch_types::Timestamp;
+use ifmatch_domain::core::Tombstone;
+use ifmatch_types::{Timestamp, Version};
 
 /// A domain type that is stored as one row of a table.
 pub(crate) trait Record: Sized {
@@ -20,9 +21,14 @@ pub(crate) fn records<T: Record>(rows: Vec<T::Row>) -> Result<Vec<T>, StoreError
     rows.into_iter().map(T::from_row).collect()
 }
 
-/// When and by whom an object was deleted.
-pub(crate) fn tombstone(at: Option<Timestamp>, by: Option<String>) -> Option<(Timestamp, String)> {
-    at.zip(by)
+/// The deletion of an object, from its columns.
+pub(crate) fn tombstone(
+    at: Option<Timestamp>,
+    by: Option<String>,
+    last_version: Option<Version>,
+) -> Option<Tombstone> {
+    let (at, by) = at.zip(by)?;
+    Some(Tombstone { at, by, last_version })
 }
 
 /// Reads one column of a row.
@@ -50,13 +56,14 @@ macro_rules! record {
     ($row:ident => Row<$object:ident> { $($shape:tt)* } $(write |$of:ident| { $($column:ident: $value:expr),* $(,)? })?) => {
         $crate::core::record::record! {
             @parse $row, ifmatch_domain::core::Row<$object>,
-            { Row { record: $object { $($shape)* }, deleted = $crate::core::record::tombstone(deleted_at, deleted_by) } },
+            { Row { record: $object { $($shape)* }, deleted = $crate::core::record::tombstone(deleted_at, deleted_by, last_version) } },
             (record, {
-                deleted_at: record.deleted.as_ref().map(|(at, _)| at.as_micros()),
-                deleted_by: record.deleted.as_ref().map(|(_, by)| by.clone()),
+                deleted_at: record.deleted.as_ref().map(|deleted| deleted.at.as_micros()),
+                deleted_by: record.deleted.as_ref().map(|deleted| deleted.by.clone()),
+                last_version: record.deleted.as_ref().and_then(|deleted| deleted.last_version),
             }),
             ($($of, { $($column: $value,)* })?),
-            [deleted_at deleted_by] [] $($shape)*
+            [deleted_at deleted_by last_version] [] $($shape)*
         }
     };
     ($row:ident => $type:ident { $($shape:tt)* } $(write |$of:ident| { $($column:ident: $value:expr),* $(,)? })?) => {

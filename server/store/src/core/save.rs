@@ -9,9 +9,10 @@ use super::{
     mistimed,
     object::StoredObject,
     record::Record,
+    redactions,
 };
 use crate::{
-    schema::{AuditRow, EventRow, StoredRow},
+    schema::{AuditRow, EventRow, RedactionRow, StoredRow},
     systems::{LAST_SAVES, SAVES},
 };
 use ifmatch_domain::{
@@ -41,6 +42,7 @@ impl Db {
         }
         writes.append::<EventRow>(state.events.iter().map(event_row).collect());
         writes.append::<AuditRow>(state.audits.iter().map(Record::to_row).collect());
+        writes.append::<RedactionRow>(state.redactions.iter().map(redactions::new_row).collect());
         if Mutant::SplitAnswer.is_planted() {
             writes = mistimed::commit_early(writes, self)?;
         }

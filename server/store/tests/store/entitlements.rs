@@ -10,7 +10,7 @@ use crate::{
 };
 use ifmatch_domain::{
     Need, State,
-    core::{self, Row},
+    core::{self, Row, Tombstone},
     entitlement::{
         self, AssignmentRecord, BURNT_OUT_KEPT_US, BoostRecord, Counter, DueHolds, FeatureRecord,
         Holdings, LogLine, PackageRecord, PoolGrant, PoolTerms, RolledOff, StoredHold,
@@ -40,8 +40,8 @@ fn extremes() -> (Timestamp, Timestamp) {
     (at("0000-01-01T00:00:00Z"), at("9999-12-30T22:00:00Z"))
 }
 
-fn deleted(full: bool) -> Option<(Timestamp, String)> {
-    full.then(|| (instant(9), ODD.to_owned()))
+fn deleted(full: bool) -> Option<Tombstone> {
+    full.then(|| Tombstone { at: instant(9), by: ODD.to_owned(), last_version: None })
 }
 
 fn feature(full: bool) -> Row<FeatureRecord> {

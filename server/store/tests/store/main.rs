@@ -39,6 +39,7 @@ mod log;
 mod model;
 mod plans;
 mod pruning;
+mod redactions;
 mod roundtrip;
 mod schema;
 mod snapshots;

@@ -10,7 +10,7 @@ use ifmatch_domain::{
     access::{self, StoredApiKey},
     billing::{self, PlanChange, StoredPayment, SubscriptionRecord},
     booking::{self, BookingDay, BookingRecord},
-    core::{self, KeptAnswer, NewEvent, Resource, Row, Rows},
+    core::{self, KeptAnswer, NewEvent, Resource, Row, Rows, Tombstone},
     lock::{self, LockEnd, LockName, LockRecord},
 };
 use ifmatch_store::{AuditQuery, Db, EventsQuery};
@@ -45,8 +45,8 @@ fn metadata(full: bool) -> Metadata {
     }
 }
 
-fn deleted(full: bool) -> Option<(Timestamp, String)> {
-    full.then(|| (instant(9), ODD.to_owned()))
+fn deleted(full: bool) -> Option<Tombstone> {
+    full.then(|| Tombstone { at: instant(9), by: ODD.to_owned(), last_version: Some(7) })
 }
 
 fn workspace(full: bool) -> Row<Workspace> {

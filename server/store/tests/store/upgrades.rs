@@ -12,7 +12,7 @@ use ifmatch_store::{Db, Use, on_backend, schema::TABLES};
 const FIRST: usize = 3;
 
 /// The tables that `furnish` leaves empty.
-const NOT_FURNISHED: [&str; 3] = ["audits", "answers", "api_keys"];
+const NOT_FURNISHED: [&str; 4] = ["audits", "answers", "redactions", "api_keys"];
 
 fn migrations(backend: Backend) -> FileBasedMigrations {
     let name = match backend {
@@ -72,7 +72,9 @@ fn keep_every_row(backend: Backend) {
             |table: &str| before.iter().any(|row| row.starts_with(&format!("{table} ")));
         let empty: Vec<&str> =
             there.iter().map(|(name, _)| *name).filter(|name| !is_filled(name)).collect();
-        assert_eq!(empty, NOT_FURNISHED);
+        let is_there = |name: &&str| there.iter().any(|(table, _)| table == name);
+        let expected: Vec<&str> = NOT_FURNISHED.into_iter().filter(is_there).collect();
+        assert_eq!(empty, expected);
         db.migrate().unwrap();
         assert_eq!(rows(&mut db, &there), before);
         assert_eq!(db.verify().unwrap(), []);

@@ -177,7 +177,16 @@ impl Endpoint {
     pub fn versioned(mut self) -> Self {
         self.docs.versioned = true;
         self.info.versioned = true;
+        self.info.names_version = ![Method::GET, Method::POST].contains(&self.method);
         self.docs.tagged = self.method != Method::DELETE;
+        self
+    }
+
+    /// Marks a `POST` that changes one versioned object. It must name the version it was computed
+    /// from, and cannot be forced.
+    pub fn names_version(mut self) -> Self {
+        self.info.names_version = true;
+        self.docs.tagged = true;
         self
     }
 

@@ -3,7 +3,7 @@
 use super::{
     reason,
     schemas::VERSION_CONFLICT,
-    shared::{self, is_conditional, names_version},
+    shared::{self, is_conditional, is_forcible, names_version},
     with_headers,
 };
 use crate::http::core::endpoint::{Access, Endpoint, Idempotency};
@@ -76,8 +76,10 @@ fn codes(endpoint: &Endpoint) -> Vec<Code> {
             Code::Deleted,
             Code::ConflictVersionMismatch,
             Code::PreconditionRequired,
-            Code::ReasonRequired,
         ]);
+    }
+    if is_forcible(endpoint) {
+        codes.push(Code::ReasonRequired);
     }
     match endpoint.info.idempotency {
         Idempotency::None => {}

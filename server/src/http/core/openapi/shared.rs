@@ -120,6 +120,8 @@ pub fn parameters_of(endpoint: &Endpoint) -> Vec<&'static str> {
         if *method == Method::PATCH {
             names.push("OnConflict");
         }
+    }
+    if is_forcible(endpoint) {
         names.extend(["Force", "ForceReason"]);
     }
     if docs.previews {
@@ -138,8 +140,12 @@ pub fn parameters_of(endpoint: &Endpoint) -> Vec<&'static str> {
 
 /// Whether requests must name the version they were computed from.
 pub fn names_version(endpoint: &Endpoint) -> bool {
-    let methods = [Method::PATCH, Method::PUT, Method::DELETE];
-    endpoint.docs.versioned && methods.contains(&endpoint.method)
+    endpoint.info.names_version
+}
+
+/// Whether an admin may skip the version check.
+pub fn is_forcible(endpoint: &Endpoint) -> bool {
+    names_version(endpoint) && endpoint.method != Method::POST
 }
 
 /// Whether requests may claim something about the version of the object in the path.
@@ -202,7 +208,7 @@ pub fn headers_of(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
     if endpoint.docs.tagged {
         names.push("ETag");
     }
-    if names_version(endpoint) {
+    if is_forcible(endpoint) {
         if endpoint.method != Method::DELETE {
             names.extend(["X-Changed", "X-Overwrote"]);
         }

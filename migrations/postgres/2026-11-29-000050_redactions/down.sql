@@ -1,0 +1,2 @@
+DROP INDEX audits_by_resource;
+DROP TABLE redactions;

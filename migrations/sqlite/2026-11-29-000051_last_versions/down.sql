@@ -1,0 +1,11 @@
+ALTER TABLE plans DROP COLUMN last_version;
+ALTER TABLE workspaces DROP COLUMN last_version;
+ALTER TABLE namespaces DROP COLUMN last_version;
+ALTER TABLE subscriptions DROP COLUMN last_version;
+ALTER TABLE invoices DROP COLUMN last_version;
+ALTER TABLE features DROP COLUMN last_version;
+ALTER TABLE packages DROP COLUMN last_version;
+ALTER TABLE assignments DROP COLUMN last_version;
+ALTER TABLE boosts DROP COLUMN last_version;
+ALTER TABLE bookables DROP COLUMN last_version;
+ALTER TABLE bookings DROP COLUMN last_version;
