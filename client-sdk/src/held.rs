@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 /// The answer to a [`hold`](crate::Metering::hold): units are set aside, or there was no room.
 #[must_use = "units that were set aside are given back when this is dropped"]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it arrives")]
 pub enum HoldOutcome {
     /// The units are set aside.
     Held(Held),

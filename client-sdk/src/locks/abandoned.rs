@@ -38,7 +38,7 @@ impl InFlight {
     }
 
     /// The answer is known.
-    pub(super) fn is_settled(mut self) {
+    pub(super) fn settle(mut self) {
         self.is_settled = true;
     }
 }

@@ -212,19 +212,19 @@ impl<O> Acquire<O> {
         let reply = match self.client.send(&mut sending).await {
             Ok(reply) => reply,
             Err(SendError::Refused(problem)) => {
-                in_flight.is_settled();
+                in_flight.settle();
                 return Err(sending.settle(SendError::Refused(problem)));
             }
             Err(error) => {
                 let error = sending.settle(error);
                 if !error.maybe_applied() {
-                    in_flight.is_settled();
+                    in_flight.settle();
                 }
                 return Err(error);
             }
         };
         let (grant, lasts) = sending.read(Grant::read(&self.client, reply))?;
-        in_flight.is_settled();
+        in_flight.settle();
         self.hold(Owned::new(grant), Lease { since, lasts }, ttl).await
     }
 

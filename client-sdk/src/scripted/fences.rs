@@ -52,7 +52,7 @@ async fn every_mutation_can_be_fenced() {
     let payment = crate::NewPayment { amount: 1, provider_ref: "r".into() };
     let invoice = crate::InvoiceId::from_unchecked("inv_1");
     let paying = billing.invoices().record_payment(&invoice, payment);
-    fails(paying.fenced_by(&lock.fence()).await.is_err());
+    fails(paying.fenced_by(lock.fence()).await.is_err());
     let transaction = billing.transaction().create::<Plan>(PlanFields::default());
     fails(transaction.fenced_by(&lock).await.is_err());
     assert_eq!(failed, 8);

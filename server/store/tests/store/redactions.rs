@@ -286,6 +286,8 @@ both_databases![
     pruning_in_between_brings_nothing_back,
 ];
 
+type Work = dyn Fn(&mut Db) + Send + Sync;
+
 /// Both rewrite events from what they read of other events.
 #[test]
 fn a_redaction_and_pruning_wait_for_each_other() {
@@ -295,7 +297,7 @@ fn a_redaction_and_pruning_wait_for_each_other() {
     let id = workspace(&mut db, &mut book, 3, true);
     only(&mut db, &mut book, ask(&id, 3));
     let redaction = db.unfinished_redactions(None).unwrap().remove(0);
-    let works: [Box<dyn Fn(&mut Db) + Send + Sync>; 2] = [
+    let works: [Box<Work>; 2] = [
         Box::new(move |db| assert!(db.redact_slice(&redaction).unwrap())),
         Box::new(|db| assert!(db.prune_history(at("2028-01-01T00:00:00Z"), 0).is_ok())),
     ];
