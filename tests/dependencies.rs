@@ -2,6 +2,10 @@
 //!
 //! Nothing is downloaded, so every run of the tests judges them. `cargo deny`, where `tests/run` can
 //! get it, also judges crates of other platforms, and advisories.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected should stop there and say so"
+)]
 
 use serde_json::Value;
 use std::{iter::Peekable, process::Command};
