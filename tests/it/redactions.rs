@@ -50,7 +50,8 @@ fn assert_forgotten(database: &Database) {
 }
 
 async fn assert_sound(database: &Database) {
-    run_to_end(database, &["verify"], &[]).await.succeeded();
+    let env = [("IFMATCH_DATABASE_URL", database.url())];
+    run_to_end(database, &["verify"], &env).await.succeeded();
 }
 
 async fn no_row_has_a_redacted_value(server: Server) {

@@ -63,7 +63,8 @@ pub struct HistoryEntry {
     pub by: By,
     /// The kind of the change.
     pub kind: ChangeKind,
-    /// The paths that changed, with their values before and after.
+    /// The paths that changed, with their values before and after. They are equal where they were
+    /// redacted.
     pub changes: Vec<Difference>,
     /// The reason given with a forced write or a redaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
