@@ -64,7 +64,7 @@ fn keys(seen: &[Seen]) -> Vec<&str> {
 
 async fn a_guard_keeps_its_lock_beyond_its_time_and_gives_it_back(server: Server) {
     let billing = client(server.url());
-    let lock = acquired(&billing, Ttl::millis(1500)).await;
+    let lock = acquired(&billing, Ttl::secs(3)).await;
     let first = billing.locks().get(KEY).await.unwrap();
     assert!(first.locked && first.fence == lock.fence().number());
     // Two renewals later, the first time is over.
@@ -315,7 +315,7 @@ async fn lost_answers_of_acquire_renew_and_release_change_nothing(server: Server
     let proxy = Proxy::before(server.url()).await;
     let (billing, look) = (client(proxy.url()), client(server.url()));
     proxy.next("POST", Fault::LoseAnswer).next("POST", Fault::LoseRequest);
-    let lock = acquired(&billing, Ttl::secs(3)).await;
+    let lock = acquired(&billing, Ttl::secs(6)).await;
     let acquires = sent(&proxy, "acquire");
     assert_eq!(acquires.len(), 3);
     assert_eq!(keys(&acquires), [keys(&acquires)[0]; 3], "the same send");
