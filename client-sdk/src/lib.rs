@@ -70,6 +70,14 @@
 //!
 //! [`check_and_record`](Metering::check_and_record) checks for room and records in one commit. A
 //! denial is a value, never an error. [`can`](Metering::can) is advice only and admits nothing.
+//!
+//! # Locks
+//!
+//! A [`LockGuard`] promises that this process stops believing in its lock before the server does, as
+//! long as the process runs and looks. It does not promise that no other process writes: a process
+//! that is paused does not look. Only the fence promises that. A write that is
+//! [`fenced_by`](Update::fenced_by) a lock commits only if the grant is still the current one, and
+//! the database decides this in the write's own commit.
 #![deny(missing_docs)]
 
 mod admin;
