@@ -294,6 +294,20 @@ fn add_waited(problem: &mut Problem, before: i64) -> i64 {
     waited
 }
 
+/// Whole milliseconds, rounded up: a wait is not shorter than it was asked for.
 fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_millisecond_is_one() {
+        for (nanos, expected) in [(0, 0), (1, 1), (199_999_999, 200), (200_000_000, 200)] {
+            assert_eq!(ms(Duration::from_nanos(nanos)), expected);
+        }
+        assert_eq!(ms(WAIT_MAX), 45_000);
+    }
 }
