@@ -1,6 +1,6 @@
 //! The databases of a run: seeded once, then copied for every measured server.
 
-use crate::{Failure, cluster::Cluster, load::Workload, seed::ROLLING_DAYS};
+use crate::{Failure, cluster::Cluster, seed::ROLLING_DAYS, workload::Workload};
 use diesel::{
     Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection,
     connection::SimpleConnection, sql_query, sql_types::Text,
@@ -191,6 +191,7 @@ impl Place {
     }
 }
 
-fn fresh_dir() -> Result<TempDir, Failure> {
+/// A new directory, deleted when dropped.
+pub fn fresh_dir() -> Result<TempDir, Failure> {
     Ok(tempfile::Builder::new().prefix("ifmatch-bench-").tempdir()?)
 }

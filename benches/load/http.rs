@@ -39,6 +39,13 @@ impl Answer<'_> {
         rest.get(..end)?.parse().ok()
     }
 
+    /// The text in the body after this member name. It must have no escapes.
+    pub fn text_of(&self, name: &str) -> Option<&str> {
+        let text = std::str::from_utf8(self.body).ok()?;
+        let (_, rest) = text.split_once(&format!("\"{name}\":\""))?;
+        Some(rest.split_once('"')?.0)
+    }
+
     /// Status and body, for error messages.
     pub fn text(&self) -> String {
         format!("{} {}", self.status, String::from_utf8_lossy(self.body))
@@ -48,9 +55,16 @@ impl Answer<'_> {
 impl Connection {
     /// Opens a connection.
     pub async fn open(address: SocketAddr, key: &str) -> Result<Self, Failure> {
+        let mut connection = Self::anonymous(address).await?;
+        connection.common.push_str(&format!("authorization: Bearer {key}\r\n"));
+        Ok(connection)
+    }
+
+    /// Opens a connection that names no key.
+    pub async fn anonymous(address: SocketAddr) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let common = format!(" HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n");
+        let common = format!(" HTTP/1.1\r\nhost: {address}\r\n");
         Ok(Self { stream, common, request: Vec::new(), answer: Vec::with_capacity(16_384) })
     }
 
@@ -67,6 +81,11 @@ impl Connection {
     /// Creates objects, with a fresh Idempotency-Key. Keys are in order of time, as the SDK's are.
     pub async fn post(&mut self, path: &str, body: &str) -> Result<Answer<'_>, Failure> {
         self.exchange("POST ", path, Some(Uuid::now_v7()), body).await
+    }
+
+    /// A POST that is not meant to be repeated.
+    pub async fn post_once(&mut self, path: &str, body: &str) -> Result<Answer<'_>, Failure> {
+        self.exchange("POST ", path, None, body).await
     }
 
     async fn exchange(

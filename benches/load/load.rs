@@ -1,6 +1,9 @@
 //! The load: each connection sends its next request after the answer to the last one.
 
-use crate::{Failure, http::Connection, process::KEY, seed::Seeded};
+use crate::{
+    Failure, http::Connection, locks::Handover, process::KEY, seed::Seeded, system::System,
+    workload::Workload,
+};
 use std::{
     net::SocketAddr,
     sync::{
@@ -17,126 +20,22 @@ const METADATA_KEYS: usize = 48;
 /// How long a cell runs before it is measured.
 pub const WARM_UP: Duration = Duration::from_secs(1);
 
-/// What the clients do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Workload {
-    /// Versioned updates of many objects; no two clients share one.
-    Update,
-    /// Reads of many objects by id.
-    Read,
-    /// Updates of one object from stale versions, which the server merges.
-    HotMerge,
-    /// Updates of one object: read, write, and start over after a conflict.
-    HotRefetch,
-    /// The same through the SDK.
-    HotSdk,
-    /// Usage of one feature by one workspace: all requests increase the same counter.
-    HotCounter,
-    /// The same for a feature with a rolling window.
-    HotRolling,
-    /// Bookings of one day of one bookable.
-    HotDay,
-    /// New subscriptions to one plan in random workspaces; two servers on PostgreSQL.
-    SignUps,
-}
-
-impl Workload {
-    pub const ALL: [Self; 9] = [
-        Self::Update,
-        Self::Read,
-        Self::HotMerge,
-        Self::HotRefetch,
-        Self::HotSdk,
-        Self::HotCounter,
-        Self::HotRolling,
-        Self::HotDay,
-        Self::SignUps,
-    ];
-
-    /// The name in options and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Update => "update",
-            Self::Read => "read",
-            Self::HotMerge => "hot-merge",
-            Self::HotRefetch => "hot-refetch",
-            Self::HotSdk => "hot-sdk",
-            Self::HotCounter => "hot-counter",
-            Self::HotRolling => "hot-rolling",
-            Self::HotDay => "hot-day",
-            Self::SignUps => "sign-ups",
-        }
-    }
-
-    /// The name in tables and plots.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Update => "versioned updates, each client its own objects",
-            Self::Read => "reads by id",
-            Self::HotMerge => "one object, server-side merge",
-            Self::HotRefetch => "one object, refetch and retry",
-            Self::HotSdk => "one object, the SDK's update()",
-            Self::HotCounter => "one counter, check and record",
-            Self::HotRolling => "one counter of the last 30 days, check and record",
-            Self::HotDay => "one day, book",
-            Self::SignUps => "one plan, new subscriptions through two servers",
-        }
-    }
-
-    /// Whether it records usage.
-    pub fn is_usage(self) -> bool {
-        matches!(self, Self::HotCounter | Self::HotRolling)
-    }
-
-    /// Server processes that the clients share. SQLite always has one.
-    pub fn servers(self) -> usize {
-        if self == Self::SignUps { 2 } else { 1 }
-    }
-
-    /// Queries whose result grows by one with every write of this workload.
-    pub fn traces(self) -> &'static [&'static str] {
-        match self {
-            Self::Read => &[],
-            Self::Update | Self::HotMerge | Self::HotRefetch | Self::HotSdk => {
-                &["SELECT sum(version) FROM subscriptions"]
-            }
-            Self::HotCounter => &[
-                "SELECT count(*) FROM usage_records WHERE NOT is_rolling",
-                "SELECT sum(used) FROM counters WHERE rolled_until IS NULL",
-            ],
-            // The sum of its counter also decreases, so it is not a trace.
-            Self::HotRolling => &["SELECT count(*) FROM usage_records WHERE is_rolling"],
-            Self::HotDay => {
-                &["SELECT count(*) FROM bookings", "SELECT sum(reserved) FROM booking_days"]
-            }
-            Self::SignUps => &["SELECT count(*) FROM subscriptions"],
-        }
-    }
-
-    /// The index of the workload's object in the list of ids.
-    fn hot_place(self) -> usize {
-        match self {
-            Self::HotMerge => 1,
-            Self::HotRefetch => 2,
-            Self::HotSdk => 3,
-            _ => 0,
-        }
-    }
-}
-
 /// Servers on one database, and what the clients know about its objects.
 pub struct Target {
+    pub system: System,
     addresses: Vec<SocketAddr>,
     seeded: Arc<Seeded>,
     versions: Vec<AtomicI64>,
     /// Acknowledged writes with an effect since this was last reset.
     pub written: AtomicU64,
+    pub handover: Handover,
 }
 
 impl Target {
-    pub fn new(addresses: Vec<SocketAddr>, seeded: Arc<Seeded>) -> Self {
+    pub fn new(system: System, addresses: Vec<SocketAddr>, seeded: Arc<Seeded>) -> Self {
         let versions = seeded.subscriptions.iter().map(|_| AtomicI64::new(1)).collect();
-        Self { addresses, seeded, versions, written: AtomicU64::new(0) }
+        let (written, handover) = (AtomicU64::new(0), Handover::new());
+        Self { system, addresses, seeded, versions, written, handover }
     }
 
     /// The server that a client connects to.
@@ -234,6 +133,9 @@ impl Client {
                     self.post_until_over(workload).await?;
                 }
                 Workload::SignUps => self.sign_up().await?,
+                Workload::LockPairs | Workload::LockHandover => {
+                    return Err("locks have clients of their own".into());
+                }
             }
         }
         Ok(self.tally)

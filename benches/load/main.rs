@@ -1,5 +1,8 @@
 //! The benchmark: Ifmatch, a transaction per request, and the database itself, in one run.
 //!
+//! Locks are compared with those of etcd and Redis, if Debian's packages `etcd-server` and
+//! `redis-server` are installed.
+//!
 //! `cargo bench --bench load` measures everything and prints medians and their ratios. All numbers
 //! of a table come from the same run on the same machine. `-- --quick` takes a few minutes.
 //! `-- --growth` instead measures usage on top of millions of existing records. It needs 10 GB of
@@ -18,6 +21,7 @@ mod cluster;
 mod database;
 mod http;
 mod load;
+mod locks;
 mod machine;
 mod measure;
 mod options;
@@ -28,6 +32,8 @@ mod report;
 mod sdk;
 mod seed;
 mod suite;
+mod system;
+mod workload;
 
 use database::Place;
 use options::Options;

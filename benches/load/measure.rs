@@ -2,8 +2,9 @@
 
 use crate::{
     Failure,
-    load::{Client, Tally, Target, Window, Workload},
-    sdk,
+    load::{Client, Tally, Target, Window},
+    locks, sdk,
+    workload::Workload,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -72,6 +73,9 @@ async fn run_clients(
         running.push(tokio::task::spawn_local(async move {
             match sdk {
                 Some(sdk) => sdk::run(sdk, target, window).await,
+                None if workload.is_lock() => {
+                    locks::run(target, workload, (number, clients), window).await
+                }
                 None => {
                     let client = Client::connect(target, number, clients, window).await?;
                     client.run(workload).await

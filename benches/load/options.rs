@@ -4,7 +4,7 @@ use crate::Failure;
 use std::{env, num::ParseIntError, str::FromStr};
 
 const USAGE: &str = "cargo bench --bench load -- [--quick] [--only sqlite|postgres] [--system NAME] \
-     [--workload NAME] [--clients 1,8,64,256] [--runs N] [--seconds N] [--rows N] [--growth] \
+     [--workload NAME,…] [--clients 1,8,64,256] [--runs N] [--seconds N] [--rows N] [--growth] \
      [--records 0,1000000,5000000] [--publish]";
 
 /// Which cells are measured, and for how long.
@@ -22,8 +22,8 @@ pub struct Options {
     pub backend: Option<String>,
     /// Only this system, for example to compare a server with an older version of it.
     pub system: Option<String>,
-    /// Only this workload.
-    pub workload: Option<String>,
+    /// Only these workloads.
+    pub workloads: Option<Vec<String>>,
     /// Measure usage by 64 clients on top of existing records instead.
     pub growth: bool,
     /// The numbers of existing records, in ascending order.
@@ -42,7 +42,7 @@ impl Options {
             rows: 100_000,
             backend: None,
             system: None,
-            workload: None,
+            workloads: None,
             growth: false,
             records: vec![0, 1_000_000, 5_000_000],
             publish: false,
@@ -64,7 +64,9 @@ impl Options {
                 "--records" => options.records = list(&value()?)?,
                 "--only" => options.backend = Some(value()?),
                 "--system" => options.system = Some(value()?),
-                "--workload" => options.workload = Some(value()?),
+                "--workload" => {
+                    options.workloads = Some(value()?.split(',').map(str::to_owned).collect());
+                }
                 "--publish" => options.publish = true,
                 _ => return Err(format!("{arg} is not an option; {USAGE}").into()),
             }

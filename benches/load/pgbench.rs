@@ -3,10 +3,11 @@
 use crate::{
     Failure,
     database::Place,
-    load::{WARM_UP, Workload},
+    load::WARM_UP,
     measure::Measure,
     seed::{LIMIT, Seeded},
-    suite::System,
+    system::System,
+    workload::Workload,
 };
 use jiff::civil::Date;
 use std::{

@@ -1,10 +1,6 @@
 //! The plot: grouped bars as SVG, readable on light and dark pages.
 
-use crate::{
-    load::Workload,
-    report::Report,
-    suite::{Cell, System},
-};
+use crate::{report::Report, suite::Cell, system::System, workload::Workload};
 use std::fmt::Write;
 
 const PANEL_WIDTH: f64 = 420.0;

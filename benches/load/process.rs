@@ -5,10 +5,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env,
     io::{BufRead, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
+
+/// Maximum time until a program listens.
+const START_MAX: Duration = Duration::from_secs(20);
 
 /// The key that every server accepts.
 pub const KEY: &str = "bench-admin-key-0123456789abcdef";
@@ -46,6 +51,20 @@ impl Server {
         }
         let _ = child.kill();
         Err(format!("a server did not start: {}", child.wait()?).into())
+    }
+
+    /// Starts a program that does not say when it listens, and waits until it does.
+    pub fn start_at(mut command: Command, address: SocketAddr) -> Result<Self, Failure> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = Self { child: command.spawn()?, address };
+        let deadline = Instant::now() + START_MAX;
+        while TcpStream::connect(address).is_err() {
+            if server.child.try_wait()?.is_some() || Instant::now() > deadline {
+                return Err(format!("it does not listen: {command:?}").into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
     }
 
     /// Stops it with SIGTERM and waits.

@@ -1,10 +1,6 @@
 //! The printed and stored results: medians, ratios within this run, and the targets met.
 
-use crate::{
-    load::Workload,
-    measure::Measure,
-    suite::{Cell, System},
-};
+use crate::{measure::Measure, suite::Cell, system::System, workload::Workload};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -14,16 +10,25 @@ pub struct Report<'a> {
     pub cells: &'a [Cell],
 }
 
+/// What a goal compares.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Rate,
+    /// The other system's 99th percentile in units of ours.
+    P99,
+}
+
 /// A ratio that the server should reach.
 struct Goal {
     backend: &'static str,
     workload: Workload,
     clients: usize,
     against: System,
+    of: Of,
     at_least: f64,
 }
 
-const GOALS: [Goal; 11] = [
+const GOALS: [Goal; 15] = [
     goal("postgres", Workload::Update, 64, System::Pgbench, 2.0),
     goal("postgres", Workload::Update, 64, System::Baseline, 4.0),
     goal("sqlite", Workload::Update, 64, System::Baseline, 4.0),
@@ -35,6 +40,10 @@ const GOALS: [Goal; 11] = [
     goal("postgres", Workload::HotDay, 64, System::Pgbench, 15.0),
     goal("postgres", Workload::HotDay, 64, System::Conditional, 6.0),
     goal("sqlite", Workload::HotDay, 64, System::Baseline, 6.0),
+    goal("postgres", Workload::LockPairs, 64, System::Etcd, 5.0),
+    goal("sqlite", Workload::LockPairs, 64, System::Etcd, 5.0),
+    handover_goal("postgres"),
+    handover_goal("sqlite"),
 ];
 
 const fn goal(
@@ -44,7 +53,11 @@ const fn goal(
     against: System,
     at_least: f64,
 ) -> Goal {
-    Goal { backend, workload, clients, against, at_least }
+    Goal { backend, workload, clients, against, of: Of::Rate, at_least }
+}
+
+const fn handover_goal(backend: &'static str) -> Goal {
+    Goal { of: Of::P99, ..goal(backend, Workload::LockHandover, 64, System::Etcd, 2.0) }
 }
 
 impl Report<'_> {
@@ -109,7 +122,7 @@ impl Report<'_> {
                     let _ = write!(line, ", {ratio:.2} × the first rate");
                 }
             }
-            for against in [System::Baseline, System::Pgbench, System::Conditional] {
+            for against in System::ALL.into_iter().filter(|system| *system != System::Ifmatch) {
                 if cell.system == System::Ifmatch
                     && let Some(ratio) = self.ratio(cell, against)
                 {
@@ -119,19 +132,41 @@ impl Report<'_> {
             let _ = writeln!(text, "{line}");
         }
         let _ = writeln!(text);
+        for (system, note) in self.lock_notes() {
+            let _ = writeln!(text, "{}: {note}", system.name());
+        }
         for (goal, ratio) in self.goals() {
             let verdict = if ratio >= goal.at_least { "met" } else { "NOT MET" };
+            let other = goal.against.name();
+            let found = match goal.of {
+                Of::Rate => format!("{ratio:.2} × {other}"),
+                Of::P99 => format!("the p99 of {other} is {ratio:.2} × ours"),
+            };
             let _ = writeln!(
                 text,
-                "{verdict}: {} {}, {} clients: {ratio:.2} × {} (at least {} ×)",
+                "{verdict}: {} {}, {} clients: {found} (at least {} ×)",
                 goal.backend,
                 goal.workload.name(),
                 goal.clients,
-                goal.against.name(),
                 goal.at_least
             );
         }
         text
+    }
+
+    /// What the systems promise whose locks were compared, or which package is missing.
+    fn lock_notes(&self) -> Vec<(System, String)> {
+        if !self.cells.iter().any(|cell| cell.workload.is_lock()) {
+            return Vec::new();
+        }
+        let note = |system: System| {
+            let promise = system.lock_promise()?;
+            let missing = system
+                .missing_package()
+                .map(|package| format!("not measured; not installed (apt-get install {package})"));
+            Some((system, missing.unwrap_or_else(|| promise.to_owned())))
+        };
+        System::ALL.into_iter().filter_map(note).collect()
     }
 
     /// The whole report as JSON.
@@ -148,6 +183,8 @@ impl Report<'_> {
                     "times_baseline": self.ratio(cell, System::Baseline),
                     "times_pgbench": self.ratio(cell, System::Pgbench),
                     "times_conditional": self.ratio(cell, System::Conditional),
+                    "times_etcd": self.ratio(cell, System::Etcd),
+                    "times_redis": self.ratio(cell, System::Redis),
                 })
             })
             .collect();
@@ -157,10 +194,16 @@ impl Report<'_> {
                 json!({ "backend": goal.backend, "workload": goal.workload.name(),
                     "clients": goal.clients,
                     "against": goal.against.name(), "at_least": goal.at_least, "ratio": ratio,
+                    "of": if goal.of == Of::P99 { "p99" } else { "rate" },
                     "met": ratio >= goal.at_least })
             })
             .collect();
-        json!({ "machine": self.machine, "cells": cells, "goals": goals })
+        let notes: Vec<Value> = self
+            .lock_notes()
+            .iter()
+            .map(|(system, note)| json!({ "system": system.name(), "locks": note }))
+            .collect();
+        json!({ "machine": self.machine, "cells": cells, "goals": goals, "notes": notes })
     }
 
     /// The machine in one line.
@@ -186,9 +229,13 @@ impl Report<'_> {
 
     fn goals(&self) -> impl Iterator<Item = (&'static Goal, f64)> {
         GOALS.iter().filter_map(|goal| {
-            let rate =
-                |system| Some(self.median(goal.backend, system, goal.workload, goal.clients)?.rate);
-            Some((goal, rate(System::Ifmatch)? / rate(goal.against)?))
+            let of = |system| self.median(goal.backend, system, goal.workload, goal.clients);
+            let (ours, theirs) = (of(System::Ifmatch)?, of(goal.against)?);
+            let ratio = match goal.of {
+                Of::Rate => ours.rate / theirs.rate,
+                Of::P99 => milliseconds(theirs.p99_us) / milliseconds(ours.p99_us),
+            };
+            Some((goal, ratio))
         })
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::{
     Failure,
-    load::{Tally, Target, Window, Workload},
+    load::{Tally, Target, Window},
     process::KEY,
+    workload::Workload,
 };
 use ifmatch::{SubscriptionId, Version};
 use std::{

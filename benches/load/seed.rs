@@ -3,8 +3,8 @@
 use crate::{
     Failure,
     http::{Answer, Connection},
-    load::Workload,
     process::KEY,
+    workload::Workload,
 };
 use jiff::{ToSpan, civil::Date};
 use serde_json::{Value, json};

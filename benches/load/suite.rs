@@ -3,12 +3,15 @@
 use crate::{
     Failure,
     database::Place,
-    load::{Target, Workload},
+    load::Target,
+    locks::Service,
     measure::{Measure, measure},
     options::Options,
     pgbench,
     process::{self, Server},
     seed::{Seeded, seed},
+    system::{Form, System},
+    workload::Workload,
 };
 use std::{
     collections::BTreeMap,
@@ -16,46 +19,6 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
-
-/// The compared systems.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum System {
-    Ifmatch,
-    Baseline,
-    /// The same statements without HTTP.
-    Pgbench,
-    /// The minimum for a row that every client increases: one statement and no record.
-    Conditional,
-}
-
-impl System {
-    pub const ALL: [Self; 4] = [Self::Ifmatch, Self::Baseline, Self::Pgbench, Self::Conditional];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ifmatch => "ifmatch",
-            Self::Baseline => "baseline",
-            Self::Pgbench => "pgbench",
-            Self::Conditional => "one conditional UPDATE",
-        }
-    }
-
-    /// Whether it is a server; otherwise it is a pgbench script.
-    fn is_server(self) -> bool {
-        matches!(self, Self::Ifmatch | Self::Baseline)
-    }
-
-    fn can(self, workload: Workload) -> bool {
-        let raises_row = matches!(workload, Workload::HotCounter | Workload::HotDay);
-        let is_plain = matches!(workload, Workload::Update | Workload::HotRefetch) || raises_row;
-        match self {
-            Self::Ifmatch => true,
-            Self::Baseline => is_plain || workload == Workload::Read,
-            Self::Pgbench => is_plain,
-            Self::Conditional => raises_row,
-        }
-    }
-}
 
 /// One cell of the table, with all its runs.
 #[derive(Clone, Debug)]
@@ -116,8 +79,9 @@ impl Suite {
         }
         for run in 1..=self.options.runs {
             for system in System::ALL {
-                let is_possible = system.is_server() || ground.place.is_postgres();
-                if !is_possible || self.wanted(system).is_empty() {
+                let is_possible = system.form() != Form::Script || ground.place.is_postgres();
+                let is_missing = system.missing_package().is_some();
+                if !is_possible || is_missing || self.wanted(system).is_empty() {
                     continue;
                 }
                 let backend = ground.place.backend();
@@ -150,10 +114,13 @@ impl Suite {
         Ok(Ground { place, seeded: Arc::new(seeded), state_width })
     }
 
-    /// Measures all cells of one system on a fresh copy.
+    /// Measures all cells of one system on a fresh copy, or on its own empty store.
     fn run_system(&mut self, ground: &Ground, system: System) -> Result<(), Failure> {
         let cells = self.wanted(system);
-        if system.is_server() {
+        if system.form() == Form::LockService {
+            return self.run_lock_service(ground, system, &cells);
+        }
+        if system.form() == Form::Server {
             ground.place.copy(SEEDED, MEASURED)?;
             // The cells with one server first, then those with two.
             for servers in 1..=2 {
@@ -172,6 +139,23 @@ impl Suite {
             }
         }
         ground.place.remove(MEASURED)
+    }
+
+    /// Measures another system's locks, in turn with this backend's.
+    fn run_lock_service(
+        &mut self,
+        ground: &Ground,
+        system: System,
+        cells: &[(Workload, usize)],
+    ) -> Result<(), Failure> {
+        let service = Service::start(system)?;
+        let addresses = vec![service.server.address];
+        let target = Arc::new(Target::new(system, addresses, Arc::clone(&ground.seeded)));
+        for (workload, clients) in cells {
+            let measured = measure(&target, *workload, *clients, self.options.seconds)?;
+            self.record(&ground.place, system, (*workload, *clients), 0, measured);
+        }
+        Ok(())
     }
 
     /// Measures usage while the records of the same counter increase.
@@ -212,7 +196,7 @@ impl Suite {
         };
         let servers: Vec<Server> = (0..servers).map(start).collect::<Result<_, _>>()?;
         let addresses = servers.iter().map(|server| server.address).collect();
-        let target = Arc::new(Target::new(addresses, Arc::clone(&ground.seeded)));
+        let target = Arc::new(Target::new(system, addresses, Arc::clone(&ground.seeded)));
         let mut acknowledged = 0u64;
         for (workload, clients) in cells {
             let measured = measure(&target, *workload, *clients, self.options.seconds)?;
@@ -241,7 +225,11 @@ impl Suite {
     fn wanted(&self, system: System) -> Vec<(Workload, usize)> {
         let chosen = |workload: &Workload| {
             (!self.options.growth || workload.is_usage())
-                && self.options.workload.as_ref().is_none_or(|name| name == workload.name())
+                && self
+                    .options
+                    .workloads
+                    .as_ref()
+                    .is_none_or(|names| names.iter().any(|name| name == workload.name()))
         };
         let is_meant = self.options.system.as_ref().is_none_or(|name| name == system.name());
         let workloads = Workload::ALL.into_iter().filter(chosen);

@@ -7,6 +7,8 @@ use crate::harness::{
 };
 use serde_json::{Value, json};
 
+mod locks;
+
 both_databases![
     a_plan_is_created_found_and_edited,
     changes_of_different_fields_are_both_kept,

@@ -1,4 +1,4 @@
-// Forms for a POST: a new object, a payment, a key, a reversal.
+// Forms for a POST: a new object, a payment, a key, a reversal. `ForceItemView` builds on it.
 
 import { html, nothing } from "./lit-html.js";
 import { mayResend, send, write } from "./api.js";
@@ -10,12 +10,15 @@ import { label, notes } from "./words.js";
 
 export class CreateView {
   errors = [];
+  style = "primary";
 
   constructor(page, route) {
     Object.assign(this, { page, ...route });
     const { summary } = this.place.operations.post;
+    this.button = summary;
+    this.named = Object.fromEntries(Object.entries(route.query).filter(([name]) => page.doc.namesAbove(this.place).includes(name)));
     this.title = summary === "Create" ? `New ${label(kindOf(page.doc.itemOf(this.place))).toLowerCase()}` : summary;
-    this.draft = new Draft(page.doc.bodyFields(this.place, "post"));
+    this.draft = new Draft(page.doc.bodyFields(this.place, "post").filter(({ name }) => !page.doc.namesAbove(this.place).includes(name)));
   }
 
   load() {}
@@ -24,18 +27,29 @@ export class CreateView {
     return !this.made && this.draft.isDirty;
   }
 
-  /** The nearest parent path that can be read. */
+  /** The nearest parent path that has a page. */
   get #above() {
     let path = this.place.operations.get ? this.path : parentOf(this.path);
-    while (path !== "" && !this.page.doc.place(path)?.operations.get) path = parentOf(path);
+    while (path !== "" && !this.page.doc.hasPage(this.page.doc.place(path))) path = parentOf(path);
     return path;
   }
 
   template() {
     return html`<article>
       <header class="object"><p class="kind"><a href=${hashOf(this.#above)}>Back</a></p><h1 tabindex="-1">${this.title}</h1></header>
+      ${this.about()}
       ${this.made ? this.#result() : this.#form()}
     </article>`;
+  }
+
+  /** Whether the form can be sent. The server judges the rest. */
+  get isComplete() {
+    return true;
+  }
+
+  /** What stands above the form. */
+  about() {
+    return nothing;
   }
 
   #form() {
@@ -58,7 +72,7 @@ export class CreateView {
         <div class="bar"><button class="primary" @click=${() => this.#submit()}>Send the same again</button><button @click=${back}>Go back to the form</button></div>` : nothing}
       <form class="card" @submit=${submit} novalidate>
         <fieldset ?disabled=${locked}><legend class="hidden">Fields</legend><div class="inputs">${inputs(this.draft, this.errors, typed)}</div></fieldset>
-        <div class="bar sticky"><button class="primary" ?disabled=${locked}>${this.place.operations.post.summary}</button>
+        <div class="bar sticky"><button class=${this.style} ?disabled=${locked || !this.isComplete}>${this.button}</button>
           <a class="button" href=${hashOf(this.#above)}>Discard</a></div>
       </form>`;
   }
@@ -69,7 +83,7 @@ export class CreateView {
     this.error = undefined;
     if (errors.length === 0) {
       const given = Object.entries(values).filter(([, found]) => found !== null);
-      this.attempt ??= write("POST", this.path, { body: Object.fromEntries(given) });
+      this.attempt ??= write("POST", this.path, { body: { ...this.named, ...Object.fromEntries(given) } });
       this.sending = true;
       this.page.changed();
       try {
@@ -100,7 +114,7 @@ export class CreateView {
   #result() {
     const { made, page } = this;
     const secret = typeof made.key === "string" && this.path === "/api-keys" ? made.key : undefined;
-    const fields = Object.keys(made).filter((name) => name !== "key").map((name) => ({ name, format: name.endsWith("_at") ? "date-time" : undefined }));
+    const fields = page.doc.answerFields(this.place.operations.post).filter(({ name }) => name in made && !(secret && name === "key"));
     return html`<div class="notice good" role="status"><p>Done.</p>
         ${secret ? html`<p>Copy the key now; it is not shown again:</p><p><code class="secret" data-secret>${secret}</code></p>` : nothing}</div>
       <div class="card">${fieldsOf(page.doc, fields, made)}</div>

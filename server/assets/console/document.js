@@ -1,6 +1,8 @@
 // Reads the OpenAPI document: the collections, their paths and their fields. The console knows nothing else about them,
 // so a new collection appears as soon as the server has it.
 
+import { parentOf } from "./route.js";
+import { nameOf, Schemas } from "./schema.js";
 import { label } from "./words.js";
 
 const PREFIX = "/v1";
@@ -8,10 +10,12 @@ const PAGING = ["sort", "limit", "cursor", "after", "last", "wait_ms"];
 const OWN = "application/json";
 
 export class ApiDocument {
+  #schemas;
   #tops;
 
   constructor(json) {
     this.json = json;
+    this.#schemas = new Schemas(json);
     this.places = Object.entries(json.paths)
       .filter(([path]) => path.startsWith(`${PREFIX}/`))
       .map(([path, operations]) => ({ path: path.slice(PREFIX.length), operations }));
@@ -49,7 +53,7 @@ export class ApiDocument {
   itemOf(place) {
     const page = this.#answer(place);
     if (page === undefined || !page.endsWith("Page")) return undefined;
-    return nameOf(this.#schema(page).properties.items.items);
+    return nameOf(this.#schemas.named(page).properties.items.items);
   }
 
   /** The name of an object's schema. */
@@ -99,10 +103,44 @@ export class ApiDocument {
     return this.places.find((other) => new RegExp(`^${escaped(list.path)}/\\{[^/]+\\}$`).test(other.path));
   }
 
-  /** An item's actions beside reading and changing it, such as POST …/{id}/reverse. A preview does nothing. */
+  /** The fields that name an item beside the one in its path, such as a lock's scope and function. */
+  namesOf(item) {
+    return item.operations.get === undefined ? [] : this.#query(item).map(({ name }) => name);
+  }
+
+  /** The same of the item that an action is about. */
+  namesAbove(action) {
+    const item = this.places.find(({ path }) => path.endsWith("}") && path === parentOf(action.path));
+    return item === undefined ? [] : this.namesOf(item);
+  }
+
+  /** Whether a path can be shown on a page of its own: its path alone must name it. */
+  hasPage(place) {
+    return place?.operations.get !== undefined && (!place.path.endsWith("}") || this.namesOf(place).length === 0);
+  }
+
+  /** An item's actions beside reading and changing it, such as POST …/{id}/reverse. A preview does nothing. An item
+   * without a page, such as a lock, is held by a program; people can only force it. */
   actionsOf(item) {
+    const isOffered = (action) => this.namesOf(item).length === 0 || this.isForce(action);
     return this.places.filter((other) => other.path.startsWith(`${item.path}/`) && other.operations.post && !other.operations.get
-      && !other.path.endsWith("/preview") && !other.path.slice(item.path.length + 1).includes("/"));
+      && !other.path.endsWith("/preview") && !other.path.slice(item.path.length + 1).includes("/") && isOffered(other));
+  }
+
+  /** Whether an action is a force: only admins may, and it asks for a reason. */
+  isForce(action) {
+    return action.operations.post["x-role"] === "admin" && this.bodyFields(action, "post").some(({ name, required }) => name === "reason" && required);
+  }
+
+  /** An object that was read at `readAt`, with the time that it has left now. */
+  aged(entity, object, readAt) {
+    const left = (name) => Math.max(0, object[name] - (performance.now() - readAt));
+    return { ...object, ...Object.fromEntries(this.timesLeft(entity).map((name) => [name, left(name)])) };
+  }
+
+  /** The names of the fields that say how much time is left. */
+  timesLeft(entity) {
+    return this.fields(entity).filter(({ isTimeLeft }) => isTimeLeft).map(({ name }) => name);
   }
 
   /** The top-level lists with a filter for objects of this schema, such as bookings by bookable_id. */
@@ -127,7 +165,7 @@ export class ApiDocument {
   filters(list) {
     const item = new Map(this.fields(this.itemOf(list)).map((field) => [field.name, field]));
     return this.#query(list).filter(({ name }) => !PAGING.includes(name)).map((parameter) => {
-      const field = this.#field(parameter.name, parameter.schema);
+      const field = this.#schemas.field(parameter.name, parameter.schema);
       const known = item.get(parameter.name);
       return { ...field, description: parameter.description, enum: field.enum ?? known?.enum, of: known?.of };
     });
@@ -140,7 +178,13 @@ export class ApiDocument {
 
   #query(place) {
     const parameters = place.operations.get.parameters ?? [];
-    return parameters.map((parameter) => this.#target(parameter)).filter((parameter) => parameter.in === "query");
+    return parameters.map((parameter) => this.#schemas.target(parameter)).filter((parameter) => parameter.in === "query");
+  }
+
+  /** The fields of an operation's answer; none if it has no schema of its own. */
+  answerFields(operation) {
+    const told = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content?.[OWN]?.schema;
+    return told?.$ref === undefined ? [] : this.fields(nameOf(told));
   }
 
   /** The fields of a request body, in the order of the answer's, large ones last. Empty if there is no body. */
@@ -148,8 +192,7 @@ export class ApiDocument {
     const operation = place.operations[method];
     const body = operation.requestBody?.content[OWN].schema;
     if (body === undefined) return [];
-    const told = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content?.[OWN]?.schema;
-    const stored = told?.$ref === undefined ? [] : this.fields(nameOf(told));
+    const stored = this.answerFields(operation);
     const rank = ({ name, isLarge }) => (isLarge ? stored.length : 0) + stored.findIndex((field) => field.name === name);
     return this.fields(nameOf(body))
       .filter((field) => field.name !== "version" && !(method === "patch" && field.setOnce))
@@ -172,76 +215,10 @@ export class ApiDocument {
 
   /** The fields of a schema: the required ones, then the others, each in the document's order. */
   fields(name) {
-    const schema = this.#whole(this.#schema(name));
-    const required = schema.required ?? [];
-    const names = [...required, ...Object.keys(schema.properties ?? {}).filter((key) => !required.includes(key))];
-    const known = names.filter((key) => schema.properties[key]);
-    return known.map((key) => ({
-      ...this.#field(key, schema.properties[key]),
-      required: required.includes(key),
-    }));
-  }
-
-  #field(name, schema) {
-    const plain = this.#plain(schema);
-    const { type, format, description = "" } = plain;
-    const isLong = /\d,\d{3} characters/.test(description);
-    return {
-      name,
-      type,
-      format,
-      description,
-      enum: plain.enum,
-      nullable: plain.nullable,
-      setOnce: plain["x-set-once"] === true,
-      readOnly: plain.readOnly === true,
-      group: plain["x-merge-group"],
-      of: plain.ref?.endsWith("Id") ? plain.ref.slice(0, -2) : undefined,
-      items: plain.items?.$ref === undefined ? undefined : nameOf(plain.items),
-      isLong,
-      isLarge: isLong || ["array", "object"].includes(type),
-      isMoney: /minor unit/.test(description),
-    };
-  }
-
-  /** A schema with references, unions with null and lists of types resolved. */
-  #plain(schema) {
-    if (schema.$ref !== undefined) {
-      const { $ref, ...own } = schema;
-      return { ref: nameOf(schema), ...this.#plain(this.#target(schema)), ...own };
-    }
-    if (schema.oneOf !== undefined) {
-      const { oneOf, ...own } = schema;
-      const some = oneOf.find((option) => option.type !== "null") ?? {};
-      return { ...this.#plain(some), ...own, nullable: oneOf.length > 1 };
-    }
-    if (Array.isArray(schema.type)) {
-      return { ...schema, type: schema.type.find((type) => type !== "null"), nullable: schema.type.includes("null") };
-    }
-    return schema;
-  }
-
-  /** A schema merged with the schemas that it is composed of. */
-  #whole(schema) {
-    if (schema.$ref !== undefined) return this.#whole(this.#target(schema));
-    const parts = (schema.allOf ?? []).map((part) => this.#whole(part));
-    return {
-      required: [...parts.flatMap((part) => part.required ?? []), ...(schema.required ?? [])],
-      properties: Object.assign({}, ...parts.map((part) => part.properties), schema.properties),
-    };
-  }
-
-  #schema(name) {
-    return this.json.components.schemas[name] ?? {};
-  }
-
-  #target(object) {
-    if (object.$ref === undefined) return object;
-    return object.$ref.split("/").slice(1).reduce((found, key) => found[key], this.json);
+    return this.#schemas.fields(name);
   }
 }
 
-const nameOf = (schema) => schema.$ref.slice(schema.$ref.lastIndexOf("/") + 1);
 const escaped = (text) => text.replace(/[{}]/g, "\\$&");
 
 /** "BookingPhase" → "booking_phase", as events and conflicts name a kind. */

@@ -2,14 +2,16 @@
 
 import { html, nothing } from "./lit-html.js";
 import { read, send, write } from "./api.js";
+import { Poll } from "./poll.js";
 import { hashOf } from "./route.js";
-import { failure, notice, value } from "./parts.js";
+import { failure, notice, pollState, value } from "./parts.js";
 import { label, shortId, titleOf } from "./words.js";
 import { kindOf } from "./document.js";
 
 const COLUMNS_MAX = 7;
 /** Fields that are left out of rows: they say little, or are the title. */
 const LEFT_OUT = ["id", "name", "created_at", "updated_by", "scope", "charged_scope", "as_of", "request_id"];
+const OPTIONS = { true: "Yes", false: "No" };
 const PAGE = 50;
 const PAGE_INSIDE = 10;
 
@@ -20,19 +22,43 @@ export class ListView {
     this.filters = doc.filters(place);
     this.sorts = doc.sorts(place);
     this.item = doc.itemPlace(place);
-    this.canOpen = this.item?.operations.get !== undefined;
-    this.columns = columnsOf(doc.fields(doc.itemOf(place)), this.canOpen);
+    this.entity = doc.itemOf(place);
+    this.canOpen = doc.hasPage(this.item);
+    this.columns = columnsOf(doc.fields(this.entity), this.canOpen, this.item === undefined ? [] : doc.namesOf(this.item));
+    // No event tells that time runs out.
+    if (!inside && doc.timesLeft(this.entity).length > 0) this.poll = new Poll(() => this.#refresh(), page.changed);
     this.title = inside ?? doc.tops().find((top) => top.place === place)?.title ?? label(place.path.split("/").pop());
   }
 
   async load() {
-    const query = Object.fromEntries(Object.entries(this.query).filter(([name]) => name !== "back"));
     try {
-      const { body } = await read(this.path, { limit: this.inside ? PAGE_INSIDE : PAGE, ...query, ...(this.inside ? {} : this.#order()) });
-      this.items = body.items;
-      this.next = body.next_cursor;
+      await this.#read();
     } catch (error) {
       this.error = error;
+    }
+  }
+
+  close() {
+    this.poll?.close();
+  }
+
+  async #read() {
+    const query = Object.fromEntries(Object.entries(this.query).filter(([name]) => name !== "back"));
+    const { body } = await read(this.path, { limit: this.inside ? PAGE_INSIDE : PAGE, ...query, ...(this.inside ? {} : this.#order()) });
+    this.items = body.items;
+    this.next = body.next_cursor;
+    this.readAt = performance.now();
+  }
+
+  async #refresh() {
+    try {
+      await this.#read();
+      this.error = this.stale = undefined;
+    } catch (error) {
+      this.stale = error;
+      throw error;
+    } finally {
+      this.page.changed();
     }
   }
 
@@ -48,7 +74,7 @@ export class ListView {
       : html`<h1 tabindex="-1">${this.title}</h1>`;
     const create = place.operations.post;
     return html`<section aria-label=${label(this.title)} class=${inside ? "card" : ""}>
-      <header class="head">${heading}
+      <header class="head">${heading} ${this.poll ? pollState(this.stale) : nothing}
         ${create ? html`<a class="button ${inside ? "" : "primary"}" href=${hashOf(path, { view: "new" })}>${inside ? create.summary : "New"}</a>` : nothing}
       </header>
       ${!inside && (this.filters.length || this.sorts.length) ? this.#filterForm() : nothing}
@@ -68,7 +94,7 @@ export class ListView {
       ${this.filters.map((field) => html`<label>${label(field.name)}
         ${field.enum || field.type === "boolean"
           ? html`<select name=${field.name} @change=${change}><option value="">Any</option>
-              ${(field.enum ?? ["true", "false"]).map((option) => html`<option value=${option} .selected=${this.query[field.name] === option}>${option.replaceAll("_", " ")}</option>`)}</select>`
+              ${(field.enum ?? ["true", "false"]).map((option) => html`<option value=${option} .selected=${this.query[field.name] === option}>${OPTIONS[option] ?? option.replaceAll("_", " ")}</option>`)}</select>`
           : html`<input name=${field.name} type=${field.format === "date" ? "date" : "text"} .value=${this.query[field.name] ?? ""} autocomplete="off">`}
       </label>`)}
       ${this.sorts.length ? html`<label>Order
@@ -85,32 +111,40 @@ export class ListView {
     }
     const { doc } = this.page;
     const actions = this.#rowActions();
+    const items = this.items.map((item) => doc.aged(this.entity, item, this.readAt));
     return html`<div class="scroll" tabindex="0" role="region" aria-label="${label(this.title)}: table"><table class="list">
       <thead><tr>
-        ${this.canOpen ? html`<th scope="col">${label(kindOf(doc.itemOf(this.place)))}</th>` : nothing}
+        ${this.canOpen ? html`<th scope="col">${label(kindOf(this.entity))}</th>` : nothing}
         ${this.columns.map((field) => html`<th scope="col" class=${field.type === "integer" ? "number" : ""}>${label(field.name)}</th>`)}
         ${actions.length ? html`<th scope="col"><span class="hidden">Actions</span></th>` : nothing}
       </tr></thead>
-      <tbody>${this.items.map((item) => html`<tr>
+      <tbody>${items.map((item) => html`<tr>
         ${this.canOpen ? html`<th scope="row"><a href=${this.#addressOf(item)} title=${titleOf(item)}>${shortId(titleOf(item))}</a></th>` : nothing}
-        ${this.columns.map((field) => html`<td class=${field.type === "integer" ? "number" : ""}>${value(doc, field, item[field.name], item, true)}</td>`)}
+        ${this.columns.map((field) => html`<td data-field=${field.name} class=${field.type === "integer" ? "number" : ""}>${value(doc, field, item[field.name], item, true)}</td>`)}
         ${actions.length ? html`<td class="actions">${actions.map((action) => action(item))}</td>` : nothing}
       </tr>`)}</tbody>
     </table></div>
     ${this.#pages()}`;
   }
 
-  #addressOf(item) {
-    const key = item.id ?? item.feature;
-    return hashOf(`${this.path}/${encodeURIComponent(key)}`);
+  /** The address of an item, or of one of its actions. */
+  #addressOf(item, action) {
+    const key = item.id ?? item.feature ?? item.key;
+    const names = Object.fromEntries(this.page.doc.namesOf(this.item).map((name) => [name, item[name] ?? undefined]));
+    return hashOf(`${this.path}/${encodeURIComponent(key)}${action ? `/${action}` : ""}`, { ...names, ...(action ? { view: "new" } : {}) });
   }
 
   /** The actions on an item, shown beside it or in place of its page. */
   #rowActions() {
-    const { doc } = this.page;
+    const { doc, isAdmin } = this.page;
     if (this.item === undefined) return [];
-    const actions = doc.actionsOf(this.item).map(({ path, operations }) => (item) =>
-      html`<a class="button small" href=${hashOf(`${this.path}/${item.id}/${path.split("/").pop()}`, { view: "new" })}>${operations.post.summary}</a>`);
+    const actions = doc.actionsOf(this.item).filter(({ operations }) => operations.post["x-role"] !== "admin" || isAdmin).map((action) => (item) => {
+      const name = action.path.split("/").pop();
+      const href = this.#addressOf(item, name);
+      if (!doc.isForce(action)) return html`<a class="button small" href=${href}>${action.operations.post.summary}</a>`;
+      const isHeld = doc.timesLeft(this.entity).every((left) => item[left] > 0);
+      return isHeld ? html`<a class="button small danger" href=${href} aria-label="${label(name)}: ${titleOf(item)}">${label(name)}</a>` : nothing;
+    });
     const { get, delete: remove } = this.item.operations;
     if (remove && !get) {
       actions.push((item) => (item.revoked_at ? nothing : html`<button class="small danger" @click=${() => this.#remove(item, remove.summary)}>${remove.summary}</button>`));
@@ -147,7 +181,12 @@ export class ListView {
 const orderText = (sort) => (sort.startsWith("-") ? `${label(sort.slice(1))}, descending` : `${label(sort)}, ascending`);
 
 /** The columns that fit in a row: short values, the most useful first. An item's page shows the others. */
-function columnsOf(fields, canOpen) {
+function columnsOf(fields, canOpen, names) {
+  if (names.length > 0) {
+    // What names it, then texts, the time left, numbers and instants.
+    const rank = ({ name, type, format, isTimeLeft }) => (["key", ...names].includes(name) ? 0 : isTimeLeft ? 2 : format === "date-time" ? 4 : type === "string" ? 1 : 3);
+    return fields.toSorted((a, b) => rank(a) - rank(b));
+  }
   if (!canOpen) {
     const told = fields.filter(({ name }) => name !== "id" && name !== "request_id");
     return [...told, ...fields.filter(({ name }) => name === "request_id")];

@@ -6,6 +6,7 @@ import { ApiDocument } from "./document.js";
 import { CreateView } from "./create.js";
 import { EditView } from "./edit.js";
 import { EventsView } from "./events.js";
+import { ForceItemView } from "./force_item.js";
 import { HistoryView, VersionView } from "./history.js";
 import { ListView } from "./list.js";
 import { ObjectView } from "./object.js";
@@ -93,7 +94,7 @@ async function route() {
 
 function viewOf(place, query) {
   const { post, patch } = place.operations;
-  if (query.view === "new" && post) return CreateView;
+  if (query.view === "new" && post) return page.doc.isForce(place) ? ForceItemView : CreateView;
   if (query.view === "edit" && patch) return EditView;
   return VIEWS[page.doc.shapeOf(place)] ?? Nowhere;
 }

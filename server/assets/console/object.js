@@ -26,7 +26,8 @@ export class ObjectView {
 
   async load() {
     try {
-      this.object = (await read(this.path)).body;
+      const named = Object.entries(this.query).filter(([name]) => this.page.doc.namesOf(this.place).includes(name));
+      this.object = (await read(this.path, Object.fromEntries(named))).body;
       this.title = titleOf(this.object);
     } catch (error) {
       this.error = error;

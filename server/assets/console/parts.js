@@ -1,7 +1,7 @@
 // Small pieces that several views share.
 
 import { html, nothing } from "./lit-html.js";
-import { byText, explain, instant, label, money, shortId } from "./words.js";
+import { byText, duration, explain, instant, label, money, shortId } from "./words.js";
 import { hashOf } from "./route.js";
 import { NoAnswer } from "./api.js";
 import { stringify } from "./exact.js";
@@ -24,6 +24,7 @@ export function value(doc, field, found, object = {}, isShort = false) {
   if (typeof found === "boolean") return found ? "Yes" : "No";
   if (field?.format === "date-time" && typeof found === "string") return when(found);
   if (field?.isMoney && typeof object.currency === "string") return html`<span class="number">${money(found, object.currency)}</span>`;
+  if (field?.isTimeLeft) return found === 0 ? html`<span class="none" title="none">–</span>` : html`<span class="number">${duration(found)}</span>`;
   if (field?.enum) return badge(found);
   if (["number", "bigint"].includes(typeof found)) return html`<span class="number">${found.toLocaleString("en")}</span>`;
   if (typeof found === "string") return text(doc, found, isShort);
@@ -103,6 +104,9 @@ export function failure(error) {
 /** What the server noted about a write. */
 export const notice = (lines) =>
   lines?.length ? html`<div class="notice good" role="status">${lines.map((line) => html`<p>${line}</p>`)}</div>` : nothing;
+
+/** Whether a view that reads again by itself is current. */
+export const pollState = (error) => html`<span class="state ${error ? "waiting" : "live"}" role="status">${error ? "Connection lost; trying again…" : "Live"}</span>`;
 
 /** A notice that the object on the screen was changed. */
 export function news(event, more) {

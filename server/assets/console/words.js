@@ -2,7 +2,8 @@
 
 /** "cancel_at_period_end" → "Cancel at period end"; "/metadata/team" → "Metadata / team" */
 export function label(name) {
-  const text = name.replace(/^\//, "").replaceAll("/", " / ").replace(/[_-]/g, " ").replace(/\bid\b/g, "ID").replace(/\bapi\b/g, "API");
+  const text = name.replace(/^\//, "").replaceAll("/", " / ").replace(/[_-]/g, " ").replace(/\bid\b/g, "ID").replace(/\bapi\b/g, "API")
+    .replace(/\bttl remaining ms$/, "time left").replace(/ ms$/, " (ms)");
   return text.replace(/^./, (first) => first.toUpperCase());
 }
 
@@ -27,11 +28,18 @@ export function money(amount, currency) {
   }
 }
 
+/** 3723000 → "1 h 2 min 3 s" */
+export function duration(ms) {
+  const total = Math.ceil(ms / 1000);
+  const parts = [`${Math.floor(total / 3600)} h`, `${Math.floor(total / 60) % 60} min`, `${total % 60} s`];
+  return parts.slice(total >= 3600 ? 0 : total >= 60 ? 1 : 2).join(" ");
+}
+
 /** "sub_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f" → "sub_…7c8d9e0f". Ids of one day have the same beginning. */
 export const shortId = (text) => text.replace(/^([a-z]+_)[0-9a-f]{24}([0-9a-f]{8})$/, "$1…$2");
 
 /** The title of an object. */
-export const titleOf = (object) => object.name || object.code || object.number || object.feature || object.id || "";
+export const titleOf = (object) => object.name || object.code || object.number || object.feature || object.key || object.id || "";
 
 export const byText = (by) => (by.on_behalf_of ? `${by.actor} for ${by.on_behalf_of}` : by.actor);
 
@@ -49,6 +57,8 @@ export function explain(status, problem, retryAfter) {
       return "Only admins may force a write. This attempt was recorded in the audit log.";
     case "NOT_FOUND":
       return "No such object. The ID may be mistyped.";
+    case "LOCK_NOT_FOUND":
+      return "Nobody holds it any more. Nothing was changed.";
     case "DELETED":
       return `It was deleted by ${problem.deleted_by ?? "somebody"} on ${instant(problem.deleted_at ?? "")}. Its history is kept.`;
     case "VALIDATION_FAILED":

@@ -6,11 +6,12 @@ return (async () => {
   const { isDecided, isPlainMerge, patchOf, rowsOf } = await from("conflict.js");
   const { hashOf, parentOf, parse } = await from("route.js");
   const { eventOf } = await from("stream.js");
-  const { label, money, shortId } = await from("words.js");
+  const { duration, label, money, shortId } = await from("words.js");
   const { ApiDocument } = await from("document.js");
   const { Draft } = await from("form.js");
   const { parse: read, stringify } = await from("exact.js");
   const { write } = await from("api.js");
+  const { Poll } = await from("poll.js");
 
   const failures = [];
   const holds = (what, found, wanted) => {
@@ -81,6 +82,8 @@ return (async () => {
   // Words.
   holds("labels", [label("/metadata/team"), label("cancel_at_period_end"), label("api-keys")], ["Metadata / team", "Cancel at period end", "API keys"]);
   holds("money", [money(1999, "USD"), money(1200, "JPY"), money(1, "nonsense"), money(9007199254740993n, "USD")], ["USD 19.99", "JPY 1,200", "1 nonsense", "USD 90,071,992,547,409.93"]);
+  holds("times", [duration(0), duration(59_001), duration(3_723_000), duration(60_000)], ["0 s", "1 min 0 s", "1 h 2 min 3 s", "1 min 0 s"]);
+  holds("units", [label("ttl_remaining_ms"), label("cooldown_ms")], ["Time left", "Cooldown (ms)"]);
   holds("short ids", [shortId(`sub_${"0".repeat(24)}12345678`), shortId("Acme")], ["sub_…12345678", "Acme"]);
   holds("an event", eventOf("id: 7\nevent: x\ndata: {\"a\":1}"), { id: "7", data: { a: 1 } });
   holds("a comment", eventOf(": alive").data, undefined);
@@ -119,5 +122,33 @@ return (async () => {
   holds("what the server computes is not sent", doc.writable(invoice, lines).lines, [{ description: "Seats", quantity: 1, unit_amount: 2 }]);
   holds("a preview is no action", doc.actionsOf(doc.place("/plans/pln_1")).map(({ path }) => path), []);
   holds("what refers to it", doc.referringTo("Bookable").map(({ place, filter }) => [place.path, filter]), [["/bookings", "bookable_id"]]);
+
+  // What has no page of its own.
+  const lock = doc.place("/locks/a");
+  holds("a lock's names", [doc.namesOf(lock), doc.hasPage(lock), doc.hasPage(place)], [["workspace_id", "scope", "function"], false, true]);
+  holds("people only force", doc.actionsOf(lock).map(({ path }) => path), ["/locks/{key}/force-release"]);
+  holds("whose names they are", doc.namesAbove(doc.place("/locks/a/force-release")), ["workspace_id", "scope", "function"]);
+  holds("a reversal is no force", doc.isForce(doc.place("/invoices/inv_1/payments/pay_1/reverse")), false);
+
+  // Reading again: only while the page is visible, not too often, and less often after a failure.
+  let reads = 0, beats = 0, fails = false;
+  const poll = new Poll(async () => {
+    reads += 1;
+    if (fails) throw new Error("no answer");
+  }, () => (beats += 1));
+  clearInterval(poll.timer);
+  poll.last = 0;
+  const tick = async (now, isHidden) => {
+    poll.tick(now, isHidden);
+    await new Promise((resolve) => setTimeout(resolve));
+    return reads;
+  };
+  holds("hidden", [await tick(60_000, true), beats], [0, 0]);
+  holds("visible", [await tick(60_000, false), await tick(64_999, false), await tick(65_000, false), beats], [1, 1, 2, 3]);
+  fails = true;
+  holds("failing", [await tick(70_000, false), await tick(75_000, false), await tick(80_000, false)], [3, 3, 4]);
+  fails = false;
+  holds("well again", [await tick(99_999, false), await tick(100_000, false), await tick(105_000, false)], [4, 5, 6]);
+  poll.close();
   return failures;
 })();
