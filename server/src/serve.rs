@@ -17,7 +17,7 @@ use crate::{
             problem,
             refused::Refusals,
         },
-        lock::{Locks, waiting},
+        lock::{Locks, look},
     },
     key, keyring,
     keyring::Keyring,
@@ -248,7 +248,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let drain = Duration::from_millis(config.drain_ms);
     actix_web::rt::spawn(async move { workers::run(&working).await });
     let waiting = app.clone();
-    actix_web::rt::spawn(async move { waiting::watch(&waiting).await });
+    actix_web::rt::spawn(async move { look::watch(&waiting).await });
     let sweeping = app.clone();
     actix_web::rt::spawn(async move { workers::locks::run(&sweeping).await });
     let redacting = app.clone();
@@ -258,6 +258,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     actix_web::rt::spawn(async move {
         stop.received().await;
         app.stopping.store(true, Ordering::Relaxed);
+        app.locks.room.close();
         tracing::info!("stopping: no longer ready");
         // Load balancers that check `/readyz` send requests elsewhere from now on.
         sleep(drain).await;

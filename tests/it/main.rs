@@ -36,6 +36,7 @@ mod history;
 mod idempotency;
 mod invoices;
 mod limits;
+mod lock_faults;
 mod locks;
 mod memory;
 mod merging;

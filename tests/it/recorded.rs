@@ -8,7 +8,9 @@ mod bookings;
 mod capacity;
 mod client;
 mod events;
+mod grants;
 mod linear;
+mod locks;
 mod objects;
 mod operation;
 mod span;
@@ -31,11 +33,14 @@ both_databases![
     versions_follow_each_other_whatever_happens,
     units_are_used_once_and_never_beyond_the_limit_whatever_happens,
     days_are_never_overbooked_whatever_happens,
+    lock_holders_lose_no_update_whatever_happens,
+    without_fences_an_update_is_lost,
 ];
 postgres_only![
     versions_follow_each_other_on_two_servers,
     units_are_used_once_and_never_beyond_the_limit_on_two_servers,
     days_are_never_overbooked_on_two_servers,
+    lock_holders_lose_no_update_on_two_servers,
 ];
 
 #[test]
@@ -69,6 +74,11 @@ mod crashes {
     fn days_are_never_overbooked_when_postgresql_crashes() {
         block_on(async { bookings::race(crashing(bookings::CLIENTS).await, CRASHES).await });
     }
+
+    #[test]
+    fn lock_holders_lose_no_update_when_postgresql_crashes() {
+        block_on(async { locks::race(crashing(locks::CLIENTS).await, CRASHES).await });
+    }
 }
 
 /// The histories while commits, or their answers, are lost on the way to PostgreSQL. No client may
@@ -89,6 +99,11 @@ mod lost_commits {
     #[test]
     fn days_are_never_overbooked_when_commits_get_lost() {
         block_on(async { bookings::race(losing(bookings::CLIENTS).await, &[]).await });
+    }
+
+    #[test]
+    fn lock_holders_lose_no_update_when_commits_get_lost() {
+        block_on(async { locks::race(losing(locks::CLIENTS).await, &[]).await });
     }
 
     #[test]
@@ -163,4 +178,16 @@ async fn days_are_never_overbooked_whatever_happens(server: Server) {
 
 async fn days_are_never_overbooked_on_two_servers(server: Server) {
     bookings::race(two(server, bookings::CLIENTS).await, DISTURBANCES).await;
+}
+
+async fn lock_holders_lose_no_update_whatever_happens(server: Server) {
+    locks::race(alone(server, locks::CLIENTS).await, DISTURBANCES).await;
+}
+
+async fn lock_holders_lose_no_update_on_two_servers(server: Server) {
+    locks::race(two(server, locks::CLIENTS).await, DISTURBANCES).await;
+}
+
+async fn without_fences_an_update_is_lost(server: Server) {
+    locks::race_without_fences(server).await;
 }

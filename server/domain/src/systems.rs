@@ -365,14 +365,9 @@ impl Action {
 
 impl Action {
     /// Answers a repeat of a request: with the kept answer, or with what has become of it.
-    fn repeat(
-        &self,
-        answer: &KeptAnswer,
-        state: &State,
-        now: Timestamp,
-    ) -> Result<Outcome, Rejection> {
+    fn repeat(&self, answer: KeptAnswer, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let own = match self {
-            Self::Lock(action) => action.repeat(answer, state, now),
+            Self::Lock(action) => action.repeat(&answer, ctx),
             Self::Core(_)
             | Self::Billing(_)
             | Self::Entitlement(_)
@@ -381,7 +376,7 @@ impl Action {
         };
         match own {
             Some(repeated) => Ok(repeated?.into()),
-            None => Ok(core::Outcome::Replayed(answer.clone()).into()),
+            None => Ok(core::Outcome::Replayed(answer).into()),
         }
     }
 }
@@ -590,20 +585,20 @@ fn wants_to_see<'c>(
 /// unchanged, so the next command of the batch sees no trace of this one. The only exception is a
 /// usage denial, which adds a line to the entitlement log.
 pub fn decide(state: &mut State, command: &Command, now: Timestamp) -> Result<Outcome, Rejection> {
-    if let Some(key) = &command.idempotency
-        && let Some(answer) = state.recall(key)
-        && !Mutant::IgnoreKeptAnswers.is_planted()
-    {
-        return if answer.fingerprint == key.fingerprint {
-            command.action.repeat(&answer, state, now)
-        } else {
-            Err(core::Rejection::IdempotencyKeyReused.into())
-        };
-    }
+    let kept = command.idempotency.as_ref().and_then(|key| {
+        let answer = state.recall(key).filter(|_| !Mutant::IgnoreKeptAnswers.is_planted())?;
+        Some((key, answer))
+    });
     let decided = state.attempt(|state| {
         let ids = Ids::from_seed(command.seed);
         let mut ctx = Context { state, now, ids, meta: &command.meta, force: None };
-        decide_guarded(command, &mut ctx)
+        match kept {
+            Some((key, answer)) if answer.fingerprint == key.fingerprint => {
+                command.action.repeat(answer, &mut ctx)
+            }
+            Some(_) => Err(core::Rejection::IdempotencyKeyReused.into()),
+            None => decide_guarded(command, &mut ctx),
+        }
     });
     if let Err(rejection) = &decided {
         leave_trace(rejection, &command.meta, command.seed, now, state);

@@ -2,10 +2,12 @@
 
 pub mod acquisition;
 pub mod locks;
+pub mod look;
 pub mod observe;
 pub mod problem;
 pub mod render;
 pub mod routes;
+pub mod unclaimed;
 pub mod waiting;
 
 use ifmatch_domain::lock::OwnerSecret;

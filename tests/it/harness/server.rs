@@ -158,6 +158,24 @@ impl Server {
         Pid::from_child(child)
     }
 
+    /// Freezes it with SIGSTOP, and waits until each of its threads has stopped.
+    pub async fn freeze(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("the server can be frozen");
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        super::eventually("every thread has stopped", async || {
+            let threads = fs::read_dir(&tasks).expect("the server is there");
+            let mut stats = threads.map(|thread| fs::read_to_string(thread?.path().join("stat")));
+            // The state stands behind the name, which is in parentheses.
+            stats.all(|stat| stat.is_ok_and(|stat| stat.contains(") T "))).then_some(())
+        })
+        .await;
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        kill_process(self.pid(), Signal::CONT).expect("the server can go on");
+    }
+
     /// Sends SIGTERM, without waiting.
     pub fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).expect("the server can be signalled");

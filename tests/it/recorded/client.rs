@@ -5,6 +5,8 @@ use crate::harness::{
     Answer, Api, Call,
     proxy::{Fault, Proxy},
 };
+use ifmatch::Timestamp;
+use serde_json::Value;
 use std::{
     sync::{
         Arc,
@@ -22,15 +24,25 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The recording's clock.
 #[derive(Clone, Copy)]
-pub struct Clock(std::time::Instant);
+pub struct Clock {
+    began: std::time::Instant,
+    /// The same instant, as servers tell it.
+    began_at: Timestamp,
+}
 
 impl Clock {
     pub fn start() -> Self {
-        Self(std::time::Instant::now())
+        Self { began: std::time::Instant::now(), began_at: Timestamp::now() }
     }
 
     pub fn now(self) -> Instant {
-        u64::try_from(self.0.elapsed().as_nanos()).expect("no recording takes centuries")
+        u64::try_from(self.began.elapsed().as_nanos()).expect("no recording takes centuries")
+    }
+
+    /// An instant that a server told. 0 if it was before the recording began.
+    fn instant(self, told: Timestamp) -> Instant {
+        let since_us = told.as_micros() - self.began_at.as_micros();
+        u64::try_from(since_us.max(0) * 1_000).expect("no recording takes centuries")
     }
 }
 
@@ -78,7 +90,7 @@ impl Reply {
             (Self::Answer(one), Self::Answer(two)) => {
                 let done = |answer: &Answer| answer.status < 300;
                 if done(one) && done(two) {
-                    assert_eq!(one.body, two.body, "duplicates get the same answer");
+                    assert_eq!(lasting(one), lasting(two), "duplicates get the same answer");
                 }
                 if done(one) { self } else { other }
             }
@@ -88,6 +100,15 @@ impl Reply {
     }
 }
 
+/// What does not depend on when an answer was given.
+fn lasting(answer: &Answer) -> Value {
+    let mut body = answer.body.clone();
+    if let Some(members) = body.as_object_mut() {
+        members.retain(|name, _| !["waited_ms", "ttl_remaining_ms"].contains(&name.as_str()));
+    }
+    body
+}
+
 pub struct Client {
     pub number: usize,
     pub random: fastrand::Rng,
@@ -95,6 +116,7 @@ pub struct Client {
     clock: Clock,
     progress: Arc<AtomicUsize>,
     sent: usize,
+    ended: usize,
     /// Whether the server may answer that the outcome is unknown.
     is_forgiving: bool,
 }
@@ -120,6 +142,7 @@ impl Client {
             clock,
             progress,
             sent: 0,
+            ended: 0,
             is_forgiving: false,
         }
     }
@@ -127,6 +150,17 @@ impl Client {
     /// Accepts an unknown outcome from the server like a lost answer.
     pub fn forgiving(self, is_forgiving: bool) -> Self {
         Self { is_forgiving, ..self }
+    }
+
+    /// The number of requests that ended, with their repeats.
+    pub fn requests(&self) -> usize {
+        self.ended
+    }
+
+    /// An instant in a server's answer, by the recording's clock.
+    #[track_caller]
+    pub fn instant(&self, text: &str) -> Instant {
+        self.clock.instant(text.parse().expect("an instant"))
     }
 
     /// A unique text.
@@ -180,6 +214,7 @@ impl Client {
             tokio::time::sleep(PAUSE).await;
         };
         self.progress.fetch_add(1, Ordering::SeqCst);
+        self.ended += 1;
         let returned_at = if answer.is_some() { self.clock.now() } else { NEVER };
         Sent { invoked_at, returned_at, answer, was_repeated }
     }

@@ -113,24 +113,34 @@ impl AcquireLock {
     }
 
     /// Answers a repeat of the request that acquired the lock: the same grant, as it is now.
+    ///
+    /// The lock gets another version. The grant is claimed by it, so that it is not released when
+    /// the first request's client turns out to be gone.
     pub(crate) fn repeat(
         &self,
         answer: &KeptAnswer,
-        state: &core::State,
-        now: Timestamp,
+        ctx: &mut Context<'_>,
     ) -> Result<Outcome, Rejection> {
         #[derive(Deserialize)]
         struct Kept {
             fence: i64,
         }
+        let now = ctx.now;
         let kept: Option<Kept> = serde_json::from_str(&answer.body).ok();
-        let lock = state.lock().locks.get(&self.id);
+        let lock = ctx.state.lock().locks.get(&self.id);
         let granted = lock.filter(|lock| lock.is_held(now)).zip(kept);
-        let Some((lock, kept)) = granted.filter(|(lock, kept)| lock.fence == kept.fence) else {
+        let granted = granted.filter(|(lock, kept)| lock.fence == kept.fence);
+        let owned = granted.map(|(lock, _)| {
+            let owner = self.secret.token(&self.id, lock.fence, &self.salt);
+            (lock, owner)
+        });
+        // With another secret than at the grant, the token would not be the owner's.
+        let owned = owned.filter(|(lock, owner)| lock.owner_digest == digest(owner.expose()));
+        let Some((lock, owner)) = owned else {
             return Err(Rejection::Lost(self.name.clone()));
         };
-        let owner = self.secret.token(&self.id, kept.fence, &self.salt);
-        let lock = lock.clone();
+        let lock = lock.clone().changed(ctx.ids.fresh(""), |_| {});
+        ctx.state.lock_mut().locks.put(self.id.clone(), lock.clone());
         Ok(Outcome::Acquired { lock, owner, is_repeat: true, had_expired: false, at: now })
     }
 }

@@ -1,10 +1,10 @@
 //! Actions on locks.
 
 use super::{
-    AcquireLock, ExtendLock, ForceReleaseLock, Need, Outcome, Rejection, ReleaseLock, RenewLock,
+    AcquireLock, ExtendLock, ForceReleaseLock, Need, Outcome, Rejection, ReleaseLock,
+    ReleaseUnclaimed, RenewLock,
 };
-use crate::core::{self, Context, KeptAnswer, Wants};
-use ifmatch_types::Timestamp;
+use crate::core::{Context, KeptAnswer, Wants};
 
 /// An action on a lock.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub enum Action {
     RenewLock(RenewLock),
     /// Take a lock away from its holder.
     ForceReleaseLock(ForceReleaseLock),
+    /// Release a grant whose caller hung up.
+    ReleaseUnclaimed(ReleaseUnclaimed),
 }
 
 impl Action {
@@ -30,6 +32,7 @@ impl Action {
             Self::ExtendLock(extend) => extend.id(),
             Self::RenewLock(renew) => renew.id(),
             Self::ForceReleaseLock(force) => force.id(),
+            Self::ReleaseUnclaimed(release) => release.id(),
         })
     }
 
@@ -39,7 +42,8 @@ impl Action {
             Self::AcquireLock(_)
             | Self::ReleaseLock(_)
             | Self::ExtendLock(_)
-            | Self::RenewLock(_) => true,
+            | Self::RenewLock(_)
+            | Self::ReleaseUnclaimed(_) => true,
             Self::ForceReleaseLock(_) => false,
         }
     }
@@ -51,6 +55,7 @@ impl Action {
             Self::ExtendLock(extend) => extend.wants(wants),
             Self::RenewLock(renew) => renew.wants(wants),
             Self::ForceReleaseLock(force) => force.wants(wants),
+            Self::ReleaseUnclaimed(release) => release.wants(wants),
         }
     }
 
@@ -61,6 +66,7 @@ impl Action {
             Self::ExtendLock(extend) => extend.decide(ctx),
             Self::RenewLock(renew) => renew.decide(ctx),
             Self::ForceReleaseLock(force) => force.decide(ctx),
+            Self::ReleaseUnclaimed(release) => release.decide(ctx),
         }
     }
 
@@ -68,15 +74,15 @@ impl Action {
     pub(crate) fn repeat(
         &self,
         answer: &KeptAnswer,
-        state: &core::State,
-        now: Timestamp,
+        ctx: &mut Context<'_>,
     ) -> Option<Result<Outcome, Rejection>> {
         match self {
-            Self::AcquireLock(acquire) => Some(acquire.repeat(answer, state, now)),
+            Self::AcquireLock(acquire) => Some(acquire.repeat(answer, ctx)),
             Self::ReleaseLock(_)
             | Self::ExtendLock(_)
             | Self::RenewLock(_)
-            | Self::ForceReleaseLock(_) => None,
+            | Self::ForceReleaseLock(_)
+            | Self::ReleaseUnclaimed(_) => None,
         }
     }
 }

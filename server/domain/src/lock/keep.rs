@@ -1,9 +1,7 @@
 //! What the owner of a grant does with it: release, extend, renew.
 
 use super::{
-    LockEnd, LockName, LockRecord, Need, Outcome, Rejection,
-    acquire::TTL_MAX_MS,
-    record::{after_ms, ms_between},
+    LockEnd, LockName, LockRecord, Need, Outcome, Rejection, acquire::TTL_MAX_MS, record::after_ms,
     state::want_lock,
 };
 use crate::core::{self, Context, Errors, Wants};
@@ -155,7 +153,7 @@ impl ExtendLock {
             return Err(too_long);
         }
         let until = after_ms(held.expires_at, self.additional_ms);
-        if ms_between(ctx.now, until) > TTL_MAX_MS {
+        if until > after_ms(ctx.now, TTL_MAX_MS) {
             return Err(too_long);
         }
         Ok(prolong(&held, until, ctx))

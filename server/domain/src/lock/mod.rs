@@ -12,6 +12,7 @@ mod owner;
 mod record;
 mod rejection;
 mod state;
+mod unclaimed;
 
 pub use acquire::AcquireLock;
 pub use action::Action;
@@ -25,3 +26,4 @@ pub use owner::{OwnerSecret, OwnerToken};
 pub use record::{LockEnd, LockRecord};
 pub use rejection::Rejection;
 pub use state::State;
+pub use unclaimed::ReleaseUnclaimed;

@@ -155,8 +155,8 @@ impl LockRecord {
         }
     }
 
-    /// Why the lock cannot be acquired now.
-    pub(super) fn held(&self, now: Timestamp) -> LockHeld {
+    /// Why the lock cannot be acquired now: its holder as the API shows it, or its cooldown.
+    pub fn held(&self, now: Timestamp) -> LockHeld {
         let LockName { workspace_id, scope, function, key } = self.name.clone();
         let locked = self.is_held(now);
         LockHeld {

@@ -9,8 +9,8 @@ use ifmatch_domain::{
     Action, Command, Outcome, Rejection,
     core::{self, Fence, Guard, KeptAnswer},
     lock::{
-        self, AcquireLock, ExtendLock, ForceReleaseLock, LockName, OwnerSecret, ReleaseLock,
-        RenewLock,
+        self, AcquireLock, ExtendLock, ForceReleaseLock, LockName, LockRecord, OwnerSecret,
+        ReleaseLock, ReleaseUnclaimed, RenewLock,
     },
 };
 use ifmatch_types::{Kind, LockForceRelease, LockScope, NewLock, Timestamp, WorkspaceId};
@@ -24,14 +24,18 @@ fn name(lock: &str) -> LockName {
     LockName::new(None, LockScope::Global, None, lock).unwrap()
 }
 
-fn acquire_as(salt: &str, name: LockName, ttl_ms: i64) -> Action {
+pub fn acquire_as(salt: &str, name: LockName, ttl_ms: i64) -> Action {
+    acquire_with("a secret", salt, name, ttl_ms)
+}
+
+fn acquire_with(secret: &str, salt: &str, name: LockName, ttl_ms: i64) -> Action {
     let new = NewLock { label: Some(format!("by {salt}")), ..NewLock::new(ttl_ms) };
-    let secret = OwnerSecret::new(b"a secret");
+    let secret = OwnerSecret::new(secret.as_bytes());
     let acquire = AcquireLock::new(name, &new, secret, salt.to_owned()).unwrap();
     Action::Lock(lock::Action::AcquireLock(acquire))
 }
 
-fn release(owner: &str) -> Action {
+pub fn release(owner: &str) -> Action {
     let release = ReleaseLock::new(name("a"), owner.to_owned()).unwrap();
     Action::Lock(lock::Action::ReleaseLock(release))
 }
@@ -45,7 +49,7 @@ fn extend(owner: &str, additional_ms: i64) -> Action {
     Action::Lock(lock::Action::ExtendLock(extend))
 }
 
-fn force(cooldown_ms: i64) -> Action {
+pub fn force(cooldown_ms: i64) -> Action {
     let force = LockForceRelease {
         reason: "stuck".to_owned(),
         cooldown_ms,
@@ -171,6 +175,9 @@ fn a_renewal_never_shortens_and_nothing_is_held_for_more_than_a_day() {
     let end = end(book.run(extend(&grant.owner, DAY_MS - TTL_MS)));
     assert_eq!(end, ms(book.now, DAY_MS));
     assert_eq!(refused(book.run(extend("own_other", DAY_MS))), "OwnershipMismatch");
+    // Less than a millisecond is too much, too.
+    book.now = Timestamp::from_micros(book.now.as_micros() + 500).unwrap();
+    assert_eq!(refused(book.run(extend(&grant.owner, 1))), "TtlExceedsMaximum");
 }
 
 #[test]
@@ -259,7 +266,7 @@ fn a_scoped_key_is_in_its_own_space_only() {
     assert_eq!(refused(run(None)), "NeedsUnscopedKey");
 }
 
-fn kept(fence: i64) -> KeptAnswer {
+pub fn kept(fence: i64) -> KeptAnswer {
     KeptAnswer {
         fingerprint: "print".to_owned(),
         status: 201,
@@ -268,18 +275,62 @@ fn kept(fence: i64) -> KeptAnswer {
     }
 }
 
+/// Sends the request that acquired the lock again.
+fn repeat_with(secret: &str, book: &mut Book) -> Decided {
+    let action = acquire_with(secret, "salt", name("a"), TTL_MS);
+    let again =
+        Command { idempotency: Some(key("k", "print")), ..command(book.fresh_seed(), action) };
+    book.world.carry_out(&[again], book.now).remove(0)
+}
+
+fn repeat(book: &mut Book) -> Decided {
+    repeat_with("a secret", book)
+}
+
+/// A book in which a request with an Idempotency-Key has acquired the lock.
+fn with_kept_grant() -> (Book, LockRecord) {
+    let mut book = Book::default();
+    let grant = granted(book.run(acquire_as("salt", name("a"), TTL_MS)));
+    let answers = &mut book.world.answers;
+    answers.insert(("key_alice".to_owned(), "k".to_owned()), kept(grant.fence));
+    let lock = book.world.locks["/global//a"].clone();
+    (book, lock)
+}
+
+pub fn release_unclaimed(granted: &LockRecord) -> Action {
+    Action::Lock(lock::Action::ReleaseUnclaimed(ReleaseUnclaimed::new(granted)))
+}
+
+#[test]
+fn a_grant_whose_caller_is_gone_is_released() {
+    let (mut book, lock) = with_kept_grant();
+    book.run(release_unclaimed(&lock)).unwrap();
+    assert_eq!(refused(repeat(&mut book)), "Lost", "the caller came back too late");
+    granted(book.run(acquire_as("two", name("a"), TTL_MS)));
+    assert_eq!(refused(book.run(release_unclaimed(&lock))), "NotFound", "it is another grant");
+}
+
+#[test]
+fn a_grant_that_a_repeat_got_is_not_released() {
+    let (mut book, lock) = with_kept_grant();
+    let again = granted(repeat(&mut book));
+    assert_eq!(refused(book.run(release_unclaimed(&lock))), "NotFound");
+    book.run(renew(&again.owner)).unwrap();
+}
+
+#[test]
+fn a_repeat_under_another_secret_learns_that_it_has_no_grant() {
+    let (mut book, _) = with_kept_grant();
+    assert_eq!(refused(repeat_with("another secret", &mut book)), "Lost");
+    granted(repeat(&mut book));
+}
+
 #[test]
 fn a_repeat_gets_the_same_grant_as_it_is_now_or_learns_that_it_ended() {
     let mut book = Book::default();
     let first = granted(book.run(acquire_as("salt", name("a"), TTL_MS)));
     let answers = &mut book.world.answers;
     answers.insert(("key_alice".to_owned(), "k".to_owned()), kept(first.fence));
-    let repeat = |book: &mut Book| {
-        let action = acquire_as("salt", name("a"), TTL_MS);
-        let again =
-            Command { idempotency: Some(key("k", "print")), ..command(book.fresh_seed(), action) };
-        book.world.carry_out(&[again], book.now).remove(0)
-    };
     assert_eq!(granted(repeat(&mut book)), first);
     book.now = ms(book.now, 5_000);
     let renewed = end(book.run(renew(&first.owner)));

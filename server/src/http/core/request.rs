@@ -95,6 +95,12 @@ impl Mutation {
         command
     }
 
+    /// A command that undoes what this request did for nobody: under no key and no fence, because
+    /// the fence may be stale by then.
+    pub fn cleanup(&self, action: Action) -> Command {
+        self.caller.command(&request_id(&self.request), None, Guard::default(), action)
+    }
+
     /// Whether the request has an Idempotency-Key, so that its answer is kept.
     pub const fn has_idempotency_key(&self) -> bool {
         self.idempotency.is_some()

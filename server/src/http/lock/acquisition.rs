@@ -1,13 +1,12 @@
 //! One request for a lock: its tries, its wait, and what becomes of it if the client hangs up.
 
-use super::waiting::Place;
+use super::{unclaimed::Unclaimed, waiting::Place};
 use crate::{
     app::App,
     http::core::{
         caller::unaccepted,
         finish::to_the_end,
         problem::{HttpProblem, HttpResult},
-        render::Reply,
         request::Mutation,
     },
     lane::Refusal,
@@ -16,8 +15,8 @@ use crate::{
 use actix_web::web;
 use futures::future::{Either, pending};
 use ifmatch_domain::{
-    Action, Mutant, Outcome, Rejection,
-    lock::{self, AcquireLock, ReleaseLock},
+    Action, Mutant, Rejection,
+    lock::{self, AcquireLock},
 };
 use ifmatch_types::{Code, LockHeld};
 use std::{
@@ -85,10 +84,15 @@ impl Acquisition {
     async fn wait_for_it(self) -> HttpResult {
         let began_at = Instant::now();
         let deadline = began_at + self.wait;
+        let key = self.mutation.idempotency_key();
         let key_id = &self.mutation.caller.key_id;
-        let Some(place) = self.app.locks.room.enter(self.acquire.id(), key_id) else {
+        let Some(place) = self.app.locks.room.enter(self.acquire.id(), key_id, key) else {
             return self.without_a_place().await;
         };
+        if !place.is_first() && self.is_answered().await? {
+            // The grant is the caller's own. Its place would come only after the grant's end.
+            return self.try_once().await;
+        }
         loop {
             let is_in_time = next_turn(&place, deadline).await;
             if place.is_closed() {
@@ -99,22 +103,27 @@ impl Acquisition {
                 return Err(unaccepted());
             }
             if !is_in_time {
-                metrics::lock_acquisition("timeout", began_at.elapsed());
-                return Err(self.timed_out(&place, began_at.elapsed()));
+                return self.too_late(&place, began_at.elapsed()).await;
             }
-            if place.holder_ends_at().is_some_and(|end| Instant::now() < end) {
+            if place.must_wait() {
                 // It is the first now, and the one before it has the lock.
                 continue;
             }
+            let wakes = place.wakes();
             match self.attempt().await {
                 Tried::Granted(granted) => {
-                    place.note_granted(granted.remaining());
+                    place.note_granted(granted.remaining(), wakes);
                     return Ok(granted.claim(began_at.elapsed()));
                 }
-                Tried::Held(held, after) => place.note_held(&held, after),
+                Tried::Held(held, after) => place.note_held(&held, after, wakes),
                 Tried::Failed(refusal) => return Err(refusal.into()),
             }
         }
+    }
+
+    /// Whether an earlier send of this request got the lock.
+    async fn is_answered(&self) -> Result<bool, HttpProblem> {
+        Ok(self.mutation.replay(&self.app).await?.is_some())
     }
 
     /// The waiting room is full: the lock may be free all the same.
@@ -129,13 +138,27 @@ impl Acquisition {
         }
     }
 
-    fn timed_out(&self, place: &Place, waited: Duration) -> HttpProblem {
-        let held = place.held().unwrap_or_else(|| self.acquire.name().held_by_unknown());
-        super::problem::held(
-            Code::LockTimeout,
-            &LockHeld { waited_ms: ms(waited), ..held },
-            Duration::ZERO,
-        )
+    /// The time is over, unless an earlier send got the lock through another server.
+    async fn too_late(&self, place: &Place, waited: Duration) -> HttpResult {
+        // If this cannot be asked now, a repeat can.
+        if matches!(self.is_answered().await, Ok(true)) {
+            return self.try_once().await;
+        }
+        metrics::lock_acquisition("timeout", waited);
+        let held = match place.held() {
+            Some(held) => held,
+            None => self.read_held().await,
+        };
+        let held = LockHeld { waited_ms: ms(waited), ..held };
+        Err(super::problem::held(Code::LockTimeout, &held, Duration::ZERO))
+    }
+
+    /// Who holds the lock, if no waiter has seen it yet.
+    async fn read_held(&self) -> LockHeld {
+        let id = self.acquire.id().to_owned();
+        let read = self.app.reads.run(move |db| db.lock(&id)).await;
+        let lock = read.ok().and_then(|(lock, now)| Some(lock?.held(now)));
+        lock.unwrap_or_else(|| self.acquire.name().held_by_unknown())
     }
 
     /// Tries to acquire the lock, whatever becomes of the client meanwhile.
@@ -188,80 +211,6 @@ async fn next_turn(place: &Place, deadline: Instant) -> bool {
         () = place.turn() => true,
         () = holder_ends => true,
         () = sleep_until(deadline.into()) => false,
-    }
-}
-
-/// A grant whose caller has not been answered yet. If it is dropped, the lock is released.
-struct Unclaimed {
-    app: web::Data<App>,
-    mutation: Rc<Mutation>,
-    outcome: Option<Outcome>,
-    /// Whether the caller can still ask for the grant by its Idempotency-Key.
-    is_wanted_again: bool,
-}
-
-impl Unclaimed {
-    fn new(
-        app: web::Data<App>,
-        mutation: Rc<Mutation>,
-        outcome: Outcome,
-        is_wanted_again: bool,
-    ) -> Self {
-        Self { app, mutation, outcome: Some(outcome), is_wanted_again }
-    }
-
-    /// How long the grant lasts.
-    fn remaining(&self) -> Duration {
-        match &self.outcome {
-            Some(Outcome::Lock(lock::Outcome::Acquired { lock, at, .. })) => {
-                let micros = lock.expires_at.as_micros().saturating_sub(at.as_micros());
-                Duration::from_micros(u64::try_from(micros).unwrap_or_default())
-            }
-            _ => Duration::ZERO,
-        }
-    }
-
-    /// The answer that gives the grant to its caller.
-    fn claim(mut self, waited: Duration) -> actix_web::HttpResponse {
-        let outcome = self.outcome.take().expect("a grant is claimed once");
-        if let Outcome::Lock(outcome @ lock::Outcome::Acquired { is_repeat, .. }) = &outcome {
-            let result = if *is_repeat { "repeated" } else { "granted" };
-            metrics::lock_acquisition(result, waited);
-            super::observe::acquired(outcome, waited);
-            return super::render::grant(outcome, ms(waited)).into_response();
-        }
-        Reply::from(&outcome).into_response()
-    }
-}
-
-impl Drop for Unclaimed {
-    fn drop(&mut self) {
-        let Some(Outcome::Lock(lock::Outcome::Acquired { lock, owner, .. })) = self.outcome.take()
-        else {
-            return;
-        };
-        if self.is_wanted_again || Mutant::GrantToTheGone.is_planted() {
-            return;
-        }
-        let (app, mutation) = (self.app.clone(), Rc::clone(&self.mutation));
-        let release = ReleaseLock::new(lock.name.clone(), owner.expose().to_owned());
-        let Ok(release) = release else { return };
-        actix_web::rt::spawn(async move {
-            let action = Action::Lock(lock::Action::ReleaseLock(release));
-            let command = mutation.partial_command(action);
-            match app.lanes.submit(command).await {
-                Ok(_) => metrics::lock_auto_release("released"),
-                Err(refusal) => {
-                    metrics::lock_auto_release("failed");
-                    tracing::warn!(
-                        ?refusal,
-                        key = lock.name.key,
-                        "a lock whose caller hung up was not released; it expires"
-                    );
-                }
-            }
-            app.locks.room.wake(&lock.id);
-        });
     }
 }
 

@@ -27,14 +27,13 @@ pub enum Evidence {
         /// The row.
         id: String,
     },
-    /// A version of a row that holds a stamp of the command that made it.
-    Change {
+    /// Versions of rows that hold a stamp of the command that made them. One of them is enough:
+    /// other writers may have changed the others since.
+    Changes {
         /// The table.
         table: &'static str,
-        /// The row.
-        id: String,
-        /// The stamp.
-        changed_by: String,
+        /// Each row's id, with its stamp.
+        stamps: Vec<(String, String)>,
     },
     /// A kept answer.
     Answer {
@@ -80,35 +79,41 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn was_committed(&mut self, evidence: &Evidence) -> Result<bool, StoreError> {
-        let (sql, expected) = match evidence {
-            Evidence::Event { id, version, at, request_id } => (
-                Sql::new("SELECT request_id FROM events WHERE resource_id = ")
+        let stored = match evidence {
+            Evidence::Event { id, version, at, request_id } => {
+                let sql = Sql::new("SELECT request_id FROM events WHERE resource_id = ")
                     .bind(id.as_str())
                     .text(" AND version = ")
                     .bind(*version)
                     .text(" AND at = ")
-                    .bind(at.as_micros()),
-                request_id,
-            ),
+                    .bind(at.as_micros());
+                vec![(sql, request_id)]
+            }
             Evidence::Row { table, id } => {
                 let sql = Sql::new(format!("SELECT id FROM {table} WHERE id = "));
-                (sql.bind(id.as_str()), id)
+                vec![(sql.bind(id.as_str()), id)]
             }
-            Evidence::Change { table, id, changed_by } => {
-                let sql = Sql::new(format!("SELECT changed_by FROM {table} WHERE id = "));
-                (sql.bind(id.as_str()), changed_by)
+            Evidence::Changes { table, stamps } => {
+                let select = || Sql::new(format!("SELECT changed_by FROM {table} WHERE id = "));
+                let stamps = stamps.iter();
+                stamps.map(|(id, stamp)| (select().bind(id.as_str()), stamp)).collect()
             }
-            Evidence::Answer { scope, key, fingerprint, at } => (
-                Sql::new("SELECT fingerprint FROM answers WHERE scope = ")
+            Evidence::Answer { scope, key, fingerprint, at } => {
+                let sql = Sql::new("SELECT fingerprint FROM answers WHERE scope = ")
                     .bind(scope.as_str())
                     .text(" AND key = ")
                     .bind(key.as_str())
                     .text(" AND created_at = ")
-                    .bind(at.as_micros()),
-                fingerprint,
-            ),
+                    .bind(at.as_micros());
+                vec![(sql, fingerprint)]
+            }
         };
-        let found: Vec<String> = on_backend!(self, c => sql.returning::<Text>().load(c))?;
-        Ok(found.contains(expected))
+        for (sql, expected) in stored {
+            let found: Vec<String> = on_backend!(self, c => sql.returning::<Text>().load(c))?;
+            if found.contains(expected) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

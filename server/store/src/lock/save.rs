@@ -13,9 +13,11 @@ fn locks(state: &State, writes: &mut Writes) {
     write_records(in_order(&state.lock().locks, |a, b| a.id.cmp(&b.id)), writes);
 }
 
-/// A changed lock. Only the command that made this version stores its stamp.
+/// The changed locks. Only the command that made a version stores its stamp.
+///
+/// All of them, because another process may change a lock before the lane asks.
 pub(crate) fn evidence(state: &State) -> Option<Evidence> {
-    let changed = state.lock().locks.changes().next()?.row;
-    let (id, changed_by) = (changed.id.clone(), changed.changed_by.clone());
-    Some(Evidence::Change { table: "locks", id, changed_by })
+    let changed = state.lock().locks.changes().map(|changed| changed.row);
+    let stamps: Vec<_> = changed.map(|row| (row.id.clone(), row.changed_by.clone())).collect();
+    (!stamps.is_empty()).then_some(Evidence::Changes { table: "locks", stamps })
 }

@@ -91,6 +91,28 @@ fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
     }
 }
 
+/// Another process may change one of a batch's locks before the lane asks.
+fn a_lock_that_was_changed_since_does_not_hide_a_commit(database: &Database) {
+    let mut db = database.lane();
+    let mut book = Book::default();
+    let batch = ["a", "b"].map(|key| command(book.fresh_seed(), acquire(None, key)));
+    db.begin().unwrap();
+    let mut state = load(&mut db, &batch);
+    for command in &batch {
+        decide_one(&mut state, command, book.now).unwrap();
+    }
+    let evidence = Evidence::of(&state, book.now).expect("it changes something");
+    db.rollback().unwrap();
+    carry_out(&mut db, &batch, book.now);
+    let later = Timestamp::from_micros(book.now.as_micros() + 86_400_000_000).unwrap();
+    for key in ["a", "b"] {
+        assert!(db.was_committed(&evidence).unwrap(), "before {key} is acquired again");
+        let again = [command(book.fresh_seed(), acquire(None, key))];
+        carry_out(&mut db, &again, later).remove(0).unwrap();
+    }
+    assert!(!db.was_committed(&evidence).unwrap(), "no trace is left");
+}
+
 fn what_another_request_did_is_no_evidence(database: &Database) {
     let mut db = database.lane();
     let mut book = Book::default();
@@ -128,5 +150,6 @@ both_databases!(
     old_answers_are_forgotten_and_others_kept,
     very_many_old_answers_are_forgotten_bit_by_bit,
     a_commit_whose_answer_was_lost_is_found,
+    a_lock_that_was_changed_since_does_not_hide_a_commit,
     what_another_request_did_is_no_evidence,
 );
