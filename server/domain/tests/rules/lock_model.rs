@@ -333,7 +333,7 @@ impl Model {
             next.clients[at].writes.remove(number);
             let named = (writes == Writes::Fenced).then_some(*fence);
             let write = core::Action::RecordDenied(RecordDenied {
-                audit_type: "written".to_owned(),
+                audit_type: "written",
                 resource: None,
                 reason: None,
                 attempts: 1,
