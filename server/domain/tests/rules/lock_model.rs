@@ -431,7 +431,7 @@ impl Model {
         print.extend(unclaimed.concat());
         let clients = self.clients.iter();
         let mut clients: Vec<_> =
-            clients.map(|client| client.fingerprint(self.now, &rank, &age)).collect();
+            clients.map(|client| client.fingerprint(self.now, rank, age)).collect();
         clients.sort_unstable();
         print.extend(clients.concat());
         print
