@@ -119,12 +119,13 @@ export class ApiDocument {
     return place?.operations.get !== undefined && (!place.path.endsWith("}") || this.namesOf(place).length === 0);
   }
 
-  /** An item's actions beside reading and changing it, such as POST …/{id}/reverse. A preview does nothing. An item
-   * without a page, such as a lock, is held by a program; people can only force it. */
+  /** An item's actions beside reading and changing it, such as POST …/{id}/reverse. A preview does nothing. A redaction
+   * names paths and a version, which no form here does. An item without a page, such as a lock, is held by a program;
+   * people can only force it. */
   actionsOf(item) {
     const isOffered = (action) => this.namesOf(item).length === 0 || this.isForce(action);
     return this.places.filter((other) => other.path.startsWith(`${item.path}/`) && other.operations.post && !other.operations.get
-      && !other.path.endsWith("/preview") && !other.path.slice(item.path.length + 1).includes("/") && isOffered(other));
+      && !/\/(preview|redact)$/.test(other.path) && !other.path.slice(item.path.length + 1).includes("/") && isOffered(other));
   }
 
   /** Whether an action is a force: only admins may, and it asks for a reason. */

@@ -120,7 +120,7 @@ return (async () => {
   const invoice = doc.bodyFields(doc.place("/invoices/inv_1"), "patch");
   const lines = { lines: [{ description: "Seats", quantity: 1, unit_amount: 2, amount: 2 }] };
   holds("what the server computes is not sent", doc.writable(invoice, lines).lines, [{ description: "Seats", quantity: 1, unit_amount: 2 }]);
-  holds("a preview is no action", doc.actionsOf(doc.place("/plans/pln_1")).map(({ path }) => path), []);
+  holds("a preview and a redaction are no actions", doc.actionsOf(doc.place("/plans/pln_1")).map(({ path }) => path), []);
   holds("what refers to it", doc.referringTo("Bookable").map(({ place, filter }) => [place.path, filter]), [["/bookings", "bookable_id"]]);
 
   // What has no page of its own.

@@ -554,5 +554,5 @@ fn a_client_that_judges_the_expiry_itself_overwrites_a_newer_write_too() {
     // Its clock is right and it looks at it just before it sends. The network takes its time.
     let found = search(CRASHES, Writes::JudgedByClient, &[Property::NewerWritesStay]);
     let (_, steps) = found.violation.expect("an older write overwrites a newer one");
-    assert!(steps.iter().any(|step| step == "the grant expires"), "{steps:#?}");
+    assert!(steps.len() >= 8, "a shortest way: {steps:#?}");
 }
