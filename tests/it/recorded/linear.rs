@@ -17,6 +17,12 @@ use todc_utils::{
 /// An object's name when it is created. It has no other field then.
 pub const MADE: &str = "made";
 
+/// Maximum number of operations without an answer in a search for an order.
+///
+/// Each may have happened at any later time or never, so each can double the search. A slow machine
+/// makes many.
+const UNKNOWNS_MAX: usize = 6;
+
 /// A step of a versioned object.
 #[derive(Clone, Debug)]
 pub enum Register {
@@ -131,7 +137,8 @@ where
     actions.is_empty() || WGLChecker::<S>::is_linearizable(History::from_actions(actions))
 }
 
-/// The first operations of a history. Those that return later have an unknown outcome.
+/// The first operations of a history. Those that return later have an unknown outcome. It ends
+/// before too many have no answer.
 ///
 /// Every prefix of a linearizable history is linearizable, so none may fail.
 pub fn beginning<C, O>(
@@ -140,7 +147,9 @@ pub fn beginning<C, O>(
     unknown: impl Fn(&mut Operation<C, O>) -> bool,
 ) -> Vec<Operation<C, O>> {
     history.sort_by_key(|operation| operation.invoked_at);
-    let end = history.get(operations_max).map_or(NEVER, |next| next.invoked_at);
+    let mut unknowns = history.iter().filter(|operation| operation.returned_at == NEVER);
+    let ends = [history.get(operations_max), unknowns.nth(UNKNOWNS_MAX)];
+    let end = ends.iter().flatten().map(|next| next.invoked_at).min().unwrap_or(NEVER);
     history.retain_mut(|operation| {
         if operation.invoked_at >= end {
             return false;
