@@ -1,7 +1,7 @@
 //! The parts that all systems share: commands, versions, conflicts, history and batch state.
 //!
 //! The core knows no system. Each system has its own `Action`, `Need`, `Outcome`, `Rejection` and
-//! tables. [`systems`](crate::systems) wraps them.
+//! tables. `systems.rs` wraps them.
 
 mod audit;
 mod calendar;
