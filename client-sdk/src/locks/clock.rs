@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 /// Both clocks at one instant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
-    /// Of the clock that nobody sets.
+    /// The clock that nobody sets.
     pub(crate) steady: Duration,
-    /// Of the wall clock, since 1970.
+    /// The wall clock, since 1970.
     pub(crate) wall: Duration,
 }
 

@@ -44,7 +44,7 @@ impl Error {
         self.code().is_some_and(is_busy)
     }
 
-    /// Who holds the lock, if [`is_lock_busy`](Self::is_lock_busy).
+    /// The lock's holder, if [`is_lock_busy`](Self::is_lock_busy).
     ///
     /// ```
     /// # fn example(error: ifmatch::Error) {

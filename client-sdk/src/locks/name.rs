@@ -1,13 +1,10 @@
 //! The names of locks.
 
 use crate::{Error, request::Request};
-use ifmatch_types::{LockScope, WorkspaceId};
+use ifmatch_types::{LockScope, WorkspaceId, lock::is_lock_name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
-
-/// Maximum length of a key, and of the name of a function.
-const LENGTH_MAX: usize = 200;
 
 /// The name of a lock; it shows as in `X-Lock`: `global//key` or `function/name/key`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,11 +24,11 @@ impl LockName {
             let rule = "1 to 200 characters from A-Z a-z 0-9 - _ : . and not only dots";
             Err(Error::Unsendable(format!("the {what} {text:?} of a lock must have {rule}")))
         };
-        if !is_allowed(&self.key) || matches!(self.key.as_str(), "." | "..") {
+        if !is_lock_name(&self.key) || matches!(self.key.as_str(), "." | "..") {
             return wrong("key", &self.key);
         }
         match &self.function {
-            Some(function) if !is_allowed(function) => wrong("function", function),
+            Some(function) if !is_lock_name(function) => wrong("function", function),
             _ => Ok(()),
         }
     }
@@ -68,12 +65,6 @@ impl fmt::Display for LockName {
         let function = self.function.as_deref().unwrap_or_default();
         write!(f, "{}/{function}/{}", self.scope.name(), self.key)
     }
-}
-
-/// Whether a key or function matches `^[A-Za-z0-9\-_:.]{1,200}$`.
-fn is_allowed(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte);
-    (1..=LENGTH_MAX).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
 #[cfg(test)]

@@ -12,6 +12,15 @@ names! {
     }
 }
 
+/// Maximum length of a key, and of the name of a function.
+const NAME_LENGTH_MAX: usize = 200;
+
+/// Whether a text can be a lock's key or the name of a function: `^[A-Za-z0-9\-_:.]{1,200}$`.
+pub fn is_lock_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte);
+    (1..=NAME_LENGTH_MAX).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
 const fn global() -> LockScope {
     LockScope::Global
 }

@@ -103,7 +103,7 @@ names! {
         LockAcquisitionFailed = "LOCK_ACQUISITION_FAILED",
         /// The lock did not become free in the time that the caller would wait.
         LockTimeout = "LOCK_TIMEOUT",
-        /// Nobody holds the lock.
+        /// The lock is not held.
         LockNotFound = "LOCK_NOT_FOUND",
         /// Somebody else holds the lock.
         LockOwnershipMismatch = "LOCK_OWNERSHIP_MISMATCH",

@@ -3,7 +3,7 @@
 use super::{
     LockName, LockRecord, Need, Outcome, OwnerSecret, Rejection,
     owner::digest,
-    record::{after_ms, ms_between, next_fence},
+    record::{after_ms, change, ms_between, next_fence},
     state::want_lock,
 };
 use crate::core::{self, Context, Errors, KeptAnswer, Wants, alive};
@@ -139,8 +139,7 @@ impl AcquireLock {
         let Some((lock, owner)) = owned else {
             return Err(Rejection::Lost(self.name.clone()));
         };
-        let lock = lock.clone().changed(ctx.ids.fresh(""), |_| {});
-        ctx.state.lock_mut().locks.put(self.id.clone(), lock.clone());
+        let lock = change(&lock.clone(), ctx, |_| {});
         Ok(Outcome::Acquired { lock, owner, is_repeat: true, had_expired: false, at: now })
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     LockEnd, LockName, Need, Outcome, Rejection,
     acquire::TTL_MAX_MS,
-    record::{after_ms, next_fence},
+    record::{after_ms, change, next_fence},
     state::want_lock,
 };
 use crate::core::{self, Context, Errors, Wants, plain_audit};
@@ -52,7 +52,7 @@ impl ForceReleaseLock {
         let held = held.cloned().ok_or_else(|| Rejection::NotFound(self.name.clone()))?;
         let fence = next_fence(held.fence, now)?;
         let cooldown_until = (self.cooldown_ms > 0).then(|| after_ms(now, self.cooldown_ms));
-        let lock = held.changed(ctx.ids.fresh(""), |lock| {
+        let lock = change(&held, ctx, |lock| {
             lock.fence = fence;
             lock.ended = Some(LockEnd::Forced);
             lock.cooldown_until = cooldown_until;
@@ -72,7 +72,6 @@ impl ForceReleaseLock {
         };
         record.changes = merge::diff(&shown(&before), &shown(&after));
         ctx.state.audits.push(record);
-        ctx.state.lock_mut().locks.put(self.id.clone(), lock.clone());
         Ok(Outcome::ForceReleased { lock, at: now })
     }
 }

@@ -1,7 +1,9 @@
 //! What the owner of a grant does with it: release, extend, renew.
 
 use super::{
-    LockEnd, LockName, LockRecord, Need, Outcome, Rejection, acquire::TTL_MAX_MS, record::after_ms,
+    LockEnd, LockName, LockRecord, Need, Outcome, Rejection,
+    acquire::TTL_MAX_MS,
+    record::{after_ms, change},
     state::want_lock,
 };
 use crate::core::{self, Context, Errors, Wants};
@@ -52,17 +54,6 @@ impl Owned {
         lock.refuse_other_owner(&self.owner, ctx.now)?;
         Ok(lock.clone())
     }
-}
-
-/// Changes a lock in its next version.
-fn change(
-    lock: &LockRecord,
-    ctx: &mut Context<'_>,
-    change: impl FnOnce(&mut LockRecord),
-) -> LockRecord {
-    let next = lock.changed(ctx.ids.fresh(""), change);
-    ctx.state.lock_mut().locks.put(next.id.clone(), next.clone());
-    next
 }
 
 /// Changes when a grant expires; it never expires earlier.

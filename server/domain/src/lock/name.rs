@@ -1,10 +1,7 @@
 //! The names of locks.
 
 use crate::core::{self, Context, Errors, Fence};
-use ifmatch_types::{Kind, Lock, LockHeld, LockScope, WorkspaceId};
-
-/// Maximum length of a key, and of the name of a function.
-const LENGTH_MAX: usize = 200;
+use ifmatch_types::{Kind, Lock, LockHeld, LockScope, WorkspaceId, lock::is_lock_name};
 
 /// The name of a lock: its space, scope, function and key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +30,11 @@ impl LockName {
     ) -> Result<Self, core::Rejection> {
         let mut errors = Errors::default();
         let allowed = "must have 1 to 200 characters from A-Z a-z 0-9 - _ : .";
-        if !is_allowed(key) {
+        if !is_lock_name(key) {
             errors.push("/key", allowed);
         }
         match (scope, &function) {
-            (LockScope::Function, Some(function)) if is_allowed(function) => {}
+            (LockScope::Function, Some(function)) if is_lock_name(function) => {}
             (LockScope::Function, Some(_)) => errors.push("/function", allowed),
             (LockScope::Function, None) => {
                 errors.push("/function", "is required with the scope function");
@@ -120,12 +117,6 @@ pub(super) fn id_of_fence(fence: &Fence) -> String {
 
 fn id_of(space: &str, rest: &str) -> String {
     format!("{space}/{rest}")
-}
-
-/// Whether a key or function matches `^[A-Za-z0-9\-_:.]{1,200}$`.
-fn is_allowed(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte);
-    (1..=LENGTH_MAX).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
 #[cfg(test)]

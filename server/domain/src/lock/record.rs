@@ -1,7 +1,7 @@
 //! A lock as it is stored: its latest grant, and how the one before ended.
 
 use super::{LockName, Rejection, owner::digest};
-use crate::core::{self, Guarded};
+use crate::core::{self, Context, Guarded};
 use ifmatch_types::{INTEGER_MAX, Lock, LockHeld, LockRenewal, Timestamp};
 
 /// How a grant ended.
@@ -111,15 +111,6 @@ impl LockRecord {
         })
     }
 
-    /// The next version of this lock, changed by the command with this stamp.
-    pub(super) fn changed(&self, stamp: String, change: impl FnOnce(&mut Self)) -> Self {
-        let mut next = self.clone();
-        change(&mut next);
-        next.version = self.version.saturating_add(1);
-        next.changed_by = stamp;
-        next
-    }
-
     /// The lock as the API shows it.
     pub fn show(&self, now: Timestamp, waiters: u64) -> Lock {
         let LockName { workspace_id, scope, function, key } = self.name.clone();
@@ -174,6 +165,20 @@ impl LockRecord {
     fn remaining_ms(&self, now: Timestamp) -> i64 {
         if self.is_held(now) { ms_between(now, self.expires_at) } else { 0 }
     }
+}
+
+/// Changes a lock, in its next version.
+pub(super) fn change(
+    lock: &LockRecord,
+    ctx: &mut Context<'_>,
+    change: impl FnOnce(&mut LockRecord),
+) -> LockRecord {
+    let mut next = lock.clone();
+    change(&mut next);
+    next.version = lock.version.saturating_add(1);
+    next.changed_by = ctx.ids.fresh("");
+    ctx.state.lock_mut().locks.put(next.id.clone(), next.clone());
+    next
 }
 
 /// The next fence: larger than the last one and than the clock in microseconds.

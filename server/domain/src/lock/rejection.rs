@@ -16,7 +16,7 @@ pub enum Rejection {
         /// After how many milliseconds it can be acquired at the earliest, if nobody releases it.
         after_ms: i64,
     },
-    /// Nobody holds the lock.
+    /// The lock is not held.
     NotFound(LockName),
     /// Somebody else holds the lock.
     OwnershipMismatch(LockName),

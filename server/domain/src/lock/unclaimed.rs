@@ -1,6 +1,8 @@
 //! Releasing a grant whose caller hung up before it was answered.
 
-use super::{LockEnd, LockName, LockRecord, Need, Outcome, Rejection, state::want_lock};
+use super::{
+    LockEnd, LockName, LockRecord, Need, Outcome, Rejection, record::change, state::want_lock,
+};
 use crate::core::{Context, Wants};
 
 /// Release a grant that its caller has not got.
@@ -39,10 +41,7 @@ impl ReleaseUnclaimed {
         };
         let unclaimed = lock.filter(is_unclaimed);
         let unclaimed = unclaimed.cloned().ok_or_else(|| Rejection::NotFound(self.name.clone()))?;
-        let lock = unclaimed.changed(ctx.ids.fresh(""), |lock| {
-            lock.ended = Some(LockEnd::Released);
-        });
-        ctx.state.lock_mut().locks.put(self.id.clone(), lock.clone());
+        let lock = change(&unclaimed, ctx, |lock| lock.ended = Some(LockEnd::Released));
         Ok(Outcome::Released { lock, at: now })
     }
 }

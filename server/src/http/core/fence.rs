@@ -3,7 +3,7 @@
 use super::{caller::Caller, problem::HttpProblem};
 use actix_web::HttpRequest;
 use ifmatch_domain::core::Fence;
-use ifmatch_types::{Code, WorkspaceId};
+use ifmatch_types::{Code, WorkspaceId, lock::is_lock_name};
 
 /// Reads `X-Lock` and `X-Lock-Fence`, which must be sent together, and with `X-Lock-Workspace`.
 ///
@@ -39,12 +39,6 @@ fn is_lock(text: &str) -> bool {
         ["function", function, key] => is_lock_name(function) && is_lock_name(key),
         _ => false,
     }
-}
-
-/// Whether this is the name of a lock's key or function: `^[A-Za-z0-9\-_:.]{1,200}$`.
-fn is_lock_name(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte);
-    (1..=200).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
 fn fence_number(text: &str) -> Option<i64> {

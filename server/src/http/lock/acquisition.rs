@@ -163,8 +163,8 @@ impl Acquisition {
 
     /// Tries to acquire the lock, whatever becomes of the client meanwhile.
     ///
-    /// A command that is on its way may be decided although its client is gone. Its grant then gets
-    /// nobody's, and is released.
+    /// A command that is on its way may be decided although its client is gone. The grant is then
+    /// released.
     fn attempt(&self) -> impl Future<Output = Tried> + use<> {
         let (tell, told) = oneshot::channel();
         let (app, mutation) = (self.app.clone(), Rc::clone(&self.mutation));

@@ -35,8 +35,7 @@ pub async fn acquire(
     mut mutation: Mutation,
 ) -> HttpResult {
     let new: NewLock = read(&mut mutation)?;
-    let space = space(&mutation.caller.actor, new.workspace_id.clone(), "/workspace_id")?;
-    let name = LockName::new(space, new.scope, new.function.clone(), &key).map_err(refused)?;
+    let name = name(&mutation, new.workspace_id.clone(), new.scope, new.function.clone(), &key)?;
     let salt = match mutation.idempotency_key() {
         Some(key) => format!("{} {}", key.owner, key.key),
         None => random_digits().map_err(|error| {
@@ -56,8 +55,7 @@ pub async fn release(
     mut mutation: Mutation,
 ) -> HttpResult {
     let of: LockOwner = read(&mut mutation)?;
-    let space = space(&mutation.caller.actor, of.workspace_id, "/workspace_id")?;
-    let name = LockName::new(space, of.scope, of.function, &key).map_err(refused)?;
+    let name = name(&mutation, of.workspace_id, of.scope, of.function, &key)?;
     let release = ReleaseLock::new(name, of.owner).map_err(refused)?;
     free(app, mutation, lock::Action::ReleaseLock(release)).await
 }
@@ -69,8 +67,7 @@ pub async fn renew(
     mut mutation: Mutation,
 ) -> HttpResult {
     let of: LockOwner = read(&mut mutation)?;
-    let space = space(&mutation.caller.actor, of.workspace_id, "/workspace_id")?;
-    let name = LockName::new(space, of.scope, of.function, &key).map_err(refused)?;
+    let name = name(&mutation, of.workspace_id, of.scope, of.function, &key)?;
     let renew = RenewLock::new(name, of.owner).map_err(refused)?;
     submit(&app, &mutation, lock::Action::RenewLock(renew)).await
 }
@@ -82,8 +79,7 @@ pub async fn extend(
     mut mutation: Mutation,
 ) -> HttpResult {
     let of: LockExtension = read(&mut mutation)?;
-    let space = space(&mutation.caller.actor, of.workspace_id, "/workspace_id")?;
-    let name = LockName::new(space, of.scope, of.function, &key).map_err(refused)?;
+    let name = name(&mutation, of.workspace_id, of.scope, of.function, &key)?;
     let extend = ExtendLock::new(name, of.owner, of.additional_ms).map_err(refused)?;
     submit(&app, &mutation, lock::Action::ExtendLock(extend)).await
 }
@@ -95,10 +91,8 @@ pub async fn force_release(
     mut mutation: Mutation,
 ) -> HttpResult {
     let force: LockForceRelease = read(&mut mutation)?;
-    let named = force.workspace_id.clone();
-    let space = space(&mutation.caller.actor, named, "/workspace_id")?;
-    let function = force.function.clone();
-    let name = LockName::new(space, force.scope, function, &key).map_err(refused)?;
+    let (named, function) = (force.workspace_id.clone(), force.function.clone());
+    let name = name(&mutation, named, force.scope, function, &key)?;
     let force = ForceReleaseLock::new(name, &force).map_err(refused)?;
     free(app, mutation, lock::Action::ForceReleaseLock(force)).await
 }
@@ -172,6 +166,18 @@ async fn submit(app: &App, mutation: &Mutation, action: lock::Action) -> HttpRes
 fn read<T: DeserializeOwned>(mutation: &mut Mutation) -> Result<T, HttpProblem> {
     mutation.takes_no_params()?;
     core::read(&mutation.body.object()?).map_err(refused)
+}
+
+/// The lock that the path and the body name together.
+fn name(
+    mutation: &Mutation,
+    named: Option<WorkspaceId>,
+    scope: LockScope,
+    function: Option<String>,
+    key: &str,
+) -> Result<LockName, HttpProblem> {
+    let space = space(&mutation.caller.actor, named, "/workspace_id")?;
+    LockName::new(space, scope, function, key).map_err(refused)
 }
 
 fn refused(rejection: core::Rejection) -> HttpProblem {

@@ -41,8 +41,7 @@ pub fn rejection(rejection: &Rejection) {
 }
 
 /// Observes a grant that was given to its caller.
-pub fn acquired(outcome: &Outcome, waited: Duration) {
-    let Outcome::Acquired { lock, is_repeat: false, .. } = outcome else { return };
+pub fn acquired(lock: &LockRecord, waited: Duration) {
     tracing::debug!(
         event = "lock.acquired",
         key = lock.name.key,

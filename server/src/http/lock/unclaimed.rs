@@ -56,12 +56,16 @@ impl Unclaimed {
     /// The answer that gives the grant to its caller.
     pub fn claim(mut self, waited: Duration) -> HttpResponse {
         let outcome = self.outcome.take().expect("a grant is claimed once");
-        if let Outcome::Lock(outcome @ lock::Outcome::Acquired { is_repeat, .. }) = &outcome {
+        if let Outcome::Lock(lock::Outcome::Acquired { lock, owner, is_repeat, at, .. }) = &outcome
+        {
             let result = if *is_repeat { "repeated" } else { "granted" };
             metrics::lock_acquisition(result, waited);
-            super::observe::acquired(outcome, waited);
+            if !is_repeat {
+                super::observe::acquired(lock, waited);
+            }
             let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
-            return super::render::grant(outcome, waited_ms).into_response();
+            let reply = super::render::grant(lock, owner, *at, waited_ms);
+            return Reply { replayed: *is_repeat, ..reply }.into_response();
         }
         Reply::from(&outcome).into_response()
     }

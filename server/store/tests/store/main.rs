@@ -37,6 +37,7 @@ mod loads;
 mod locks;
 mod log;
 mod model;
+mod named_locks;
 mod plans;
 mod pruning;
 mod redactions;
