@@ -24,6 +24,7 @@ both_databases![
     locks_are_listed_page_by_page_and_by_filter,
     a_write_of_any_kind_needs_the_fence_that_it_names,
     a_repeat_of_a_fenced_write_is_answered_although_the_lock_is_gone,
+    a_billing_run_writes_nothing_after_its_lock_was_taken_away,
     the_fence_grows_although_the_row_is_deleted_and_the_server_restarts,
     no_token_is_in_the_log_or_the_database,
 ];
@@ -468,6 +469,30 @@ async fn a_repeat_of_a_fenced_write_is_answered_although_the_lock_is_gone(server
     owned(&api, "job", "release", &grant).await.ok(200);
     let again = create().await.is(201);
     assert_eq!((again.header("Idempotency-Replayed"), &again.body), (Some("true"), &made));
+}
+
+async fn a_billing_run_writes_nothing_after_its_lock_was_taken_away(server: Server) {
+    let api = server.api();
+    let plan = api.make_active_plan(json!({})).await;
+    for _ in 0..40 {
+        api.subscribe(&plan, json!({"start_at": "2010-01-10T00:00:00Z"})).await;
+    }
+    let grant = take(&api, "run").await;
+    let run = fenced(api.post("/v1/billing-runs", &json!({})), "run", &grant);
+    let run = tokio::spawn(run.into_future());
+    eventually("the run makes invoices", async || {
+        let invoices = api.get("/v1/invoices?limit=1").await.ok(200);
+        (invoices["items"] != json!([])).then_some(())
+    })
+    .await;
+    let force = json!({"reason": "a test"});
+    api.post("/v1/locks/run/force-release", &force).await.ok(200);
+    assert!(!run.is_finished(), "there is more to bill");
+    let last = async || api.get("/v1/events?limit=1&last=1").await.ok(200)["items"].clone();
+    let before = last().await;
+    let answer = run.await.unwrap().ok(200);
+    assert!(answer["made"].as_i64() > Some(0) && answer["remaining"].as_i64() > Some(0));
+    assert_eq!(last().await, before);
 }
 
 async fn the_fence_grows_although_the_row_is_deleted_and_the_server_restarts(mut server: Server) {
