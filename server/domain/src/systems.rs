@@ -367,7 +367,7 @@ impl Action {
     /// Answers a repeat of a request: with the kept answer, or with what has become of it.
     fn repeat(&self, answer: KeptAnswer, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let own = match self {
-            Self::Lock(action) => action.repeat(&answer, ctx),
+            Self::Lock(action) => action.repeat(ctx),
             Self::Core(_)
             | Self::Billing(_)
             | Self::Entitlement(_)

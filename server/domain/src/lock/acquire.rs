@@ -6,9 +6,8 @@ use super::{
     record::{after_ms, change, ms_between, next_fence},
     state::want_lock,
 };
-use crate::core::{self, Context, Errors, KeptAnswer, Wants, alive};
+use crate::core::{self, Context, Errors, Wants, alive};
 use ifmatch_types::{Kind, NewLock, Timestamp, Workspace};
-use serde::Deserialize;
 
 /// Maximum time for which a lock is held without a renewal: 24 h.
 pub(super) const TTL_MAX_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -116,27 +115,15 @@ impl AcquireLock {
     ///
     /// The lock gets another version. The grant is claimed by it, so that it is not released when
     /// the first request's client turns out to be gone.
-    pub(crate) fn repeat(
-        &self,
-        answer: &KeptAnswer,
-        ctx: &mut Context<'_>,
-    ) -> Result<Outcome, Rejection> {
-        #[derive(Deserialize)]
-        struct Kept {
-            fence: i64,
-        }
+    pub(crate) fn repeat(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let now = ctx.now;
-        let kept: Option<Kept> = serde_json::from_str(&answer.body).ok();
-        let lock = ctx.state.lock().locks.get(&self.id);
-        let granted = lock.filter(|lock| lock.is_held(now)).zip(kept);
-        let granted = granted.filter(|(lock, kept)| lock.fence == kept.fence);
-        let owned = granted.map(|(lock, _)| {
+        let held = ctx.state.lock().locks.get(&self.id).filter(|lock| lock.is_held(now));
+        // Only this request's own grant has a token that this request can derive.
+        let own = held.and_then(|lock| {
             let owner = self.secret.token(&self.id, lock.fence, &self.salt);
-            (lock, owner)
+            (lock.owner_digest == digest(owner.expose())).then_some((lock, owner))
         });
-        // With another secret than at the grant, the token would not be the owner's.
-        let owned = owned.filter(|(lock, owner)| lock.owner_digest == digest(owner.expose()));
-        let Some((lock, owner)) = owned else {
+        let Some((lock, owner)) = own else {
             return Err(Rejection::Lost(self.name.clone()));
         };
         let lock = change(&lock.clone(), ctx, |_| {});

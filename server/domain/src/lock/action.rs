@@ -4,7 +4,7 @@ use super::{
     AcquireLock, ExtendLock, ForceReleaseLock, Need, Outcome, Rejection, ReleaseLock,
     ReleaseUnclaimed, RenewLock,
 };
-use crate::core::{Context, KeptAnswer, Wants};
+use crate::core::{Context, Wants};
 
 /// An action on a lock.
 #[derive(Clone, Debug)]
@@ -71,13 +71,9 @@ impl Action {
     }
 
     /// Answers a repeat, if its kept answer does not say what is true now.
-    pub(crate) fn repeat(
-        &self,
-        answer: &KeptAnswer,
-        ctx: &mut Context<'_>,
-    ) -> Option<Result<Outcome, Rejection>> {
+    pub(crate) fn repeat(&self, ctx: &mut Context<'_>) -> Option<Result<Outcome, Rejection>> {
         match self {
-            Self::AcquireLock(acquire) => Some(acquire.repeat(answer, ctx)),
+            Self::AcquireLock(acquire) => Some(acquire.repeat(ctx)),
             Self::ReleaseLock(_)
             | Self::ExtendLock(_)
             | Self::RenewLock(_)
