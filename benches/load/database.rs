@@ -137,6 +137,9 @@ impl Place {
     /// Each copies a record that the server wrote, with an older id. Their times are spread over a
     /// rolling counter's window, so that some leave the window during the measurement.
     pub fn fill(&self, name: &str, workload: Workload, records: u64) -> Result<(), Failure> {
+        if workload.is_credit() {
+            return self.fill_transfers(name, records);
+        }
         let feature = workload.name();
         let count = format!("SELECT count(*) FROM usage_records WHERE feature = '{feature}'");
         let mut there = self.number(name, &count)?;
@@ -167,6 +170,37 @@ impl Place {
             "UPDATE counters SET version = version + 1, used = (SELECT sum(quantity - reversed) \
              FROM usage_records WHERE counter_id = counters.id \
              AND (rolled_until IS NULL OR at > rolled_until))",
+        )?;
+        self.settle(name)
+    }
+
+    /// Adds old top-ups of one credit, spread over all accounts, until there are so many transfers.
+    fn fill_transfers(&self, name: &str, records: u64) -> Result<(), Failure> {
+        let mut there = self.number(name, "SELECT count(*) FROM transfers")?;
+        while there < records {
+            let next = records.min(there.saturating_add(FILLED_AT_ONCE));
+            self.execute(
+                name,
+                &format!(
+                    "INSERT INTO transfers (id, account_id, kind, amount, reason, at, actor, \
+                     source, request_id) \
+                     WITH RECURSIVE numbers (n) AS (SELECT CAST({there} AS bigint) UNION ALL \
+                     SELECT n + 1 FROM numbers WHERE n + 1 < {next}) \
+                     SELECT 'trf_0190000000000' || CAST(1000000000000000000 + n AS text), a.id, \
+                     'topup', 1, 'bench', 1700000000000000, 'admin', 'api', 'bench' FROM numbers \
+                     JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place, \
+                     count(*) OVER () AS places FROM ledger_accounts) AS a \
+                     ON a.place = n % a.places"
+                ),
+            )?;
+            there = next;
+        }
+        self.execute(
+            name,
+            "UPDATE ledger_accounts SET version = (SELECT count(*) FROM transfers AS t \
+             WHERE t.account_id = ledger_accounts.id), available = (SELECT coalesce(sum(CASE \
+             WHEN t.kind = 'topup' THEN t.amount WHEN t.kind = 'reserve' THEN -t.amount ELSE 0 END), \
+             0) FROM transfers AS t WHERE t.account_id = ledger_accounts.id)",
         )?;
         self.settle(name)
     }

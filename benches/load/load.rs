@@ -129,9 +129,11 @@ impl Client {
                 Workload::HotMerge => self.merge_until_over().await?,
                 Workload::HotRefetch => self.refetch().await?,
                 Workload::HotSdk => return Err("the SDK has a client of its own".into()),
-                Workload::HotCounter | Workload::HotRolling | Workload::HotDay => {
-                    self.post_until_over(workload).await?;
-                }
+                Workload::HotCounter
+                | Workload::HotRolling
+                | Workload::HotDay
+                | Workload::CreditHot => self.post_until_over(workload).await?,
+                Workload::CreditMany => self.reserve().await?,
                 Workload::SignUps => self.sign_up().await?,
                 Workload::LockPairs | Workload::LockHandover => {
                     return Err("locks have clients of their own".into());
@@ -245,6 +247,20 @@ impl Client {
             target.written.fetch_add(1, Ordering::Relaxed);
             self.tally.record(&self.window, started);
         }
+        Ok(())
+    }
+
+    /// Reserves a credit of a random account.
+    async fn reserve(&mut self) -> Result<(), Failure> {
+        let target = Arc::clone(&self.target);
+        let path = target.seeded.reservation(self.draw()?).ok_or("an account")?;
+        let started = Instant::now();
+        let answer = self.connection.post(&path, r#"{"amount":1}"#).await?;
+        if answer.status != 201 {
+            return Err(format!("a reservation: {}", answer.text()).into());
+        }
+        target.written.fetch_add(1, Ordering::Relaxed);
+        self.tally.record(&self.window, started);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use crate::{
     database::Place,
     load::WARM_UP,
     measure::Measure,
-    seed::{LIMIT, Seeded},
+    seed::{ACCOUNTS, LIMIT, Seeded},
     system::System,
     workload::Workload,
 };
@@ -27,7 +27,16 @@ pub fn prepare(place: &Place, name: &str) -> Result<(), Failure> {
          DROP TABLE ids",
     )?;
     place.execute(name, "VACUUM (FULL, ANALYZE, FREEZE) subscriptions")?;
-    place.execute(name, "VACUUM (FULL, ANALYZE, FREEZE) events")
+    place.execute(name, "VACUUM (FULL, ANALYZE, FREEZE) events")?;
+    place.execute(
+        name,
+        "ALTER TABLE ledger_accounts DROP CONSTRAINT ledger_accounts_check; \
+         CREATE TABLE ids AS SELECT id AS old, \
+         'acc_' || lpad((row_number() OVER (ORDER BY id))::text, 40, '0') AS new \
+         FROM ledger_accounts; \
+         UPDATE ledger_accounts SET id = new FROM ids WHERE id = old; DROP TABLE ids",
+    )?;
+    place.execute(name, "VACUUM (FULL, ANALYZE, FREEZE) ledger_accounts")
 }
 
 /// Runs one cell.
@@ -72,6 +81,8 @@ pub fn script(
         Workload::Update => update(&format!("random(1, {rows})"), state_width),
         Workload::HotRefetch => update("1", state_width),
         Workload::HotCounter => counter(&seeded.workspace).script(system),
+        Workload::CreditHot => transfer("1"),
+        Workload::CreditMany => transfer(&format!("random(1, {ACCOUNTS})")),
         Workload::HotDay => day(&seeded.bookable, seeded.day(clients)?)?.script(system),
         _ => return Err("pgbench has no such workload".into()),
     })
@@ -91,6 +102,24 @@ fn update(place: &str, state_width: usize) -> String {
          request_id, changes, state) VALUES ({id}, :version, 'subscription', 'updated', \
          1795000000000000, 'admin', 'api', false, '0193f0c0-a1b2-7c3d-8e4f-5a6b7c8d9e0f', \
          '{changes}', '{state}');\nCOMMIT;\n"
+    )
+}
+
+/// A transfer as an application writes it: lock the account, compare, change it, insert the record.
+///
+/// Unlike Ifmatch this keeps no reservation and no answer for a repeated key. The id of the record
+/// ascends like a UUIDv7.
+fn transfer(place: &str) -> String {
+    let account = "'acc_' || lpad((:place)::text, 40, '0')";
+    format!(
+        "\\set place {place}\nBEGIN;\n\
+         SELECT available AS available FROM ledger_accounts WHERE id = {account} FOR UPDATE \\gset\n\
+         UPDATE ledger_accounts SET available = available - 1, version = version + 1 \
+         WHERE id = {account} AND :available >= 1;\n\
+         INSERT INTO transfers (id, account_id, kind, amount, at, actor, source, request_id) VALUES \
+         ('trf_' || lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000000)::bigint), 16, '0') \
+         || lpad((:client_id)::text, 8, '0') || lpad((:place)::text, 8, '0'), {account}, 'charge', 1, \
+         1795000000000000, 'admin', 'api', '0193f0c0-a1b2-7c3d-8e4f-5a6b7c8d9e0f');\nCOMMIT;\n"
     )
 }
 

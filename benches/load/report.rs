@@ -28,7 +28,7 @@ struct Goal {
     at_least: f64,
 }
 
-const GOALS: [Goal; 15] = [
+const GOALS: [Goal; 17] = [
     goal("postgres", Workload::Update, 64, System::Pgbench, 2.0),
     goal("postgres", Workload::Update, 64, System::Baseline, 4.0),
     goal("sqlite", Workload::Update, 64, System::Baseline, 4.0),
@@ -40,6 +40,8 @@ const GOALS: [Goal; 15] = [
     goal("postgres", Workload::HotDay, 64, System::Pgbench, 15.0),
     goal("postgres", Workload::HotDay, 64, System::Conditional, 6.0),
     goal("sqlite", Workload::HotDay, 64, System::Baseline, 6.0),
+    goal("postgres", Workload::CreditHot, 64, System::Pgbench, 15.0),
+    goal("postgres", Workload::CreditMany, 64, System::Pgbench, 2.0),
     goal("postgres", Workload::LockPairs, 64, System::Etcd, 5.0),
     goal("sqlite", Workload::LockPairs, 64, System::Etcd, 5.0),
     handover_goal("postgres"),

@@ -15,6 +15,8 @@ const CONNECTIONS: usize = 8;
 /// Subscriptions per transaction.
 const PER_TRANSACTION: usize = 50;
 const WORKSPACES: usize = 100;
+/// Accounts of credits for the workload that spreads over many.
+pub const ACCOUNTS: usize = 10_000;
 /// The limit of usage, far above what a run can use.
 pub const LIMIT: i64 = 1_000_000_000;
 /// The capacity of a day, the highest that is allowed.
@@ -36,6 +38,8 @@ pub struct Seeded {
     pub workspace: String,
     /// The bookable; empty if no workload books.
     pub bookable: String,
+    /// The workspaces with credits; empty if no workload reserves any.
+    accounts: Vec<String>,
     /// The day of seeding. Cells book later days.
     today: Date,
 }
@@ -66,6 +70,12 @@ impl Seeded {
         Some(body.to_string())
     }
 
+    /// The path of a reservation of some account.
+    pub fn reservation(&self, draw: usize) -> Option<String> {
+        let workspace = self.accounts.get(draw % self.accounts.len().max(1))?;
+        Some(format!("/v1/workspaces/{workspace}/credits/reservations"))
+    }
+
     /// The request of a workload that only posts.
     pub fn post(&self, workload: Workload, clients: usize) -> Option<Post> {
         let (path, body) = match workload {
@@ -79,6 +89,7 @@ impl Seeded {
                     "quantity": 1, "confirm": true});
                 ("/v1/bookings".to_owned(), body)
             }
+            Workload::CreditHot => (self.reservation(0)?, json!({"amount": 1})),
             _ => return None,
         };
         Some(Post { path, body: body.to_string() })
@@ -102,6 +113,9 @@ pub async fn seed(
         let body = json!({"name": "Desk", "capacity": CAPACITY});
         seeded.bookable = make_one(&mut connection, "/v1/bookables", &body).await?;
     }
+    if cells.iter().any(|(workload, _)| workload.is_credit()) {
+        seeded.accounts = open_accounts(address).await?;
+    }
     // Counters and days exist before the measurement. Creating them is not compared.
     for (workload, clients) in cells {
         if let Some(post) = seeded.post(*workload, *clients) {
@@ -109,6 +123,33 @@ pub async fn seed(
         }
     }
     Ok(seeded)
+}
+
+/// Makes workspaces with as many credits as no run can spend.
+async fn open_accounts(address: SocketAddr) -> Result<Vec<String>, Failure> {
+    let mut parts = Vec::new();
+    for _ in 0..CONNECTIONS {
+        parts.push(tokio::spawn(async move {
+            let mut connection = Connection::open(address, KEY).await?;
+            let mut ids = Vec::new();
+            while ids.len() < ACCOUNTS / CONNECTIONS {
+                let fields = json!({"name": "Spender"});
+                let some = vec![create("workspace", &fields); PER_TRANSACTION];
+                for id in make(&mut connection, &some).await? {
+                    let path = format!("/v1/workspaces/{id}/credits/topups");
+                    let body = json!({"amount": LIMIT, "reason": "bench"});
+                    make_one(&mut connection, &path, &body).await?;
+                    ids.push(id);
+                }
+            }
+            Result::<_, Failure>::Ok(ids)
+        }));
+    }
+    let mut ids = Vec::with_capacity(ACCOUNTS);
+    for part in parts {
+        ids.extend(part.await??);
+    }
+    Ok(ids)
 }
 
 /// Grants a workspace the features of the workloads.
@@ -177,8 +218,8 @@ async fn seed_subscriptions(
         ids.extend(part.await??);
     }
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let bookable = String::new();
-    Ok(Seeded { subscriptions: ids, plan, workspaces, workspace: first, bookable, today })
+    let (bookable, accounts) = (String::new(), Vec::new());
+    Ok(Seeded { subscriptions: ids, plan, workspaces, workspace: first, bookable, accounts, today })
 }
 
 async fn make_subscriptions(

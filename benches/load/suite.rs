@@ -158,7 +158,7 @@ impl Suite {
         Ok(())
     }
 
-    /// Measures usage while the records of the same counter increase.
+    /// Measures usage and credits while the records of the same rows increase.
     fn run_growth(&mut self, ground: &Ground) -> Result<(), Failure> {
         for cell in self.wanted(System::Ifmatch) {
             ground.place.copy(SEEDED, MEASURED)?;
@@ -224,7 +224,7 @@ impl Suite {
 
     fn wanted(&self, system: System) -> Vec<(Workload, usize)> {
         let chosen = |workload: &Workload| {
-            (!self.options.growth || workload.is_usage())
+            (!self.options.growth || workload.can_grow())
                 && self
                     .options
                     .workloads

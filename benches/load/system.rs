@@ -55,7 +55,7 @@ impl System {
         match self {
             Self::Ifmatch => true,
             Self::Baseline => is_plain || workload == Workload::Read,
-            Self::Pgbench => is_plain,
+            Self::Pgbench => is_plain || workload.is_credit(),
             Self::Conditional => raises_row,
             Self::Etcd | Self::Redis => workload.is_lock(),
         }

@@ -21,6 +21,10 @@ pub enum Workload {
     HotDay,
     /// New subscriptions to one plan in random workspaces; two servers on PostgreSQL.
     SignUps,
+    /// Reservations of one account's credits.
+    CreditHot,
+    /// Reservations of 10,000 accounts' credits.
+    CreditMany,
     /// An acquire and a release, each client its own lock.
     LockPairs,
     /// The same on one lock, for which all other clients wait.
@@ -28,7 +32,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Update,
         Self::Read,
         Self::HotMerge,
@@ -38,6 +42,8 @@ impl Workload {
         Self::HotRolling,
         Self::HotDay,
         Self::SignUps,
+        Self::CreditHot,
+        Self::CreditMany,
         Self::LockPairs,
         Self::LockHandover,
     ];
@@ -54,6 +60,8 @@ impl Workload {
             Self::HotRolling => "hot-rolling",
             Self::HotDay => "hot-day",
             Self::SignUps => "sign-ups",
+            Self::CreditHot => "credit-hot",
+            Self::CreditMany => "credit-many",
             Self::LockPairs => "lock-pairs",
             Self::LockHandover => "lock-handover",
         }
@@ -71,6 +79,8 @@ impl Workload {
             Self::HotRolling => "one counter of the last 30 days, check and record",
             Self::HotDay => "one day, book",
             Self::SignUps => "one plan, new subscriptions through two servers",
+            Self::CreditHot => "one account, reserve credits",
+            Self::CreditMany => "10,000 accounts, reserve credits",
             Self::LockPairs => "acquire and release, each client its own lock",
             Self::LockHandover => "one lock, all others wait; times from release to next grant",
         }
@@ -79,6 +89,16 @@ impl Workload {
     /// Whether it records usage.
     pub fn is_usage(self) -> bool {
         matches!(self, Self::HotCounter | Self::HotRolling)
+    }
+
+    /// Whether it reserves credits.
+    pub fn is_credit(self) -> bool {
+        matches!(self, Self::CreditHot | Self::CreditMany)
+    }
+
+    /// Whether it adds records to a row, of which there may be many already.
+    pub fn can_grow(self) -> bool {
+        self.is_usage() || self.is_credit()
     }
 
     /// Whether it acquires and releases locks.
@@ -108,6 +128,10 @@ impl Workload {
                 &["SELECT count(*) FROM bookings", "SELECT sum(reserved) FROM booking_days"]
             }
             Self::SignUps => &["SELECT count(*) FROM subscriptions"],
+            Self::CreditHot | Self::CreditMany => &[
+                "SELECT count(*) FROM transfers",
+                "SELECT coalesce(sum(reserved), 0) FROM ledger_accounts",
+            ],
             Self::LockPairs | Self::LockHandover => {
                 &["SELECT coalesce(sum(version), 0) FROM locks"]
             }

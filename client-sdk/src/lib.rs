@@ -71,6 +71,11 @@
 //! [`check_and_record`](Metering::check_and_record) checks for room and records in one commit. A
 //! denial is a value, never an error. [`can`](Metering::can) is advice only and admits nothing.
 //!
+//! # Credits
+//!
+//! Credits are spent in two phases. [`reserve`](CreditAccount::reserve) sets them aside before the
+//! work, and [`post`](CreditAccount::post) or [`void`](CreditAccount::void) resolves that once.
+//!
 //! # Locks
 //!
 //! A [`LockGuard`] promises that this process stops believing in its lock before the server does, as
@@ -91,6 +96,7 @@ mod collection;
 mod config;
 mod conflict;
 mod conflict_store;
+mod credits;
 mod decision;
 mod delete;
 mod diff;
@@ -132,6 +138,7 @@ pub use collection::Collection;
 pub use config::ClientBuilder;
 pub use conflict::{Conflict, RemoteChange};
 pub use conflict_store::{ConflictStore, ConflictStream};
+pub use credits::{CreditAccount, ReserveOutcome};
 pub use decision::Decision;
 pub use delete::Delete;
 pub use diff::{ConflictDiff, DiffRow};
@@ -161,15 +168,16 @@ pub use ifmatch_types::{
     ApiKey, ApiKeyId, Assignment, AssignmentId, AssignmentStatus, AuditRecord, AuditResource,
     Availability, AvailabilityConflict, AvailableDay, BillingRun, Bookable, BookableFields,
     BookableId, BookableStatus, Booking, BookingFields, BookingId, BookingStatus, Boost,
-    BoostAnswer, BoostDuration, BoostId, BoostKind, By, CatalogStatus, ChangeKind, Code, Date,
-    DateError, Deleted, Difference, Entitlement, EntitlementLogEntry, Event, EventCursor, Feature,
-    FeatureFields, FeatureId, FeatureType, FieldError, Grant, GrantKind, HistoryEntry, Hold,
-    HoldId, HoldStatus, INTEGER_MAX, IdError, Interval, Invoice, InvoiceFields, InvoiceId,
+    BoostAnswer, BoostDuration, BoostId, BoostKind, By, CatalogStatus, ChangeKind, Code, Credits,
+    Date, DateError, Deleted, Difference, Entitlement, EntitlementLogEntry, Event, EventCursor,
+    Feature, FeatureFields, FeatureId, FeatureType, FieldError, Grant, GrantKind, HistoryEntry,
+    Hold, HoldId, HoldStatus, INTEGER_MAX, IdError, Interval, Invoice, InvoiceFields, InvoiceId,
     InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Lock, LockHeld, LockScope, Metadata,
     Meter, Namespace, NamespaceFields, NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment,
     Package, PackageFields, PackageId, Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields,
-    PlanId, PlanStatus, Preview, Problem, REDACTED, RangeMode, RecordId, Recorded, Reset,
-    ResourceRef, Retry, RetryAction, Reversed, Role, Rotation, Source, Subscription,
-    SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp, TimestampError, UsageRecord,
-    Verdict, Version, Workspace, WorkspaceFields, WorkspaceId,
+    PlanId, PlanStatus, Preview, Problem, REDACTED, RangeMode, RecordId, Recorded, Reservation,
+    ReservationStatus, Reset, ResourceRef, Retry, RetryAction, Reversed, Role, Rotation, Source,
+    Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp,
+    TimestampError, Transfer, TransferId, TransferKind, UsageRecord, Verdict, Version, Workspace,
+    WorkspaceFields, WorkspaceId,
 };

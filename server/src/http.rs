@@ -5,6 +5,7 @@ pub mod billing;
 pub mod booking;
 pub mod core;
 pub mod entitlement;
+pub mod ledger;
 pub mod lock;
 pub mod systems;
 pub mod transactions;

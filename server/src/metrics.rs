@@ -98,6 +98,14 @@ metrics_table! {
         "Owners that were told that their grant had expired or was taken away";
     LOCK_FORCED: Counter, Count, "ifmatch_lock_force_releases_total",
         "Locks that admins released";
+    CREDIT_TRANSFERS: Counter, Count, "ifmatch_credit_transfers_total",
+        "Transfers of credits, by kind";
+    CREDITS_REFUSED: Counter, Count, "ifmatch_credits_refused_total",
+        "Requests refused because too few credits were available";
+    RESERVATIONS_PENDING: Gauge, Count, "ifmatch_credit_reservations_pending",
+        "Reservations of credits that are not resolved yet";
+    RESERVATION_AGE: Gauge, Seconds, "ifmatch_credit_reservation_oldest_age_seconds",
+        "Age of the oldest reservation of credits that is not resolved yet; 0 if there is none";
     LOCK_AUTO_RELEASES: Counter, Count, "ifmatch_lock_auto_releases_total",
         "Grants that the server released because their caller had hung up, by result";
 }
@@ -320,6 +328,22 @@ pub fn lock_auto_release(result: &'static str) {
     counter!(LOCK_AUTO_RELEASES, "result" => result).increment(1);
 }
 
+/// Credits were transferred.
+pub fn credit_transfer(kind: &'static str) {
+    counter!(CREDIT_TRANSFERS, "kind" => kind).increment(1);
+}
+
+/// A request needed more credits than were available.
+pub fn credits_refused() {
+    counter!(CREDITS_REFUSED).increment(1);
+}
+
+/// So many reservations are pending; the oldest is this old.
+pub fn reservations_pending(count: i64, oldest: Duration) {
+    gauge!(RESERVATIONS_PENDING).set(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!(RESERVATION_AGE).set(oldest);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,6 +388,9 @@ mod tests {
             lock_lost();
             lock_force_released();
             lock_auto_release("failed");
+            credit_transfer("reserve");
+            credits_refused();
+            reservations_pending(2, Duration::from_secs(5));
         });
         for metric in METRICS {
             let described = format!("# HELP {} ", metric.name);

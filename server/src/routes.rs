@@ -5,7 +5,7 @@
 use crate::http::{
     access, billing, booking, core,
     core::{endpoint::Endpoint, openapi, problem},
-    entitlement, lock, transactions,
+    entitlement, ledger, lock, transactions,
 };
 use serde_json::Value;
 
@@ -27,6 +27,7 @@ pub const SECTIONS: &[&str] = &[
     "Bookables",
     "Bookings",
     "Locks",
+    "Credits",
 ];
 
 /// The OpenAPI document.
@@ -44,6 +45,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(booking::routes::routes());
     all.extend(access::routes::routes());
     all.extend(lock::routes::routes());
+    all.extend(ledger::routes::routes());
     all.extend(transactions::routes(&all));
     all
 }

@@ -251,6 +251,8 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     actix_web::rt::spawn(async move { look::watch(&waiting).await });
     let sweeping = app.clone();
     actix_web::rt::spawn(async move { workers::locks::run(&sweeping).await });
+    let watching = app.clone();
+    actix_web::rt::spawn(async move { workers::reservations::run(&watching).await });
     let redacting = app.clone();
     actix_web::rt::spawn(async move { workers::redactions::run(&redacting).await });
     let (pruning, days) = (app.clone(), config.history_days);

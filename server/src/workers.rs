@@ -7,6 +7,7 @@ pub mod health;
 pub mod history;
 pub mod locks;
 pub mod redactions;
+pub mod reservations;
 
 use crate::app::App;
 use futures::{StreamExt, future::join, stream};

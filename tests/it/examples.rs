@@ -12,6 +12,7 @@ both_databases![
     asking_first_overspends_and_check_and_record_does_not,
     a_rush_books_exactly_what_is_free,
     a_worker_that_was_paused_too_long_writes_nothing,
+    workers_spend_credits_to_exactly_zero,
 ];
 
 /// Runs an example against this server, with `typed` as its stdin.
@@ -138,4 +139,16 @@ async fn a_worker_that_was_paused_too_long_writes_nothing(server: Server) {
     let mut seats: Vec<i64> = subs.iter().map(|sub| sub["quantity"].as_i64().unwrap()).collect();
     seats.sort_unstable();
     assert_eq!(seats, [11, 21]);
+}
+
+async fn workers_spend_credits_to_exactly_zero(server: Server) {
+    let args = ["--credits", "150", "--workers", "16"];
+    let finished = run(&server, "credits", &args, "").await.succeeded();
+    says(&finished, &["charged           150", "available 0, reserved 0"]);
+
+    // Checks the server too, not only the example's own verdict.
+    let workspaces = server.api().list("/v1/workspaces").await;
+    let path = format!("/v1/workspaces/{}/credits", workspaces[0]["id"].as_str().unwrap());
+    let left = server.api().get(&path).await.ok(200);
+    assert_eq!((&left["available"], &left["reserved"]), (&0.into(), &0.into()));
 }

@@ -22,6 +22,7 @@ struct Owned {
     invoice: String,
     payment: String,
     booking: String,
+    reservation: String,
     feature: String,
     assignments: [String; 2],
     boosts: [String; 2],
@@ -54,6 +55,7 @@ impl Owned {
         let body = json!({"workspace_id": workspace, "bookable_id": id(&bookable),
             "start_date": day(30), "end_date": day(31), "quantity": 1});
         let booking = id(&post("/v1/bookings", body).await).to_owned();
+        let reservation = id(&api.make_reservation(Some(&workspace)).await).to_owned();
         let feature = api.make_feature(json!({})).await;
         let mut of_scopes = Vec::new();
         for scope in [format!("workspaces/{workspace}"), format!("namespaces/{namespace}")] {
@@ -73,6 +75,7 @@ impl Owned {
             invoice: id(&invoice).to_owned(),
             payment,
             booking,
+            reservation,
             feature,
             assignments: both(0),
             boosts: both(1),
@@ -91,6 +94,7 @@ impl Owned {
             &self.invoice,
             &self.payment,
             &self.booking,
+            &self.reservation,
         ];
         let pairs = [&self.assignments, &self.boosts, &self.records, &self.holds];
         single.into_iter().chain(pairs.into_iter().flatten()).map(String::as_str).collect()
@@ -121,6 +125,7 @@ impl Owned {
                 ("{}", "invoices") => own("inv_", |of, _| &of.invoice),
                 ("{}", "payments") => own("pay_", |of, _| &of.payment),
                 ("{}", "bookings") => own("bkg_", |of, _| &of.booking),
+                ("{}", "reservations" | "transfers") => own("trf_", |of, _| &of.reservation),
                 ("{}", "packages") if is_of_scope => own("asg_", |of, n| &of.assignments[n]),
                 ("{}", "boosts") => own("bst_", |of, n| &of.boosts[n]),
                 ("{}", "usage") => own("usg_", |of, n| &of.records[n]),
@@ -211,7 +216,8 @@ async fn every_route_hides_what_is_foreign(server: Server) {
     let catalogue = Catalogue::make(&api).await;
     let (own, foreign) = (Owned::make(&api).await, Owned::make(&api).await);
     let agent = scoped(&api, "agent", &own.workspace).await;
-    let owned = ["workspaces", "namespaces", "subscriptions", "invoices", "bookings"];
+    let owned =
+        ["workspaces", "namespaces", "subscriptions", "invoices", "bookings", "reservations"];
     let mut hidden = 0;
     for (path, method, is_scoped, role) in operations(&api).await {
         if path.ends_with("/stream") {
@@ -270,7 +276,7 @@ async fn lists_hold_what_is_the_keys_own(server: Server) {
         ("invoices", &own.invoice),
         ("bookings", &own.booking),
     ] {
-        for query in ["", "?sort=-updated_at", "?limit=1"] {
+        for query in ["", "?sort=-created_at", "?limit=1"] {
             let page = viewer.get(&format!("/v1/{collection}{query}")).await.ok(200);
             let ids: Vec<_> = page["items"].as_array().unwrap().iter().map(id).collect();
             assert_eq!(ids, [expected], "{collection}{query}");

@@ -7,13 +7,15 @@ use std::collections::BTreeSet;
 /// Paths that need no key.
 const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/console"];
 /// Operations that only an admin may do, by path and method.
-const ADMIN_ONLY: [(&str, &str); 6] = [
+const ADMIN_ONLY: [(&str, &str); 8] = [
     ("/v1/api-keys", "get"),
     ("/v1/api-keys", "post"),
     ("/v1/api-keys/{}", "delete"),
     ("/v1/api-keys/{}/rotate", "post"),
     ("/v1/audit", "get"),
     ("/v1/locks/{}/force-release", "post"),
+    ("/v1/workspaces/{}/credits/topups", "post"),
+    ("/v1/workspaces/{}/credits/adjustments", "post"),
 ];
 /// Routes with PATCH, PUT or DELETE that name no version.
 const VERSIONLESS: [&str; 1] = ["/v1/api-keys/{}"];
@@ -81,6 +83,7 @@ fn filled(path: &str) -> String {
             "holds" => "hld_",
             "bookables" => "bkb_",
             "bookings" => "bkg_",
+            "transfers" | "reservations" => "trf_",
             "api-keys" => "key_",
             _ => "",
         };
@@ -167,6 +170,7 @@ pub async fn make(api: &Api, collection: &str) -> (Value, Value) {
         "bookings" => (api.make_booking(json!({})).await, json!({"notes": "edited"})),
         // Locks are no objects; any name is one of a lock.
         "locks" => (json!({"id": unique("lock")}), json!({})),
+        "reservations" => (api.make_reservation(None).await, json!({})),
         other => panic!("say here how a test makes one of the {other}"),
     }
 }

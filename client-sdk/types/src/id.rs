@@ -155,6 +155,10 @@ id!(
     /// The id of a [`Booking`](crate::Booking): `bkg_…`.
     BookingId, "bkg_"
 );
+id!(
+    /// The id of a [`Transfer`](crate::Transfer), and of the reservation that it made: `trf_…`.
+    TransferId, "trf_"
+);
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,7 @@ pub mod integer;
 pub mod invoice;
 pub mod kind;
 pub mod known;
+pub mod ledger;
 pub mod list;
 pub mod lock;
 pub mod merge;
@@ -52,7 +53,7 @@ pub use entitlement::{
 };
 pub use id::{
     ApiKeyId, AssignmentId, BookableId, BookingId, BoostId, FeatureId, HoldId, IdError, InvoiceId,
-    NamespaceId, PackageId, PaymentId, PlanId, RecordId, SubscriptionId, WorkspaceId,
+    NamespaceId, PackageId, PaymentId, PlanId, RecordId, SubscriptionId, TransferId, WorkspaceId,
 };
 pub use integer::INTEGER_MAX;
 pub use invoice::{
@@ -60,6 +61,10 @@ pub use invoice::{
     PaymentStatus,
 };
 pub use kind::Kind;
+pub use ledger::{
+    Credits, NewPosting, NewReservation, NewTransfer, Reservation, ReservationStatus, Transfer,
+    TransferKind,
+};
 pub use list::Page;
 pub use lock::{
     Lock, LockExtension, LockForceRelease, LockGrant, LockHeld, LockOwner, LockRenewal, LockScope,

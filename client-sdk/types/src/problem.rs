@@ -67,7 +67,7 @@ names! {
         PlanInactive = "PLAN_INACTIVE",
         /// The plans' currencies differ.
         CurrencyMismatch = "CURRENCY_MISMATCH",
-        /// The workspace still has namespaces, subscriptions or invoices.
+        /// The workspace still has namespaces, subscriptions or invoices, or has had credits.
         WorkspaceInUse = "WORKSPACE_IN_USE",
         /// The subscription had an invoice.
         SubscriptionInUse = "SUBSCRIPTION_IN_USE",
@@ -111,6 +111,14 @@ names! {
         LockLost = "LOCK_LOST",
         /// The grant would last for more than 24 hours from now.
         LockTtlExceedsMaximum = "LOCK_TTL_EXCEEDS_MAXIMUM",
+        /// Fewer credits are available than are needed.
+        InsufficientCredits = "INSUFFICIENT_CREDITS",
+        /// More credits than are reserved.
+        ExceedsReservation = "EXCEEDS_RESERVATION",
+        /// The reservation was posted, perhaps with another amount.
+        ReservationAlreadyPosted = "RESERVATION_ALREADY_POSTED",
+        /// The reservation was voided.
+        ReservationAlreadyVoided = "RESERVATION_ALREADY_VOIDED",
         /// A day of the range is full. `usage` has the usage of each day.
         AvailabilityConflict = "AVAILABILITY_CONFLICT",
         /// The hold expired and its days are taken.

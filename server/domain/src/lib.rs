@@ -14,6 +14,7 @@ pub mod billing;
 pub mod booking;
 pub mod core;
 pub mod entitlement;
+pub mod ledger;
 pub mod lock;
 mod systems;
 

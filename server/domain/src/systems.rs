@@ -11,7 +11,7 @@ use crate::{
         SystemNeed, Tables, Turn, UpdateObject, Wanted, Wants, alive, allow, record_denied, see,
     },
     entitlement::{self, Denial, ScopeRef},
-    lock,
+    ledger, lock,
 };
 use foldhash::HashSet;
 use ifmatch_types::{Kind, Timestamp, Version};
@@ -162,6 +162,8 @@ systems! {
     Access(access),
     /// Named locks.
     Lock(lock),
+    /// The ledger.
+    Ledger(ledger),
 }
 
 /// Runs generic code for a kind known at run time; the list of all kinds and their types.
@@ -230,6 +232,12 @@ impl From<lock::Outcome> for Outcome {
     }
 }
 
+impl From<ledger::Outcome> for Outcome {
+    fn from(outcome: ledger::Outcome) -> Self {
+        Self::Ledger(outcome)
+    }
+}
+
 impl From<core::Rejection> for Rejection {
     fn from(rejection: core::Rejection) -> Self {
         Self::Core(rejection)
@@ -283,6 +291,15 @@ impl From<lock::Rejection> for Rejection {
     }
 }
 
+impl From<ledger::Rejection> for Rejection {
+    fn from(rejection: ledger::Rejection) -> Self {
+        match rejection {
+            ledger::Rejection::Core(rejection) => Self::Core(rejection),
+            own => Self::Ledger(own),
+        }
+    }
+}
+
 impl Outcome {
     /// Whether this outcome becomes the kept answer for its Idempotency-Key.
     ///
@@ -308,7 +325,8 @@ impl Rejection {
             | Self::Entitlement(_)
             | Self::Booking(_)
             | Self::Access(_)
-            | Self::Lock(_) => None,
+            | Self::Lock(_)
+            | Self::Ledger(_) => None,
         }
     }
 }
@@ -323,7 +341,8 @@ impl Rejection {
             | Self::Entitlement(_)
             | Self::Booking(_)
             | Self::Access(_)
-            | Self::Lock(_) => false,
+            | Self::Lock(_)
+            | Self::Ledger(_) => false,
         }
     }
 }
@@ -372,7 +391,8 @@ impl Action {
             | Self::Billing(_)
             | Self::Entitlement(_)
             | Self::Booking(_)
-            | Self::Access(_) => None,
+            | Self::Access(_)
+            | Self::Ledger(_) => None,
         };
         match own {
             Some(repeated) => Ok(repeated?.into()),

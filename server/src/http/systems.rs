@@ -10,7 +10,7 @@ use super::{
         problem::{HttpProblem, rejection},
         render::{self, Reply},
     },
-    entitlement, lock,
+    entitlement, ledger, lock,
 };
 use crate::lane::{Refusal, Seams};
 use ifmatch_domain::{Outcome, Rejection, access as keys};
@@ -39,6 +39,7 @@ impl From<Rejection> for HttpProblem {
             Rejection::Booking(rejection) => booking::problem::problem(rejection),
             Rejection::Access(keys::Rejection::Core(rejection)) => rejection::problem(rejection),
             Rejection::Lock(rejection) => lock::problem::problem(rejection),
+            Rejection::Ledger(rejection) => ledger::problem::problem(rejection),
             Rejection::Operation { failed_index, rejection } => {
                 Self::from(*rejection).with("failed_index", failed_index)
             }
@@ -55,6 +56,7 @@ impl From<&Outcome> for Reply {
             Outcome::Booking(outcome) => booking::render::reply(outcome),
             Outcome::Access(outcome) => access::render::reply(outcome),
             Outcome::Lock(outcome) => lock::render::reply(outcome),
+            Outcome::Ledger(outcome) => ledger::render::reply(outcome),
             Outcome::Previewed { preview, refusal } => {
                 let problem = |rejection| HttpProblem::from(rejection).into_problem();
                 preview::reply(preview, refusal.as_deref().cloned().map(problem))
@@ -74,6 +76,7 @@ fn observe_outcome(outcome: &Outcome) {
         Outcome::Core(outcome) => observe::outcome(outcome),
         Outcome::Entitlement(outcome) => entitlement::observe::outcome(outcome),
         Outcome::Lock(outcome) => lock::observe::outcome(outcome),
+        Outcome::Ledger(outcome) => ledger::observe::outcome(outcome),
         Outcome::Billing(_) | Outcome::Booking(_) | Outcome::Access(_) => {}
         Outcome::Previewed { .. } => {}
     }
@@ -86,6 +89,7 @@ fn observe_rejection(rejection: &Rejection) {
         Rejection::Entitlement(rejection) => entitlement::observe::rejection(rejection),
         Rejection::Booking(rejection) => booking::observe::rejection(rejection),
         Rejection::Lock(rejection) => lock::observe::rejection(rejection),
+        Rejection::Ledger(rejection) => ledger::observe::rejection(rejection),
         Rejection::Billing(_) | Rejection::Access(_) => {}
         Rejection::Operation { rejection, .. } => observe_rejection(rejection),
     }

@@ -19,6 +19,8 @@ pub struct Workers {
     pub history: Health,
     /// Sweeps locks.
     pub locks: Health,
+    /// Watches the age of reservations.
+    pub reservations: Health,
     /// Rewrites what was stored about redacted objects.
     pub redactions: Health,
     /// Reads API keys that other processes made or revoked.
@@ -34,6 +36,7 @@ impl Workers {
             bookings: start("bookings"),
             history: start("history"),
             locks: start("locks"),
+            reservations: start("reservations"),
             redactions: start("redactions"),
             keyring: start("keyring"),
         }
@@ -46,6 +49,7 @@ impl Workers {
             &self.bookings,
             &self.history,
             &self.locks,
+            &self.reservations,
             &self.redactions,
             &self.keyring,
         ];

@@ -11,6 +11,7 @@ mod billing;
 mod booking;
 mod core;
 mod entitlement;
+mod ledger;
 mod lock;
 pub mod schema;
 mod systems;
@@ -31,4 +32,5 @@ pub use crate::core::{
     url::{DatabaseUrl, UrlError},
     verify::Broken,
 };
+pub use crate::ledger::{OpenReservations, ReservationQuery};
 pub use crate::lock::{LockQuery, Swept};

@@ -211,6 +211,23 @@ tables! {
         ended: Nullable<Text>, previous_digest: Nullable<Text>, previous_end: Nullable<Text>,
         cooldown_until: Nullable<BigInt>, changed_by: Text,
     }
+    /// An account of the ledger: what a workspace has of one unit.
+    ledger_accounts => LedgerAccountRow {
+        id: Text, version: BigInt, workspace_id: Text, unit: Text, available: BigInt,
+        reserved: BigInt,
+    }
+    /// A transfer of the ledger. Rows are never changed.
+    transfers => TransferRow {
+        id: Text, account_id: Text, kind: Text, amount: BigInt, reservation_id: Nullable<Text>,
+        reference: Nullable<Text>, reason: Nullable<Text>, at: BigInt, actor: Text,
+        key_id: Nullable<Text>, on_behalf_of: Nullable<Text>, source: Text, request_id: Text,
+    }
+    /// A reservation of credits.
+    reservations => ReservationRow {
+        id: Text, version: BigInt, account_id: Text, workspace_id: Text, amount: BigInt,
+        reference: Nullable<Text>, status: Text, posted: Nullable<BigInt>,
+        resolved_by: Nullable<Text>, created_at: BigInt, resolved_at: Nullable<BigInt>,
+    }
     /// A secret that the server made for itself.
     secrets => SecretRow {
         name: Text, value: Text,

@@ -5,7 +5,7 @@ use crate::{
     core::{
         evidence::Evidence, load::System, redacted, redactions::Sweep, save::Save, verify::Check,
     },
-    entitlement, lock,
+    entitlement, ledger, lock,
 };
 use ifmatch_domain::{Need, State, core};
 
@@ -17,6 +17,7 @@ pub(crate) struct Systems {
     booking: Option<booking::Wanted>,
     access: Option<access::Wanted>,
     lock: Option<lock::Wanted>,
+    ledger: Option<ledger::Wanted>,
 }
 
 impl Systems {
@@ -28,6 +29,7 @@ impl Systems {
             with_needs(&mut self.booking),
             with_needs(&mut self.access),
             with_needs(&mut self.lock),
+            with_needs(&mut self.ledger),
         ];
         all.into_iter().flatten()
     }
@@ -41,6 +43,7 @@ impl Systems {
             Need::Booking(need) => self.booking.get_or_insert_default().add(need),
             Need::Access(need) => self.access.get_or_insert_default().add(need),
             Need::Lock(need) => self.lock.get_or_insert_default().add(need),
+            Need::Ledger(need) => self.ledger.get_or_insert_default().add(need),
         }
         None
     }
@@ -52,15 +55,15 @@ fn with_needs<S: System>(wanted: &mut Option<S>) -> Option<&mut dyn System> {
 }
 
 /// The saves of all systems, in order: one system after the other, parents before children.
-pub(crate) const SAVES: [&[Save]; 5] =
-    [lock::SAVES, billing::SAVES, booking::SAVES, entitlement::SAVES, access::SAVES];
+pub(crate) const SAVES: [&[Save]; 6] =
+    [lock::SAVES, billing::SAVES, ledger::SAVES, booking::SAVES, entitlement::SAVES, access::SAVES];
 
 /// Saves that run last, because their rows are locked last.
 pub(crate) const LAST_SAVES: [&[Save]; 1] = [billing::LAST_SAVES];
 
 /// The invariants of everything that is stored.
-pub(crate) const CHECKS: [&[Check]; 4] =
-    [billing::CHECKS, entitlement::CHECKS, booking::CHECKS, lock::CHECKS];
+pub(crate) const CHECKS: [&[Check]; 5] =
+    [billing::CHECKS, entitlement::CHECKS, booking::CHECKS, lock::CHECKS, ledger::CHECKS];
 
 /// The tables that may hold values of redacted objects, in the order in which they are rewritten.
 pub(crate) const SWEEPS: [&[Sweep]; 2] = [redacted::SWEEPS, entitlement::SWEEPS];
@@ -68,8 +71,8 @@ pub(crate) const SWEEPS: [&[Sweep]; 2] = [redacted::SWEEPS, entitlement::SWEEPS]
 /// Evidence of a commit in rows other than events and audits.
 ///
 /// Each function returns a row that only the batch that decided it stores.
-pub(crate) const EVIDENCE: [fn(&State) -> Option<Evidence>; 2] =
-    [entitlement::evidence, lock::evidence];
+pub(crate) const EVIDENCE: [fn(&State) -> Option<Evidence>; 3] =
+    [entitlement::evidence, lock::evidence, ledger::evidence];
 
 /// Runs generic code for a kind that is known only at run time.
 macro_rules! stored_kind {

@@ -125,6 +125,18 @@ impl Api {
         self.post(&path, &body).key(&unique("payment")).await
     }
 
+    /// A reservation of one credit, of this workspace or of a new one.
+    pub async fn make_reservation(&self, workspace_id: Option<&str>) -> Value {
+        let workspace_id = match workspace_id {
+            Some(id) => id.to_owned(),
+            None => id(&self.make_workspace(json!({})).await).to_owned(),
+        };
+        let credits = format!("/v1/workspaces/{workspace_id}/credits");
+        let body = json!({"amount": 10, "reason": "bought"});
+        self.post(&format!("{credits}/topups"), &body).await.ok(201);
+        self.post(&format!("{credits}/reservations"), &json!({"amount": 1})).await.ok(201)
+    }
+
     /// The current state of an object.
     pub async fn read(&self, collection: &str, object: &Value) -> Value {
         self.get(&format!("/v1/{collection}/{}", id(object))).await.ok(200)

@@ -28,7 +28,7 @@ pub enum Rejection {
         /// The currency of the requested plan.
         to: String,
     },
-    /// The workspace still has namespaces, subscriptions or invoices.
+    /// The workspace still has namespaces, subscriptions or invoices, or has had credits.
     WorkspaceInUse,
     /// The subscription has or had an invoice.
     SubscriptionInUse,

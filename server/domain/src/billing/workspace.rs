@@ -86,7 +86,8 @@ impl Resource for Workspace {
                 .billing()
                 .invoices
                 .iter()
-                .any(|row| row.deleted.is_none() && row.record.workspace_id.as_str() == id);
+                .any(|row| row.deleted.is_none() && row.record.workspace_id.as_str() == id)
+            || state.ledger().has_account_of(id);
         if used_in_batch || state.is_used_elsewhere(id) {
             return Err(Rejection::WorkspaceInUse);
         }

@@ -6,6 +6,7 @@ use ifmatch_domain::{
         self, Actor, Change, CreateObject, DeleteObject, Force, Guard, IdempotencyKey, Meta, Mode,
         Precondition, RedactObject, UpdateObject,
     },
+    ledger::{self, MoveCredits, Movement, ReserveCredits, Resolution, ResolveReservation},
 };
 use ifmatch_types::{ApiKeyId, Kind, Source, Timestamp, Version};
 use serde_json::{Map, Value, json};
@@ -160,4 +161,41 @@ pub fn delete(kind: Kind, id: &str, version: Version) -> Action {
         precondition,
         force: None,
     }))
+}
+
+pub fn top_up(workspace: &str, amount: i64) -> Action {
+    move_credits(workspace, Movement::Topup, json!({"amount": amount, "reason": "bought"}))
+}
+
+pub fn adjust(workspace: &str, amount: i64) -> Action {
+    move_credits(workspace, Movement::Adjust, json!({"amount": amount, "reason": "counted again"}))
+}
+
+pub fn move_credits(workspace: &str, movement: Movement, body: Value) -> Action {
+    let movement = MoveCredits::new(workspace.to_owned(), movement, members(body));
+    Action::Ledger(ledger::Action::MoveCredits(movement))
+}
+
+pub fn reserve(workspace: &str, amount: i64) -> Action {
+    reserve_with(workspace, json!({"amount": amount}))
+}
+
+pub fn reserve_with(workspace: &str, body: Value) -> Action {
+    let reserve = ReserveCredits::new(workspace.to_owned(), members(body));
+    Action::Ledger(ledger::Action::ReserveCredits(reserve))
+}
+
+pub fn post(reservation: &str, amount: Option<i64>) -> Action {
+    let body = amount.map_or(json!({}), |amount| json!({"amount": amount}));
+    resolve(reservation, Resolution::Post(members(body)))
+}
+
+pub fn void(reservation: &str) -> Action {
+    resolve(reservation, Resolution::Void(members(json!({}))))
+}
+
+pub fn resolve(reservation: &str, resolution: Resolution) -> Action {
+    let reservation_id = reservation.to_owned();
+    let resolve = ResolveReservation { reservation_id, resolution };
+    Action::Ledger(ledger::Action::ResolveReservation(resolve))
 }

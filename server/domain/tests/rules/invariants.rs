@@ -7,7 +7,7 @@ use crate::{
 use ifmatch_domain::{billing::StoredPayment, booking::BookingDay, core::NewEvent};
 use ifmatch_types::{
     BookingStatus, ChangeKind, Difference, HoldStatus, InvoiceStatus, PaymentStatus,
-    SubscriptionStatus,
+    ReservationStatus, SubscriptionStatus, Transfer, TransferKind,
     merge::{self, IGNORED},
 };
 use serde_json::{Map, Value};
@@ -23,6 +23,7 @@ pub fn assert_holds(world: &World) {
     assert_counters(world);
     assert_burns(world);
     assert_bookings(world);
+    assert_ledger(world);
 }
 
 /// Histories are complete: version = 1 + number of effective changes, without gaps.
@@ -78,6 +79,36 @@ fn assert_histories(world: &World) {
         known.contains(&event.id) || world.counters.contains_key(event.id.as_str())
     };
     assert!(world.events.iter().all(is_known));
+}
+
+/// Each account is the sum of its transfers, and has reserved what is pending.
+fn assert_ledger(world: &World) {
+    for account in world.accounts.values() {
+        let own = world.transfers.values().filter(|stored| stored.account_id == account.id);
+        let transfers: Vec<&Transfer> = own.map(|stored| &stored.transfer).collect();
+        let total = transfers.iter().map(|transfer| match transfer.kind {
+            TransferKind::Topup | TransferKind::Adjust | TransferKind::Refund => transfer.amount,
+            TransferKind::Post | TransferKind::Charge => -transfer.amount,
+            _ => 0,
+        });
+        assert_eq!(account.available + account.reserved, total.sum::<i64>(), "{account:?}");
+        assert_eq!(account.version, i64::try_from(transfers.len()).unwrap());
+        let pending = world.reservations.values().filter(|stored| {
+            stored.account_id == account.id
+                && stored.reservation.status == ReservationStatus::Pending
+        });
+        let pending: i64 = pending.map(|stored| stored.reservation.amount).sum();
+        assert_eq!(account.reserved, pending);
+        assert!(account.available >= 0 && account.reserved >= 0);
+        let resolved = transfers
+            .iter()
+            .filter(|transfer| matches!(transfer.kind, TransferKind::Post | TransferKind::Void));
+        let mut resolved: Vec<_> = resolved.map(|transfer| &transfer.reservation_id).collect();
+        let count = resolved.len();
+        resolved.sort_unstable();
+        resolved.dedup();
+        assert_eq!(resolved.len(), count, "each reservation is resolved at most once");
+    }
 }
 
 /// Applies one change to an object. A path has one or two keys.

@@ -21,6 +21,7 @@ mod idempotency;
 mod invariants;
 mod invoices;
 mod late_runs;
+mod ledger;
 mod lock_model;
 mod locks;
 mod merging;

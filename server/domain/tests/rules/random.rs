@@ -1,7 +1,9 @@
 //! Random commands that are often valid: small numbers, interpreted for the current world.
 
 use crate::{
-    commands::{command, create, force, key, members, meta, update},
+    commands::{
+        adjust, command, create, force, key, members, meta, post, reserve, top_up, update, void,
+    },
     random_usage::{a_feature, a_package, grants},
     world::{Kept, World},
 };
@@ -64,6 +66,9 @@ impl Reader<'_> {
     }
 
     fn action(&self, raw: Raw, seed: u128) -> Action {
+        if raw.op >= 230 {
+            return self.ledger_action(raw);
+        }
         match raw.op % 46 {
             0..=5 => self.create(raw),
             6..=11 => Action::Core(core::Action::Update(self.update(raw))),
@@ -96,6 +101,19 @@ impl Reader<'_> {
                 Action::Booking(booking::Action::ExpireBookings(ExpireBookings { bookable_id }))
             }
             _ => self.entitlement_action(raw),
+        }
+    }
+
+    fn ledger_action(&self, raw: Raw) -> Action {
+        let workspace = self.target(Kind::Workspace, raw.target);
+        let reservation = pick(&self.world.reservations, raw.other);
+        let amount = i64::from(raw.amount);
+        match raw.op % 6 {
+            0 => top_up(&workspace, amount),
+            1 => adjust(&workspace, amount - 128),
+            2 | 3 => reserve(&workspace, amount),
+            4 if raw.choice.is_multiple_of(2) => void(&reservation),
+            _ => post(&reservation, (raw.mode >= 64).then_some(amount / 2)),
         }
     }
 

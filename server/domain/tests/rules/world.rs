@@ -19,6 +19,7 @@ use ifmatch_domain::{
         entitlement,
     },
     entitlement_needs,
+    ledger::{self, Account, StoredReservation, StoredTransfer},
     lock::{self, LockRecord},
     needs,
 };
@@ -51,6 +52,9 @@ pub struct World {
     pub payments: Kept<StoredPayment>,
     pub api_keys: Kept<StoredApiKey>,
     pub locks: Kept<LockRecord>,
+    pub accounts: Kept<Account>,
+    pub transfers: Kept<StoredTransfer>,
+    pub reservations: Kept<StoredReservation>,
     pub answers: BTreeMap<(String, String), KeptAnswer>,
     pub last_number: i64,
     pub events: Vec<NewEvent>,
@@ -183,6 +187,7 @@ impl World {
                 let lock = self.locks.get(&id).cloned();
                 state.lock_mut().locks.load(id, lock);
             }
+            Need::Ledger(need) => self.load_ledger(need, state),
             Need::Access(access::Need::ApiKey(id)) => {
                 let key = self.api_keys.get(&id).cloned();
                 state.access_mut().api_keys.load(id, key);
@@ -347,6 +352,29 @@ impl World {
         }
     }
 
+    fn load_ledger(&self, need: ledger::Need, state: &mut State) {
+        let ledger = state.ledger_mut();
+        match need {
+            ledger::Need::Account(id) => {
+                let account = self.accounts.get(&id).cloned();
+                ledger.accounts.load(id, account);
+            }
+            ledger::Need::AccountOf(id) => {
+                let account = self.reservations.get(&id).map(|stored| stored.account_id.clone());
+                ledger.account_of.insert(id, account);
+            }
+            ledger::Need::Reservation(id) => {
+                let stored = self.reservations.get(&id).cloned();
+                let resolution = stored.as_ref().and_then(|s| s.reservation.resolved_by.as_ref());
+                if let Some(transfer) = resolution {
+                    let found = self.transfers.get(transfer.as_str()).cloned();
+                    ledger.transfers.load(transfer.to_string(), found);
+                }
+                ledger.reservations.load(id, stored);
+            }
+        }
+    }
+
     fn load_holdings(&self, scope: String, state: &mut State) {
         let mut holdings = Holdings::default();
         for (id, row) in &self.assignments {
@@ -459,6 +487,8 @@ impl World {
         let mut users = living(&self.namespaces, |n| n.workspace_id.as_str() == id);
         users.extend(living(&self.subscriptions, |s| s.subscription.workspace_id.as_str() == id));
         users.extend(living(&self.invoices, |i| i.workspace_id.as_str() == id));
+        let accounts = self.accounts.values().filter(|a| a.workspace_id.as_str() == id);
+        users.extend(accounts.map(|account| account.id.clone()));
         Use(users.into_iter().collect())
     }
 
@@ -481,6 +511,11 @@ impl World {
         fold(&mut self.payments, &state.billing().payments, |payment| payment.0.id.to_string());
         fold(&mut self.api_keys, &state.access().api_keys, |stored| stored.key.id.to_string());
         fold(&mut self.locks, &state.lock().locks, |lock| lock.id.clone());
+        fold(&mut self.accounts, &state.ledger().accounts, |account| account.id.clone());
+        fold(&mut self.transfers, &state.ledger().transfers, |s| s.transfer.id.to_string());
+        fold(&mut self.reservations, &state.ledger().reservations, |s| {
+            s.reservation.id.to_string()
+        });
         fold(&mut self.features, &state.entitlement().features, |row| {
             row.record.feature.id.to_string()
         });
@@ -682,7 +717,7 @@ fn assert_once<T: Ord + Debug>(what: &str, all: impl Iterator<Item = T>) {
 /// The variant's name of an outcome or a rejection, without its system.
 pub fn variant_name(told: &impl Debug) -> String {
     let text = format!("{told:?}");
-    let systems = ["Core(", "Billing(", "Entitlement(", "Booking(", "Access(", "Lock("];
+    let systems = ["Core(", "Billing(", "Entitlement(", "Booking(", "Access(", "Lock(", "Ledger("];
     let own = systems.iter().find_map(|system| text.strip_prefix(system)).unwrap_or(&text);
     own.chars().take_while(|character| character.is_alphanumeric()).collect()
 }

@@ -31,7 +31,8 @@ pub fn problem(rejection: Rejection) -> HttpProblem {
         .with("to", to),
         Rejection::WorkspaceInUse => HttpProblem::new(
             Code::WorkspaceInUse,
-            "the workspace still has namespaces, subscriptions or invoices; delete those first",
+            "the workspace still has namespaces, subscriptions or invoices, which must be deleted first, \
+             or it has had credits, whose transfers are kept for ever",
         ),
         Rejection::SubscriptionInUse => HttpProblem::new(
             Code::SubscriptionInUse,

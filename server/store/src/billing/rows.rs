@@ -86,27 +86,22 @@ pub(super) fn sequence_row(sequence: &Sequence) -> SequenceRow {
 impl StoredObject for Plan {
     const FILTERS: &'static [Field] =
         &[("code", Text), ("status", Text), ("currency", Text), ("interval", Text)];
-    const SORTS: &'static [Field] = &[
-        ("created_at", Instant),
-        ("updated_at", Instant),
-        ("code", Text),
-        ("name", Text),
-        ("amount", Integer),
-    ];
+    const SORTS: &'static [Field] =
+        &[("created_at", Instant), ("code", Text), ("name", Text), ("amount", Integer)];
     const HAS_TURNSTILE: bool = true;
 }
 
 impl StoredObject for Workspace {
     const WORKSPACE: Option<&'static str> = Some("id");
     const FILTERS: &'static [Field] = &[("name", Text), ("email", Text), ("currency", Text)];
-    const SORTS: &'static [Field] =
-        &[("created_at", Instant), ("updated_at", Instant), ("name", Text)];
+    const SORTS: &'static [Field] = &[("created_at", Instant), ("name", Text)];
     const USERS: &'static [&'static str] = &[
         "SELECT workspace_id, id FROM subscriptions WHERE deleted_at IS NULL AND workspace_id = ",
         " UNION ALL SELECT workspace_id, id FROM namespaces \
          WHERE deleted_at IS NULL AND workspace_id = ",
         " UNION ALL SELECT workspace_id, id FROM invoices \
          WHERE deleted_at IS NULL AND workspace_id = ",
+        " UNION ALL SELECT workspace_id, id FROM ledger_accounts WHERE workspace_id = ",
     ];
 }
 
@@ -126,12 +121,7 @@ impl StoredObject for SubscriptionRecord {
         ("quantity", Integer),
         ("cancel_at_period_end", Boolean),
     ];
-    const SORTS: &'static [Field] = &[
-        ("created_at", Instant),
-        ("updated_at", Instant),
-        ("current_period_end", Instant),
-        ("quantity", Integer),
-    ];
+    const SORTS: &'static [Field] = &[("created_at", Instant), ("current_period_end", Instant)];
     const USERS: &'static [&'static str] =
         &["SELECT subscription_id, id FROM invoices WHERE subscription_id = "];
 }
@@ -145,10 +135,6 @@ impl StoredObject for Invoice {
         ("number", Text),
         ("currency", Text),
     ];
-    const SORTS: &'static [Field] = &[
-        ("created_at", Instant),
-        ("updated_at", Instant),
-        ("total", Integer),
-        ("amount_due", Integer),
-    ];
+    const SORTS: &'static [Field] =
+        &[("created_at", Instant), ("total", Integer), ("amount_due", Integer)];
 }

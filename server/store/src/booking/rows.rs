@@ -48,8 +48,7 @@ record! {
 
 impl StoredObject for Bookable {
     const FILTERS: &'static [Field] = &[("name", Text), ("status", Text)];
-    const SORTS: &'static [Field] =
-        &[("created_at", Instant), ("updated_at", Instant), ("name", Text)];
+    const SORTS: &'static [Field] = &[("created_at", Instant), ("name", Text)];
     const USERS: &'static [&'static str] =
         &["SELECT bookable_id, id FROM bookings WHERE bookable_id = "];
 }
@@ -63,8 +62,7 @@ impl StoredObject for BookingRecord {
         ("start_date", Date),
         ("end_date", Date),
     ];
-    const SORTS: &'static [Field] =
-        &[("created_at", Instant), ("updated_at", Instant), ("start_date", Date)];
+    const SORTS: &'static [Field] = &[("created_at", Instant), ("start_date", Date)];
     const OWNER: Option<&'static str> = Some("bookable_id");
     const WORKSPACE: Option<&'static str> = Some("workspace_id");
 }

@@ -126,8 +126,7 @@ fn shown(grants: &Vec<PoolGrant>) -> Vec<Grant> {
     grants.iter().map(PoolGrant::shown).collect()
 }
 
-const CATALOG_SORTS: &[Field] =
-    &[("created_at", Instant), ("updated_at", Instant), ("code", Text), ("name", Text)];
+const CATALOG_SORTS: &[Field] = &[("created_at", Instant), ("code", Text), ("name", Text)];
 
 impl StoredObject for FeatureRecord {
     const FILTERS: &'static [Field] = &[
@@ -150,11 +149,11 @@ impl StoredObject for PackageRecord {
 
 impl StoredObject for AssignmentRecord {
     const FILTERS: &'static [Field] = &[("scope", Text), ("status", Text), ("package", Text)];
-    const SORTS: &'static [Field] = &[("created_at", Instant), ("updated_at", Instant)];
+    const SORTS: &'static [Field] = &[("created_at", Instant)];
     const OWNER: Option<&'static str> = Some("scope");
 }
 
 impl StoredObject for BoostRecord {
     const FILTERS: &'static [Field] = &[("scope", Text), ("feature", Text), ("kind", Text)];
-    const SORTS: &'static [Field] = &[("created_at", Instant), ("updated_at", Instant)];
+    const SORTS: &'static [Field] = &[("created_at", Instant)];
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     book::Book,
-    commands::{at, command, key, patch},
+    commands::{at, command, key, patch, reserve, top_up},
     database::{Database, both_databases, execute, texts},
     lane::{carry_out, load, save},
     verify::acquire,
@@ -70,6 +70,7 @@ fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
         state.events.extend(events);
     })
     .unwrap();
+    carry_out(&mut db, &[command(book.fresh_seed(), top_up(&id, 9))], book.now).remove(0).unwrap();
     let event = command(book.fresh_seed(), patch(Kind::Workspace, &id, 1, json!({"name": "New"})));
     let denied =
         RecordDenied { audit_type: "force_denied", resource: None, reason: None, attempts: 1 };
@@ -78,7 +79,8 @@ fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
         command(book.fresh_seed(), patch(Kind::Workspace, &id, 2, json!({"name": "New"})));
     kept.idempotency = Some(key("k", "print"));
     let lock = command(book.fresh_seed(), acquire(None, "k"));
-    for command in [event, audit, kept, lock] {
+    let transfer = command(book.fresh_seed(), reserve(&id, 1));
+    for command in [event, audit, kept, lock, transfer] {
         let batch = [command];
         db.begin().unwrap();
         let mut state = load(&mut db, &batch);

@@ -11,6 +11,7 @@ use ifmatch_domain::{
     Action, Command, Need, access, billing, booking,
     core::{self, NewEvent},
     entitlement::{self, AssignPackage, ScopeRef},
+    ledger,
 };
 use ifmatch_store::{Db, EventLog, EventsQuery, Found};
 use ifmatch_types::{ChangeKind, HistoryEntry, Kind, merge};
@@ -148,6 +149,23 @@ fn assert_same(db: &mut Db, world: &World) {
     }
     payments.sort_by(|one, two| one.id.cmp(&two.id));
     assert!(payments.iter().eq(world.payments.values().map(|stored| &stored.0)));
+    assert_same_ledger(db, world);
+}
+
+fn assert_same_ledger(db: &mut Db, world: &World) {
+    let accounts = world.accounts.keys().cloned().map(ledger::Need::Account);
+    let reservations = world.reservations.keys().cloned().map(ledger::Need::Reservation);
+    let state = read(db, accounts.chain(reservations).map(Need::Ledger).collect());
+    for (id, account) in &world.accounts {
+        assert_eq!(state.ledger().accounts.get(id), Some(account));
+        let own = world.transfers.values().filter(|stored| stored.account_id == *id);
+        let mut own: Vec<_> = own.map(|stored| stored.transfer.clone()).collect();
+        own.sort_by(|one, two| two.id.cmp(&one.id));
+        assert_eq!(db.transfers(id, None, i64::MAX).unwrap(), own);
+    }
+    for (id, reservation) in &world.reservations {
+        assert_eq!(state.ledger().reservations.get(id), Some(reservation));
+    }
 }
 
 /// Runs `count` random walks, each on its own database.
@@ -195,6 +213,9 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Access(access::Action::RotateApiKey(_)) => "rotate",
             Action::Access(access::Action::NoteUse(_)) => "note",
             Action::Lock(_) => "lock",
+            Action::Ledger(ledger::Action::MoveCredits(_)) => "move",
+            Action::Ledger(ledger::Action::ReserveCredits(_)) => "reserve",
+            Action::Ledger(ledger::Action::ResolveReservation(_)) => "resolve",
             Action::Booking(booking::Action::ExpireBookings(_)) => "expire",
             Action::Billing(billing::Action::FinishBillingRun(_))
             | Action::Core(core::Action::RecordDenied(_)) => "record",
@@ -208,5 +229,5 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Entitlement(entitlement::Action::ExpireEntitlements(_)) => "expire",
         });
     }
-    assert_eq!(kinds.len(), 18, "{kinds:?}");
+    assert_eq!(kinds.len(), 21, "{kinds:?}");
 }

@@ -11,6 +11,7 @@ use ifmatch_domain::{
     billing::{self, PlanChange, StoredPayment, SubscriptionRecord},
     booking::{self, BookingDay, BookingRecord},
     core::{self, KeptAnswer, NewEvent, Resource, Row, Rows, Tombstone},
+    ledger::{self, Account, StoredReservation, StoredTransfer},
     lock::{self, LockEnd, LockName, LockRecord},
 };
 use ifmatch_store::{AuditQuery, Db, EventsQuery};
@@ -18,8 +19,9 @@ use ifmatch_types::{
     ApiKey, ApiKeyId, AuditRecord, AuditResource, Bookable, BookableId, BookableStatus, Booking,
     BookingId, BookingStatus, By, ChangeKind, Difference, HistoryEntry, Interval, Invoice,
     InvoiceId, InvoiceLine, InvoiceStatus, Kind, LockScope, Metadata, Namespace, NamespaceId,
-    Payment, PaymentId, PaymentStatus, Plan, PlanId, PlanStatus, RangeMode, Role, Source,
-    Subscription, SubscriptionId, SubscriptionStatus, Timestamp, Workspace, WorkspaceId, merge,
+    Payment, PaymentId, PaymentStatus, Plan, PlanId, PlanStatus, RangeMode, Reservation,
+    ReservationStatus, Role, Source, Subscription, SubscriptionId, SubscriptionStatus, Timestamp,
+    Transfer, TransferId, TransferKind, Workspace, WorkspaceId, merge,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -302,6 +304,50 @@ fn lock_record(full: bool) -> LockRecord {
     }
 }
 
+fn account(full: bool) -> Account {
+    let workspace_id = WorkspaceId::from_unchecked(format!("wsp_{full}"));
+    let id = format!("wsp_{full}/credits");
+    let (available, reserved) = if full { (i64::MAX, i64::MAX) } else { (0, 0) };
+    Account { id, version: 7, workspace_id, unit: "credits".to_owned(), available, reserved }
+}
+
+fn transfer(full: bool) -> StoredTransfer {
+    let id = TransferId::from_unchecked(format!("trf_resolution_{full}"));
+    let transfer = Transfer {
+        id,
+        kind: if full { TransferKind::Post } else { TransferKind::Void },
+        amount: if full { i64::MAX } else { 1 },
+        reservation_id: Some(TransferId::from_unchecked(format!("trf_{full}"))),
+        reference: full.then(|| ODD.to_owned()),
+        reason: full.then(|| ODD.to_owned()),
+        by: By {
+            actor: ODD.to_owned(),
+            key_id: full.then(|| ApiKeyId::from_unchecked(ODD)),
+            on_behalf_of: full.then(|| ODD.to_owned()),
+            source: if full { Source::Worker } else { Source::Cli },
+            forced: false,
+        },
+        at: instant(1),
+    };
+    StoredTransfer { transfer, account_id: account(full).id, request_id: ODD.to_owned() }
+}
+
+fn reservation(full: bool) -> StoredReservation {
+    let transfer = transfer(full).transfer;
+    let reservation = Reservation {
+        id: TransferId::from_unchecked(format!("trf_{full}")),
+        workspace_id: account(full).workspace_id,
+        amount: transfer.amount,
+        reference: transfer.reference,
+        status: if full { ReservationStatus::Posted } else { ReservationStatus::Voided },
+        posted: Some(if full { i64::MAX } else { 0 }),
+        resolved_by: Some(transfer.id),
+        created_at: instant(2),
+        resolved_at: Some(instant(3)),
+    };
+    StoredReservation { reservation, account_id: account(full).id }
+}
+
 fn put_objects(state: &mut State, full: bool) {
     let id = |id: &str| format!("{id}_{full}");
     state.billing_mut().workspaces.put(id("wsp"), workspace(full));
@@ -312,6 +358,10 @@ fn put_objects(state: &mut State, full: bool) {
     state.billing_mut().payments.put(id("pay"), payment(full));
     state.access_mut().api_keys.put(id("key"), api_key(full));
     state.lock_mut().locks.put(lock_record(full).id, lock_record(full));
+    let ledger = state.ledger_mut();
+    ledger.accounts.put(account(full).id, account(full));
+    ledger.transfers.put(transfer(full).transfer.id.to_string(), transfer(full));
+    ledger.reservations.put(id("trf"), reservation(full));
     state.booking_mut().bookables.put(id("bkb"), bookable(full));
     state.booking_mut().bookings.put(id("bkg"), booking(full));
     state.booking_mut().booking_days.put(day_key(full), booking_day(full));
@@ -323,6 +373,9 @@ fn needs_of(full: bool) -> Vec<Need> {
     let mut needs: Vec<Need> = Kind::ALL.into_iter().map(object).collect();
     needs.push(Need::Access(access::Need::ApiKey(format!("key_{full}"))));
     needs.push(Need::Lock(lock::Need::Lock(lock_record(full).id)));
+    needs.push(Need::Ledger(ledger::Need::Account(account(full).id)));
+    needs.push(Need::Ledger(ledger::Need::AccountOf(format!("trf_{full}"))));
+    needs.push(Need::Ledger(ledger::Need::Reservation(format!("trf_{full}"))));
     needs.push(Need::Billing(billing::Need::Payments("inv_true".to_owned())));
     let day = booking_day(full);
     needs.push(Need::Booking(booking::Need::Days(day.bookable_id.into(), day.day, day.day)));
@@ -344,6 +397,12 @@ fn every_object_comes_back_as_it_was_saved(database: &Database) {
         assert_eq!(state.billing().payments.get(&id("pay")), Some(&payment(full)));
         assert_eq!(state.access().api_keys.get(&id("key")), Some(&api_key(full)));
         assert_eq!(state.lock().locks.get(&lock_record(full).id), Some(&lock_record(full)));
+        let ledger = state.ledger();
+        assert_eq!(ledger.accounts.get(&account(full).id), Some(&account(full)));
+        assert_eq!(ledger.account_of[&id("trf")], Some(account(full).id));
+        assert_eq!(ledger.reservations.get(&id("trf")), Some(&reservation(full)));
+        let resolution = transfer(full).transfer.id.to_string();
+        assert_eq!(ledger.transfers.get(&resolution), Some(&transfer(full)));
         assert_eq!(state.booking().bookables.get(&id("bkb")), Some(&bookable(full)));
         assert_eq!(state.booking().bookings.get(&id("bkg")), Some(&booking(full)));
         assert_eq!(state.booking().booking_days.get(&day_key(full)), Some(&booking_day(full)));

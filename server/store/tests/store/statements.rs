@@ -6,7 +6,7 @@ use crate::{
     lane::save,
 };
 use diesel::connection::{Connection, InstrumentationEvent};
-use ifmatch_domain::{Need, State, access, billing, booking, core, entitlement, lock};
+use ifmatch_domain::{Need, State, access, billing, booking, core, entitlement, ledger, lock};
 use ifmatch_store::Db;
 use ifmatch_types::{Kind, PlanId, Timestamp};
 use serde_json::json;
@@ -40,7 +40,7 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
     let database = Database::create(Backend::Postgres);
     let mut db = database.lane();
     const NOW: fn() -> Timestamp = || Timestamp::from_micros(0).unwrap();
-    let looks: [(&str, MakeNeed); 30] = [
+    let looks: [(&str, MakeNeed); 33] = [
         ("plans", |id| Need::Core(core::Need::Object(Kind::Plan, id))),
         ("workspaces", |id| Need::Core(core::Need::Object(Kind::Workspace, id))),
         ("shared plans", |id| Need::Core(core::Need::Reference(Kind::Plan, id))),
@@ -54,6 +54,9 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
         ("users of workspaces", |id| Need::Core(core::Need::InUse(Kind::Workspace, id))),
         ("users of subscriptions", |id| Need::Core(core::Need::InUse(Kind::Subscription, id))),
         ("users of packages", |id| Need::Core(core::Need::InUse(Kind::Package, id))),
+        ("accounts", |id| Need::Ledger(ledger::Need::Account(id))),
+        ("accounts of reservations", |id| Need::Ledger(ledger::Need::AccountOf(id))),
+        ("reservations", |id| Need::Ledger(ledger::Need::Reservation(id))),
         ("named locks", |id| Need::Lock(lock::Need::Lock(id))),
         ("API keys", |key| Need::Access(access::Need::ApiKey(key))),
         ("keys by name", |name| Need::Access(access::Need::KeysNamed(name))),

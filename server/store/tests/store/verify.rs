@@ -2,7 +2,7 @@
 
 use crate::{
     book::Book,
-    commands::{command, create, members},
+    commands::{adjust, command, create, members, post, reserve, top_up, void},
     database::{Database, both_databases, execute, texts},
     lane::carry_out,
 };
@@ -115,6 +115,15 @@ pub fn furnish(db: &mut Db) -> Book {
         })),
     );
     let own = WorkspaceId::from_unchecked(book.world.workspaces.keys().next().unwrap());
+    for action in [top_up(own.as_str(), 50), adjust(own.as_str(), -10)] {
+        run(&mut book, action);
+    }
+    for amount in [5, 6, 7] {
+        run(&mut book, reserve(own.as_str(), amount));
+    }
+    let reservations: Vec<String> = book.world.reservations.keys().cloned().collect();
+    run(&mut book, post(&reservations[0], Some(3)));
+    run(&mut book, void(&reservations[1]));
     for space in [None, Some(own)] {
         run(&mut book, acquire(space, "k"));
     }
@@ -177,6 +186,14 @@ fn corruptions() -> Vec<(String, &'static str)> {
         ("UPDATE bookings SET taken_until = '2027-01-04'".to_owned(), "a day's reserved quantity is the sum"),
         ("DELETE FROM booking_days".to_owned(), "a day that a booking takes"),
         ("UPDATE booking_days SET capacity = 0".to_owned(), "a day's reserved quantity is between"),
+        ("UPDATE ledger_accounts SET available = available + 1".to_owned(), "an account has what its transfers"),
+        ("UPDATE ledger_accounts SET reserved = reserved + 1, available = available - 1".to_owned(), "an account has reserved what"),
+        ("UPDATE ledger_accounts SET version = version + 1".to_owned(), "an account's version is the number"),
+        ("UPDATE transfers SET account_id = 'none' WHERE kind = 'void'".to_owned(), "a transfer belongs to an account"),
+        ("UPDATE transfers SET amount = amount + 1 WHERE kind = 'reserve'".to_owned(), "a reserve has one reservation"),
+        ("DELETE FROM transfers WHERE kind = 'reserve'".to_owned(), "a reservation was made by a reserve"),
+        ("UPDATE transfers SET amount = amount + 1 WHERE kind = 'void'".to_owned(), "a resolved reservation has one transfer"),
+        ("UPDATE transfers SET reservation_id = (SELECT id FROM reservations WHERE status = 'pending') WHERE kind = 'void'".to_owned(), "no transfer resolves a pending"),
         ("UPDATE locks SET ttl_ms = 86400001".to_owned(), "a lock's grant is for at most a day"),
         ("UPDATE locks SET workspace_id = 'wsp_none' WHERE workspace_id IS NOT NULL".to_owned(), "a lock's workspace exists"),
         ("UPDATE namespaces SET version = 2".to_owned(), state),

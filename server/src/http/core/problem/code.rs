@@ -96,6 +96,10 @@ code_rows! {
     LockOwnershipMismatch: 409, "lock-ownership-mismatch", "Somebody else holds the lock", NEVER;
     LockLost: 409, "lock-lost", "The grant of the lock has ended", NEVER;
     LockTtlExceedsMaximum: 422, "lock-ttl-exceeds-maximum", "The lock would be held for too long", NEVER;
+    InsufficientCredits: 422, "insufficient-credits", "Not enough credits are available", NEVER;
+    ExceedsReservation: 422, "exceeds-reservation", "More than is reserved", NEVER;
+    ReservationAlreadyPosted: 409, "reservation-already-posted", "The reservation was posted", NEVER;
+    ReservationAlreadyVoided: 409, "reservation-already-voided", "The reservation was voided", NEVER;
     AvailabilityConflict: 409, "availability-conflict", "Not enough is free", NEVER;
     HoldExpired: 409, "hold-expired", "The hold expired", NEVER;
     CapacityBelowReserved: 409, "capacity-below-reserved", "More than that is reserved", NEVER;

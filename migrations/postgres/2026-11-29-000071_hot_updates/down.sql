@@ -1,0 +1,10 @@
+CREATE INDEX workspaces_by_updated_at ON workspaces (updated_at, id);
+CREATE INDEX namespaces_by_updated_at ON namespaces (updated_at, id);
+CREATE INDEX plans_by_updated_at ON plans (updated_at, id);
+CREATE INDEX subscriptions_by_updated_at ON subscriptions (updated_at, id);
+CREATE INDEX subscriptions_by_quantity ON subscriptions (quantity, id);
+CREATE INDEX invoices_by_updated_at ON invoices (updated_at, id);
+CREATE INDEX features_by_updated_at ON features (updated_at, id);
+CREATE INDEX packages_by_updated_at ON packages (updated_at, id);
+CREATE INDEX bookables_by_updated_at ON bookables (updated_at, id);
+CREATE INDEX bookings_by_updated_at ON bookings (updated_at, id);

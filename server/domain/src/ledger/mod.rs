@@ -1,0 +1,28 @@
+//! The ledger: accounts whose balances never fall below zero, and the transfers that move them.
+//!
+//! The credits of a workspace are its first use. Each command locks the account's row first; the
+//! row also protects the account's reservations.
+
+mod account;
+mod action;
+mod credits;
+mod need;
+mod outcome;
+mod rejection;
+mod reservation;
+mod reserve;
+mod resolve;
+mod state;
+mod transfer;
+
+pub use account::{Account, CREDITS, account_id};
+pub use action::Action;
+pub use credits::{MoveCredits, Movement};
+pub use need::Need;
+pub use outcome::Outcome;
+pub use rejection::Rejection;
+pub use reservation::StoredReservation;
+pub use reserve::ReserveCredits;
+pub use resolve::{Resolution, ResolveReservation};
+pub use state::State;
+pub use transfer::StoredTransfer;

@@ -1,0 +1,30 @@
+//! Needs of the rules of the ledger.
+
+use crate::core::{LockClass, SystemNeed, Turn};
+
+/// Something that must be loaded for a command about an account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// An account; its row is locked.
+    Account(String),
+    /// The account of a reservation, which never changes; not locked.
+    AccountOf(String),
+    /// A reservation, with the transfer that resolved it. Its account's row lock protects it.
+    Reservation(String),
+}
+
+impl SystemNeed for Need {
+    fn lock(&self) -> Option<(LockClass, &str)> {
+        match self {
+            Self::Account(id) => Some((LockClass::LedgerAccount, id)),
+            Self::AccountOf(_) | Self::Reservation(_) => None,
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        match self {
+            Self::Account(_) | Self::AccountOf(_) => Turn::Objects,
+            Self::Reservation(_) => Turn::Facts,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Resolving a reservation: the second phase. It happens at most once.
+
+use super::{
+    Need, Outcome, Rejection, StoredReservation, StoredTransfer,
+    account::sees,
+    transfer::{Draft, transfer},
+};
+use crate::core::{self, Context, Errors, Wants, read};
+use ifmatch_types::{
+    INTEGER_MAX, NewPosting, Reservation, ReservationStatus, TransferKind, pointer,
+};
+use serde_json::{Map, Value};
+
+/// Post or void a reservation.
+#[derive(Clone, Debug)]
+pub struct ResolveReservation {
+    /// The reservation's id.
+    pub reservation_id: String,
+    /// Whether to post or void it, with the request's body.
+    pub resolution: Resolution,
+}
+
+/// How a reservation is resolved.
+#[derive(Clone, Debug)]
+pub enum Resolution {
+    /// Charge reserved credits. The request's body is a [`NewPosting`].
+    Post(Map<String, Value>),
+    /// Make all of them available again. The request's body must have no fields.
+    Void(Map<String, Value>),
+}
+
+impl Resolution {
+    /// Reads the request's body: what to do, and for a post how much the caller named.
+    fn read(&self) -> Result<(TransferKind, Option<i64>), core::Rejection> {
+        let mut errors = Errors::default();
+        let read = match self {
+            Self::Post(body) => {
+                let NewPosting { amount } = read(body)?;
+                if let Some(amount) = amount {
+                    errors.range("/amount", amount, 1, INTEGER_MAX);
+                }
+                (TransferKind::Post, amount)
+            }
+            Self::Void(body) => {
+                for name in body.keys() {
+                    errors.push(pointer::member("", name), "is not a field here");
+                }
+                (TransferKind::Void, None)
+            }
+        };
+        errors.into_result()?;
+        Ok(read)
+    }
+}
+
+impl ResolveReservation {
+    pub(crate) fn wants(&self, wants: &mut Wants<'_, '_, Need>) {
+        let id = &self.reservation_id;
+        let ledger = wants.state.ledger();
+        let Some(account_id) = ledger.account_of.get(id) else {
+            return wants.push(Need::AccountOf(id.clone()));
+        };
+        let Some(account_id) = account_id else { return };
+        if !ledger.accounts.is_loaded(account_id) {
+            return wants.push(Need::Account(account_id.clone()));
+        }
+        if !ledger.reservations.is_loaded(id) {
+            wants.push(Need::Reservation(id.clone()));
+        }
+    }
+
+    pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
+        let stored = self.find(ctx)?;
+        let (kind, named) = self.resolution.read()?;
+        let reserved = stored.reservation.amount;
+        if let Some(resolved_by) = &stored.reservation.resolved_by {
+            let transfers = &ctx.state.ledger().transfers;
+            let by = transfers.get(resolved_by.as_str()).cloned();
+            let by = by.expect("the transfer of a resolution is never removed");
+            return repeat_of(by, stored, kind, named);
+        }
+        let amount = named.unwrap_or(reserved);
+        if amount > reserved {
+            return Err(Rejection::ExceedsReservation { reserved, amount });
+        }
+        let account = ctx.state.ledger().accounts.get(&stored.account_id).cloned();
+        let account = account.expect("a reservation's account is never removed");
+        let draft = Draft {
+            reservation: Some(stored.reservation.clone()),
+            reference: stored.reservation.reference.clone(),
+            ..Draft::of(kind, amount)
+        };
+        let (transfer, _) = transfer(account, draft, ctx)?;
+        let (status, posted) = match kind {
+            TransferKind::Post => (ReservationStatus::Posted, amount),
+            _ => (ReservationStatus::Voided, 0),
+        };
+        let reservation = Reservation {
+            status,
+            posted: Some(posted),
+            resolved_by: Some(transfer.transfer.id.clone()),
+            resolved_at: Some(ctx.now),
+            ..stored.reservation
+        };
+        let stored = StoredReservation { reservation, ..stored };
+        let id = self.reservation_id.clone();
+        ctx.state.ledger_mut().reservations.put(id, stored.clone());
+        Ok(Outcome::Resolved { transfer, reservation: stored, first: true })
+    }
+
+    /// The reservation, if it exists and the caller sees it.
+    fn find(&self, ctx: &Context<'_>) -> Result<StoredReservation, Rejection> {
+        let ledger = ctx.state.ledger();
+        // Without an account nothing more was loaded.
+        let has_account = ledger.account_of.get(&self.reservation_id).is_some_and(Option::is_some);
+        let found = ledger.reservations.find(&self.reservation_id).filter(|_| has_account);
+        let seen = found.filter(|found| sees(found.reservation.workspace_id.as_str(), ctx));
+        let id = || self.reservation_id.clone();
+        Ok(seen
+            .cloned()
+            .ok_or_else(|| core::Rejection::NotFound { what: "reservation", id: id() })?)
+    }
+}
+
+/// The answer to a resolution of a reservation that is resolved already.
+fn repeat_of(
+    by: StoredTransfer,
+    reservation: StoredReservation,
+    kind: TransferKind,
+    named: Option<i64>,
+) -> Result<Outcome, Rejection> {
+    let is_same = by.transfer.kind == kind && named.is_none_or(|named| named == by.transfer.amount);
+    if is_same {
+        Ok(Outcome::Resolved { transfer: by, reservation, first: false })
+    } else {
+        Err(Rejection::AlreadyResolved { by: Box::new(by) })
+    }
+}

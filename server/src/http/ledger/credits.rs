@@ -1,0 +1,116 @@
+//! The credits of a workspace: what it has, and the transfers that moved it.
+
+use crate::{
+    app::App,
+    http::core::{
+        objects::{check_id, check_id_of, living},
+        page::PageText,
+        precondition,
+        problem::{HttpProblem, HttpResult},
+        query::{Params, cursor},
+        render::{Reply, etag},
+        request::Mutation,
+    },
+};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use ifmatch_domain::{
+    Action,
+    ledger::{self, CREDITS, MoveCredits, Movement, ReserveCredits, account_id},
+};
+use ifmatch_types::{Credits, Kind, Transfer, TransferId};
+
+/// `GET /v1/workspaces/{id}/credits`
+pub async fn get(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> HttpResult {
+    let account_id = known_account(&app, &id).await?;
+    Params::of(&request)?.end()?;
+    let account = app.reads.run(move |db| db.account(&account_id)).await?;
+    let credits = account
+        .map_or(Credits { available: 0, reserved: 0, version: 0 }, |account| account.credits());
+    let tag = (header::ETAG, etag(credits.version));
+    let is_known = precondition::Headers::of(&request)?.if_none_match;
+    if is_known.is_some_and(|tags| tags.has(credits.version)) {
+        return Ok(HttpResponse::NotModified().insert_header(tag).finish());
+    }
+    Ok(HttpResponse::Ok().insert_header(tag).json(credits))
+}
+
+/// `GET /v1/workspaces/{id}/credits/transfers`
+pub async fn list(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> HttpResult {
+    let mut params = Params::of(&request)?;
+    let limit = params.limit()?;
+    let before: Option<String> = params.cursor()?;
+    params.end()?;
+    let account_id = known_account(&app, &id).await?;
+    let page = app.reads.run(move |db| {
+        PageText::read(limit, |last: Option<&Transfer>, rows| {
+            let before = last.map(|last| last.id.as_str()).or(before.as_deref());
+            db.transfers(&account_id, before, rows)
+        })
+    });
+    Ok(page.await?.answer(|last| cursor(&last.id)))
+}
+
+/// `GET /v1/workspaces/{id}/credits/transfers/{transfer_id}`
+pub async fn get_transfer(app: web::Data<App>, path: web::Path<(String, String)>) -> HttpResult {
+    let (id, transfer_id) = path.into_inner();
+    check_id_of("transfer", TransferId::PREFIX, &transfer_id)?;
+    let account_id = known_account(&app, &id).await?;
+    let key = transfer_id.clone();
+    match app.reads.run(move |db| db.transfer(&account_id, &key)).await? {
+        Some(transfer) => Ok(HttpResponse::Ok().json(transfer)),
+        None => Err(HttpProblem::not_found(format!("there is no transfer {transfer_id}"))),
+    }
+}
+
+/// `POST /v1/workspaces/{id}/credits/topups`
+pub async fn top_up(app: web::Data<App>, id: web::Path<String>, mutation: Mutation) -> HttpResult {
+    move_credits(&app, &id, Movement::Topup, mutation).await
+}
+
+/// `POST /v1/workspaces/{id}/credits/adjustments`
+pub async fn adjust(app: web::Data<App>, id: web::Path<String>, mutation: Mutation) -> HttpResult {
+    move_credits(&app, &id, Movement::Adjust, mutation).await
+}
+
+async fn move_credits(
+    app: &App,
+    id: &str,
+    movement: Movement,
+    mut mutation: Mutation,
+) -> HttpResult {
+    check_id(Kind::Workspace, id)?;
+    mutation.takes_no_params()?;
+    let movement = MoveCredits::new(id.to_owned(), movement, mutation.body.object()?);
+    submit(app, &mutation, ledger::Action::MoveCredits(movement)).await
+}
+
+/// `POST /v1/workspaces/{id}/credits/reservations`
+pub async fn reserve(
+    app: web::Data<App>,
+    id: web::Path<String>,
+    mut mutation: Mutation,
+) -> HttpResult {
+    check_id(Kind::Workspace, &id)?;
+    mutation.takes_no_params()?;
+    let reserve = ReserveCredits::new(id.into_inner(), mutation.body.object()?);
+    submit(&app, &mutation, ledger::Action::ReserveCredits(reserve)).await
+}
+
+/// Submits an action of the ledger and answers with its reply.
+pub async fn submit(app: &App, mutation: &Mutation, action: ledger::Action) -> HttpResult {
+    let outcome = mutation.submit(app, Action::Ledger(action)).await?;
+    Ok(Reply::from(&outcome).into_response())
+}
+
+/// The account of a workspace that exists.
+async fn known_account(app: &App, workspace_id: &str) -> Result<String, HttpProblem> {
+    living_workspace(app, workspace_id).await?;
+    Ok(account_id(workspace_id, CREDITS))
+}
+
+/// Refuses a workspace that does not exist or was deleted.
+pub async fn living_workspace(app: &App, id: &str) -> Result<(), HttpProblem> {
+    check_id(Kind::Workspace, id)?;
+    living(Kind::Workspace, id, app.reads.find(Kind::Workspace, id).await?)?;
+    Ok(())
+}

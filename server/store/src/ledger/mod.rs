@@ -1,0 +1,12 @@
+//! The ledger: accounts, transfers and reservations.
+
+mod checks;
+mod load;
+mod reads;
+mod rows;
+mod save;
+
+pub(crate) use checks::CHECKS;
+pub(crate) use load::Wanted;
+pub use reads::{OpenReservations, ReservationQuery};
+pub(crate) use save::{SAVES, evidence};

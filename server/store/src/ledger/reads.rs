@@ -1,0 +1,159 @@
+//! Reads of the ledger outside the lane: balances, transfers and reservations.
+
+use crate::{
+    StoreError,
+    core::{
+        db::Db,
+        record::{Record, records},
+        sql::Sql,
+    },
+    on_backend,
+    schema::{LedgerAccountRow, ReservationRow, StoredRow, TransferRow},
+};
+use diesel::{
+    RunQueryDsl,
+    sql_types::{BigInt, Nullable},
+};
+use ifmatch_domain::ledger::{Account, StoredReservation, StoredTransfer};
+use ifmatch_types::{Reservation, ReservationStatus, Timestamp, Transfer};
+
+/// Which reservations of a workspace to list, oldest first.
+#[derive(Clone, Debug)]
+pub struct ReservationQuery {
+    /// The workspace.
+    pub workspace_id: String,
+    /// Only those of this status.
+    pub status: Option<ReservationStatus>,
+    /// Only those after this id.
+    pub after: String,
+    /// Maximum number.
+    pub limit: i64,
+}
+
+/// The pending reservations of all workspaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenReservations {
+    /// Their number.
+    pub count: i64,
+    /// When the oldest of them was made.
+    pub oldest: Option<Timestamp>,
+    /// When this was true.
+    pub at: Timestamp,
+}
+
+impl Db {
+    /// An account. `None` if it has had no transfer.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn account(&mut self, id: &str) -> Result<Option<Account>, StoreError> {
+        let sql = LedgerAccountRow::select().text(" WHERE id = ").bind(id);
+        let row = LedgerAccountRow::query(self, sql)?.into_iter().next();
+        row.map(Account::from_row).transpose()
+    }
+
+    /// Transfers of an account with ids below `before`, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn transfers(
+        &mut self,
+        account_id: &str,
+        before: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<Transfer>, StoreError> {
+        let mut sql = TransferRow::select().text(" WHERE account_id = ").bind(account_id);
+        if let Some(before) = before {
+            sql = sql.text(" AND id < ").bind(before);
+        }
+        let sql = sql.text(" ORDER BY id DESC LIMIT ").bind(limit);
+        let stored: Vec<StoredTransfer> = records(TransferRow::query(self, sql)?)?;
+        Ok(stored.into_iter().map(|stored| stored.transfer).collect())
+    }
+
+    /// A transfer of an account.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn transfer(&mut self, account_id: &str, id: &str) -> Result<Option<Transfer>, StoreError> {
+        let sql = TransferRow::select().text(" WHERE id = ").bind(id);
+        let sql = sql.text(" AND account_id = ").bind(account_id);
+        let row = TransferRow::query(self, sql)?.into_iter().next();
+        row.map(|row| StoredTransfer::from_row(row).map(|stored| stored.transfer)).transpose()
+    }
+
+    /// A reservation.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn reservation(&mut self, id: &str) -> Result<Option<Reservation>, StoreError> {
+        let sql = ReservationRow::select().text(" WHERE id = ").bind(id);
+        let row = ReservationRow::query(self, sql)?.into_iter().next();
+        row.map(reservation_from).transpose()
+    }
+
+    /// Reservations of a workspace, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn reservations(
+        &mut self,
+        query: &ReservationQuery,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        let sql = ReservationRow::select().text(" WHERE workspace_id = ");
+        let mut sql = sql.bind(query.workspace_id.as_str());
+        if query.status == Some(ReservationStatus::Pending) {
+            // As a text, so that the index of pending reservations is used.
+            sql = sql.text(" AND status = 'pending'");
+        } else if let Some(status) = query.status {
+            sql = sql.text(" AND status = ").bind(status.name());
+        }
+        let sql = sql.text(" AND id > ").bind(query.after.as_str());
+        let sql = sql.text(" ORDER BY id LIMIT ").bind(query.limit);
+        ReservationRow::query(self, sql)?.into_iter().map(reservation_from).collect()
+    }
+
+    /// How many reservations are pending, and since when.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn open_reservations(&mut self) -> Result<OpenReservations, StoreError> {
+        let at = self.clock()?;
+        let sql =
+            Sql::new("SELECT count(*), min(created_at) FROM reservations WHERE status = 'pending'");
+        let sql = sql.returning::<(BigInt, Nullable<BigInt>)>();
+        let (count, oldest): (i64, Option<i64>) = on_backend!(self, c => sql.get_result(c))?;
+        Ok(OpenReservations { count, oldest: oldest.and_then(Timestamp::from_micros), at })
+    }
+
+    /// Pending reservations that were made after an instant, if one is given, up to another;
+    /// oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn reservations_pending_since(
+        &mut self,
+        after: Option<Timestamp>,
+        until: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        let sql = ReservationRow::select().text(" WHERE status = 'pending' AND created_at > ");
+        let sql = sql
+            .bind(after.map_or(i64::MIN, Timestamp::as_micros))
+            .text(" AND created_at <= ")
+            .bind(until.as_micros());
+        let sql = sql.text(" ORDER BY created_at, id LIMIT ").bind(limit);
+        ReservationRow::query(self, sql)?.into_iter().map(reservation_from).collect()
+    }
+}
+
+fn reservation_from(row: ReservationRow) -> Result<Reservation, StoreError> {
+    StoredReservation::from_row(row).map(|stored| stored.reservation)
+}
