@@ -104,6 +104,9 @@ pub async fn seed(
 ) -> Result<Seeded, Failure> {
     let mut connection = Connection::open(address, KEY).await?;
     let mut seeded = seed_subscriptions(address, &mut connection, rows).await?;
+    if cells.iter().any(|(workload, _)| workload.is_credit()) {
+        seeded.accounts = open_accounts(address).await?;
+    }
     // The first connection may have been idle for longer than the server keeps one.
     let mut connection = Connection::open(address, KEY).await?;
     if cells.iter().any(|(workload, _)| workload.is_usage()) {
@@ -112,9 +115,6 @@ pub async fn seed(
     if cells.iter().any(|(workload, _)| *workload == Workload::HotDay) {
         let body = json!({"name": "Desk", "capacity": CAPACITY});
         seeded.bookable = make_one(&mut connection, "/v1/bookables", &body).await?;
-    }
-    if cells.iter().any(|(workload, _)| workload.is_credit()) {
-        seeded.accounts = open_accounts(address).await?;
     }
     // Counters and days exist before the measurement. Creating them is not compared.
     for (workload, clients) in cells {

@@ -7,6 +7,7 @@ use crate::harness::{
 };
 use serde_json::{Value, json};
 
+mod credits;
 mod locks;
 
 both_databases![

@@ -42,7 +42,9 @@ async function answered(address, request) {
     if (response.status === 401) document.dispatchEvent(new Event("unauthenticated"));
     throw new Refused(response.status, response.headers, body);
   }
-  return { status: response.status, headers: response.headers, body };
+  // The age of an object counts from the server's clock, not this machine's.
+  const clock = { readAt: performance.now(), serverTime: Date.parse(response.headers.get("Date")) || Date.now() };
+  return { status: response.status, headers: response.headers, body, clock };
 }
 
 export const read = (path, query) => answered(addressOf(path, query), { headers: session.headers() });

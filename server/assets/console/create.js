@@ -1,12 +1,13 @@
-// Forms for a POST: a new object, a payment, a key, a reversal. `ForceItemView` builds on it.
+// Forms for a POST: a new object, a payment, a key, a reversal. Shows the object that an action is about.
+// `ForceItemView` builds on it.
 
 import { html, nothing } from "./lit-html.js";
-import { mayResend, send, write } from "./api.js";
+import { mayResend, read, send, write } from "./api.js";
 import { Draft, inputs } from "./form.js";
 import { failure, fieldsOf } from "./parts.js";
 import { hashOf, parentOf } from "./route.js";
 import { kindOf } from "./document.js";
-import { label, notes } from "./words.js";
+import { label, notes, splitSummary } from "./words.js";
 
 export class CreateView {
   errors = [];
@@ -15,13 +16,31 @@ export class CreateView {
   constructor(page, route) {
     Object.assign(this, { page, ...route });
     const { summary } = this.place.operations.post;
-    this.button = summary;
+    const [name, meaning] = splitSummary(summary);
+    this.button = name;
+    this.meaning = meaning;
     this.named = Object.fromEntries(Object.entries(route.query).filter(([name]) => page.doc.namesAbove(this.place).includes(name)));
-    this.title = summary === "Create" ? `New ${label(kindOf(page.doc.itemOf(this.place))).toLowerCase()}` : summary;
+    this.title = summary === "Create" ? `New ${label(kindOf(page.doc.itemOf(this.place))).toLowerCase()}` : name;
     this.draft = new Draft(page.doc.bodyFields(this.place, "post").filter(({ name }) => !page.doc.namesAbove(this.place).includes(name)));
   }
 
-  load() {}
+  async load() {
+    this.item = this.place.operations.get ? undefined : this.page.doc.place(parentOf(this.path));
+    if (this.item?.operations.get) await this.look().catch(() => {});
+  }
+
+  /** Reads the object that the action is about. */
+  async look() {
+    try {
+      const { body, clock } = await read(parentOf(this.path), this.named);
+      Object.assign(this, { found: body, clock, lookError: undefined });
+    } catch (error) {
+      this.lookError = error;
+      throw error;
+    } finally {
+      this.page.changed();
+    }
+  }
 
   get isDirty() {
     return !this.made && this.draft.isDirty;
@@ -37,8 +56,7 @@ export class CreateView {
   template() {
     return html`<article>
       <header class="object"><p class="kind"><a href=${hashOf(this.#above)}>Back</a></p><h1 tabindex="-1">${this.title}</h1></header>
-      ${this.about()}
-      ${this.made ? this.#result() : this.#form()}
+      ${this.made ? [this.#result(), this.about()] : [this.about(), this.#form()]}
     </article>`;
   }
 
@@ -47,9 +65,23 @@ export class CreateView {
     return true;
   }
 
-  /** What stands above the form. */
+  /** What the form is about, and what happens. */
   about() {
-    return nothing;
+    return html`${this.asItIs()}
+      ${this.meaning && !this.made ? html`<p>${this.meaning} ${this.found && this.page.doc.canPend(this.entity) ? "This cannot be undone." : nothing}</p>` : nothing}`;
+  }
+
+  get entity() {
+    return this.page.doc.entityOf(this.item);
+  }
+
+  asItIs(state) {
+    if (this.found === undefined && this.lookError === undefined) return nothing;
+    const { doc } = this.page;
+    return html`<section class="card" aria-label="As it is now">
+      <header class="head"><h2>As it is now</h2>${state}</header>
+      ${this.found === undefined ? failure(this.lookError) : fieldsOf(doc, doc.agedFields(this.entity).filter(({ name }) => name !== "version"), doc.aged(this.entity, this.found, this.clock))}
+    </section>`;
   }
 
   #form() {
@@ -93,6 +125,7 @@ export class CreateView {
         this.errors = error.problem?.errors ?? [];
         if (!mayResend(error)) this.attempt = undefined;
       }
+      if (this.found) await this.look().catch(() => {});
       this.sending = false;
     }
     this.page.changed();

@@ -8,6 +8,8 @@ import { label } from "./words.js";
 const PREFIX = "/v1";
 const PAGING = ["sort", "limit", "cursor", "after", "last", "wait_ms"];
 const OWN = "application/json";
+/** The status of what waits until somebody resolves it. */
+const PENDING = "pending";
 
 export class ApiDocument {
   #schemas;
@@ -32,7 +34,8 @@ export class ApiDocument {
     return fits.sort((a, b) => parameters(a) - parameters(b))[0];
   }
 
-  /** The shape of a place: list, events, history, version, object, table (an answer that contains a list) or other. */
+  /** The shape of a place: list, events, history, version, object (also one without an ID, such as a workspace's credits),
+   * table (an answer that contains a list) or other. */
   shapeOf(place) {
     const answer = this.#answer(place);
     if (answer === undefined) return "other";
@@ -41,7 +44,7 @@ export class ApiDocument {
     if (this.itemOf(place) === "Event") return "events";
     if (this.itemOf(place) !== undefined) return "list";
     if (place.path.endsWith("}")) return "object";
-    return this.rowsOf(place) === undefined ? "other" : "table";
+    return this.rowsOf(place) === undefined ? "object" : "table";
   }
 
   #answer(place) {
@@ -86,11 +89,11 @@ export class ApiDocument {
     return tagged.sort((a, b) => order.indexOf(a.place.operations.get.tags[0]) - order.indexOf(b.place.operations.get.tags[0]));
   }
 
-  /** The lists and tables directly below an object's path. */
+  /** The lists, tables and objects directly below an object's path. */
   belowOf(place) {
     const below = this.places.filter((other) => {
       const rest = other.path.startsWith(`${place.path}/`) ? other.path.slice(place.path.length + 1) : "";
-      return rest !== "" && !rest.includes("/") && ["list", "table"].includes(this.shapeOf(other));
+      return /^[^/{]+$/.test(rest) && ["list", "table", "object"].includes(this.shapeOf(other));
     });
     // Logs come last, because they are long.
     const isLog = (other) => this.fields(this.itemOf(other) ?? "").some(({ name }) => name === "request_id");
@@ -98,9 +101,11 @@ export class ApiDocument {
       .map((other) => ({ place: other, name: other.path.slice(place.path.length + 1) }));
   }
 
-  /** The place of a list's item; undefined if items have no page. */
+  /** The place of a list's item: below the list or, such as /reservations/{id}, at the top. Undefined if there is none. */
   itemPlace(list) {
-    return this.places.find((other) => new RegExp(`^${escaped(list.path)}/\\{[^/]+\\}$`).test(other.path));
+    const below = (path) => this.places.find((other) => new RegExp(`^${escaped(path)}/\\{[^/]+\\}$`).test(other.path));
+    const atTop = below(list.path.slice(list.path.lastIndexOf("/")));
+    return below(list.path) ?? (atTop && this.entityOf(atTop) === this.itemOf(list) ? atTop : undefined);
   }
 
   /** The fields that name an item beside the one in its path, such as a lock's scope and function. */
@@ -128,15 +133,32 @@ export class ApiDocument {
       && !/\/(preview|redact)$/.test(other.path) && !other.path.slice(item.path.length + 1).includes("/") && isOffered(other));
   }
 
-  /** Whether an action is a force: only admins may, and it asks for a reason. */
+  /** Whether an action is a force on what a program holds: only admins may, and it asks for a reason. */
   isForce(action) {
-    return action.operations.post["x-role"] === "admin" && this.bodyFields(action, "post").some(({ name, required }) => name === "reason" && required);
+    return this.namesAbove(action).length > 0 && action.operations.post["x-role"] === "admin" && this.bodyFields(action, "post").some(({ name, required }) => name === "reason" && required);
   }
 
-  /** An object that was read at `readAt`, with the time that it has left now. */
-  aged(entity, object, readAt) {
-    const left = (name) => Math.max(0, object[name] - (performance.now() - readAt));
-    return { ...object, ...Object.fromEntries(this.timesLeft(entity).map((name) => [name, left(name)])) };
+  /** An object that was read at `clock`, with the time that it has left now, or its age if it is pending. */
+  aged(entity, object, clock) {
+    const since = performance.now() - clock.readAt;
+    const left = (name) => Math.max(0, object[name] - since);
+    const aged = { ...object, ...Object.fromEntries(this.timesLeft(entity).map((name) => [name, left(name)])) };
+    if (this.isPending(entity, object)) aged.age = Math.max(0, clock.serverTime + since - Date.parse(object.created_at));
+    return aged;
+  }
+
+  /** The fields of an object's schema. The age of what can be pending comes first: it is what people look for. */
+  agedFields(entity) {
+    return [...(this.canPend(entity) ? [{ name: "age", type: "integer", isAge: true }] : []), ...this.fields(entity)];
+  }
+
+  /** Whether objects of this schema wait until somebody resolves them, as reservations do. */
+  canPend(entity) {
+    return this.fields(entity).some((field) => field.name === "status" && field.enum?.includes(PENDING));
+  }
+
+  isPending(entity, object) {
+    return object.status === PENDING && this.canPend(entity);
   }
 
   /** The names of the fields that say how much time is left. */

@@ -3,9 +3,9 @@
 import { html, nothing } from "./lit-html.js";
 import { read, send, write } from "./api.js";
 import { Poll } from "./poll.js";
-import { hashOf } from "./route.js";
+import { hashOf, lastOf, parentOf } from "./route.js";
 import { failure, notice, pollState, value } from "./parts.js";
-import { label, shortId, titleOf } from "./words.js";
+import { label, shortId, splitSummary, titleOf } from "./words.js";
 import { kindOf } from "./document.js";
 
 const COLUMNS_MAX = 7;
@@ -24,9 +24,14 @@ export class ListView {
     this.item = doc.itemPlace(place);
     this.entity = doc.itemOf(place);
     this.canOpen = doc.hasPage(this.item);
-    this.columns = columnsOf(doc.fields(this.entity), this.canOpen, this.item === undefined ? [] : doc.namesOf(this.item));
-    // No event tells that time runs out.
-    if (!inside && doc.timesLeft(this.entity).length > 0) this.poll = new Poll(() => this.#refresh(), page.changed);
+    // The address tells what the list is below.
+    const isAbove = ({ of }) => of !== undefined && place.path.startsWith(`${doc.collectionOfKind(kindOf(of))}/`);
+    this.columns = columnsOf(doc.agedFields(this.entity).filter((field) => !isAbove(field)), this.canOpen, this.item === undefined ? [] : doc.namesOf(this.item));
+    // Below an object, people look for what is still pending.
+    this.waiting = inside && doc.canPend(this.entity) && this.filters.some(({ name }) => name === "status");
+    if (this.waiting) this.query = { ...query, status: "pending" };
+    // No event tells that time passes.
+    if (!inside && (doc.timesLeft(this.entity).length > 0 || doc.canPend(this.entity))) this.poll = new Poll(() => this.#refresh(), page.changed);
     this.title = inside ?? doc.tops().find((top) => top.place === place)?.title ?? label(place.path.split("/").pop());
   }
 
@@ -44,10 +49,10 @@ export class ListView {
 
   async #read() {
     const query = Object.fromEntries(Object.entries(this.query).filter(([name]) => name !== "back"));
-    const { body } = await read(this.path, { limit: this.inside ? PAGE_INSIDE : PAGE, ...query, ...(this.inside ? {} : this.#order()) });
+    const { body, clock } = await read(this.path, { limit: this.inside ? PAGE_INSIDE : PAGE, ...query, ...(this.inside ? {} : this.#order()) });
     this.items = body.items;
     this.next = body.next_cursor;
-    this.readAt = performance.now();
+    this.clock = clock;
   }
 
   async #refresh() {
@@ -70,12 +75,14 @@ export class ListView {
   template() {
     const { place, path, inside } = this;
     const heading = inside
-      ? html`<h2 id="list-${inside}">${label(inside)}</h2>`
+      ? html`<h2>${label(inside)}${this.waiting ? " that are pending" : nothing}</h2>`
       : html`<h1 tabindex="-1">${this.title}</h1>`;
-    const create = place.operations.post;
+    const { post } = place.operations;
+    const create = post && this.page.may(post) ? post : undefined;
     return html`<section aria-label=${label(this.title)} class=${inside ? "card" : ""}>
+      ${!inside && this.page.doc.hasPage(this.page.doc.place(parentOf(path))) ? html`<p class="kind"><a href=${hashOf(parentOf(path))}>Back</a></p>` : nothing}
       <header class="head">${heading} ${this.poll ? pollState(this.stale) : nothing}
-        ${create ? html`<a class="button ${inside ? "" : "primary"}" href=${hashOf(path, { view: "new" })}>${inside ? create.summary : "New"}</a>` : nothing}
+        ${create ? html`<a class="button ${inside ? "" : "primary"}" href=${hashOf(path, { view: "new" })}>${inside ? splitSummary(create.summary)[0] : "New"}</a>` : nothing}
       </header>
       ${!inside && (this.filters.length || this.sorts.length) ? this.#filterForm() : nothing}
       ${failure(this.error)} ${notice(this.done)}
@@ -107,20 +114,22 @@ export class ListView {
   #table() {
     if (this.items.length === 0) {
       const filtered = Object.keys(this.query).length > 0;
-      return html`<p class="empty">${filtered ? "No matches." : "There is nothing here yet."}</p>`;
+      return html`<p class="empty">${this.waiting ? "Nothing is pending." : filtered ? "No matches." : "There is nothing here yet."}</p>`;
     }
     const { doc } = this.page;
     const actions = this.#rowActions();
-    const items = this.items.map((item) => doc.aged(this.entity, item, this.readAt));
+    const items = this.items.map((item) => doc.aged(this.entity, item, this.clock));
+    // What is pending has no result yet.
+    const columns = this.waiting ? this.columns.filter(({ name }) => name !== "status" && items.some((item) => item[name] !== null)) : this.columns;
     return html`<div class="scroll" tabindex="0" role="region" aria-label="${label(this.title)}: table"><table class="list">
       <thead><tr>
         ${this.canOpen ? html`<th scope="col">${label(kindOf(this.entity))}</th>` : nothing}
-        ${this.columns.map((field) => html`<th scope="col" class=${field.type === "integer" ? "number" : ""}>${label(field.name)}</th>`)}
+        ${columns.map((field) => html`<th scope="col" class=${field.type === "integer" ? "number" : ""}>${label(field.name)}</th>`)}
         ${actions.length ? html`<th scope="col"><span class="hidden">Actions</span></th>` : nothing}
       </tr></thead>
       <tbody>${items.map((item) => html`<tr>
         ${this.canOpen ? html`<th scope="row"><a href=${this.#addressOf(item)} title=${titleOf(item)}>${shortId(titleOf(item))}</a></th>` : nothing}
-        ${this.columns.map((field) => html`<td data-field=${field.name} class=${field.type === "integer" ? "number" : ""}>${value(doc, field, item[field.name], item, true)}</td>`)}
+        ${columns.map((field) => html`<td data-field=${field.name} class=${field.type === "integer" ? "number" : ""}>${value(doc, field, item[field.name], item, true)}</td>`)}
         ${actions.length ? html`<td class="actions">${actions.map((action) => action(item))}</td>` : nothing}
       </tr>`)}</tbody>
     </table></div>
@@ -130,23 +139,25 @@ export class ListView {
   /** The address of an item, or of one of its actions. */
   #addressOf(item, action) {
     const key = item.id ?? item.feature ?? item.key;
+    const list = this.item.path.startsWith(`${this.place.path}/`) ? this.path : parentOf(this.item.path);
     const names = Object.fromEntries(this.page.doc.namesOf(this.item).map((name) => [name, item[name] ?? undefined]));
-    return hashOf(`${this.path}/${encodeURIComponent(key)}${action ? `/${action}` : ""}`, { ...names, ...(action ? { view: "new" } : {}) });
+    return hashOf(`${list}/${encodeURIComponent(key)}${action ? `/${action}` : ""}`, { ...names, ...(action ? { view: "new" } : {}) });
   }
 
   /** The actions on an item, shown beside it or in place of its page. */
   #rowActions() {
-    const { doc, isAdmin } = this.page;
+    const { doc, may } = this.page;
     if (this.item === undefined) return [];
-    const actions = doc.actionsOf(this.item).filter(({ operations }) => operations.post["x-role"] !== "admin" || isAdmin).map((action) => (item) => {
+    const actions = doc.actionsOf(this.item).filter(({ operations }) => may(operations.post)).map((action) => (item) => {
       const name = action.path.split("/").pop();
       const href = this.#addressOf(item, name);
-      if (!doc.isForce(action)) return html`<a class="button small" href=${href}>${action.operations.post.summary}</a>`;
+      if (doc.canPend(this.entity) && !doc.isPending(this.entity, item)) return nothing;
+      if (!doc.isForce(action)) return html`<a class="button small" href=${href}>${splitSummary(action.operations.post.summary)[0]}</a>`;
       const isHeld = doc.timesLeft(this.entity).every((left) => item[left] > 0);
       return isHeld ? html`<a class="button small danger" href=${href} aria-label="${label(name)}: ${titleOf(item)}">${label(name)}</a>` : nothing;
     });
     const { get, delete: remove } = this.item.operations;
-    if (remove && !get) {
+    if (remove && !get && may(remove)) {
       actions.push((item) => (item.revoked_at ? nothing : html`<button class="small danger" @click=${() => this.#remove(item, remove.summary)}>${remove.summary}</button>`));
     }
     return actions;
@@ -167,7 +178,9 @@ export class ListView {
 
   #pages() {
     if (this.inside) {
-      return this.next ? html`<p><a href=${hashOf(this.path)}>All ${label(this.inside).toLowerCase()}</a></p>` : nothing;
+      const all = (query, text) => html`<a href=${hashOf(this.path, query)}>${text} ${label(lastOf(this.place.path)).toLowerCase()}</a>`;
+      return html`${this.next ? html`<p>${all(this.query, this.waiting ? "All pending" : "All")}</p>` : nothing}
+        ${this.waiting ? html`<p>${all({}, "All")}</p>` : nothing}`;
     }
     const { cursor, ...rest } = this.query;
     if (!cursor && !this.next) return nothing;

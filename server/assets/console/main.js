@@ -11,7 +11,7 @@ import { HistoryView, VersionView } from "./history.js";
 import { ListView } from "./list.js";
 import { ObjectView } from "./object.js";
 import { hashOf, parse } from "./route.js";
-import { readIsAdmin, SignIn } from "./sign_in.js";
+import { readRights, SignIn } from "./sign_in.js";
 import { session } from "./session.js";
 
 const READY_EVERY_MS = 15000;
@@ -30,6 +30,9 @@ class Nowhere {
 const page = {
   doc: undefined,
   isAdmin: false,
+  canWrite: false,
+  /** Whether the session's key may use an operation. The server decides; this only spares people what it would refuse. */
+  may: ({ "x-role": role }) => (role === "admin" ? page.isAdmin : role?.includes("viewer") || page.canWrite),
   /** Renders the page again with the next frame. */
   changed: () => {
     waiting ||= requestAnimationFrame(show);
@@ -50,7 +53,7 @@ const page = {
   },
   signedIn: async () => {
     page.doc ??= new ApiDocument(await openApi());
-    page.isAdmin = await readIsAdmin(page.doc);
+    Object.assign(page, await readRights(page.doc));
     // Signing in again continues where the user was.
     signInAgain = undefined;
     if (view instanceof SignIn) await route();
@@ -104,7 +107,7 @@ function signOut() {
   view.close?.();
   session.signOut();
   signInAgain = undefined;
-  page.isAdmin = false;
+  page.isAdmin = page.canWrite = false;
   notes = undefined;
   view = new SignIn(page);
   page.changed();

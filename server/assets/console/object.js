@@ -1,34 +1,37 @@
-// One object: its current state, its lists and actions, and a notice when it has just been changed.
+// One object: its current state, its lists and actions, and a notice when it has just been changed. With `inside` it is
+// shown below another object.
 
 import { html, nothing } from "./lit-html.js";
 import { isConflict, read, send, write } from "./api.js";
-import { badge, differences, failure, fieldsOf, news, notice, when } from "./parts.js";
+import { actionLinks, badge, differences, failure, fieldsOf, news, notice, when } from "./parts.js";
 import { byText, instant, label, shortId, titleOf } from "./words.js";
-import { hashOf, parentOf } from "./route.js";
+import { hashOf, lastOf, parentOf } from "./route.js";
 import { kindOf } from "./document.js";
 import { ListView } from "./list.js";
 import { TableView } from "./table.js";
 import { Watch } from "./watch.js";
 
+const BELOW = { list: ListView, table: TableView };
 const SHOWN_ABOVE = ["id", "version", "updated_at", "updated_by", "created_at", "status"];
 
 export class ObjectView {
-  constructor(page, route) {
-    Object.assign(this, { page, ...route });
+  constructor(page, route, inside) {
+    Object.assign(this, { page, inside, ...route });
     this.entity = page.doc.entityOf(this.place);
     this.title = label(kindOf(this.entity));
     this.below = page.doc.belowOf(this.place).map(({ place, name }) => {
-      const Below = page.doc.shapeOf(place) === "list" ? ListView : TableView;
-      return new Below(page, { path: `${this.path}/${name}`, place, query: {} }, name);
+      const Below = BELOW[page.doc.shapeOf(place)];
+      return new Below(page, { path: `${this.path}/${name}`, place, query: {} }, inside ? `${inside}/${name}` : name);
     });
-    this.notes = page.takeNotes();
+    if (!inside) this.notes = page.takeNotes();
   }
 
   async load() {
     try {
       const named = Object.entries(this.query).filter(([name]) => this.page.doc.namesOf(this.place).includes(name));
-      this.object = (await read(this.path, Object.fromEntries(named))).body;
-      this.title = titleOf(this.object);
+      const { body, clock } = await read(this.path, Object.fromEntries(named));
+      this.object = this.page.doc.aged(this.entity, body, clock);
+      this.title = titleOf(body) || this.title;
     } catch (error) {
       this.error = error;
       return;
@@ -46,6 +49,8 @@ export class ObjectView {
 
   template() {
     const { object, place, path } = this;
+    const { may } = this.page;
+    if (this.inside) return this.#part();
     if (object === undefined) {
       const known = this.error?.problem?.code === "DELETED";
       return html`<h1 tabindex="-1">${this.title}</h1>${failure(this.error)}
@@ -55,11 +60,12 @@ export class ObjectView {
     if (this.query.view === "delete") return this.#removal();
     const { patch, delete: remove } = place.operations;
     return html`<article>
-      ${this.#heading(titleOf(object))}
+      ${this.#heading(this.title)}
       <div class="bar">
-        ${patch ? html`<a class="button primary" href=${hashOf(path, { view: "edit" })}>Edit</a>` : nothing}
+        ${patch && may(patch) ? html`<a class="button primary" href=${hashOf(path, { view: "edit" })}>Edit</a>` : nothing}
         ${this.#hasHistory() ? html`<a class="button" href=${hashOf(`${path}/history`)}>History</a>` : nothing}
-        ${remove ? html`<a class="button danger" href=${hashOf(path, { view: "delete" })}>Delete…</a>` : nothing}
+        ${this.#actions()}
+        ${remove && may(remove) ? html`<a class="button danger" href=${hashOf(path, { view: "delete" })}>Delete…</a>` : nothing}
       </div>
       ${notice(this.notes)}
       ${this.watch?.event ? news(this.watch.event, html`<button class="link" @click=${() => this.#refresh()}>Show it as it is now</button>`) : nothing}
@@ -69,19 +75,39 @@ export class ObjectView {
     </article>`;
   }
 
+  /** A part of the object on the page, such as a workspace's credits. */
+  #part() {
+    return html`<section class="card" aria-label=${label(this.inside)}>
+        <header class="head"><h2><a href=${hashOf(this.path)}>${label(this.inside)}</a></h2></header>
+        ${failure(this.error)}
+        ${this.object ? html`${fieldsOf(this.page.doc, this.#fields(), this.object)}<div class="bar">${this.#actions()}</div>` : nothing}
+      </section>
+      ${this.object ? this.below.map((view) => view.template()) : nothing}`;
+  }
+
+  #actions() {
+    const { doc } = this.page;
+    const isOver = doc.canPend(this.entity) && !doc.isPending(this.entity, this.object);
+    return isOver ? nothing : actionLinks(this.page, this.place, this.path);
+  }
+
   #heading(title) {
-    const { object } = this;
+    const { object, page } = this;
+    const above = page.doc.place(parentOf(this.path));
+    // A part of an object has no ID of its own.
+    const isPart = !this.place.path.endsWith("}");
+    const [kind, id] = isPart ? [page.doc.entityOf(above), lastOf(parentOf(this.path))] : [this.entity, object.id];
     return html`<header class="object">
-      <p class="kind"><a href=${hashOf(parentOf(this.path))}>${label(kindOf(this.entity))}</a> ${object.id ? html`<code>${object.id}</code>` : nothing}</p>
+      <p class="kind">${above ? html`<a href=${hashOf(parentOf(this.path))}>${label(kindOf(kind))}</a>` : label(kindOf(kind))} ${id ? html`<code>${id}</code>` : nothing}</p>
       <h1 tabindex="-1">${shortId(title)} ${object.status ? badge(object.status) : nothing}</h1>
-      ${object.version === undefined ? nothing : html`<p class="quiet">Version <strong data-version>${object.version}</strong>,
+      ${object.updated_by === undefined ? nothing : html`<p class="quiet">Version <strong data-version>${object.version}</strong>,
         ${object.version === 1 ? "created" : "changed"} by <strong>${object.updated_by}</strong> ${when(object.updated_at)}${object.version === 1 ? nothing : html`; created ${when(object.created_at)}`}</p>`}
     </header>`;
   }
 
   #fields() {
-    const hidden = this.object.version === undefined ? ["id"] : SHOWN_ABOVE;
-    const fields = this.page.doc.fields(this.entity).filter(({ name }) => !hidden.includes(name));
+    const hidden = this.object.updated_by === undefined ? ["id", "version"] : SHOWN_ABOVE;
+    const fields = this.page.doc.agedFields(this.entity).filter(({ name }) => !hidden.includes(name));
     return [...fields.filter(({ isLarge }) => !isLarge), ...fields.filter(({ isLarge }) => isLarge)];
   }
 
@@ -143,3 +169,5 @@ export class ObjectView {
     }
   }
 }
+
+BELOW.object = ObjectView;

@@ -1,8 +1,8 @@
 // Small pieces that several views share.
 
 import { html, nothing } from "./lit-html.js";
-import { byText, duration, explain, instant, label, money, shortId } from "./words.js";
-import { hashOf } from "./route.js";
+import { byText, duration, explain, instant, label, money, shortId, splitSummary } from "./words.js";
+import { hashOf, lastOf } from "./route.js";
 import { NoAnswer } from "./api.js";
 import { stringify } from "./exact.js";
 
@@ -25,9 +25,10 @@ export function value(doc, field, found, object = {}, isShort = false) {
   if (field?.format === "date-time" && typeof found === "string") return when(found);
   if (field?.isMoney && typeof object.currency === "string") return html`<span class="number">${money(found, object.currency)}</span>`;
   if (field?.isTimeLeft) return found === 0 ? html`<span class="none" title="none">–</span>` : html`<span class="number">${duration(found)}</span>`;
+  if (field?.isAge) return html`<time class="number" datetime=${object.created_at} title=${instant(object.created_at)}>${duration(found)}</time>`;
   if (field?.enum) return badge(found);
   if (["number", "bigint"].includes(typeof found)) return html`<span class="number">${found.toLocaleString("en")}</span>`;
-  if (typeof found === "string") return text(doc, found, isShort);
+  if (typeof found === "string") return text(doc, found, isShort, pathOfField(doc, field, found));
   if ("actor" in found) return byText(found);
   if (typeof found.type === "string" && typeof found.id === "string") return resource(doc, found);
   const size = Object.keys(found).length;
@@ -50,9 +51,16 @@ function large(doc, field, found, object) {
   return html`<pre>${stringify(found, 2)}</pre>`;
 }
 
+/** The page that a field names, such as /reservations/trf_1 for reservation_id; undefined if there is none. */
+function pathOfField(doc, field, id) {
+  if (!field?.name.endsWith("_id")) return undefined;
+  const path = `/${field.name.replace(/_id$/, "s")}/${encodeURIComponent(id)}`;
+  const place = doc.place(path);
+  return place && doc.shapeOf(place) === "object" && doc.hasPage(place) ? path : undefined;
+}
+
 /** A text; an object's id becomes a link to it. */
-export function text(doc, found, isShort = false) {
-  const path = doc.pathOfId(found);
+export function text(doc, found, isShort = false, path = doc.pathOfId(found)) {
   const shown = isShort ? shortId(found) : found;
   return path === undefined
     ? html`<span class="text" title=${shown === found ? nothing : found}>${shown}</span>`
@@ -114,6 +122,10 @@ export function news(event, more) {
     <p>${event.kind === "deleted" ? "Deleted" : `Changed to version ${event.version}`} by ${byText(event.by)}. ${more}</p>
   </div>`;
 }
+
+/** Links to the forms of an object's actions that the session's key may use. */
+export const actionLinks = (page, place, path) => page.doc.actionsOf(place).filter(({ operations }) => page.may(operations.post))
+  .map((action) => html`<a class="button" href=${hashOf(`${path}/${lastOf(action.path)}`, { view: "new" })}>${splitSummary(action.operations.post.summary)[0]}</a>`);
 
 export const fieldsOf = (doc, fields, object) => html`<dl class="fields">${fields.map((field) => html`
   <div><dt>${label(field.name)}</dt><dd data-field=${field.name}>${value(doc, field, object[field.name], object)}</dd></div>`)}</dl>`;

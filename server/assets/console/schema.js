@@ -35,7 +35,8 @@ export class Schemas {
       of: plain.ref?.endsWith("Id") ? plain.ref.slice(0, -2) : undefined,
       items: plain.items?.$ref === undefined ? undefined : nameOf(plain.items),
       isLong,
-      isLarge: isLong || ["array", "object"].includes(type),
+      // An author is short.
+      isLarge: isLong || (["array", "object"].includes(type) && plain.ref !== "By"),
       isMoney: /minor unit/.test(description),
       isTimeLeft: /_remaining_ms$/.test(name),
     };

@@ -1,7 +1,7 @@
 // Signing in: an API key that the server accepts.
 
 import { html } from "./lit-html.js";
-import { read, Refused } from "./api.js";
+import { read, Refused, send, write } from "./api.js";
 import { failure } from "./parts.js";
 import { session } from "./session.js";
 
@@ -46,12 +46,28 @@ export class SignIn {
   }
 }
 
-/** Whether the session's key may read what only admins may. Throws the server's refusal of an invalid key. */
-export async function readIsAdmin(doc) {
+/** What the session's key may do, beside reading. Throws the server's refusal of an invalid key. */
+export async function readRights(doc) {
   const tops = doc.tops();
   await read(tops.find(({ isCollection }) => isCollection).place.path, { limit: 1 });
+  const isAdmin = await isAllowed(() => read(tops.find(({ role }) => role === "admin").place.path, { limit: 1 }));
+  return { isAdmin, canWrite: isAdmin || (await mayWrite(doc)) };
+}
+
+/** Whether a write is allowed. In doubt it is offered, and the server decides. */
+function mayWrite(doc) {
+  return isAllowed(() => send(write("POST", previewOfNothing(doc), { body: {} }))).catch(() => true);
+}
+
+/** The path of a preview that finds no object. It tells whether a key may write, also a key of one workspace. */
+function previewOfNothing(doc) {
+  const isPreview = ({ path, operations }) => path.endsWith("/preview") && operations.post["x-scoped-keys"];
+  return doc.places.find(isPreview).path.replace(/\{[^}]+\}/g, "none");
+}
+
+async function isAllowed(ask) {
   try {
-    await read(tops.find(({ role }) => role === "admin").place.path, { limit: 1 });
+    await ask();
     return true;
   } catch (error) {
     if (error instanceof Refused && error.status === 403) return false;

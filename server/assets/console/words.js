@@ -28,11 +28,18 @@ export function money(amount, currency) {
   }
 }
 
-/** 3723000 → "1 h 2 min 3 s" */
+/** 3723000 → "1 h 2 min 3 s"; 183900000 → "2 d 3 h 5 min" */
 export function duration(ms) {
   const total = Math.ceil(ms / 1000);
-  const parts = [`${Math.floor(total / 3600)} h`, `${Math.floor(total / 60) % 60} min`, `${total % 60} s`];
-  return parts.slice(total >= 3600 ? 0 : total >= 60 ? 1 : 2).join(" ");
+  const parts = [`${Math.floor(total / 86400)} d`, `${Math.floor(total / 3600) % 24} h`, `${Math.floor(total / 60) % 60} min`, `${total % 60} s`];
+  const first = total >= 86400 ? 0 : total >= 3600 ? 1 : total >= 60 ? 2 : 3;
+  return parts.slice(first, first + 3).join(" ");
+}
+
+/** "Void a reservation: make its credits available" → ["Void a reservation", "Make its credits available."] */
+export function splitSummary(summary) {
+  const [name, meaning] = summary.split(/: (.*)/s);
+  return [name, meaning === undefined ? undefined : `${meaning.replace(/^./, (first) => first.toUpperCase())}.`];
 }
 
 /** "sub_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f" → "sub_…7c8d9e0f". Ids of one day have the same beginning. */
@@ -63,6 +70,13 @@ export function explain(status, problem, retryAfter) {
       return `It was deleted by ${problem.deleted_by ?? "somebody"} on ${instant(problem.deleted_at ?? "")}. Its history is kept.`;
     case "VALIDATION_FAILED":
       return "Some fields are wrong; each shows the reason. Nothing was saved.";
+    case "INSUFFICIENT_CREDITS":
+      return "What is reserved cannot be spent either. No credits were moved.";
+    case "EXCEEDS_RESERVATION":
+      return "Nothing was charged.";
+    case "RESERVATION_ALREADY_POSTED":
+    case "RESERVATION_ALREADY_VOIDED":
+      return "A reservation is resolved only once. Nothing was changed.";
     case "VERSION_PRUNED":
       return "This old version is no longer kept.";
     case "RATE_LIMITED":

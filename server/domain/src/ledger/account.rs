@@ -1,7 +1,7 @@
 //! Accounts: what a workspace has of one unit, and how a transfer changes it.
 
 use super::{Need, Rejection};
-use crate::core::{self, Context, Guarded, Wants, alive};
+use crate::core::{self, Context, Guarded, Mutant, Wants, alive};
 use ifmatch_types::{Credits, INTEGER_MAX, Kind, TransferKind, Version, Workspace, WorkspaceId};
 
 /// The unit of credits.
@@ -112,13 +112,19 @@ pub(super) fn account(
     if !sees(workspace_id, ctx) {
         return Err(core::Rejection::not_found(Kind::Workspace, workspace_id).into());
     }
-    match ctx.state.ledger().accounts.get(&account_id(workspace_id, unit)) {
+    match current(&account_id(workspace_id, unit), ctx) {
         Some(account) => Ok(account.clone()),
         None => {
             let workspace = alive::<Workspace>(workspace_id, ctx.state)?;
             Ok(Account::empty(workspace.id.clone(), unit))
         }
     }
+}
+
+/// An account as the commands before this one left it.
+pub(super) fn current<'a>(id: &str, ctx: &'a Context<'_>) -> Option<&'a Account> {
+    let accounts = &ctx.state.ledger().accounts;
+    if Mutant::StaleAccount.is_planted() { accounts.original(id) } else { accounts.get(id) }
 }
 
 /// Whether the caller's key sees what hangs on a workspace.

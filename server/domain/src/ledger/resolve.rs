@@ -2,10 +2,10 @@
 
 use super::{
     Need, Outcome, Rejection, StoredReservation, StoredTransfer,
-    account::sees,
+    account::{current, sees},
     transfer::{Draft, transfer},
 };
-use crate::core::{self, Context, Errors, Wants, read};
+use crate::core::{self, Context, Errors, Mutant, Wants, read};
 use ifmatch_types::{
     INTEGER_MAX, NewPosting, Reservation, ReservationStatus, TransferKind, pointer,
 };
@@ -70,10 +70,12 @@ impl ResolveReservation {
     }
 
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
-        let stored = self.find(ctx)?;
+        let stored = self.reservation(ctx)?;
         let (kind, named) = self.resolution.read()?;
         let reserved = stored.reservation.amount;
-        if let Some(resolved_by) = &stored.reservation.resolved_by {
+        if let Some(resolved_by) = &stored.reservation.resolved_by
+            && !Mutant::ResolveTwice.is_planted()
+        {
             let transfers = &ctx.state.ledger().transfers;
             let by = transfers.get(resolved_by.as_str()).cloned();
             let by = by.expect("the transfer of a resolution is never removed");
@@ -83,7 +85,7 @@ impl ResolveReservation {
         if amount > reserved {
             return Err(Rejection::ExceedsReservation { reserved, amount });
         }
-        let account = ctx.state.ledger().accounts.get(&stored.account_id).cloned();
+        let account = current(&stored.account_id, ctx).cloned();
         let account = account.expect("a reservation's account is never removed");
         let draft = Draft {
             reservation: Some(stored.reservation.clone()),
@@ -109,7 +111,7 @@ impl ResolveReservation {
     }
 
     /// The reservation, if it exists and the caller sees it.
-    fn find(&self, ctx: &Context<'_>) -> Result<StoredReservation, Rejection> {
+    fn reservation(&self, ctx: &Context<'_>) -> Result<StoredReservation, Rejection> {
         let ledger = ctx.state.ledger();
         // Without an account nothing more was loaded.
         let has_account = ledger.account_of.get(&self.reservation_id).is_some_and(Option::is_some);
