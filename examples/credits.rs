@@ -10,7 +10,7 @@ mod support;
 
 use clap::Parser;
 use futures::TryStreamExt;
-use ifmatch::{CreditAccount, ReserveOutcome, Transfer, TransferKind, WorkspaceFields};
+use ifmatch::{Client, CreditAccount, ReserveOutcome, Transfer, TransferKind, WorkspaceFields};
 use std::{process::ExitCode, time::Duration};
 use support::Result;
 use tokio::{task::JoinSet, time::sleep};
@@ -51,7 +51,7 @@ async fn main() -> Result<ExitCode> {
     account.top_up(bought, "order 4711").await?;
     println!("{bought} credits are bought, and {} workers spend them\n", args.workers);
 
-    let work = spend(&account, args.workers).await?;
+    let work = spend(&billing, &account, args.workers).await?;
 
     let left = account.get().await?;
     let transfers: Vec<Transfer> = account.transfers().limit(200).stream().try_collect().await?;
@@ -77,10 +77,10 @@ async fn main() -> Result<ExitCode> {
 }
 
 /// Lets workers spend the account until nothing is left.
-async fn spend(account: &CreditAccount, workers: u16) -> Result<Work> {
+async fn spend(billing: &Client, account: &CreditAccount, workers: u16) -> Result<Work> {
     let mut running = JoinSet::new();
     for number in 0..workers {
-        running.spawn(work(account.clone(), u64::from(number)));
+        running.spawn(work(billing.clone(), account.clone(), u64::from(number)));
     }
     let mut sum = Work::default();
     while let Some(work) = running.join_next().await {
@@ -94,21 +94,22 @@ async fn spend(account: &CreditAccount, workers: u16) -> Result<Work> {
 }
 
 /// One worker: it does jobs while there are credits for them.
-async fn work(account: CreditAccount, seed: u64) -> Result<Work> {
+async fn work(billing: Client, account: CreditAccount, seed: u64) -> Result<Work> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut work = Work::default();
     let mut price_max = PRICE_MAX;
     loop {
         match account.reserve(price_max).reference(format!("job of worker {seed}")).await? {
             ReserveOutcome::Reserved(reserved) => {
+                let reservation = billing.reservation(&reserved.id);
                 // The job itself: it takes a moment, fails now and then, and has its own price.
                 sleep(Duration::from_millis(random.u64(0..3))).await;
                 if random.u8(0..6) == 0 {
-                    account.void(&reserved.id).await?;
+                    reservation.void().await?;
                     work.failed += 1;
                 } else {
                     let price = random.i64(1..=reserved.amount);
-                    work.charged += account.post_part(&reserved.id, price).await?.amount;
+                    work.charged += reservation.post_part(price).await?.amount;
                     work.done += 1;
                 }
             }

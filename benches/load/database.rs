@@ -174,34 +174,36 @@ impl Place {
         self.settle(name)
     }
 
-    /// Adds old top-ups of one credit, spread over all accounts, until there are so many transfers.
+    /// Adds top-ups of one credit, spread over all accounts, until there are so many transfers.
     fn fill_transfers(&self, name: &str, records: u64) -> Result<(), Failure> {
         let mut there = self.number(name, "SELECT count(*) FROM transfers")?;
         while there < records {
-            let next = records.min(there.saturating_add(FILLED_AT_ONCE));
+            let more = FILLED_AT_ONCE.min(records.saturating_sub(there));
             self.execute(
                 name,
                 &format!(
-                    "INSERT INTO transfers (id, account_id, kind, amount, reason, at, actor, \
-                     source, request_id) \
-                     WITH RECURSIVE numbers (n) AS (SELECT CAST({there} AS bigint) UNION ALL \
-                     SELECT n + 1 FROM numbers WHERE n + 1 < {next}) \
-                     SELECT 'trf_0190000000000' || CAST(1000000000000000000 + n AS text), a.id, \
-                     'topup', 1, 'bench', 1700000000000000, 'admin', 'api', 'bench' FROM numbers \
-                     JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place, \
+                    "INSERT INTO transfers (id, account_id, version, kind, amount, available, \
+                     reserved, reason, at, actor, source, request_id) \
+                     WITH RECURSIVE numbers (n) AS (SELECT CAST(0 AS bigint) UNION ALL \
+                     SELECT n + 1 FROM numbers WHERE n + 1 < {more}) \
+                     SELECT 'trf_0190000000000' || CAST(1000000000000000000 + {there} + n AS text), \
+                     a.id, a.version + 1 + n / a.places, 'topup', 1, \
+                     a.available + 1 + n / a.places, a.reserved, 'bench', 1700000000000000, \
+                     'admin', 'api', 'bench' FROM numbers JOIN (SELECT id, version, available, \
+                     reserved, row_number() OVER (ORDER BY id) - 1 AS place, \
                      count(*) OVER () AS places FROM ledger_accounts) AS a \
                      ON a.place = n % a.places"
                 ),
             )?;
-            there = next;
+            self.execute(
+                name,
+                "UPDATE ledger_accounts SET version = (SELECT max(version) FROM transfers AS t \
+                 WHERE t.account_id = ledger_accounts.id), available = (SELECT t.available \
+                 FROM transfers AS t WHERE t.account_id = ledger_accounts.id \
+                 ORDER BY t.version DESC LIMIT 1)",
+            )?;
+            there = there.saturating_add(more);
         }
-        self.execute(
-            name,
-            "UPDATE ledger_accounts SET version = (SELECT count(*) FROM transfers AS t \
-             WHERE t.account_id = ledger_accounts.id), available = (SELECT coalesce(sum(CASE \
-             WHEN t.kind = 'topup' THEN t.amount WHEN t.kind = 'reserve' THEN -t.amount ELSE 0 END), \
-             0) FROM transfers AS t WHERE t.account_id = ledger_accounts.id)",
-        )?;
         self.settle(name)
     }
 

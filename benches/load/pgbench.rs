@@ -113,12 +113,15 @@ fn transfer(place: &str) -> String {
     let account = "'acc_' || lpad((:place)::text, 40, '0')";
     format!(
         "\\set place {place}\nBEGIN;\n\
-         SELECT available AS available FROM ledger_accounts WHERE id = {account} FOR UPDATE \\gset\n\
+         SELECT available, reserved, version FROM ledger_accounts WHERE id = {account} \
+         FOR UPDATE \\gset\n\
          UPDATE ledger_accounts SET available = available - 1, version = version + 1 \
          WHERE id = {account} AND :available >= 1;\n\
-         INSERT INTO transfers (id, account_id, kind, amount, at, actor, source, request_id) VALUES \
+         INSERT INTO transfers (id, account_id, version, kind, amount, available, reserved, at, \
+         actor, source, request_id) VALUES \
          ('trf_' || lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000000)::bigint), 16, '0') \
-         || lpad((:client_id)::text, 8, '0') || lpad((:place)::text, 8, '0'), {account}, 'charge', 1, \
+         || lpad((:client_id)::text, 8, '0') || lpad((:place)::text, 8, '0'), {account}, \
+         :version + 1, 'charge', 1, :available - 1, :reserved, \
          1795000000000000, 'admin', 'api', '0193f0c0-a1b2-7c3d-8e4f-5a6b7c8d9e0f');\nCOMMIT;\n"
     )
 }

@@ -17,9 +17,9 @@ use serde_json::Value;
 /// # Two phases
 ///
 /// [`reserve`](Self::reserve) sets credits aside before the work begins, so that they cannot be
-/// spent twice. When the work is done, [`post`](Self::post) charges them. If it failed for sure,
-/// [`void`](Self::void) makes them available again. A reservation never ends by itself: while
-/// nobody knows whether the work was done, neither a charge nor a refund is right.
+/// spent twice. When the work is done, [`post`](ReservedCredits::post) charges them. If it failed
+/// for sure, [`void`](ReservedCredits::void) makes them available again. A reservation never ends
+/// by itself: while nobody knows whether the work was done, neither a charge nor a refund is right.
 ///
 /// ```
 /// # async fn render() -> bool { true }
@@ -31,9 +31,9 @@ use serde_json::Value;
 /// match credits.reserve(5).await? {
 ///     ReserveOutcome::Reserved(reserved) => {
 ///         if render().await {
-///             credits.post(&reserved.id).await?;
+///             billing.reservation(&reserved.id).post().await?;
 ///         } else {
-///             credits.void(&reserved.id).await?;
+///             billing.reservation(&reserved.id).void().await?;
 ///         }
 ///     }
 ///     ReserveOutcome::Insufficient { available, .. } => println!("only {available} left"),
@@ -64,7 +64,26 @@ pub enum ReserveOutcome {
     },
 }
 
+/// Credits that are set aside, to be charged or given back.
+#[derive(Clone, Debug)]
+pub struct ReservedCredits {
+    client: Client,
+    id: TransferId,
+}
+
 impl Client {
+    /// The reservation of credits with this id, of whatever workspace.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::TransferId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.reservation(&id).void().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn reservation(&self, id: &TransferId) -> ReservedCredits {
+        ReservedCredits { client: self.clone(), id: id.clone() }
+    }
+
     /// The credits of a workspace.
     ///
     /// ```
@@ -93,7 +112,7 @@ impl CreditAccount {
     ///
     /// [`is_not_found`](Error::is_not_found) is true if there is no such workspace.
     pub async fn get(&self) -> Result<Credits, Error> {
-        self.read(&self.path(&[])).await?.decode()
+        read(&self.client, &self.path(&[])).await?.decode()
     }
 
     /// Adds credits; needs the role `admin`. The reason is on record, 1–500 characters.
@@ -168,86 +187,6 @@ impl CreditAccount {
         Call::ask(&self.client, &self.path(&["reservations"]), &body, ReserveOutcome::read)
     }
 
-    /// Charges all credits of a reservation. A repeat gets the first result.
-    ///
-    /// ```
-    /// # async fn example(
-    /// #     billing: ifmatch::Client, workspace: ifmatch::WorkspaceId, id: ifmatch::TransferId,
-    /// # ) -> Result<(), ifmatch::Error> {
-    /// billing.credits(&workspace).post(&id).await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] with `RESERVATION_ALREADY_VOIDED` if it was voided.
-    pub fn post(&self, reservation: &TransferId) -> Call<Transfer> {
-        self.resolve(reservation, "post", &NewPosting { amount: None })
-    }
-
-    /// Charges a part of a reservation, at least 1 credit. The rest is available again.
-    ///
-    /// ```
-    /// # async fn example(
-    /// #     billing: ifmatch::Client, workspace: ifmatch::WorkspaceId, id: ifmatch::TransferId,
-    /// # ) -> Result<(), ifmatch::Error> {
-    /// billing.credits(&workspace).post_part(&id, 3).await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] with `EXCEEDS_RESERVATION` if fewer are reserved, and with
-    /// `RESERVATION_ALREADY_POSTED` if another amount was charged.
-    pub fn post_part(&self, reservation: &TransferId, amount: i64) -> Call<Transfer> {
-        self.resolve(reservation, "post", &NewPosting { amount: Some(amount) })
-    }
-
-    /// Makes all credits of a reservation available again. A repeat gets the first result.
-    ///
-    /// ```
-    /// # async fn example(
-    /// #     billing: ifmatch::Client, workspace: ifmatch::WorkspaceId, id: ifmatch::TransferId,
-    /// # ) -> Result<(), ifmatch::Error> {
-    /// billing.credits(&workspace).void(&id).await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] with `RESERVATION_ALREADY_POSTED` if it was posted.
-    pub fn void(&self, reservation: &TransferId) -> Call<Transfer> {
-        self.resolve(reservation, "void", &Value::Object(serde_json::Map::new()))
-    }
-
-    fn resolve(
-        &self,
-        reservation: &TransferId,
-        how: &str,
-        body: &impl serde::Serialize,
-    ) -> Call<Transfer> {
-        let path = ["reservations", reservation.as_str(), how];
-        Call::post(&self.client, &path, body, Reply::decode)
-    }
-
-    /// A reservation as it is now.
-    ///
-    /// ```
-    /// # async fn example(
-    /// #     billing: ifmatch::Client, workspace: ifmatch::WorkspaceId, id: ifmatch::TransferId,
-    /// # ) -> Result<(), ifmatch::Error> {
-    /// let reservation = billing.credits(&workspace).reservation(&id).await?;
-    /// println!("{}", reservation.status.name());
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`is_not_found`](Error::is_not_found) is true if there is no such reservation.
-    pub async fn reservation(&self, id: &TransferId) -> Result<Reservation, Error> {
-        self.read(&["reservations", id.as_str()]).await?.decode()
-    }
-
     /// The reservations of the workspace, oldest first. The filter is `status`.
     ///
     /// ```
@@ -277,15 +216,87 @@ impl CreditAccount {
         List::new(&self.client, &self.path(&["transfers"]))
     }
 
-    async fn read(&self, path: &[&str]) -> Result<Reply, Error> {
-        let request = Request::new(Verb::Get, path);
-        self.client.call(request, Deadline::after(self.client.deadline())).await
-    }
-
     fn path<'a>(&'a self, below: &[&'a str]) -> Vec<&'a str> {
         let account = [Kind::Workspace.collection(), self.workspace_id.as_str(), "credits"];
         [&account, below].concat()
     }
+}
+
+impl ReservedCredits {
+    /// The reservation as it is now.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::TransferId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// println!("{}", billing.reservation(&id).get().await?.status.name());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_found`](Error::is_not_found) is true if there is no such reservation.
+    pub async fn get(&self) -> Result<Reservation, Error> {
+        read(&self.client, &["reservations", self.id.as_str()]).await?.decode()
+    }
+
+    /// Charges all its credits. A repeat gets the first result.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::TransferId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.reservation(&id).post().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with `RESERVATION_ALREADY_VOIDED` if it was voided, and with
+    /// `RESERVATION_ALREADY_POSTED` if only a part of it was charged.
+    pub fn post(&self) -> Call<Transfer> {
+        self.resolve("post", &NewPosting { amount: None })
+    }
+
+    /// Charges a part of its credits, at least 1. The rest is available again.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::TransferId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.reservation(&id).post_part(3).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with `EXCEEDS_RESERVATION` if fewer are reserved, and with
+    /// `RESERVATION_ALREADY_POSTED` if another amount was charged.
+    pub fn post_part(&self, amount: i64) -> Call<Transfer> {
+        self.resolve("post", &NewPosting { amount: Some(amount) })
+    }
+
+    /// Makes all its credits available again. A repeat gets the first result.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::TransferId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// billing.reservation(&id).void().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with `RESERVATION_ALREADY_POSTED` if it was posted.
+    pub fn void(&self) -> Call<Transfer> {
+        self.resolve("void", &Value::Object(serde_json::Map::new()))
+    }
+
+    fn resolve(&self, how: &str, body: &impl serde::Serialize) -> Call<Transfer> {
+        let path = ["reservations", self.id.as_str(), how];
+        Call::post(&self.client, &path, body, Reply::decode)
+    }
+}
+
+async fn read(client: &Client, path: &[&str]) -> Result<Reply, Error> {
+    client.call(Request::new(Verb::Get, path), Deadline::after(client.deadline())).await
 }
 
 /// Options of [`CreditAccount::reserve`].
@@ -326,7 +337,7 @@ impl ReserveOutcome {
     /// # -> Result<(), ifmatch::Error> {
     /// let credits = billing.credits(&workspace);
     /// let Some(reserved) = credits.reserve(5).await?.reserved() else { return Ok(()) };
-    /// credits.post(&reserved.id).await?;
+    /// billing.reservation(&reserved.id).post().await?;
     /// # Ok(()) }
     /// ```
     pub fn reserved(self) -> Option<Transfer> {

@@ -67,4 +67,29 @@ impl Collection<Invoice> {
         let body = serde_json::json!({ "reason": reason });
         Call::post(self.client(), &segments, &body, Reply::decode)
     }
+
+    /// Makes a reversed payment count again: a dispute that was won.
+    ///
+    /// ```
+    /// # async fn example(
+    /// #     billing: ifmatch::Client, inv: ifmatch::InvoiceId, pay: ifmatch::PaymentId,
+    /// # ) -> Result<(), ifmatch::Error> {
+    /// billing.invoices().reinstate_payment(&inv, &pay, "dispute won").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`](crate::Error::Refused) with `EXCEEDS_AMOUNT_DUE` if less is due by now.
+    pub fn reinstate_payment(
+        &self,
+        invoice: &InvoiceId,
+        payment: &PaymentId,
+        reason: &str,
+    ) -> Call<Payment> {
+        let collection = Kind::Invoice.collection();
+        let segments = [collection, invoice.as_str(), "payments", payment.as_str(), "reinstate"];
+        let body = serde_json::json!({ "reason": reason });
+        Call::post(self.client(), &segments, &body, Reply::decode)
+    }
 }

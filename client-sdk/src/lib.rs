@@ -74,7 +74,7 @@
 //! # Credits
 //!
 //! Credits are spent in two phases. [`reserve`](CreditAccount::reserve) sets them aside before the
-//! work, and [`post`](CreditAccount::post) or [`void`](CreditAccount::void) resolves that once.
+//! work, and [`post`](ReservedCredits::post) or [`void`](ReservedCredits::void) resolves that once.
 //!
 //! # Locks
 //!
@@ -138,7 +138,7 @@ pub use collection::Collection;
 pub use config::ClientBuilder;
 pub use conflict::{Conflict, RemoteChange};
 pub use conflict_store::{ConflictStore, ConflictStream};
-pub use credits::{CreditAccount, ReserveOutcome};
+pub use credits::{CreditAccount, ReserveOutcome, ReservedCredits};
 pub use decision::Decision;
 pub use delete::Delete;
 pub use diff::{ConflictDiff, DiffRow};

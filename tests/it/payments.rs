@@ -11,6 +11,7 @@ both_databases![
     only_a_finalized_invoice_can_be_paid,
     an_uncollectible_invoice_may_still_be_paid,
     a_reversed_payment_is_due_again,
+    a_reversed_payment_that_is_delivered_again_counts_only_if_it_is_reinstated,
     an_invoice_with_a_settled_payment_cannot_be_voided,
     concurrent_payments_never_exceed_what_is_due,
     concurrent_deliveries_of_one_payment_count_once,
@@ -122,6 +123,43 @@ async fn a_reversed_payment_is_due_again(server: Server) {
     assert_eq!(api.read("invoices", &invoice).await["amount_paid"], 600, "it counts once");
     api.pay(&invoice, 400).await.ok(201);
     assert_eq!(api.read("invoices", &invoice).await["status"], "paid");
+}
+
+async fn a_reversed_payment_that_is_delivered_again_counts_only_if_it_is_reinstated(
+    server: Server,
+) {
+    let api = server.api();
+    let invoice = api.make_open_invoice(json!({})).await;
+    let body = json!({"amount": 700, "provider_ref": unique("ref")});
+    let deliver = || api.post(&payments(&invoice), &body).key(&unique("k"));
+    let payment = deliver().await.ok(201);
+    let turn = |to: &str, reason: &str| {
+        let path = format!("{}/{}/{to}", payments(&invoice), id(&payment));
+        api.post(&path, &json!({ "reason": reason }))
+    };
+    turn("reverse", "chargeback").await.ok(200);
+    let refused = deliver().await.problem(409, "PAYMENT_REVERSED");
+    assert_eq!(refused["payment_id"], payment["id"]);
+    assert_eq!(refused["reversal_reason"], "chargeback");
+    assert_eq!(api.read("invoices", &invoice).await["amount_due"], 1000);
+
+    turn("reinstate", "").await.invalid("/reason");
+    turn("reinstate", "won")
+        .without_idempotency_key()
+        .await
+        .problem(400, "IDEMPOTENCY_KEY_REQUIRED");
+    let won = turn("reinstate", "dispute won").await.ok(200);
+    assert_eq!((&won["status"], &won["amount"]), (&json!("settled"), &json!(700)));
+    assert_eq!(won["reinstatement_reason"], "dispute won");
+    assert_eq!(api.read("invoices", &invoice).await["amount_due"], 300);
+    assert_eq!(turn("reinstate", "again").await.ok(200), won, "it counts once");
+    assert_eq!(deliver().await.ok(200), won);
+
+    turn("reverse", "another dispute").await.ok(200);
+    api.pay(&invoice, 400).await.ok(201);
+    let refused = turn("reinstate", "won, too late").await.problem(422, "EXCEEDS_AMOUNT_DUE");
+    assert_eq!((&refused["amount_due"], &refused["amount"]), (&json!(600), &json!(700)));
+    assert_eq!(api.read("invoices", &invoice).await["amount_due"], 600);
 }
 
 async fn an_invoice_with_a_settled_payment_cannot_be_voided(server: Server) {

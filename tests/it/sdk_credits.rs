@@ -50,14 +50,14 @@ async fn credits_are_reserved_and_charged_or_given_back(server: Server) {
     assert_eq!(first.reference.as_deref(), Some("render 17"));
     let (second, third) = (reserved(&account, 20).await, reserved(&account, 5).await);
     assert_eq!(left(&account).await, (35, 55));
-    assert_eq!(account.post_part(&first.id, 12).await.unwrap().amount, 12);
-    assert_eq!(account.post(&second).await.unwrap().amount, 20);
+    assert_eq!(billing.reservation(&first.id).post_part(12).await.unwrap().amount, 12);
+    assert_eq!(billing.reservation(&second).post().await.unwrap().amount, 20);
     let pending = account.reservations().filter("status", "pending");
     let pending: Vec<Reservation> = pending.stream().try_collect().await.unwrap();
     assert_eq!(pending.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), [third.clone()]);
-    account.void(&third).await.unwrap();
+    billing.reservation(&third).void().await.unwrap();
     assert_eq!(left(&account).await, (58, 0));
-    let reservation = account.reservation(&first.id).await.unwrap();
+    let reservation = billing.reservation(&first.id).get().await.unwrap();
     assert_eq!((reservation.status, reservation.posted), (ReservationStatus::Posted, Some(12)));
     let transfers: Vec<Transfer> = account.transfers().stream().try_collect().await.unwrap();
     let kinds: Vec<&str> = transfers.iter().map(|transfer| transfer.kind.name()).collect();
@@ -79,24 +79,29 @@ async fn too_few_credits_are_a_value_and_other_refusals_are_errors(server: Serve
     };
     let id = reserved(&account, 4).await;
     assert_eq!(refused(account.adjust(-1, "r").await), Code::InsufficientCredits);
-    assert_eq!(refused(account.post_part(&id, 5).await), Code::ExceedsReservation);
-    account.post_part(&id, 3).await.unwrap();
-    assert_eq!(account.post(&id).await.unwrap().amount, 3, "the first result");
-    assert_eq!(refused(account.post_part(&id, 4).await), Code::ReservationAlreadyPosted);
-    assert_eq!(refused(account.void(&id).await), Code::ReservationAlreadyPosted);
+    assert_eq!(refused(billing.reservation(&id).post_part(5).await), Code::ExceedsReservation);
+    billing.reservation(&id).post_part(3).await.unwrap();
+    assert_eq!(billing.reservation(&id).post_part(3).await.unwrap().amount, 3, "the first result");
+    assert_eq!(refused(billing.reservation(&id).post().await), Code::ReservationAlreadyPosted);
+    assert_eq!(
+        refused(billing.reservation(&id).post_part(4).await),
+        Code::ReservationAlreadyPosted
+    );
+    assert_eq!(refused(billing.reservation(&id).void().await), Code::ReservationAlreadyPosted);
     let unknown = TransferId::from_unchecked("trf_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f");
-    assert!(account.void(&unknown).await.unwrap_err().is_not_found());
-    assert!(account.reservation(&unknown).await.unwrap_err().is_not_found());
+    assert!(billing.reservation(&unknown).void().await.unwrap_err().is_not_found());
+    assert!(billing.reservation(&unknown).get().await.unwrap_err().is_not_found());
 }
 
 async fn lost_answers_move_nothing_twice(server: Server) {
     let proxy = Proxy::before(server.url()).await;
-    let account = account(&server, &client(proxy.url()), 100).await;
+    let billing = client(proxy.url());
+    let account = account(&server, &billing, 100).await;
     for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::Duplicate] {
         proxy.next("POST", fault.clone());
         let id = reserved(&account, 10).await;
         proxy.next("POST", fault.clone());
-        account.post(&id).await.unwrap();
+        billing.reservation(&id).post().await.unwrap();
     }
     proxy.next("POST", Fault::LoseAnswer);
     account.top_up(1, "one").await.unwrap();
@@ -115,5 +120,5 @@ async fn an_unknown_outcome_is_settled_later(server: Server) {
     let outcome = once.resume(*unknown).await.unwrap().reservation().unwrap();
     let id = outcome.reserved().expect("the same reservation").id;
     assert_eq!(left(&account).await, (6, 4), "and not again");
-    account.void(&id).await.unwrap();
+    once.reservation(&id).void().await.unwrap();
 }

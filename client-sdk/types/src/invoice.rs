@@ -140,7 +140,7 @@ wire! {
         pub metadata: Metadata,
     }
 
-    /// Money received for an invoice. Only a reversal changes it.
+    /// Money received for an invoice. Only a reversal and a reinstatement change it.
     pub struct Payment {
         /// `pay_…`
         pub id: PaymentId,
@@ -156,10 +156,16 @@ wire! {
         pub created_at: Timestamp,
         /// The name of the API key that recorded it.
         pub created_by: String,
-        /// When it was reversed.
+        /// When it was last reversed.
         pub reversed_at: Option<Timestamp>,
-        /// Why it was reversed.
+        /// Why it was last reversed.
         pub reversal_reason: Option<String>,
+        /// When it was last reinstated.
+        #[serde(default)]
+        pub reinstated_at: Option<Timestamp>,
+        /// Why it was last reinstated.
+        #[serde(default)]
+        pub reinstatement_reason: Option<String>,
     }
 
     /// A payment to record.

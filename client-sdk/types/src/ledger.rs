@@ -78,6 +78,12 @@ wire! {
         pub kind: TransferKind,
         /// A number of credits; below 0 only for an adjustment.
         pub amount: i64,
+        /// The number of this transfer in its account, from 1, without a gap.
+        pub version: Version,
+        /// What was available after it.
+        pub available: i64,
+        /// What was reserved after it.
+        pub reserved: i64,
         /// The reservation that it made or resolved.
         pub reservation_id: Option<TransferId>,
         /// What the reservation is for.

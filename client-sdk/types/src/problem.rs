@@ -77,6 +77,8 @@ names! {
         InvoiceHasPayments = "INVOICE_HAS_PAYMENTS",
         /// The payment is more than is due.
         ExceedsAmountDue = "EXCEEDS_AMOUNT_DUE",
+        /// The payment was reversed. A repeat of it does not count; reinstating it does.
+        PaymentReversed = "PAYMENT_REVERSED",
         /// Too few units are left.
         EntitlementLimitExceeded = "ENTITLEMENT_LIMIT_EXCEEDED",
         /// Nothing grants the feature.

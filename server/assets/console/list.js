@@ -208,5 +208,7 @@ function columnsOf(fields, canOpen, names) {
   const status = short.filter(({ name }) => name === "status");
   const last = short.filter(({ name }) => ["version", "updated_at"].includes(name));
   const rest = short.filter((field) => !status.includes(field) && !last.includes(field));
-  return [...status, ...rest.slice(0, COLUMNS_MAX - status.length - last.length), ...last];
+  // A record that never changes, such as a transfer, is read as a row.
+  const max = fields.some(({ name }) => name === "by") ? fields.length : COLUMNS_MAX;
+  return [...status, ...rest.slice(0, max - status.length - last.length), ...last];
 }

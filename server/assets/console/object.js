@@ -36,7 +36,7 @@ export class ObjectView {
       this.error = error;
       return;
     }
-    if (this.object.version !== undefined && this.object.id !== undefined) {
+    if (this.object.version !== undefined && this.#hasHistory()) {
       this.watch ??= new Watch(kindOf(this.entity), this.object, this.page.changed);
     }
     if (this.query.view === "delete") return;

@@ -32,12 +32,12 @@ pub async fn run(app: &App) {
     }
 }
 
-async fn look(app: &App, told: &mut Option<Timestamp>) -> Result<(), String> {
-    let after = *told;
+async fn look(app: &App, told: &mut Option<(Timestamp, String)>) -> Result<(), String> {
+    let after = told.clone();
     let looked = app.reads.run(move |db| {
         let open = db.open_reservations()?;
         let old = match Timestamp::from_micros(open.at.as_micros().saturating_sub(OLD_US)) {
-            Some(until) => db.reservations_pending_since(after, until, LINES_MAX)?,
+            Some(until) => db.reservations_pending_until(until, after.as_ref(), LINES_MAX)?,
             None => Vec::new(),
         };
         Ok((open, old))
@@ -58,7 +58,7 @@ async fn look(app: &App, told: &mut Option<Timestamp>) -> Result<(), String> {
             age_s = age(reservation.created_at).as_secs(),
             "a reservation is not resolved; post or void it"
         );
-        *told = Some(reservation.created_at);
+        *told = Some((reservation.created_at, reservation.id.to_string()));
     }
     Ok(())
 }

@@ -162,7 +162,8 @@ tables! {
     payments => PaymentRow {
         id: Text, version: BigInt, invoice_id: Text, amount: BigInt, provider_ref: Text,
         status: Text, created_at: BigInt, created_by: Text, reversed_at: Nullable<BigInt>,
-        reversal_reason: Nullable<Text>,
+        reversal_reason: Nullable<Text>, reinstated_at: Nullable<BigInt>,
+        reinstatement_reason: Nullable<Text>,
     }
     /// One change of one object. Its `seq` is assigned by the database.
     events => EventRow {
@@ -218,7 +219,8 @@ tables! {
     }
     /// A transfer of the ledger. Rows are never changed.
     transfers => TransferRow {
-        id: Text, account_id: Text, kind: Text, amount: BigInt, reservation_id: Nullable<Text>,
+        id: Text, account_id: Text, version: BigInt, kind: Text, amount: BigInt,
+        reservation_id: Nullable<Text>, available: BigInt, reserved: BigInt,
         reference: Nullable<Text>, reason: Nullable<Text>, at: BigInt, actor: Text,
         key_id: Nullable<Text>, on_behalf_of: Nullable<Text>, source: Text, request_id: Text,
     }

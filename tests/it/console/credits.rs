@@ -301,7 +301,8 @@ async fn a_viewer_is_offered_no_action(server: Server) {
     let (agent, viewer) = (api.make_key("agent").await, api.make_key("viewer").await);
     let workspace = rich(&api, 100).await;
     let reserved = reserve(&api, &workspace, 30, "job 1").await;
-    let actions = "main a[href*='view=new'], main a[href*='view=edit'], main a[href*='view=delete']";
+    let actions =
+        "main a[href*='view=new'], main a[href*='view=edit'], main a[href*='view=delete']";
     let browser = Browser::open(&server).await;
     browser.sign_in(viewer.key()).await;
     for place in [

@@ -1,7 +1,8 @@
 //! Billing actions other than create, update and delete.
 
 use super::{
-    BillSubscription, FinishBillingRun, Need, Outcome, RecordPayment, Rejection, ReversePayment,
+    BillSubscription, FinishBillingRun, Need, Outcome, RecordPayment, ReinstatePayment, Rejection,
+    ReversePayment,
 };
 use crate::core::{Context, Wants};
 
@@ -12,6 +13,8 @@ pub enum Action {
     RecordPayment(RecordPayment),
     /// Reverse a payment.
     ReversePayment(ReversePayment),
+    /// Make a reversed payment count again.
+    ReinstatePayment(ReinstatePayment),
     /// Create a subscription's due invoices and advance its period.
     BillSubscription(BillSubscription),
     /// Store the answer of a billing run.
@@ -24,6 +27,7 @@ impl Action {
         match self {
             Self::RecordPayment(record) => Some(&record.invoice_id),
             Self::ReversePayment(reverse) => Some(&reverse.invoice_id),
+            Self::ReinstatePayment(reinstate) => Some(&reinstate.invoice_id),
             Self::BillSubscription(bill) => Some(&bill.subscription_id),
             Self::FinishBillingRun(_) => None,
         }
@@ -34,6 +38,7 @@ impl Action {
         match self {
             Self::RecordPayment(_)
             | Self::ReversePayment(_)
+            | Self::ReinstatePayment(_)
             | Self::BillSubscription(_)
             | Self::FinishBillingRun(_) => false,
         }
@@ -43,6 +48,7 @@ impl Action {
         match self {
             Self::RecordPayment(record) => record.wants(wants),
             Self::ReversePayment(reverse) => reverse.wants(wants),
+            Self::ReinstatePayment(reinstate) => reinstate.wants(wants),
             Self::BillSubscription(bill) => bill.wants(wants),
             Self::FinishBillingRun(_) => {}
         }
@@ -52,6 +58,7 @@ impl Action {
         match self {
             Self::RecordPayment(record) => record.decide(ctx),
             Self::ReversePayment(reverse) => reverse.decide(ctx),
+            Self::ReinstatePayment(reinstate) => reinstate.decide(ctx),
             Self::BillSubscription(bill) => bill.decide(ctx),
             Self::FinishBillingRun(finish) => Ok(finish.decide()),
         }

@@ -308,7 +308,7 @@ impl InvoiceRules for Invoice {
             .billing()
             .payments
             .iter()
-            .map(|stored| &stored.0)
+            .map(|stored| &stored.payment)
             .filter(|p| p.invoice_id == self.id && p.status == PaymentStatus::Settled)
             .map(|payment| i128::from(payment.amount))
             .sum();

@@ -18,7 +18,7 @@ pub use action::Action;
 pub use invoice::{SERIES, Sequence};
 pub use need::Need;
 pub use outcome::Outcome;
-pub use payment::{RecordPayment, ReversePayment, StoredPayment};
+pub use payment::{RecordPayment, ReinstatePayment, ReversePayment, StoredPayment};
 pub use plan::PlanTerms;
 pub use rejection::Rejection;
 pub use run::{BillSubscription, BilledPeriods, FinishBillingRun};

@@ -12,8 +12,8 @@ pub enum Outcome {
         /// Whether this command recorded it.
         first: bool,
     },
-    /// The payment is reversed and no longer counts.
-    PaymentReversed(Payment),
+    /// The payment is reversed, or counts again.
+    PaymentTurned(Payment),
     /// The result of one billing step for one subscription.
     Billed {
         /// The number of invoices created.

@@ -1,6 +1,7 @@
 //! Reasons why billing refuses a command: facts only, no texts.
 
 use crate::core;
+use ifmatch_types::Payment;
 
 /// A rejection by billing.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,8 @@ pub enum Rejection {
         /// The amount of the payment.
         amount: i64,
     },
+    /// The payment was delivered again after it was reversed.
+    PaymentReversed(Box<Payment>),
 }
 
 impl From<core::Rejection> for Rejection {

@@ -1,6 +1,6 @@
 //! Outcomes of commands about accounts.
 
-use super::{StoredReservation, StoredTransfer};
+use super::StoredTransfer;
 
 /// The outcome of a command about an account.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +13,6 @@ pub enum Outcome {
     Resolved {
         /// The transfer that resolved it.
         transfer: StoredTransfer,
-        /// The reservation.
-        reservation: StoredReservation,
         /// Whether this command resolved it.
         first: bool,
     },

@@ -79,7 +79,7 @@ impl ResolveReservation {
             let transfers = &ctx.state.ledger().transfers;
             let by = transfers.get(resolved_by.as_str()).cloned();
             let by = by.expect("the transfer of a resolution is never removed");
-            return repeat_of(by, stored, kind, named);
+            return repeat_of(by, kind, named.unwrap_or(reserved));
         }
         let amount = named.unwrap_or(reserved);
         if amount > reserved {
@@ -93,9 +93,10 @@ impl ResolveReservation {
             ..Draft::of(kind, amount)
         };
         let (transfer, _) = transfer(account, draft, ctx)?;
-        let (status, posted) = match kind {
-            TransferKind::Post => (ReservationStatus::Posted, amount),
-            _ => (ReservationStatus::Voided, 0),
+        let (status, posted) = if kind == TransferKind::Post {
+            (ReservationStatus::Posted, amount)
+        } else {
+            (ReservationStatus::Voided, 0)
         };
         let reservation = Reservation {
             status,
@@ -106,8 +107,8 @@ impl ResolveReservation {
         };
         let stored = StoredReservation { reservation, ..stored };
         let id = self.reservation_id.clone();
-        ctx.state.ledger_mut().reservations.put(id, stored.clone());
-        Ok(Outcome::Resolved { transfer, reservation: stored, first: true })
+        ctx.state.ledger_mut().reservations.put(id, stored);
+        Ok(Outcome::Resolved { transfer, first: true })
     }
 
     /// The reservation, if it exists and the caller sees it.
@@ -125,15 +126,9 @@ impl ResolveReservation {
 }
 
 /// The answer to a resolution of a reservation that is resolved already.
-fn repeat_of(
-    by: StoredTransfer,
-    reservation: StoredReservation,
-    kind: TransferKind,
-    named: Option<i64>,
-) -> Result<Outcome, Rejection> {
-    let is_same = by.transfer.kind == kind && named.is_none_or(|named| named == by.transfer.amount);
-    if is_same {
-        Ok(Outcome::Resolved { transfer: by, reservation, first: false })
+fn repeat_of(by: StoredTransfer, kind: TransferKind, amount: i64) -> Result<Outcome, Rejection> {
+    if (by.transfer.kind, by.transfer.amount) == (kind, amount) {
+        Ok(Outcome::Resolved { transfer: by, first: false })
     } else {
         Err(Rejection::AlreadyResolved { by: Box::new(by) })
     }

@@ -48,14 +48,15 @@ pub(super) fn transfer(
     let held = reservation.as_ref().map_or(0, |reservation| reservation.amount);
     let account = account.after(kind, amount, held)?;
     let id = TransferId::from_unchecked(ctx.ids.fresh(TransferId::PREFIX));
-    let reservation_id = match kind {
-        TransferKind::Reserve => Some(id.clone()),
-        _ => reservation.map(|reservation| reservation.id),
-    };
+    let own = (kind == TransferKind::Reserve).then(|| id.clone());
+    let reservation_id = own.or(reservation.map(|reservation| reservation.id));
     let transfer = Transfer {
         id,
         kind,
         amount,
+        version: account.version,
+        available: account.available,
+        reserved: account.reserved,
         reservation_id,
         reference,
         reason,

@@ -6,7 +6,7 @@ use crate::{
 };
 use ifmatch_domain::{
     Action, Command, Outcome, Rejection,
-    billing::{self, BillSubscription, RecordPayment, ReversePayment},
+    billing::{self, BillSubscription, RecordPayment, ReinstatePayment, ReversePayment},
     core::{self, Claim, Guard, How, ObjectAnswer},
 };
 use ifmatch_types::{Kind, Timestamp, Version};
@@ -148,6 +148,14 @@ impl Book {
             invoice_id: invoice.to_owned(),
             payment_id: payment.to_owned(),
             reason: "bounced".to_owned(),
+        })))
+    }
+
+    pub fn reinstate(&mut self, invoice: &str, payment: &str) -> Decided {
+        self.run(Action::Billing(billing::Action::ReinstatePayment(ReinstatePayment {
+            invoice_id: invoice.to_owned(),
+            payment_id: payment.to_owned(),
+            reason: "dispute won".to_owned(),
         })))
     }
 

@@ -137,7 +137,7 @@ fn essence(object: &Value) -> Map<String, Value> {
 }
 
 fn settled(payments: &Kept<StoredPayment>, invoice_id: &str) -> i64 {
-    let settled = payments.values().map(|stored| &stored.0).filter(|payment| {
+    let settled = payments.values().map(|stored| &stored.payment).filter(|payment| {
         payment.invoice_id.as_str() == invoice_id && payment.status == PaymentStatus::Settled
     });
     settled.map(|payment| payment.amount).sum()

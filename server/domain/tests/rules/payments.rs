@@ -75,8 +75,12 @@ fn a_payment_is_known_by_its_reference_for_ever() {
         assert_eq!(book.pay(invoice, amount, "a"), Err(expected));
     }
     book.reverse(&id, first.id.as_str()).unwrap();
-    let (again, is_first) = paid(book.pay(&id, 400, "a"));
-    assert_eq!((again.status, is_first), (PaymentStatus::Reversed, false));
+    let Err(Rejection::Billing(billing::Rejection::PaymentReversed(again))) =
+        book.pay(&id, 400, "a")
+    else {
+        panic!("it was reversed")
+    };
+    assert_eq!((again.id, again.status), (first.id, PaymentStatus::Reversed));
     assert_eq!(sums(&book, &id), (json!("open"), 0, 1000, false));
 }
 
@@ -135,7 +139,7 @@ fn a_payment_is_reversed_once() {
     let (mut book, id) = book();
     let (payment, _) = paid(book.pay(&id, 400, "a"));
     book.now = at("2027-02-01T00:00:00Z");
-    let Outcome::Billing(billing::Outcome::PaymentReversed(reversed)) =
+    let Outcome::Billing(billing::Outcome::PaymentTurned(reversed)) =
         book.reverse(&id, payment.id.as_str()).unwrap()
     else {
         panic!("it is reversed")
@@ -146,7 +150,7 @@ fn a_payment_is_reversed_once() {
     book.now = at("2027-03-01T00:00:00Z");
     assert_eq!(
         book.reverse(&id, payment.id.as_str()),
-        Ok(Outcome::Billing(billing::Outcome::PaymentReversed(reversed)))
+        Ok(Outcome::Billing(billing::Outcome::PaymentTurned(reversed)))
     );
     assert_eq!(book.world, before);
 }
@@ -203,5 +207,51 @@ fn a_payment_has_an_amount_and_a_reference_and_nothing_else() {
             panic!("{body}: {refused:?}")
         };
         assert_eq!(errors[0].path, path, "{body}");
+    }
+}
+
+#[test]
+fn a_reinstated_payment_counts_again_if_so_much_is_still_due() {
+    let (mut book, id) = book();
+    let (payment, _) = paid(book.pay(&id, 400, "a"));
+    let payment_id = payment.id.as_str();
+    assert_eq!(turned(book.reinstate(&id, payment_id)), payment, "it was never reversed");
+    book.reverse(&id, payment_id).unwrap();
+    book.now = at("2027-02-01T00:00:00Z");
+    let reinstated = turned(book.reinstate(&id, payment_id));
+    assert_eq!(reinstated.status, PaymentStatus::Settled);
+    assert_eq!(reinstated.reinstated_at, Some(book.now));
+    assert_eq!(reinstated.reinstatement_reason.as_deref(), Some("dispute won"));
+    assert!(reinstated.reversed_at.is_some(), "when and why it was reversed stays");
+    assert_eq!(sums(&book, &id), (json!("open"), 400, 600, false));
+    assert_eq!(paid(book.pay(&id, 400, "a")), (reinstated, false), "a repeat counts once");
+
+    book.reverse(&id, payment_id).unwrap();
+    book.pay(&id, 601, "b").unwrap();
+    let too_much = billing::Rejection::ExceedsAmountDue { amount_due: 399, amount: 400 };
+    assert_eq!(book.reinstate(&id, payment_id), Err(Rejection::Billing(too_much)));
+    assert_eq!(sums(&book, &id), (json!("open"), 601, 399, false));
+    let unknown = core::Rejection::NotFound { what: "payment", id: "pay_none".to_owned() };
+    assert_eq!(book.reinstate(&id, "pay_none"), Err(Rejection::Core(unknown)));
+    assert_holds(&book.world);
+}
+
+#[test]
+fn a_void_invoice_takes_no_reinstated_payment() {
+    let (mut book, id) = book();
+    let (payment, _) = paid(book.pay(&id, 400, "a"));
+    book.reverse(&id, payment.id.as_str()).unwrap();
+    book.edit(&id, json!({"status": "void"})).unwrap();
+    let refused = book.reinstate(&id, payment.id.as_str());
+    let (from, to, allowed) = ("void", "paid", vec![]);
+    let expected = core::Rejection::InvalidTransition { from, to, allowed };
+    assert_eq!(refused, Err(Rejection::Core(expected)));
+}
+
+#[track_caller]
+fn turned(decided: Decided) -> Payment {
+    match decided.unwrap() {
+        Outcome::Billing(billing::Outcome::PaymentTurned(payment)) => payment,
+        other => panic!("a payment was expected: {other:?}"),
     }
 }

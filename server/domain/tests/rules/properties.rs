@@ -222,7 +222,13 @@ fn the_random_commands_come_to_every_kind_of_outcome() {
         "Boost",
         "Hold",
         "Payment",
-        "PaymentReversed",
+        "PaymentTurned",
+        "Transferred",
+        "Reserved",
+        "Resolved",
+        "Insufficient",
+        "ExceedsReservation",
+        "AlreadyResolved",
         "Expired",
         "Replayed",
         "Reversed",
@@ -336,6 +342,7 @@ fn assert_told(command: &Command, before: &World, decided: &Decided, after: &Wor
         Action::Billing(billing::Action::BillSubscription(_))
             | Action::Billing(billing::Action::RecordPayment(_))
             | Action::Billing(billing::Action::ReversePayment(_))
+            | Action::Billing(billing::Action::ReinstatePayment(_))
             | Action::Entitlement(entitlement::Action::AssignPackage(_))
             | Action::Entitlement(entitlement::Action::GrantBoost(_))
             | Action::Entitlement(entitlement::Action::CheckAndRecord(_))

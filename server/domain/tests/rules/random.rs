@@ -10,7 +10,7 @@ use crate::{
 use ifmatch_domain::{
     Action, Command,
     access::{self, CreateApiKey, RevokeApiKey},
-    billing::{self, BillSubscription, RecordPayment, ReversePayment},
+    billing::{self, BillSubscription, RecordPayment, ReinstatePayment, ReversePayment},
     booking::{self, ExpireBookings},
     core::{self, Change, DeleteObject, Mode, Operation, Precondition, RedactObject, UpdateObject},
 };
@@ -232,13 +232,15 @@ impl Reader<'_> {
     fn reverse(&self, raw: Raw) -> Action {
         let payment_id = pick(&self.world.payments, raw.target);
         let payment = self.world.payments.get(&payment_id);
-        let own = payment.map(|payment| payment.0.invoice_id.to_string());
+        let own = payment.map(|payment| payment.payment.invoice_id.to_string());
         let invoice_id = own.unwrap_or_else(|| pick(&self.world.invoices, raw.other));
-        Action::Billing(billing::Action::ReversePayment(ReversePayment {
-            invoice_id,
-            payment_id,
-            reason: "no".into(),
-        }))
+        let reason = "no".to_owned();
+        Action::Billing(if raw.mode.is_multiple_of(3) {
+            let reinstate = ReinstatePayment { invoice_id, payment_id, reason };
+            billing::Action::ReinstatePayment(reinstate)
+        } else {
+            billing::Action::ReversePayment(ReversePayment { invoice_id, payment_id, reason })
+        })
     }
 
     fn operations(&self, raw: Raw) -> Vec<Operation> {

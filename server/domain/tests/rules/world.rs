@@ -161,14 +161,15 @@ impl World {
             Need::Core(core::Need::History(id, version)) => self.load_history(id, version, state),
             Need::Billing(billing::Need::Payments(invoice_id)) => {
                 for (id, payment) in &self.payments {
-                    if payment.0.invoice_id.as_str() == invoice_id {
+                    if payment.payment.invoice_id.as_str() == invoice_id {
                         state.billing_mut().payments.load(id.clone(), Some(payment.clone()));
                     }
                 }
                 state.billing_mut().paid_invoices.insert(invoice_id);
             }
             Need::Billing(billing::Need::PaymentRef(provider_ref)) => {
-                let known = self.payments.iter().find(|(_, p)| p.0.provider_ref == provider_ref);
+                let known =
+                    self.payments.iter().find(|(_, p)| p.payment.provider_ref == provider_ref);
                 if let Some((id, payment)) = known {
                     state.billing_mut().payments.load(id.clone(), Some(payment.clone()));
                 }
@@ -508,7 +509,9 @@ impl World {
         fold(&mut self.booking_days, &state.booking().booking_days, |day| {
             BookingDay::key(day.bookable_id.as_str(), day.day)
         });
-        fold(&mut self.payments, &state.billing().payments, |payment| payment.0.id.to_string());
+        fold(&mut self.payments, &state.billing().payments, |payment| {
+            payment.payment.id.to_string()
+        });
         fold(&mut self.api_keys, &state.access().api_keys, |stored| stored.key.id.to_string());
         fold(&mut self.locks, &state.lock().locks, |lock| lock.id.clone());
         fold(&mut self.accounts, &state.ledger().accounts, |account| account.id.clone());
@@ -583,7 +586,7 @@ impl World {
             "a billed period",
             recurring.map(|i| (i.subscription_id.clone(), i.period_start)),
         );
-        let refs = self.payments.values().map(|payment| payment.0.provider_ref.clone());
+        let refs = self.payments.values().map(|payment| payment.payment.provider_ref.clone());
         assert_once("a provider's reference", refs);
         let living = self.features.values().filter(|row| row.deleted.is_none());
         assert_once("a living feature's code", living.map(|row| &row.record.feature.code));

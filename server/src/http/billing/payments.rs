@@ -13,14 +13,14 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{
     Action, Rejection,
-    billing::{self, RecordPayment, ReversePayment},
+    billing::{self, RecordPayment, ReinstatePayment, ReversePayment},
     core,
 };
 use ifmatch_types::{Kind, PaymentId, pointer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The reason for reversing a payment.
+/// The reason for reversing or reinstating a payment.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reversal {
@@ -76,9 +76,33 @@ pub async fn get(app: web::Data<App>, path: web::Path<(String, String)>) -> Http
 pub async fn reverse(
     app: web::Data<App>,
     path: web::Path<(String, String)>,
-    mut mutation: Mutation,
+    mutation: Mutation,
 ) -> HttpResult {
-    let (invoice_id, payment_id) = path.into_inner();
+    turn(&app, path.into_inner(), mutation, |invoice_id, payment_id, reason| {
+        billing::Action::ReversePayment(ReversePayment { invoice_id, payment_id, reason })
+    })
+    .await
+}
+
+/// `POST /v1/invoices/{id}/payments/{payment_id}/reinstate`
+pub async fn reinstate(
+    app: web::Data<App>,
+    path: web::Path<(String, String)>,
+    mutation: Mutation,
+) -> HttpResult {
+    turn(&app, path.into_inner(), mutation, |invoice_id, payment_id, reason| {
+        billing::Action::ReinstatePayment(ReinstatePayment { invoice_id, payment_id, reason })
+    })
+    .await
+}
+
+/// Reverses or reinstates a payment, for the reason in the body.
+async fn turn(
+    app: &App,
+    (invoice_id, payment_id): (String, String),
+    mut mutation: Mutation,
+    action: impl FnOnce(String, String, String) -> billing::Action,
+) -> HttpResult {
     check_id(Kind::Invoice, &invoice_id)?;
     check_id_of("payment", PaymentId::PREFIX, &payment_id)?;
     mutation.takes_no_params()?;
@@ -91,9 +115,8 @@ pub async fn reverse(
     if let Some(name) = body.keys().next() {
         return Err(HttpProblem::invalid(pointer::member("", name), "is not a field here"));
     }
-    let reverse = ReversePayment { invoice_id, payment_id, reason };
-    let outcome =
-        mutation.submit(&app, Action::Billing(billing::Action::ReversePayment(reverse))).await?;
+    let action = Action::Billing(action(invoice_id, payment_id, reason));
+    let outcome = mutation.submit(app, action).await?;
     Ok(Reply::from(&outcome).into_response())
 }
 

@@ -54,5 +54,12 @@ pub fn problem(rejection: Rejection) -> HttpProblem {
         )
         .with("amount_due", amount_due)
         .with("amount", amount),
+        Rejection::PaymentReversed(payment) => HttpProblem::new(
+            Code::PaymentReversed,
+            "this payment was reversed; if it counts after all, reinstate it",
+        )
+        .with("payment_id", payment.id.as_str())
+        .with("reversed_at", payment.reversed_at.map(|at| at.to_string()))
+        .with("reversal_reason", payment.reversal_reason),
     }
 }

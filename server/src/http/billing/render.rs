@@ -14,7 +14,7 @@ pub fn reply(outcome: &Outcome) -> Reply {
                 format!("/v1/invoices/{}/payments/{}", payment.invoice_id, payment.id),
             )
         }
-        Outcome::PaymentReversed(payment) => Reply::new(200, payment),
+        Outcome::PaymentTurned(payment) => Reply::new(200, payment),
         Outcome::Billed { made, skipped, more } => {
             Reply::new(200, &json!({ "made": made, "skipped": skipped, "more": more }))
         }

@@ -78,6 +78,7 @@ fn payments() -> Vec<Endpoint> {
                     Code::AlreadyExists,
                     Code::InvalidStateTransition,
                     Code::ExceedsAmountDue,
+                    Code::PaymentReversed,
                 ]),
             get("/v1/invoices/{id}/payments", payments::list)
                 .viewer()
@@ -99,6 +100,14 @@ fn payments() -> Vec<Endpoint> {
                 .body::<Reversal>()
                 .answers::<Payment>(200)
                 .problems(READS),
+            post("/v1/invoices/{id}/payments/{payment_id}/reinstate", payments::reinstate)
+                .agent()
+                .idempotency_required()
+                .summary("Reinstate a reversed payment: it counts again")
+                .body::<Reversal>()
+                .answers::<Payment>(200)
+                .problems(READS)
+                .problems(&[Code::InvalidStateTransition, Code::ExceedsAmountDue]),
         ],
     )
 }

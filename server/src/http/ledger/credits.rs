@@ -5,53 +5,51 @@ use crate::{
     http::core::{
         objects::{check_id, check_id_of, living},
         page::PageText,
-        precondition,
         problem::{HttpProblem, HttpResult},
         query::{Params, cursor},
-        render::{Reply, etag},
+        render::Reply,
         request::Mutation,
     },
 };
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{
     Action,
     ledger::{self, CREDITS, MoveCredits, Movement, ReserveCredits, account_id},
 };
-use ifmatch_types::{Credits, Kind, Transfer, TransferId};
+use ifmatch_types::{Credits, Kind, Transfer, TransferId, Version};
 
 /// `GET /v1/workspaces/{id}/credits`
 pub async fn get(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> HttpResult {
-    let account_id = known_account(&app, &id).await?;
     Params::of(&request)?.end()?;
+    let account_id = known_account(&app, &id).await?;
     let account = app.reads.run(move |db| db.account(&account_id)).await?;
     let credits = account
         .map_or(Credits { available: 0, reserved: 0, version: 0 }, |account| account.credits());
-    let tag = (header::ETAG, etag(credits.version));
-    let is_known = precondition::Headers::of(&request)?.if_none_match;
-    if is_known.is_some_and(|tags| tags.has(credits.version)) {
-        return Ok(HttpResponse::NotModified().insert_header(tag).finish());
-    }
-    Ok(HttpResponse::Ok().insert_header(tag).json(credits))
+    Ok(HttpResponse::Ok().json(credits))
 }
 
 /// `GET /v1/workspaces/{id}/credits/transfers`
 pub async fn list(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> HttpResult {
     let mut params = Params::of(&request)?;
     let limit = params.limit()?;
-    let before: Option<String> = params.cursor()?;
+    let before: Option<Version> = params.cursor()?;
     params.end()?;
     let account_id = known_account(&app, &id).await?;
     let page = app.reads.run(move |db| {
         PageText::read(limit, |last: Option<&Transfer>, rows| {
-            let before = last.map(|last| last.id.as_str()).or(before.as_deref());
-            db.transfers(&account_id, before, rows)
+            db.transfers(&account_id, last.map(|last| last.version).or(before), rows)
         })
     });
-    Ok(page.await?.answer(|last| cursor(&last.id)))
+    Ok(page.await?.answer(|last| cursor(&last.version)))
 }
 
 /// `GET /v1/workspaces/{id}/credits/transfers/{transfer_id}`
-pub async fn get_transfer(app: web::Data<App>, path: web::Path<(String, String)>) -> HttpResult {
+pub async fn get_transfer(
+    app: web::Data<App>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+) -> HttpResult {
+    Params::of(&request)?.end()?;
     let (id, transfer_id) = path.into_inner();
     check_id_of("transfer", TransferId::PREFIX, &transfer_id)?;
     let account_id = known_account(&app, &id).await?;
@@ -102,15 +100,10 @@ pub async fn submit(app: &App, mutation: &Mutation, action: ledger::Action) -> H
     Ok(Reply::from(&outcome).into_response())
 }
 
-/// The account of a workspace that exists.
-async fn known_account(app: &App, workspace_id: &str) -> Result<String, HttpProblem> {
-    living_workspace(app, workspace_id).await?;
+/// The account of a living workspace.
+pub async fn known_account(app: &App, workspace_id: &str) -> Result<String, HttpProblem> {
+    check_id(Kind::Workspace, workspace_id)?;
+    let found = app.reads.find(Kind::Workspace, workspace_id).await?;
+    living(Kind::Workspace, workspace_id, found)?;
     Ok(account_id(workspace_id, CREDITS))
-}
-
-/// Refuses a workspace that does not exist or was deleted.
-pub async fn living_workspace(app: &App, id: &str) -> Result<(), HttpProblem> {
-    check_id(Kind::Workspace, id)?;
-    living(Kind::Workspace, id, app.reads.find(Kind::Workspace, id).await?)?;
-    Ok(())
 }

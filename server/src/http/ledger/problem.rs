@@ -10,7 +10,7 @@ pub fn problem(rejection: Rejection) -> HttpProblem {
         Rejection::Core(rejection) => rejection::problem(rejection),
         Rejection::Insufficient { required, available } => HttpProblem::new(
             Code::InsufficientCredits,
-            format!("{required} credits are needed and {available} are available; top up first"),
+            format!("{required} credits are needed and {available} are available"),
         )
         .with("required", required)
         .with("available", available),

@@ -1,6 +1,6 @@
 //! Reservations of credits: set aside in one request, charged or given back in another.
 
-use super::credits::{living_workspace, submit};
+use super::credits::{known_account, submit};
 use crate::{
     app::App,
     http::core::{
@@ -30,13 +30,12 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, id: web::Path<Strin
             })?),
         };
     params.end()?;
-    living_workspace(&app, &id).await?;
-    let workspace_id = id.into_inner();
+    let account_id = known_account(&app, &id).await?;
     let page = app.reads.run(move |db| {
         PageText::read(limit, |last: Option<&Reservation>, rows| {
             let after = last.map_or(after.as_str(), |last| last.id.as_str()).to_owned();
-            let workspace_id = workspace_id.clone();
-            db.reservations(&ReservationQuery { workspace_id, status, after, limit: rows })
+            let account_id = account_id.clone();
+            db.reservations(&ReservationQuery { account_id, status, after, limit: rows })
         })
     });
     Ok(page.await?.answer(|last| cursor(&last.id)))

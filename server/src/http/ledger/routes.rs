@@ -24,7 +24,6 @@ fn accounts() -> Vec<Endpoint> {
             get("/v1/workspaces/{id}/credits", credits::get)
                 .viewer()
                 .scoped()
-                .tagged()
                 .operation_id("get_credits")
                 .summary("Read the credits of a workspace")
                 .answers::<Credits>(200)
@@ -104,7 +103,7 @@ fn reservations() -> Vec<Endpoint> {
                 .idempotent()
                 .operation_id("post_reservation")
                 .summary("Post a reservation: charge all of it, or a part and give the rest back")
-                .body::<NewPosting>()
+                .optional_body::<NewPosting>()
                 .answers::<Transfer>(200)
                 .problems(KNOWN)
                 .problems(&[

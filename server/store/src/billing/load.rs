@@ -126,7 +126,7 @@ fn load_payments(
 ) -> Result<(), StoreError> {
     for row in select_by(db, "invoice_id", keys(&invoice_ids), Lock::None)? {
         let payment = StoredPayment::from_row(row)?;
-        state.billing_mut().payments.load(payment.0.id.to_string(), Some(payment));
+        state.billing_mut().payments.load(payment.payment.id.to_string(), Some(payment));
     }
     state.billing_mut().paid_invoices.extend(invoice_ids);
     Ok(())
@@ -140,8 +140,8 @@ fn load_payment_refs(
     let mut found = Vec::new();
     for row in select_by(db, "provider_ref", keys(&provider_refs), Lock::None)? {
         let payment = StoredPayment::from_row(row)?;
-        let id = payment.0.id.to_string();
-        found.push((payment.0.provider_ref.clone(), id.clone()));
+        let id = payment.payment.id.to_string();
+        found.push((payment.payment.provider_ref.clone(), id.clone()));
         state.billing_mut().payments.load(id, Some(payment));
     }
     put_holders(found, provider_refs, &mut state.billing_mut().payment_refs);

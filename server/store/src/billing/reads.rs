@@ -91,5 +91,5 @@ fn due(select: &'static str, as_of: Timestamp, after: &str) -> Sql {
 }
 
 fn payment_from(row: PaymentRow) -> Result<Payment, StoreError> {
-    StoredPayment::from_row(row).map(|stored| stored.0)
+    StoredPayment::from_row(row).map(|stored| stored.payment)
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 use ifmatch_domain::{
     billing::{PlanChange, Sequence, StoredPayment, SubscriptionRecord},
-    core::{Guarded, Row},
+    core::Row,
 };
 use ifmatch_types::{
     Interval, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, Namespace, NamespaceId, Payment,
@@ -68,12 +68,12 @@ record! {
 
 record! {
     PaymentRow => StoredPayment {
-        0: Payment {
+        payment: Payment {
             id, invoice_id, amount, provider_ref, status, created_at, created_by, reversed_at,
-            reversal_reason,
+            reversal_reason, reinstated_at, reinstatement_reason,
         },
+        version,
     }
-    write |stored| { version: stored.guard() }
 }
 
 /// The row of a series of numbers.

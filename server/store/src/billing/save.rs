@@ -21,7 +21,9 @@ pub(crate) const LAST_SAVES: &[Save] = &[sequences];
 
 fn payments(state: &State, writes: &mut Writes) {
     write_records(
-        in_order(&state.billing().payments, |a, b| a.0.provider_ref.cmp(&b.0.provider_ref)),
+        in_order(&state.billing().payments, |a, b| {
+            a.payment.provider_ref.cmp(&b.payment.provider_ref)
+        }),
         writes,
     );
 }

@@ -35,7 +35,8 @@ pub(crate) const CHECKS: &[Check] = &[
     (
         "a reservation was made by a reserve",
         "SELECT r.id FROM reservations AS r WHERE NOT EXISTS \
-         (SELECT 1 FROM transfers AS t WHERE t.id = r.id AND t.kind = 'reserve')",
+         (SELECT 1 FROM transfers AS t WHERE t.id = r.id AND t.kind = 'reserve' \
+         AND t.at = r.created_at AND coalesce(t.reference, '') = coalesce(r.reference, ''))",
     ),
     (
         "a resolved reservation has one transfer that resolved it, in its account",
@@ -44,6 +45,23 @@ pub(crate) const CHECKS: &[Check] = &[
          AND t.account_id = r.account_id AND t.kind = CASE r.status WHEN 'posted' THEN 'post' \
          ELSE 'void' END AND t.amount = CASE r.status WHEN 'posted' THEN r.posted \
          ELSE r.amount END)",
+    ),
+    (
+        "a transfer that resolves a reservation names one",
+        "SELECT t.id FROM transfers AS t WHERE (t.kind = 'post' OR t.kind = 'void') AND NOT EXISTS \
+         (SELECT 1 FROM reservations AS r WHERE r.id = t.reservation_id \
+         AND r.account_id = t.account_id)",
+    ),
+    (
+        "a reservation belongs to the workspace of its account",
+        "SELECT r.id FROM reservations AS r WHERE NOT EXISTS (SELECT 1 FROM ledger_accounts AS a \
+         WHERE a.id = r.account_id AND a.workspace_id = r.workspace_id)",
+    ),
+    (
+        "the last transfer of an account says what the account has",
+        "SELECT a.id FROM ledger_accounts AS a WHERE NOT EXISTS (SELECT 1 FROM transfers AS t \
+         WHERE t.account_id = a.id AND t.version = a.version AND t.available = a.available \
+         AND t.reserved = a.reserved)",
     ),
     (
         "no transfer resolves a pending reservation",

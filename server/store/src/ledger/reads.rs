@@ -15,13 +15,13 @@ use diesel::{
     sql_types::{BigInt, Nullable},
 };
 use ifmatch_domain::ledger::{Account, StoredReservation, StoredTransfer};
-use ifmatch_types::{Reservation, ReservationStatus, Timestamp, Transfer};
+use ifmatch_types::{Reservation, ReservationStatus, Timestamp, Transfer, Version};
 
-/// Which reservations of a workspace to list, oldest first.
+/// Which reservations of an account to list, oldest first.
 #[derive(Clone, Debug)]
 pub struct ReservationQuery {
-    /// The workspace.
-    pub workspace_id: String,
+    /// The account.
+    pub account_id: String,
     /// Only those of this status.
     pub status: Option<ReservationStatus>,
     /// Only those after this id.
@@ -53,7 +53,7 @@ impl Db {
         row.map(Account::from_row).transpose()
     }
 
-    /// Transfers of an account with ids below `before`, newest first.
+    /// Transfers of an account with versions below `before`, newest first.
     ///
     /// # Errors
     ///
@@ -61,14 +61,14 @@ impl Db {
     pub fn transfers(
         &mut self,
         account_id: &str,
-        before: Option<&str>,
+        before: Option<Version>,
         limit: i64,
     ) -> Result<Vec<Transfer>, StoreError> {
         let mut sql = TransferRow::select().text(" WHERE account_id = ").bind(account_id);
         if let Some(before) = before {
-            sql = sql.text(" AND id < ").bind(before);
+            sql = sql.text(" AND version < ").bind(before);
         }
-        let sql = sql.text(" ORDER BY id DESC LIMIT ").bind(limit);
+        let sql = sql.text(" ORDER BY version DESC LIMIT ").bind(limit);
         let stored: Vec<StoredTransfer> = records(TransferRow::query(self, sql)?)?;
         Ok(stored.into_iter().map(|stored| stored.transfer).collect())
     }
@@ -96,7 +96,7 @@ impl Db {
         row.map(reservation_from).transpose()
     }
 
-    /// Reservations of a workspace, oldest first.
+    /// Reservations of an account, oldest first.
     ///
     /// # Errors
     ///
@@ -105,8 +105,8 @@ impl Db {
         &mut self,
         query: &ReservationQuery,
     ) -> Result<Vec<Reservation>, StoreError> {
-        let sql = ReservationRow::select().text(" WHERE workspace_id = ");
-        let mut sql = sql.bind(query.workspace_id.as_str());
+        let sql = ReservationRow::select().text(" WHERE account_id = ");
+        let mut sql = sql.bind(query.account_id.as_str());
         if query.status == Some(ReservationStatus::Pending) {
             // As a text, so that the index of pending reservations is used.
             sql = sql.text(" AND status = 'pending'");
@@ -132,23 +132,23 @@ impl Db {
         Ok(OpenReservations { count, oldest: oldest.and_then(Timestamp::from_micros), at })
     }
 
-    /// Pending reservations that were made after an instant, if one is given, up to another;
-    /// oldest first.
+    /// Pending reservations that were made up to an instant, oldest first.
+    ///
+    /// `after` is the instant and id of the last one of an earlier call.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
-    pub fn reservations_pending_since(
+    pub fn reservations_pending_until(
         &mut self,
-        after: Option<Timestamp>,
         until: Timestamp,
+        after: Option<&(Timestamp, String)>,
         limit: i64,
     ) -> Result<Vec<Reservation>, StoreError> {
-        let sql = ReservationRow::select().text(" WHERE status = 'pending' AND created_at > ");
-        let sql = sql
-            .bind(after.map_or(i64::MIN, Timestamp::as_micros))
-            .text(" AND created_at <= ")
-            .bind(until.as_micros());
+        let (at, id) = after.map_or((i64::MIN, ""), |(at, id)| (at.as_micros(), id.as_str()));
+        let sql = ReservationRow::select();
+        let sql = sql.text(" WHERE status = 'pending' AND (created_at, id) > (").bind(at);
+        let sql = sql.text(", ").bind(id).text(") AND created_at <= ").bind(until.as_micros());
         let sql = sql.text(" ORDER BY created_at, id LIMIT ").bind(limit);
         ReservationRow::query(self, sql)?.into_iter().map(reservation_from).collect()
     }

@@ -25,7 +25,7 @@ record! {
 record! {
     TransferRow => StoredTransfer {
         transfer: Transfer {
-            id, kind, amount, reservation_id, reference, reason,
+            id, kind, amount, version, available, reserved, reservation_id, reference, reason,
             by: By { actor, key_id, on_behalf_of, source, forced = false, },
             at,
         },

@@ -148,7 +148,7 @@ fn assert_same(db: &mut Db, world: &World) {
         payments.extend(db.payments(id, "", i64::MAX).unwrap());
     }
     payments.sort_by(|one, two| one.id.cmp(&two.id));
-    assert!(payments.iter().eq(world.payments.values().map(|stored| &stored.0)));
+    assert!(payments.iter().eq(world.payments.values().map(|stored| &stored.payment)));
     assert_same_ledger(db, world);
 }
 
@@ -160,7 +160,7 @@ fn assert_same_ledger(db: &mut Db, world: &World) {
         assert_eq!(state.ledger().accounts.get(id), Some(account));
         let own = world.transfers.values().filter(|stored| stored.account_id == *id);
         let mut own: Vec<_> = own.map(|stored| stored.transfer.clone()).collect();
-        own.sort_by(|one, two| two.id.cmp(&one.id));
+        own.sort_by_key(|transfer| -transfer.version);
         assert_eq!(db.transfers(id, None, i64::MAX).unwrap(), own);
     }
     for (id, reservation) in &world.reservations {
@@ -207,6 +207,7 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Core(core::Action::Transact(_)) => "transact",
             Action::Billing(billing::Action::RecordPayment(_)) => "pay",
             Action::Billing(billing::Action::ReversePayment(_)) => "reverse",
+            Action::Billing(billing::Action::ReinstatePayment(_)) => "reinstate",
             Action::Billing(billing::Action::BillSubscription(_)) => "bill",
             Action::Access(access::Action::CreateApiKey(_)) => "key",
             Action::Access(access::Action::RevokeApiKey(_)) => "revoke",
@@ -229,5 +230,5 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Entitlement(entitlement::Action::ExpireEntitlements(_)) => "expire",
         });
     }
-    assert_eq!(kinds.len(), 21, "{kinds:?}");
+    assert_eq!(kinds.len(), 22, "{kinds:?}");
 }

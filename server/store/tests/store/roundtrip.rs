@@ -244,7 +244,7 @@ fn day_key(full: bool) -> String {
 }
 
 fn payment(full: bool) -> StoredPayment {
-    StoredPayment(Payment {
+    let payment = Payment {
         id: PaymentId::from_unchecked(format!("pay_{full}")),
         invoice_id: invoice(true).record.id,
         amount: i64::MAX,
@@ -254,7 +254,10 @@ fn payment(full: bool) -> StoredPayment {
         created_by: ODD.to_owned(),
         reversed_at: full.then(|| instant(2)),
         reversal_reason: full.then(|| ODD.to_owned()),
-    })
+        reinstated_at: full.then(|| instant(4)),
+        reinstatement_reason: full.then(|| ODD.to_owned()),
+    };
+    StoredPayment { payment, version: if full { 3 } else { 1 } }
 }
 
 fn api_key(full: bool) -> StoredApiKey {
@@ -317,6 +320,9 @@ fn transfer(full: bool) -> StoredTransfer {
         id,
         kind: if full { TransferKind::Post } else { TransferKind::Void },
         amount: if full { i64::MAX } else { 1 },
+        version: if full { i64::MAX } else { 1 },
+        available: if full { i64::MAX } else { 0 },
+        reserved: if full { i64::MAX } else { 0 },
         reservation_id: Some(TransferId::from_unchecked(format!("trf_{full}"))),
         reference: full.then(|| ODD.to_owned()),
         reason: full.then(|| ODD.to_owned()),

@@ -12,7 +12,7 @@ use ifmatch_store::{Db, Use, on_backend, schema::TABLES};
 const FIRST: usize = 3;
 
 /// The tables that `furnish` leaves empty.
-const NOT_FURNISHED: [&str; 3] = ["redactions", "answers", "api_keys"];
+const NOT_FURNISHED: [&str; 4] = ["redactions", "answers", "api_keys", "secrets"];
 
 fn migrations(backend: Backend) -> FileBasedMigrations {
     let name = match backend {

@@ -79,6 +79,7 @@ code_rows! {
     InvoiceImmutable: 409, "invoice-immutable", "The invoice is finalized", NEVER;
     InvoiceHasPayments: 422, "invoice-has-payments", "The invoice has payments", NEVER;
     ExceedsAmountDue: 422, "exceeds-amount-due", "More than is due", NEVER;
+    PaymentReversed: 409, "payment-reversed", "The payment was reversed", NEVER;
     EntitlementLimitExceeded: 403, "entitlement-limit-exceeded", "Not enough units are left", NEVER;
     FeatureNotIncluded: 403, "feature-not-included", "The feature is not included", NEVER;
     FeatureInUse: 409, "feature-in-use", "The feature is in use", NEVER;
