@@ -331,11 +331,11 @@ async fn spend(apis: &[Api], workspace: &str, amount: i64) -> i64 {
 async fn racing_clients_spend_an_account_to_exactly_zero(server: Server) {
     let api = server.api();
     let workspace = rich(&api, 600).await;
-    let spent = spend(&[api.clone()], &workspace, 3).await;
+    let spent = spend(std::slice::from_ref(&api), &workspace, 3).await;
     let (available, reserved) = credits(&api, &workspace).await;
     assert_eq!((available + spent, reserved), (600, 0));
     // A void that came after the last client had given up may have left a little.
-    let spent = spent + spend(&[api.clone()], &workspace, 3).await;
+    let spent = spent + spend(std::slice::from_ref(&api), &workspace, 3).await;
     assert!(spent <= 600 && credits(&api, &workspace).await == (600 - spent, 0));
     verify(&server).await;
 }
@@ -449,7 +449,7 @@ async fn kills_lose_no_acknowledged_transfer_and_apply_none_twice(mut server: Se
         .into_iter()
         .map(|transfer| (id(&transfer).to_owned(), transfer))
         .collect();
-    let told = told.lock().unwrap();
+    let told = told.lock().unwrap().clone();
     assert_eq!(told.len(), 8 * 60 * 2);
     for transfer in told.values() {
         assert_eq!(stored.get(id(transfer)), Some(transfer), "acknowledged, so it is stored");

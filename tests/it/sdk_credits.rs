@@ -54,7 +54,7 @@ async fn credits_are_reserved_and_charged_or_given_back(server: Server) {
     assert_eq!(billing.reservation(&second).post().await.unwrap().amount, 20);
     let pending = account.reservations().filter("status", "pending");
     let pending: Vec<Reservation> = pending.stream().try_collect().await.unwrap();
-    assert_eq!(pending.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), [third.clone()]);
+    assert_eq!(pending.iter().map(|one| &one.id).collect::<Vec<_>>(), [&third]);
     billing.reservation(&third).void().await.unwrap();
     assert_eq!(left(&account).await, (58, 0));
     let reservation = billing.reservation(&first.id).get().await.unwrap();
