@@ -35,8 +35,6 @@ use std::{
     time::Duration,
 };
 
-/// Maximum time for the first head of a connection to arrive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may still send after an answer that closes the connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -168,7 +166,9 @@ where
             async move { stopping.notified().await }
         })
         .keep_alive(KeepAlive::Timeout(listening.keep_alive))
-        .client_request_timeout(HEAD_TIMEOUT)
+        // The library would answer 408 to a connection that a pool has opened ahead, just when the pool
+        // may send its first request. The line ends it in silence, as any other idle one.
+        .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         // A client that has closed its side is gone. Its handler is dropped, even while it waits.
         .h1_allow_half_closed(false)

@@ -16,6 +16,7 @@ sqlite_only![
     a_refusal_ends_a_connection_whose_body_is_not_read,
     no_body_is_asked_for_without_an_accepted_key,
     a_client_that_asks_first_sends_its_body_with_a_key,
+    a_connection_without_a_request_is_kept_and_then_closed_in_silence,
 ];
 
 async fn with(settings: &[&str]) -> Server {
@@ -35,6 +36,21 @@ const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
 fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or_default()
+}
+
+/// Pools open connections ahead. An answer that nobody asked for would meet their first request.
+async fn a_connection_without_a_request_is_kept_and_then_closed_in_silence(_: Server) {
+    let server = with(&["--keep-alive-s", "2"]).await;
+    let mut late = Socket::connect(&server).await;
+    let (mut silent, mut begun) = (Socket::connect(&server).await, Socket::connect(&server).await);
+    begun.write("GET /heal").await;
+    let told = tokio::time::timeout(Duration::from_secs(6), late.head()).await;
+    assert!(told.is_err(), "nothing is told: {told:?}");
+    late.send("GET", "/healthz").await;
+    let answer = late.head().await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    let (silent, begun) = futures::join!(silent.rest(), begun.rest());
+    assert_eq!((silent.as_str(), begun.as_str()), ("", ""));
 }
 
 async fn a_key_that_is_revoked_while_a_body_arrives_does_nothing(server: Server) {

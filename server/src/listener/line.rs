@@ -8,7 +8,7 @@ use std::{
 
 /// How long a client may still send after it was refused.
 const LINGER: Duration = Duration::from_secs(1);
-/// Time for the head of a later request to arrive, after a connection was kept open the whole time.
+/// Time for a head to arrive, after a connection was kept open the whole time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection may be without a request.
@@ -24,8 +24,8 @@ impl Patience {
 
 /// A connection, as its requests and the count of all connections see it.
 ///
-/// The HTTP library waits without a limit for the rest of a body that nobody reads, and for a later
-/// head that has begun. The socket asks here when to stop waiting.
+/// The HTTP library waits without a limit for the rest of a body that nobody reads, for the first
+/// request, and for a head that has begun. The socket asks here when to stop waiting.
 #[derive(Debug)]
 pub struct Line {
     patience: Duration,
