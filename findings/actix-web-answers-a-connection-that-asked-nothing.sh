@@ -3,7 +3,8 @@
 # actix-web: a connection that has sent nothing is answered 408, an idle one is not
 #
 # Versions
-#   The crate actix-web 4.18.1 with its default settings but a keep-alive of 3 s, HTTP/1.1.
+#   The crate actix-web 4.18.1 without its default features, with its default settings but a keep-alive
+#   of 3 s, HTTP/1.1.
 #
 # Behaviour
 #   A client connects and sends nothing. After 5 s (`client_request_timeout`) the server sends a whole
@@ -69,9 +70,8 @@ async fn main() -> std::io::Result<()> {
         .bind("127.0.0.1:0")?;
     let address = server.addrs()[0];
     let running = actix_web::rt::spawn(server.run());
-    let (fresh, used) = std::thread::spawn(move || (idle(address, false), idle(address, true)))
-        .join()
-        .unwrap();
+    let clients = web::block(move || (idle(address, false), idle(address, true)));
+    let (fresh, used) = clients.await.unwrap();
     println!("  nothing sent:     after {:.0} s {:?}", fresh.1, fresh.0);
     println!("  one request sent: after {:.0} s {:?}", used.1, used.0);
     running.abort();
