@@ -338,7 +338,7 @@ pub fn credits_refused() {
     counter!(CREDITS_REFUSED).increment(1);
 }
 
-/// So many reservations are pending; the oldest is this old.
+/// Sets the number of pending reservations and the age of the oldest.
 pub fn reservations_pending(count: i64, oldest: Duration) {
     gauge!(RESERVATIONS_PENDING).set(u32::try_from(count).unwrap_or(u32::MAX));
     gauge!(RESERVATION_AGE).set(oldest);
