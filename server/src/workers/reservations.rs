@@ -1,7 +1,7 @@
 //! Watches reservations of credits: one that stays pending is somebody's unfinished work.
 //!
 //! A reservation never ends by itself, because only its owner knows whether the work was done. Its
-//! age is a metric, and each that is a day old gets one line in the log.
+//! age is a metric, and each that is a day old gets one line in the log of each server.
 
 use crate::{app::App, metrics};
 use ifmatch_store::OpenReservations;
