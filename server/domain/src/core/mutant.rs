@@ -42,7 +42,7 @@ mutants! {
     TrustHolder "trust-holder": "A grant lasts as long as its holder believes.",
     ForgetFence "forget-fence": "The fence of a lock whose row was swept begins anew.",
     GrantToTheGone "grant-to-the-gone": "A waiter that hung up can still be granted the lock.",
-    StaleAccount "stale-account": "A transfer changes the loaded account, not the current one.",
+    StaleAccount "stale-account": "A transfer is added to the loaded balance, not to the current one.",
     ResolveTwice "resolve-twice": "A resolved reservation can be resolved again.",
     KeepExpiredBookings "keep-expired-bookings": "An expired booking hold still blocks its days.",
 }

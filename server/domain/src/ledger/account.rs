@@ -113,7 +113,7 @@ pub(super) fn account(
         return Err(core::Rejection::not_found(Kind::Workspace, workspace_id).into());
     }
     match current(&account_id(workspace_id, unit), ctx) {
-        Some(account) => Ok(account.clone()),
+        Some(account) => Ok(account),
         None => {
             let workspace = alive::<Workspace>(workspace_id, ctx.state)?;
             Ok(Account::empty(workspace.id.clone(), unit))
@@ -122,9 +122,16 @@ pub(super) fn account(
 }
 
 /// An account as the commands before this one left it.
-pub(super) fn current<'a>(id: &str, ctx: &'a Context<'_>) -> Option<&'a Account> {
+pub(super) fn current(id: &str, ctx: &Context<'_>) -> Option<Account> {
     let accounts = &ctx.state.ledger().accounts;
-    if Mutant::StaleAccount.is_planted() { accounts.original(id) } else { accounts.get(id) }
+    let account = accounts.get(id)?.clone();
+    match accounts.original(id) {
+        // The version goes on: the database refuses two transfers of one version.
+        Some(loaded) if Mutant::StaleAccount.is_planted() => {
+            Some(Account { version: account.version, ..loaded.clone() })
+        }
+        _ => Some(account),
+    }
 }
 
 /// Whether the caller's key sees what hangs on a workspace.

@@ -85,7 +85,7 @@ impl ResolveReservation {
         if amount > reserved {
             return Err(Rejection::ExceedsReservation { reserved, amount });
         }
-        let account = current(&stored.account_id, ctx).cloned();
+        let account = current(&stored.account_id, ctx);
         let account = account.expect("a reservation's account is never removed");
         let draft = Draft {
             reservation: Some(stored.reservation.clone()),
