@@ -49,6 +49,11 @@ impl Target {
         Ok(self.seeded.subscriptions.get(workload.hot_place()).ok_or("too few objects")?)
     }
 
+    /// The body of an order of a server.
+    pub fn order(&self) -> Result<String, Failure> {
+        Ok(self.seeded.order.clone().ok_or("a product")?)
+    }
+
     fn path(&self, place: usize) -> Result<String, Failure> {
         let id = self.seeded.subscriptions.get(place).ok_or("a place in the list")?;
         Ok(format!("/v1/subscriptions/{id}"))
@@ -124,7 +129,7 @@ impl Client {
     pub async fn run(mut self, workload: Workload) -> Result<Tally, Failure> {
         while !self.window.is_over() {
             match workload {
-                Workload::Update => self.update().await?,
+                Workload::Update | Workload::Provisioning => self.update().await?,
                 Workload::Read => self.read().await?,
                 Workload::HotMerge => self.merge_until_over().await?,
                 Workload::HotRefetch => self.refetch().await?,

@@ -25,9 +25,12 @@ mod locks;
 mod machine;
 mod measure;
 mod options;
+#[path = "../../tests/support/panel/mod.rs"]
+mod panel;
 mod pgbench;
 mod plot;
 mod process;
+mod provisioning;
 mod report;
 mod sdk;
 mod seed;
@@ -62,7 +65,7 @@ fn main() -> Result<(), Failure> {
     let backend = options.backend.clone();
     let (growth, publish) = (options.growth, options.publish);
     let machine = machine::describe(&env::temp_dir());
-    let mut suite = Suite::new(options, server);
+    let mut suite = Suite::new(options, server)?;
     let wanted = |name: &str| backend.as_ref().is_none_or(|backend| backend == name);
     if wanted("postgres") {
         suite.run(Place::postgres()?)?;

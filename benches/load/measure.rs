@@ -18,6 +18,9 @@ pub struct Measure {
     pub p99_us: u64,
     /// Refusals because another client was first.
     pub conflicts: u64,
+    /// How long all servers took, in seconds, if some were made meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers_s: Option<f64>,
 }
 
 impl Measure {
@@ -27,7 +30,8 @@ impl Measure {
             let place = latencies_us.len().saturating_mul(hundredths) / 100;
             latencies_us.get(place).copied().unwrap_or_default()
         };
-        Self { rate, p50_us: percentile(50), p99_us: percentile(99), conflicts }
+        let (p50_us, p99_us) = (percentile(50), percentile(99));
+        Self { rate, p50_us, p99_us, conflicts, servers_s: None }
     }
 }
 

@@ -27,10 +27,15 @@ pub struct Server {
 
 impl Server {
     /// Starts Ifmatch.
-    pub fn ifmatch(binary: &Path, database_url: &str, dir: &Path) -> Result<Self, Failure> {
+    pub fn ifmatch(
+        binary: &Path,
+        database_url: &str,
+        dir: &Path,
+        settings: [(&str, String); 2],
+    ) -> Result<Self, Failure> {
         let mut command = ifmatch(binary, dir);
         command.args(["--listen", "127.0.0.1:0", "--database-url", database_url]);
-        command.env("IFMATCH_ADMIN_KEY", KEY);
+        command.env("IFMATCH_ADMIN_KEY", KEY).envs(settings);
         Self::start(command)
     }
 

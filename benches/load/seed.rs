@@ -40,6 +40,8 @@ pub struct Seeded {
     pub bookable: String,
     /// The workspaces with credits; empty if no workload reserves any.
     accounts: Vec<String>,
+    /// The body of an order of a server, if a workload makes any.
+    pub order: Option<String>,
     /// The day of seeding. Cells book later days.
     today: Date,
 }
@@ -116,6 +118,9 @@ pub async fn seed(
         let body = json!({"name": "Desk", "capacity": CAPACITY});
         seeded.bookable = make_one(&mut connection, "/v1/bookables", &body).await?;
     }
+    if cells.iter().any(|(workload, _)| *workload == Workload::Provisioning) {
+        seeded.order = Some(offer_server(&mut connection, &seeded.workspace).await?);
+    }
     // Counters and days exist before the measurement. Creating them is not compared.
     for (workload, clients) in cells {
         if let Some(post) = seeded.post(*workload, *clients) {
@@ -150,6 +155,19 @@ async fn open_accounts(address: SocketAddr) -> Result<Vec<String>, Failure> {
         ids.extend(part.await??);
     }
     Ok(ids)
+}
+
+/// Makes a product, and a workspace able to pay for it. Returns the body of its order.
+async fn offer_server(connection: &mut Connection, workspace: &str) -> Result<String, Failure> {
+    let path = format!("/v1/workspaces/{workspace}/credits/topups");
+    make_one(connection, &path, &json!({"amount": LIMIT, "reason": "bench"})).await?;
+    let product = json!({"name": "Small", "price_credits": 1, "egg": 1, "docker_image": "java:21",
+        "startup": "java -jar server.jar", "limits": {"memory": 1024, "disk": 4096},
+        "deploy": {"locations": [1]}});
+    let product = make_one(connection, "/v1/products", &product).await?;
+    let order = json!({"workspace_id": workspace, "product_id": product, "name": "Castle",
+        "panel_user": 7});
+    Ok(order.to_string())
 }
 
 /// Grants a workspace the features of the workloads.
@@ -218,8 +236,16 @@ async fn seed_subscriptions(
         ids.extend(part.await??);
     }
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let (bookable, accounts) = (String::new(), Vec::new());
-    Ok(Seeded { subscriptions: ids, plan, workspaces, workspace: first, bookable, accounts, today })
+    Ok(Seeded {
+        subscriptions: ids,
+        plan,
+        workspaces,
+        workspace: first,
+        bookable: String::new(),
+        accounts: Vec::new(),
+        order: None,
+        today,
+    })
 }
 
 async fn make_subscriptions(

@@ -9,6 +9,7 @@ use crate::{
     options::Options,
     pgbench,
     process::{self, Server},
+    provisioning::{self, Panel},
     seed::{Seeded, seed},
     system::{Form, System},
     workload::Workload,
@@ -45,6 +46,7 @@ impl Cell {
 pub struct Suite {
     options: Options,
     server: PathBuf,
+    panel: Panel,
     pub cells: Vec<Cell>,
 }
 
@@ -67,8 +69,8 @@ const SEEDED_FOR_PGBENCH: &str = "seeded_for_pgbench";
 const MEASURED: &str = "measured";
 
 impl Suite {
-    pub fn new(options: Options, server: PathBuf) -> Self {
-        Self { options, server, cells: Vec::new() }
+    pub fn new(options: Options, server: PathBuf) -> Result<Self, Failure> {
+        Ok(Self { options, server, panel: Panel::start()?, cells: Vec::new() })
     }
 
     /// Measures all systems on one backend.
@@ -95,7 +97,7 @@ impl Suite {
     fn prepare(&self, place: Place) -> Result<Ground, Failure> {
         let started = Instant::now();
         place.create(SEEDED);
-        let server = Server::ifmatch(&self.server, &place.url(SEEDED), place.dir())?;
+        let server = self.start(&place, SEEDED)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let cells = self.wanted(System::Ifmatch);
         let seeded = runtime.block_on(seed(server.address, self.options.rows, &cells))?;
@@ -191,7 +193,7 @@ impl Suite {
             expected.insert(*sql, place.number(MEASURED, sql)?);
         }
         let start = |_| match system {
-            System::Ifmatch => Server::ifmatch(&self.server, &url, place.dir()),
+            System::Ifmatch => self.start(place, MEASURED),
             _ => Server::baseline(&url),
         };
         let servers: Vec<Server> = (0..servers).map(start).collect::<Result<_, _>>()?;
@@ -199,7 +201,13 @@ impl Suite {
         let target = Arc::new(Target::new(system, addresses, Arc::clone(&ground.seeded)));
         let mut acknowledged = 0u64;
         for (workload, clients) in cells {
-            let measured = measure(&target, *workload, *clients, self.options.seconds)?;
+            let seconds = self.options.seconds;
+            let measured = match workload {
+                Workload::Provisioning => {
+                    provisioning::measure_updates(&target, *clients, seconds)?
+                }
+                _ => measure(&target, *workload, *clients, seconds)?,
+            };
             self.record(place, system, (*workload, *clients), records, measured);
             let written = target.written.swap(0, Ordering::Relaxed);
             acknowledged = acknowledged.saturating_add(written);
@@ -220,6 +228,11 @@ impl Suite {
         }
         eprintln!("  {acknowledged} acknowledged writes, all there");
         Ok(())
+    }
+
+    fn start(&self, place: &Place, database: &str) -> Result<Server, Failure> {
+        let url = place.url(database);
+        Server::ifmatch(&self.server, &url, place.dir(), self.panel.settings())
     }
 
     fn wanted(&self, system: System) -> Vec<(Workload, usize)> {
@@ -247,12 +260,15 @@ impl Suite {
         records: u64,
         measured: Measure,
     ) {
-        let Measure { rate, p50_us, p99_us, conflicts } = measured;
+        let Measure { rate, p50_us, p99_us, conflicts, servers_s } = measured;
         eprintln!(
             "  {:<12}{clients:>4} clients{rate:>10.0}/s   p50 {p50_us:>7} µs   p99 {p99_us:>8} µs   \
              {conflicts} conflicts",
             workload.name()
         );
+        if let Some(seconds) = servers_s {
+            eprintln!("  1,000 servers active after {seconds:.1} s");
+        }
         let backend = place.backend();
         let same = |cell: &&mut Cell| {
             (cell.backend, cell.system, cell.workload, cell.clients, cell.records)

@@ -5,6 +5,8 @@
 pub enum Workload {
     /// Versioned updates of many objects; no two clients share one.
     Update,
+    /// The same while 1,000 servers are being made on a slow panel.
+    Provisioning,
     /// Reads of many objects by id.
     Read,
     /// Updates of one object from stale versions, which the server merges.
@@ -32,8 +34,9 @@ pub enum Workload {
 }
 
 impl Workload {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Update,
+        Self::Provisioning,
         Self::Read,
         Self::HotMerge,
         Self::HotRefetch,
@@ -52,6 +55,7 @@ impl Workload {
     pub fn name(self) -> &'static str {
         match self {
             Self::Update => "update",
+            Self::Provisioning => "provisioning",
             Self::Read => "read",
             Self::HotMerge => "hot-merge",
             Self::HotRefetch => "hot-refetch",
@@ -71,6 +75,9 @@ impl Workload {
     pub fn title(self) -> &'static str {
         match self {
             Self::Update => "versioned updates, each client its own objects",
+            Self::Provisioning => {
+                "the same while 1,000 servers are made on a panel that takes 2 s a call"
+            }
             Self::Read => "reads by id",
             Self::HotMerge => "one object, server-side merge",
             Self::HotRefetch => "one object, refetch and retry",
@@ -115,9 +122,11 @@ impl Workload {
     pub fn traces(self) -> &'static [&'static str] {
         match self {
             Self::Read => &[],
-            Self::Update | Self::HotMerge | Self::HotRefetch | Self::HotSdk => {
-                &["SELECT sum(version) FROM subscriptions"]
-            }
+            Self::Update
+            | Self::Provisioning
+            | Self::HotMerge
+            | Self::HotRefetch
+            | Self::HotSdk => &["SELECT sum(version) FROM subscriptions"],
             Self::HotCounter => &[
                 "SELECT count(*) FROM usage_records WHERE NOT is_rolling",
                 "SELECT sum(used) FROM counters WHERE rolled_until IS NULL",

@@ -2,7 +2,7 @@
 
 use crate::{
     Client, Error, Fence,
-    pace::Deadline,
+    pace::{Deadline, WAIT_MAX},
     reply::Reply,
     request::{Request, Verb},
     send::Sending,
@@ -37,6 +37,8 @@ pub struct Call<O> {
     /// Kept apart from the request until it is sent, so that members can be added. A deletion has
     /// none.
     body: Option<Result<Value, Error>>,
+    /// How long the server is asked to wait before it answers.
+    wait: Duration,
     deadline: Duration,
     read: Read<O>,
 }
@@ -90,7 +92,14 @@ impl<O: 'static> Call<O> {
         read: Read<O>,
     ) -> Self {
         let request = client.signed(Request::new(verb, segments).key(None));
-        Self { client: client.clone(), request, body, deadline: client.deadline(), read }
+        let (wait, deadline) = (Duration::ZERO, client.deadline());
+        Self { client: client.clone(), request, body, wait, deadline, read }
+    }
+
+    /// Asks the server to wait for this long before it answers.
+    pub(crate) fn waiting(mut self, wait: Duration) -> Self {
+        self.wait = wait.min(WAIT_MAX);
+        self
     }
 
     /// Fails with this error instead of being sent.
@@ -139,7 +148,7 @@ impl<O: 'static> Call<O> {
         self
     }
 
-    /// How long it may take, repeated sends included.
+    /// How long it may take, repeated sends included. A wait that it asks for comes on top.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -163,7 +172,8 @@ impl<O: 'static> IntoFuture for Call<O> {
                 Some(body) => self.request.body(&body?),
                 None => self.request,
             };
-            let mut sending = Sending::new(request, Deadline::after(self.deadline));
+            let deadline = Deadline::after(self.wait.saturating_add(self.deadline));
+            let mut sending = Sending::new(request, deadline).asking_to_wait(self.wait);
             let answer = match self.client.send(&mut sending).await {
                 Ok(reply) => Ok(reply),
                 Err(error) => Err(sending.settle(error)),

@@ -10,8 +10,8 @@ use crate::{
     wire::Wire,
 };
 use ifmatch_types::{
-    BillingRun, Bookable, Booking, Feature, Invoice, Namespace, Package, Plan, Subscription,
-    Timestamp, Workspace,
+    BillingRun, Bookable, Booking, Feature, Invoice, Namespace, Package, Plan, Product, Server,
+    Subscription, Timestamp, Workspace,
 };
 use std::{
     fmt,
@@ -214,6 +214,36 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn bookings(&self) -> Collection<Booking> {
+        Collection::new(self)
+    }
+
+    /// The products: what can be provisioned, and its price in credits.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::ProductId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// let product = billing.products().get(&id).await?;
+    /// println!("{} costs {} credits", product.name, product.price_credits);
+    /// # Ok(()) }
+    /// ```
+    pub fn products(&self) -> Collection<Product> {
+        Collection::new(self)
+    }
+
+    /// The servers of workspaces: ordered here, made on the panel.
+    ///
+    /// ```
+    /// # async fn example(
+    /// #     billing: ifmatch::Client, workspace: ifmatch::WorkspaceId, small: ifmatch::ProductId,
+    /// # ) -> Result<(), ifmatch::Error> {
+    /// use ifmatch::ServerFields;
+    ///
+    /// let server = ServerFields::new(workspace, small, "Survival", 7);
+    /// let server = billing.servers().create(server).await?;
+    /// println!("{} is {}", server.id, server.status.name()); // provisioning
+    /// # Ok(()) }
+    /// ```
+    pub fn servers(&self) -> Collection<Server> {
         Collection::new(self)
     }
 

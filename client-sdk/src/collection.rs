@@ -251,6 +251,6 @@ impl<T: Deletable> Collection<T> {
     ///
     /// [`Error::Conflict`] if it is at another one; its `base` and `local` are `null`.
     pub fn delete_at(&self, id: &T::Id, version: Version) -> Delete {
-        Delete::at(&self.client, T::KIND, id.as_ref(), version)
+        Delete::at::<T>(&self.client, id, version)
     }
 }

@@ -4,16 +4,19 @@ use crate::{
     Client, Error, Fence, Resource, Versioned,
     edit::{Edit, with_edit},
     pace::Deadline,
+    reply::Reply,
     request::{Request, Verb},
     send::Sending,
     versioned::to_json,
 };
 use futures::future::{BoxFuture, FutureExt};
-use ifmatch_types::{Deleted, Kind, Version};
+use ifmatch_types::{Deleted, Version};
 use serde_json::Value;
 use std::{future::IntoFuture, time::Duration};
 
 /// A deletion: it is sent when it is awaited.
+///
+/// It answers a tombstone; for a server, which is deleted on its panel first, the server.
 ///
 /// ```
 /// # async fn example(billing: ifmatch::Client, id: ifmatch::PlanId)
@@ -25,18 +28,19 @@ use std::{future::IntoFuture, time::Duration};
 /// ```
 #[must_use = "nothing is sent until it is awaited"]
 #[derive(Debug)]
-pub struct Delete {
+pub struct Delete<O = Deleted> {
     client: Client,
     target: Result<Edit, Error>,
     key: Option<String>,
     force: Option<String>,
     fence: Option<Fence>,
     deadline: Duration,
+    read: fn(Reply) -> Result<O, Error>,
 }
 
 impl Delete {
     pub(crate) fn of_object<T: Resource>(client: &Client, object: &Versioned<T>) -> Self {
-        let mut delete = Self::at(client, T::KIND, object.id().as_ref(), object.version());
+        let mut delete = Self::at::<T>(client, object.id(), object.version());
         delete.target = delete.target.and_then(|target| {
             let base = to_json(&**object)?;
             Ok(Edit { local: base.clone(), base, ..target })
@@ -44,12 +48,24 @@ impl Delete {
         delete
     }
 
-    pub(crate) fn at(client: &Client, kind: Kind, id: &str, version: Version) -> Self {
-        let id = id.to_owned();
+    pub(crate) fn at<T: Resource>(client: &Client, id: &T::Id, version: Version) -> Self {
+        Self::answering::<T>(client, id, version, Reply::decode)
+    }
+}
+
+impl<O: 'static> Delete<O> {
+    /// A deletion whose answer is read like this.
+    pub(crate) fn answering<T: Resource>(
+        client: &Client,
+        id: &T::Id,
+        version: Version,
+        read: fn(Reply) -> Result<O, Error>,
+    ) -> Self {
+        let id = id.as_ref().to_owned();
         let (base, local) = (Value::Null, Value::Null);
-        let target = Ok(Edit { kind, id, base, base_version: version, local });
-        let deadline = client.deadline();
-        Self { client: client.clone(), target, key: None, force: None, fence: None, deadline }
+        let target = Ok(Edit { kind: T::KIND, id, base, base_version: version, local });
+        let (client, deadline) = (client.clone(), client.deadline());
+        Self { client, target, key: None, force: None, fence: None, deadline, read }
     }
 
     /// Skips the version check, and only that; needs the role `admin`.
@@ -108,7 +124,7 @@ impl Delete {
         self
     }
 
-    async fn run(self) -> Result<Deleted, Error> {
+    async fn run(self) -> Result<O, Error> {
         let target = self.target?;
         let mut request = Request::new(Verb::Delete, &target.path(&[]))
             .query("version", target.base_version)
@@ -120,12 +136,12 @@ impl Delete {
         let request = self.client.signed(request);
         let mut sending = Sending::new(request, Deadline::after(self.deadline));
         let reply = self.client.send_edit(&mut sending, &target).await?;
-        sending.read(reply.decode()).map_err(|error| with_edit(error, &target))
+        sending.read((self.read)(reply)).map_err(|error| with_edit(error, &target))
     }
 }
 
-impl IntoFuture for Delete {
-    type Output = Result<Deleted, Error>;
+impl<O: 'static> IntoFuture for Delete<O> {
+    type Output = Result<O, Error>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {

@@ -14,7 +14,7 @@ use crate::{
 };
 use ifmatch_types::{
     Assignment, Bookable, Booking, Boost, Code, Difference, Feature, Invoice, Kind, Namespace,
-    Package, Plan, Problem, Subscription, Version, Workspace, merge,
+    Package, Plan, Problem, Product, Server, Subscription, Version, Workspace, merge,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -106,6 +106,8 @@ pub(crate) fn without_unknown_fields(kind: Kind, object: Value) -> Value {
         Kind::Boost => through::<Boost>(&object),
         Kind::Bookable => through::<Bookable>(&object),
         Kind::Booking => through::<Booking>(&object),
+        Kind::Product => through::<Product>(&object),
+        Kind::Server => through::<Server>(&object),
     };
     known.unwrap_or(object)
 }

@@ -76,6 +76,12 @@
 //! Credits are spent in two phases. [`reserve`](CreditAccount::reserve) sets them aside before the
 //! work, and [`post`](ReservedCredits::post) or [`void`](ReservedCredits::void) resolves that once.
 //!
+//! # Servers
+//!
+//! A [server](Client::servers) is ordered in one commit, which reserves its credits, and is made on
+//! the panel after that. Its [status](ServerStatus) tells how far it has come. A server that was not
+//! made is `failed`: a state and no error of the call that ordered it.
+//!
 //! # Locks
 //!
 //! A [`LockGuard`] promises that this process stops believing in its lock before the server does, as
@@ -123,6 +129,7 @@ mod scope;
 #[cfg(test)]
 mod scripted;
 mod send;
+mod servers;
 mod storage;
 mod transaction;
 mod update;
@@ -155,7 +162,7 @@ pub use pace::SendBudget;
 pub use parked::{Parked, Resolution};
 pub use policy::{Attempt, Policy};
 pub use resolution::with_conflict_resolution;
-pub use resource::{Deletable, Resource};
+pub use resource::{Deletable, Redactable, Resource};
 pub use scope::Scope;
 pub use storage::{ConflictStorage, FileStore};
 pub use tokio_util::sync::CancellationToken;
@@ -169,15 +176,18 @@ pub use ifmatch_types::{
     Availability, AvailabilityConflict, AvailableDay, BillingRun, Bookable, BookableFields,
     BookableId, BookableStatus, Booking, BookingFields, BookingId, BookingStatus, Boost,
     BoostAnswer, BoostDuration, BoostId, BoostKind, By, CatalogStatus, ChangeKind, Code, Credits,
-    Date, DateError, Deleted, Difference, Entitlement, EntitlementLogEntry, Event, EventCursor,
-    Feature, FeatureFields, FeatureId, FeatureType, FieldError, Grant, GrantKind, HistoryEntry,
-    Hold, HoldId, HoldStatus, INTEGER_MAX, IdError, Interval, Invoice, InvoiceFields, InvoiceId,
-    InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Lock, LockHeld, LockScope, Metadata,
-    Meter, Namespace, NamespaceFields, NamespaceId, NewApiKey, NewAssignment, NewBoost, NewPayment,
-    Package, PackageFields, PackageId, Page, Payment, PaymentId, PaymentStatus, Plan, PlanFields,
-    PlanId, PlanStatus, Preview, Problem, REDACTED, RangeMode, RecordId, Recorded, Reservation,
-    ReservationStatus, Reset, ResourceRef, Retry, RetryAction, Reversed, Role, Rotation, Source,
-    Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp,
-    TimestampError, Transfer, TransferId, TransferKind, UsageRecord, Verdict, Version, Workspace,
-    WorkspaceFields, WorkspaceId,
+    Date, DateError, Deleted, Deploy, Difference, Entitlement, EntitlementLogEntry, Environment,
+    Event, EventCursor, Feature, FeatureFields, FeatureId, FeatureLimits, FeatureType, FieldError,
+    Grant, GrantKind, HistoryEntry, Hold, HoldId, HoldStatus, INTEGER_MAX, IdError, Interval,
+    Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Lock,
+    LockHeld, LockScope, Metadata, Meter, Namespace, NamespaceFields, NamespaceId, NewApiKey,
+    NewAssignment, NewBoost, NewPayment, NewResolution, Package, PackageFields, PackageId, Page,
+    PanelCall, PanelKind, PanelObservation, Payment, PaymentId, PaymentStatus, Plan, PlanFields,
+    PlanId, PlanStatus, Preview, Problem, Product, ProductFields, ProductId, ProductStatus,
+    REDACTED, RangeMode, RecordId, Recorded, Reservation, ReservationStatus, Reset, Resolve,
+    ResourceRef, Retry, RetryAction, Reversed, Role, Rotation, Server, ServerEntry, ServerFields,
+    ServerId, ServerLimits, ServerStatus, ServerStep, ServerVerdict, Source, Subscription,
+    SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp, TimestampError, Transfer,
+    TransferId, TransferKind, UsageRecord, Verdict, Version, Workspace, WorkspaceFields,
+    WorkspaceId,
 };

@@ -7,6 +7,14 @@ use std::{
 use tokio::time::Instant;
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
 
+/// The longest wait of one request. Gateways give up after 50 to 60 s.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(45);
+
+/// Whole milliseconds, rounded up: a wait is not shorter than it was asked for.
+pub(crate) fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
+
 /// The instant at which a call gives up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Instant);
@@ -109,6 +117,14 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_millisecond_is_one() {
+        for (nanos, expected) in [(0, 0), (1, 1), (199_999_999, 200), (200_000_000, 200)] {
+            assert_eq!(ms(Duration::from_nanos(nanos)), expected);
+        }
+        assert_eq!(ms(WAIT_MAX), 45_000);
+    }
 
     #[test]
     fn ceilings_double_from_50_ms_and_stop_at_2_s() {

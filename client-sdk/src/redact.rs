@@ -1,9 +1,9 @@
 //! Redactions, for admins: values that a person asked to be forgotten.
 
-use crate::{Call, Collection, Deletable, Versioned, reply::Reply};
+use crate::{Call, Collection, Redactable, Versioned, reply::Reply};
 use ifmatch_types::{NewRedaction, Version};
 
-impl<T: Deletable> Collection<T> {
+impl<T: Redactable> Collection<T> {
     /// Redacts values of an object, wherever the server stores them; needs the role `admin`.
     ///
     /// The values at these paths are replaced in the object, in all its versions, its history and

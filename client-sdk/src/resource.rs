@@ -4,8 +4,9 @@ use ifmatch_types::{
     Assignment, AssignmentId, Bookable, BookableFields, BookableId, Booking, BookingFields,
     BookingId, Feature, FeatureFields, FeatureId, Invoice, InvoiceFields, InvoiceId, Kind,
     Namespace, NamespaceFields, NamespaceId, NewAssignment, Package, PackageFields, PackageId,
-    Plan, PlanFields, PlanId, Subscription, SubscriptionFields, SubscriptionId, Version, Workspace,
-    WorkspaceFields, WorkspaceId,
+    Plan, PlanFields, PlanId, Product, ProductFields, ProductId, Server, ServerFields, ServerId,
+    Subscription, SubscriptionFields, SubscriptionId, Version, Workspace, WorkspaceFields,
+    WorkspaceId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -17,8 +18,8 @@ mod sealed {
 /// A kind of versioned object in a [`Collection`](crate::Collection).
 ///
 /// Implemented for [`Plan`], [`Workspace`], [`Namespace`], [`Subscription`], [`Invoice`],
-/// [`Feature`], [`Package`], [`Assignment`], [`Bookable`] and [`Booking`], and sealed: the server
-/// knows no others.
+/// [`Feature`], [`Package`], [`Assignment`], [`Bookable`], [`Booking`], [`Product`] and [`Server`],
+/// and sealed: the server knows no others.
 pub trait Resource:
     sealed::Sealed
     + Clone
@@ -43,8 +44,12 @@ pub trait Resource:
     fn version(&self) -> Version;
 }
 
-/// An object that can be deleted: all but an [`Assignment`], which is cancelled.
-pub trait Deletable: Resource {}
+/// An object with free texts that can be redacted: all but an [`Assignment`].
+pub trait Redactable: Resource {}
+
+/// An object that can be deleted at once: all but an [`Assignment`], which is cancelled, and a
+/// [`Server`], which is deprovisioned.
+pub trait Deletable: Redactable {}
 
 macro_rules! resources {
     ($($entity:ident, $fields:ident, $id:ident;)*) => {
@@ -79,10 +84,30 @@ resources! {
     Assignment, NewAssignment, AssignmentId;
     Bookable, BookableFields, BookableId;
     Booking, BookingFields, BookingId;
+    Product, ProductFields, ProductId;
+    Server, ServerFields, ServerId;
 }
 
 macro_rules! deletable {
-    ($($entity:ident),*) => { $(impl Deletable for $entity {})* };
+    ($($entity:ident),*) => {
+        $(
+            impl Redactable for $entity {}
+            impl Deletable for $entity {}
+        )*
+    };
 }
 
-deletable!(Plan, Workspace, Namespace, Subscription, Invoice, Feature, Package, Bookable, Booking);
+deletable!(
+    Plan,
+    Workspace,
+    Namespace,
+    Subscription,
+    Invoice,
+    Feature,
+    Package,
+    Bookable,
+    Booking,
+    Product
+);
+
+impl Redactable for Server {}

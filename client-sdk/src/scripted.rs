@@ -23,6 +23,7 @@ mod acquiring;
 mod fences;
 mod locks;
 mod own_writes;
+mod servers;
 
 const ID: &str = "sub_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
 

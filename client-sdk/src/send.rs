@@ -6,14 +6,14 @@
 use crate::{
     Error, GaveUp, OutcomeUnknown, Unavailable,
     client::Client,
-    pace::{Backoff, Deadline},
+    pace::{Backoff, Deadline, WAIT_MAX, ms},
     reply::Reply,
     request::Request,
     wire::{Answer, WireError},
 };
 use ifmatch_types::{Code, Problem, RetryAction};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// A request on its way.
 pub(crate) struct Sending {
@@ -21,10 +21,18 @@ pub(crate) struct Sending {
     pub(crate) deadline: Deadline,
     /// Whether an earlier send may have been applied although no answer came.
     pub(crate) in_doubt: bool,
-    /// How long the server may wait before it answers, beyond the client's patience.
-    wait: Duration,
+    wait: Wait,
     backoff: Backoff,
     sends: u32,
+}
+
+/// How long the server may wait before it answers, beyond the client's patience.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// As the body says, in every send.
+    Fixed(Duration),
+    /// Until then. Each send asks for what is left, in its query.
+    Until(Deadline),
 }
 
 /// Why a request got no 2xx.
@@ -66,16 +74,37 @@ impl Sending {
             request,
             deadline,
             in_doubt: false,
-            wait: Duration::ZERO,
+            wait: Wait::Fixed(Duration::ZERO),
             backoff: Backoff::new(),
             sends: 0,
         }
     }
 
-    /// Lets the server wait for this long before it answers.
+    /// Lets the server wait for this long before it answers, as the body says.
     pub(crate) fn waiting(mut self, wait: Duration) -> Self {
-        self.wait = wait;
+        self.wait = Wait::Fixed(wait);
         self
+    }
+
+    /// Asks the server to wait for this long before it answers, at most for [`WAIT_MAX`].
+    ///
+    /// The wait is no part of the request, and the server tells requests apart without it. So a
+    /// repeated send does not wait anew, and an unknown outcome is settled without a wait.
+    pub(crate) fn asking_to_wait(mut self, wait: Duration) -> Self {
+        self.wait = Wait::Until(Deadline::after(wait.min(WAIT_MAX)));
+        self
+    }
+
+    /// The request as it is sent now, and how long the server may wait before it answers.
+    fn next(&self) -> (Cow<'_, Request>, Duration) {
+        let (request, left) = match self.wait {
+            Wait::Fixed(wait) => return (Cow::Borrowed(&self.request), wait),
+            Wait::Until(until) => (&self.request, until.cap(WAIT_MAX)),
+        };
+        match left {
+            Some(wait) => (Cow::Owned(request.clone().query("wait_ms", ms(wait))), wait),
+            None => (Cow::Borrowed(request), Duration::ZERO),
+        }
     }
 
     /// Waits before the next send, or returns why there will be none.
@@ -111,13 +140,15 @@ impl Client {
             fence.check().map_err(SendError::Gone)?;
         }
         loop {
-            let patience = self.send_timeout().saturating_add(sending.wait);
+            let (request, wait) = sending.next();
+            let patience = self.send_timeout().saturating_add(wait);
             let Some(limit) = sending.deadline.cap(patience) else {
                 let error = sending.lost(GaveUp::Deadline, "there was no time to ask".into(), None);
                 return Err(SendError::Gone(error));
             };
+            let told = self.exchange(&request, limit).await?;
             sending.sends += 1;
-            let trouble = match self.exchange(&sending.request, limit).await? {
+            let trouble = match told {
                 Told::Done(reply) => return Ok(reply),
                 Told::Refused(problem)
                     if sending.in_doubt && !self.settles(&sending.request, problem.code) =>

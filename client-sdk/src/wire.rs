@@ -53,12 +53,15 @@ impl Http {
             // If this fails, the host application has just chosen a provider, which is fine.
             let _ = ring::default_provider().install_default();
         }
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .user_agent(user_agent)
             .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .build()
-            .map_err(|error| Error::Setup(chain(&error)))?;
+            .retry(reqwest::retry::never());
+        if base.scheme() == "http" {
+            // reqwest 0.13 asks for the machine's certificates even if no TLS is spoken.
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|error| Error::Setup(chain(&error)))?;
         Ok(Self { client, base, authorization })
     }
 

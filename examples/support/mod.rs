@@ -58,10 +58,21 @@ impl Server {
             println!("using the server at {url}\n");
             return Ok(Self { url, key, private: None });
         }
-        let key = format!("example-{}", Uuid::now_v7().simple());
-        let (private, url) = Private::start(&key)?;
+        let server = Self::start("sqlite://ifmatch.db", &[])?;
+        let url = &server.url;
         println!("started a private server at {url} (set IFMATCH_KEY to use another)\n");
+        Ok(server)
+    }
+
+    /// A private server on a database, with settings that no running one would have.
+    pub fn start(database_url: &str, settings: &[(&str, &str)]) -> Result<Self> {
+        let key = format!("example-{}", Uuid::now_v7().simple());
+        let (private, url) = Private::start(&key, database_url, settings)?;
         Ok(Self { url, key, private: Some(private) })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// A client with the admin's key.
@@ -96,7 +107,7 @@ impl Server {
 }
 
 impl Private {
-    fn start(key: &str) -> Result<(Self, String)> {
+    fn start(key: &str, database_url: &str, settings: &[(&str, &str)]) -> Result<(Self, String)> {
         // Cargo puts examples into a directory beside the programs.
         let example = env::current_exe()?;
         let beside = example.parent().and_then(|examples| examples.parent());
@@ -117,8 +128,9 @@ impl Private {
         }
         let mut process = command
             .current_dir(dir.path())
-            .args(["--listen", "127.0.0.1:0", "--database-url", "sqlite://ifmatch.db"])
+            .args(["--listen", "127.0.0.1:0", "--database-url", database_url])
             .env("IFMATCH_ADMIN_KEY", key)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log)?)

@@ -15,6 +15,7 @@ use crate::{
     tail::Tail,
     workers::health::Workers,
 };
+use ifmatch_domain::provisioning::Windows;
 use std::sync::{Arc, atomic::AtomicBool};
 
 /// The state that handlers and workers share.
@@ -43,6 +44,8 @@ pub struct App {
     pub places: Arc<Places>,
     /// Who waits for locks, and the secret of their owners' tokens.
     pub locks: Locks,
+    /// The windows of provisioning.
+    pub windows: Windows,
     /// The open event streams.
     pub streams: Arc<Streams>,
 }

@@ -61,6 +61,7 @@ pub fn lane_config(config: &Config) -> LaneConfig {
         lanes: config.lanes(),
         queue: config.queue,
         batch_max: config.batch_max,
+        settings: config.settings(),
         seams: systems::seams(),
     }
 }

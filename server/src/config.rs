@@ -13,6 +13,7 @@ pub use task::{KeysTask, Task};
 
 use crate::network::Networks;
 use clap::{Arg, Command, FromArgMatches, Subcommand};
+use ifmatch_domain::{Settings, provisioning::Windows};
 use ifmatch_store::DatabaseUrl;
 use rustix::process::{Resource, getrlimit};
 use said::Said;
@@ -96,6 +97,22 @@ impl Config {
             DatabaseUrl::Sqlite(_) => 1,
             // While one lane waits for its commit, another decides.
             DatabaseUrl::Postgres(_) => self.lanes.unwrap_or_else(|| processors().clamp(2, 4)),
+        }
+    }
+
+    /// The settings that rules depend on.
+    pub fn settings(&self) -> Settings {
+        Settings { panel: self.panel_url.is_some().then_some(self.panel_kind) }
+    }
+
+    /// The windows of provisioning.
+    pub fn windows(&self) -> Windows {
+        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        Windows {
+            timeout_ms: ms(self.panel_timeout_ms),
+            settle_ms: ms(self.settle_ms),
+            absent_gap_ms: ms(self.absent_gap_ms),
+            reconcile_ms: ms(self.reconcile_ms),
         }
     }
 

@@ -7,5 +7,6 @@ pub mod core;
 pub mod entitlement;
 pub mod ledger;
 pub mod lock;
+pub mod provisioning;
 pub mod systems;
 pub mod transactions;

@@ -56,4 +56,6 @@ kinds! {
     Boost: Home::Scope("boosts");
     Bookable: Home::Collection;
     Booking: Home::Collection;
+    Product: Home::Collection;
+    Server: Home::Collection;
 }

@@ -13,7 +13,7 @@ use crate::{
     log::LogContext,
     metrics,
 };
-use ifmatch_domain::{Command, Outcome, Rejection, State, core::KeptAnswer};
+use ifmatch_domain::{Command, Outcome, Rejection, Settings, State, core::KeptAnswer};
 use ifmatch_store::DatabaseUrl;
 use queue::Queue;
 use std::{
@@ -100,6 +100,8 @@ pub struct LaneConfig {
     pub queue: usize,
     /// Maximum number of commands that share a commit.
     pub batch_max: usize,
+    /// The settings that rules depend on.
+    pub settings: Settings,
     /// The functions for outcomes.
     pub seams: Seams,
 }

@@ -15,6 +15,7 @@ mod metrics;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod network;
+mod panel;
 mod reads;
 mod routes;
 mod serve;

@@ -106,6 +106,16 @@ metrics_table! {
         "Reservations of credits that are not resolved yet";
     RESERVATION_AGE: Gauge, Seconds, "ifmatch_credit_reservation_oldest_age_seconds",
         "Age of the oldest reservation of credits that is not resolved yet; 0 if there is none";
+    PANEL_CALLS: Counter, Count, "ifmatch_panel_calls_total",
+        "Calls of the panel, by call and what it told";
+    PANEL_CALL_DURATION: Histogram, Seconds, "ifmatch_panel_call_duration_seconds",
+        "Time that calls of the panel took, by call";
+    SERVER_VERDICTS: Counter, Count, "ifmatch_server_verdicts_total",
+        "Recorded calls of the panel, by what followed for the server";
+    SERVERS_UNSETTLED: Gauge, Count, "ifmatch_servers_unsettled",
+        "Servers that are neither active nor ended, by status";
+    SERVER_AGE: Gauge, Seconds, "ifmatch_server_oldest_unsettled_age_seconds",
+        "Time since the oldest unsettled server of a status became so; 0 if there is none";
     LOCK_AUTO_RELEASES: Counter, Count, "ifmatch_lock_auto_releases_total",
         "Grants that the server released because their caller had hung up, by result";
 }
@@ -344,6 +354,23 @@ pub fn reservations_pending(count: i64, oldest: Duration) {
     gauge!(RESERVATION_AGE).set(oldest);
 }
 
+/// Counts and times a call of the panel.
+pub fn panel_called(call: &'static str, observation: &'static str, latency: Duration) {
+    counter!(PANEL_CALLS, "call" => call, "observation" => observation).increment(1);
+    histogram!(PANEL_CALL_DURATION, "call" => call).record(latency);
+}
+
+/// Counts a recorded call of the panel.
+pub fn server_verdict(verdict: &'static str) {
+    counter!(SERVER_VERDICTS, "verdict" => verdict).increment(1);
+}
+
+/// Sets the number of unsettled servers of a status and the age of the oldest.
+pub fn servers_unsettled(status: &'static str, count: i64, oldest: Duration) {
+    gauge!(SERVERS_UNSETTLED, "status" => status).set(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!(SERVER_AGE, "status" => status).set(oldest);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -391,6 +418,9 @@ mod tests {
             credit_transfer("reserve");
             credits_refused();
             reservations_pending(2, Duration::from_secs(5));
+            panel_called("create", "created", Duration::from_secs(2));
+            server_verdict("active");
+            servers_unsettled("provisioning", 3, Duration::from_secs(9));
         });
         for metric in METRICS {
             let described = format!("# HELP {} ", metric.name);

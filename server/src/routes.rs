@@ -5,7 +5,7 @@
 use crate::http::{
     access, billing, booking, core,
     core::{endpoint::Endpoint, openapi, problem},
-    entitlement, ledger, lock, transactions,
+    entitlement, ledger, lock, provisioning, transactions,
 };
 use serde_json::Value;
 
@@ -28,6 +28,8 @@ pub const SECTIONS: &[&str] = &[
     "Bookings",
     "Locks",
     "Credits",
+    "Products",
+    "Servers",
 ];
 
 /// The OpenAPI document.
@@ -46,6 +48,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(access::routes::routes());
     all.extend(lock::routes::routes());
     all.extend(ledger::routes::routes());
+    all.extend(provisioning::routes::routes());
     all.extend(transactions::routes(&all));
     all
 }

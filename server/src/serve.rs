@@ -24,6 +24,7 @@ use crate::{
     lane::{Lanes, Refusal},
     listener::{self, Door, Listening, Places},
     metrics::Metrics,
+    panel::{Panel, PanelConfig},
     reads::Reads,
     routes, streams,
     tail::Tail,
@@ -93,6 +94,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
                 &config.trusted_proxies(),
             ),
             locks: Locks { room: Arc::default(), secret },
+            windows: config.windows(),
             streams: Arc::default(),
         });
         make_first_keys(config, &app).await?;
@@ -217,6 +219,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
             .default_service(web::to(no_such_path))
             .wrap(from_fn(frame))
     };
+    let panel = panel(config)?;
     let refused = |cause| CommandError::Io { what: format!("listen: {}", config.listen), cause };
     let port = TcpListener::bind(config.listen).map_err(refused)?;
     let address = port.local_addr().map_err(refused)?;
@@ -253,6 +256,11 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     actix_web::rt::spawn(async move { workers::locks::run(&sweeping).await });
     let watching = app.clone();
     actix_web::rt::spawn(async move { workers::reservations::run(&watching).await });
+    let watching = app.clone();
+    actix_web::rt::spawn(async move { workers::unsettled::run(&watching).await });
+    if let Some(panel) = panel {
+        actix_web::rt::spawn(workers::servers::run(app.clone(), panel));
+    }
     let redacting = app.clone();
     actix_web::rt::spawn(async move { workers::redactions::run(&redacting).await });
     let (pruning, days) = (app.clone(), config.history_days);
@@ -270,6 +278,21 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let ended = server.await;
     denials::record(&denying, denying.denials.all()).await;
     ended.map_err(|cause| CommandError::Io { what: "server".to_owned(), cause })
+}
+
+/// The panel that servers are made on, if one is configured.
+fn panel(config: &Config) -> Result<Option<Panel>, CommandError> {
+    let Some((url, key)) = config.panel_url.as_deref().zip(config.panel_key.as_ref()) else {
+        return Ok(None);
+    };
+    let wrong = |error: &dyn std::fmt::Display| {
+        CommandError::Setting(format!("panel_url, panel_key: {error}"))
+    };
+    let kind = config.panel_kind;
+    let url = url.parse().map_err(|error| wrong(&error))?;
+    let timeout = Duration::from_millis(config.panel_timeout_ms);
+    let config = PanelConfig { kind, url, key: key.clone(), timeout };
+    Panel::new(config).map(Some).map_err(|error| wrong(&error))
 }
 
 /// Does periodic work: refreshes the API keys, and puts recorded times into their buckets.

@@ -8,6 +8,8 @@ pub mod history;
 pub mod locks;
 pub mod redactions;
 pub mod reservations;
+pub mod servers;
+pub mod unsettled;
 
 use crate::app::App;
 use futures::{StreamExt, future::join, stream};

@@ -52,6 +52,15 @@ async fn a_created_object_is_where_its_location_says(server: Server) {
             json!({"bookable_id": id(&room), "start_date": day(3), "end_date": day(5),
             "quantity": 2, "user_id": "ann", "notes": "late"}),
         ),
+        (
+            "products",
+            "prd_",
+            json!({"name": "Game", "price_credits": 7, "egg": 5, "docker_image": "image",
+            "startup": "./run", "environment": {"A": "b"}, "max_per_workspace": 3,
+            "limits": {"memory": 1, "swap": -1, "disk": 2, "io": 500, "cpu": 100},
+            "feature_limits": {"databases": 1, "allocations": 2, "backups": 3},
+            "deploy": {"locations": [1, 2], "dedicated_ip": false, "port_range": ["25565-25570"]}}),
+        ),
     ];
     for (collection, prefix, body) in creates {
         let path = format!("/v1/{collection}");

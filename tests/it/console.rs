@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 mod credits;
 mod locks;
+mod servers;
 
 both_databases![
     a_plan_is_created_found_and_edited,

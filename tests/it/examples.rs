@@ -1,6 +1,8 @@
 //! The examples as readers run them: each exits with 0 and shows what it promises.
 
-use crate::harness::{ADMIN_KEY, Finished, Server, both_databases, run_example};
+use crate::harness::{
+    ADMIN_KEY, Database, Finished, Server, both_databases, run_example, run_to_end,
+};
 use serde_json::Value;
 
 both_databases![
@@ -13,6 +15,7 @@ both_databases![
     a_rush_books_exactly_what_is_free,
     a_worker_that_was_paused_too_long_writes_nothing,
     workers_spend_credits_to_exactly_zero,
+    servers_that_exist_are_paid_for_whatever_the_panel_does,
 ];
 
 /// Runs an example against this server, with `typed` as its stdin.
@@ -151,4 +154,20 @@ async fn workers_spend_credits_to_exactly_zero(server: Server) {
     let path = format!("/v1/workspaces/{}/credits", workspaces[0]["id"].as_str().unwrap());
     let left = server.api().get(&path).await.ok(200);
     assert_eq!((&left["available"], &left["reserved"]), (&0.into(), &0.into()));
+}
+
+async fn servers_that_exist_are_paid_for_whatever_the_panel_does(server: Server) {
+    // The example starts a server of its own.
+    let database = Database::create(server.database().backend());
+    let args = ["--servers", "20", "--database-url", database.url()];
+    // A machine without CA certificates can still speak plain HTTP, to the server and to the panel.
+    let no_certificates = [("SSL_CERT_FILE", "none.pem"), ("SSL_CERT_DIR", "none")];
+    let finished = run_example("provision", &server, &args, "", &no_certificates).await.succeeded();
+    let lost = "it is made, but the answer is lost";
+    says(&finished, &[lost, "in_doubt", "orphan_deleted", "bought          1 transfers    100"]);
+    says(&finished, &["VERDICT: ", "each server that exists is paid for, and no other"]);
+
+    // Checks the database too, not only the example's own verdict.
+    let url = [("IFMATCH_DATABASE_URL", database.url())];
+    run_to_end(&database, &["verify"], &url).await.succeeded();
 }

@@ -263,6 +263,8 @@ async fn each_collection_has_its_own_paths(server: Server) {
         ("packages", &["/name"]),
         ("bookables", &["/name", "/metadata/k"]),
         ("bookings", &["/notes", "/user_id", "/metadata/k"]),
+        ("products", &["/name"]),
+        ("servers", &["/name"]),
     ] {
         let (object, edit) = crate::surface::make(&api, collection).await;
         let path = format!("/v1/{collection}/{}", id(&object));

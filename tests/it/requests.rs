@@ -227,6 +227,8 @@ async fn an_id_of_another_type_is_named_as_such(server: Server) {
         ("packages", "pkg_", "asg_"),
         ("bookables", "bkb_", "bkg_"),
         ("bookings", "bkg_", "bkb_"),
+        ("products", "prd_", "srv_"),
+        ("servers", "srv_", "prd_"),
     ] {
         let path = format!("/v1/{collection}/{wrong}{UUID}");
         let problems = [

@@ -23,6 +23,7 @@ struct Owned {
     payment: String,
     booking: String,
     reservation: String,
+    server: String,
     feature: String,
     assignments: [String; 2],
     boosts: [String; 2],
@@ -36,6 +37,7 @@ struct Catalogue {
     feature: String,
     package: String,
     bookable: String,
+    product: String,
 }
 
 impl Owned {
@@ -56,6 +58,7 @@ impl Owned {
             "start_date": day(30), "end_date": day(31), "quantity": 1});
         let booking = id(&post("/v1/bookings", body).await).to_owned();
         let reservation = id(&api.make_reservation(Some(&workspace)).await).to_owned();
+        let server = id(&api.make_server(Some(&workspace)).await).to_owned();
         let feature = api.make_feature(json!({})).await;
         let mut of_scopes = Vec::new();
         for scope in [format!("workspaces/{workspace}"), format!("namespaces/{namespace}")] {
@@ -76,6 +79,7 @@ impl Owned {
             payment,
             booking,
             reservation,
+            server,
             feature,
             assignments: both(0),
             boosts: both(1),
@@ -95,6 +99,7 @@ impl Owned {
             &self.payment,
             &self.booking,
             &self.reservation,
+            &self.server,
         ];
         let pairs = [&self.assignments, &self.boosts, &self.records, &self.holds];
         single.into_iter().chain(pairs.into_iter().flatten()).map(String::as_str).collect()
@@ -126,6 +131,7 @@ impl Owned {
                 ("{}", "payments") => own("pay_", |of, _| &of.payment),
                 ("{}", "bookings") => own("bkg_", |of, _| &of.booking),
                 ("{}", "reservations" | "transfers") => own("trf_", |of, _| &of.reservation),
+                ("{}", "servers") => own("srv_", |of, _| &of.server),
                 ("{}", "packages") if is_of_scope => own("asg_", |of, n| &of.assignments[n]),
                 ("{}", "boosts") => own("bst_", |of, n| &of.boosts[n]),
                 ("{}", "usage") => own("usg_", |of, n| &of.records[n]),
@@ -135,6 +141,7 @@ impl Owned {
                 ("{}", "features") => catalogue.feature.clone(),
                 ("{}", "packages") => catalogue.package.clone(),
                 ("{}", "bookables") => catalogue.bookable.clone(),
+                ("{}", "products") => catalogue.product.clone(),
                 ("{}", "api-keys") => none("key_"),
                 ("{}", _) => "1".to_owned(),
                 (part, _) => part.to_owned(),
@@ -154,6 +161,7 @@ impl Catalogue {
             feature: made(api.post("/v1/features", &body).await.ok(201)),
             package: made(api.make_package(json!([]), json!({})).await),
             bookable: made(api.make_bookable(json!({})).await),
+            product: made(api.make_product(json!({})).await),
         }
     }
 }
@@ -216,8 +224,15 @@ async fn every_route_hides_what_is_foreign(server: Server) {
     let catalogue = Catalogue::make(&api).await;
     let (own, foreign) = (Owned::make(&api).await, Owned::make(&api).await);
     let agent = scoped(&api, "agent", &own.workspace).await;
-    let owned =
-        ["workspaces", "namespaces", "subscriptions", "invoices", "bookings", "reservations"];
+    let owned = [
+        "workspaces",
+        "namespaces",
+        "subscriptions",
+        "invoices",
+        "bookings",
+        "reservations",
+        "servers",
+    ];
     let mut hidden = 0;
     for (path, method, is_scoped, role) in operations(&api).await {
         if path.ends_with("/stream") {
@@ -275,6 +290,7 @@ async fn lists_hold_what_is_the_keys_own(server: Server) {
         ("subscriptions", &own.subscription),
         ("invoices", &own.invoice),
         ("bookings", &own.booking),
+        ("servers", &own.server),
     ] {
         for query in ["", "?sort=-created_at", "?limit=1"] {
             let page = viewer.get(&format!("/v1/{collection}{query}")).await.ok(200);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Client, Error,
-    pace::{Backoff, Deadline},
+    pace::{Backoff, Deadline, WAIT_MAX, ms},
     request::{Request, Verb},
     send::{SendError, Sending},
     versioned::to_json,
@@ -21,9 +21,6 @@ use ifmatch_types::{Code, LockHeld, NewLock, Problem};
 use serde_json::Value;
 use std::{fmt, future::IntoFuture, time::Duration};
 use tokio::time::Instant;
-
-/// The longest wait of one request. Gateways give up after 50 to 60 s.
-const WAIT_MAX: Duration = Duration::from_secs(45);
 
 /// The pause before the next request if one did not wait as long as it was asked to.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -292,22 +289,4 @@ fn add_waited(problem: &mut Problem, before: i64) -> i64 {
     let waited = problem.extensions.get("waited_ms").and_then(Value::as_i64).unwrap_or_default();
     problem.extensions.insert("waited_ms".to_owned(), before.saturating_add(waited).into());
     waited
-}
-
-/// Whole milliseconds, rounded up: a wait is not shorter than it was asked for.
-fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_part_of_a_millisecond_is_one() {
-        for (nanos, expected) in [(0, 0), (1, 1), (199_999_999, 200), (200_000_000, 200)] {
-            assert_eq!(ms(Duration::from_nanos(nanos)), expected);
-        }
-        assert_eq!(ms(WAIT_MAX), 45_000);
-    }
 }

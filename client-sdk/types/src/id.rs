@@ -159,6 +159,14 @@ id!(
     /// The id of a [`Transfer`](crate::Transfer), and of the reservation that it made: `trf_…`.
     TransferId, "trf_"
 );
+id!(
+    /// The id of a [`Product`](crate::Product): `prd_…`.
+    ProductId, "prd_"
+);
+id!(
+    /// The id of a [`Server`](crate::Server), which is its external id on the panel: `srv_…`.
+    ServerId, "srv_"
+);
 
 #[cfg(test)]
 mod tests {

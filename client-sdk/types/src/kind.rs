@@ -30,11 +30,15 @@ pub enum Kind {
     Bookable,
     /// A quantity of a bookable on a range of days.
     Booking,
+    /// Something that can be provisioned.
+    Product,
+    /// A server of a workspace.
+    Server,
 }
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Plan,
         Self::Workspace,
         Self::Namespace,
@@ -46,6 +50,8 @@ impl Kind {
         Self::Boost,
         Self::Bookable,
         Self::Booking,
+        Self::Product,
+        Self::Server,
     ];
 
     /// The name used in `resource.type`, events and transactions: `subscription`.
@@ -62,6 +68,8 @@ impl Kind {
             Self::Boost => "boost",
             Self::Bookable => "bookable",
             Self::Booking => "booking",
+            Self::Product => "product",
+            Self::Server => "server",
         }
     }
 
@@ -79,6 +87,8 @@ impl Kind {
             Self::Boost => "boosts",
             Self::Bookable => "bookables",
             Self::Booking => "bookings",
+            Self::Product => "products",
+            Self::Server => "servers",
         }
     }
 
@@ -96,13 +106,15 @@ impl Kind {
             Self::Boost => "bst_",
             Self::Bookable => "bkb_",
             Self::Booking => "bkg_",
+            Self::Product => "prd_",
+            Self::Server => "srv_",
         }
     }
 
     /// Whether a repeated creation costs money, so that it needs an `Idempotency-Key`.
     pub const fn creation_needs_key(self) -> bool {
         match self {
-            Self::Subscription | Self::Invoice | Self::Booking => true,
+            Self::Subscription | Self::Invoice | Self::Booking | Self::Server => true,
             Self::Plan
             | Self::Workspace
             | Self::Namespace
@@ -110,7 +122,8 @@ impl Kind {
             | Self::Package
             | Self::Assignment
             | Self::Boost
-            | Self::Bookable => false,
+            | Self::Bookable
+            | Self::Product => false,
         }
     }
 
@@ -146,6 +159,8 @@ impl Kind {
                 &["/start_date", "/end_date", "/quantity"],
                 &["/status", "/hold_expires_at", "/confirmed_at", "/cancelled_at", "/ended_at"],
             ],
+            Self::Product => &[&["/egg", "/docker_image", "/startup", "/environment"]],
+            Self::Server => &[&["/status", "/suspended"]],
         }
     }
 

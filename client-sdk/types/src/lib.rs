@@ -27,6 +27,7 @@ pub mod merge;
 pub mod pointer;
 mod preview;
 pub mod problem;
+pub mod provisioning;
 mod redaction;
 pub mod time;
 mod unknown;
@@ -53,7 +54,8 @@ pub use entitlement::{
 };
 pub use id::{
     ApiKeyId, AssignmentId, BookableId, BookingId, BoostId, FeatureId, HoldId, IdError, InvoiceId,
-    NamespaceId, PackageId, PaymentId, PlanId, RecordId, SubscriptionId, TransferId, WorkspaceId,
+    NamespaceId, PackageId, PaymentId, PlanId, ProductId, RecordId, ServerId, SubscriptionId,
+    TransferId, WorkspaceId,
 };
 pub use integer::INTEGER_MAX;
 pub use invoice::{
@@ -73,6 +75,11 @@ pub use lock::{
 pub use merge::{Difference, MergeReport, Verdict};
 pub use preview::Preview;
 pub use problem::{Code, Conflict, ConflictChange, FieldError, Problem, Retry, RetryAction};
+pub use provisioning::{
+    Deploy, Environment, FeatureLimits, NewResolution, PanelCall, PanelKind, PanelObservation,
+    Product, ProductFields, ProductStatus, Resolve, Server, ServerEntry, ServerFields,
+    ServerLimits, ServerStatus, ServerStep, ServerVerdict,
+};
 pub use redaction::{NewRedaction, REDACTED};
 pub use time::{Timestamp, TimestampError};
 pub use usage::{

@@ -121,6 +121,16 @@ names! {
         ReservationAlreadyPosted = "RESERVATION_ALREADY_POSTED",
         /// The reservation was voided.
         ReservationAlreadyVoided = "RESERVATION_ALREADY_VOIDED",
+        /// A server made the reservation, and only that server resolves it.
+        ReservationOwned = "RESERVATION_OWNED",
+        /// The server is configured without a panel.
+        PanelNotConfigured = "PANEL_NOT_CONFIGURED",
+        /// The workspace has as many servers of the product as it may have.
+        ServerLimitReached = "SERVER_LIMIT_REACHED",
+        /// The product is archived.
+        ProductUnavailable = "PRODUCT_UNAVAILABLE",
+        /// The product had a server.
+        ProductInUse = "PRODUCT_IN_USE",
         /// A day of the range is full. `usage` has the usage of each day.
         AvailabilityConflict = "AVAILABILITY_CONFLICT",
         /// The hold expired and its days are taken.

@@ -2,12 +2,13 @@
 // `ForceItemView` builds on it.
 
 import { html, nothing } from "./lit-html.js";
-import { mayResend, read, send, write } from "./api.js";
+import { isConflict, mayResend, read, send, write } from "./api.js";
 import { Draft, inputs } from "./form.js";
-import { failure, fieldsOf } from "./parts.js";
+import { changedMeanwhile, failure, fieldsOf } from "./parts.js";
 import { hashOf, parentOf } from "./route.js";
-import { kindOf } from "./document.js";
-import { label, notes, splitSummary } from "./words.js";
+import { notes, splitSummary } from "./words.js";
+
+const MADE = { 201: "Created.", 202: "Accepted. It is being made; its status tells when it is there." };
 
 export class CreateView {
   errors = [];
@@ -20,8 +21,12 @@ export class CreateView {
     this.button = name;
     this.meaning = meaning;
     this.named = Object.fromEntries(Object.entries(route.query).filter(([name]) => page.doc.namesAbove(this.place).includes(name)));
-    this.title = summary === "Create" ? `New ${label(kindOf(page.doc.itemOf(this.place))).toLowerCase()}` : name;
-    this.draft = new Draft(page.doc.bodyFields(this.place, "post").filter(({ name }) => !page.doc.namesAbove(this.place).includes(name)));
+    this.title = page.doc.nameOf(this.place);
+    // A write that is about what a person saw: their decision about a version.
+    this.isDecision = page.doc.namesVersion(this.place.operations.post);
+    const fields = page.doc.bodyFields(this.place, "post").filter(({ name }) => !page.doc.namesAbove(this.place).includes(name));
+    const known = fields.filter(({ name, of }) => of !== undefined && route.query[name] !== undefined);
+    this.draft = new Draft(fields, undefined, Object.fromEntries(known.map(({ name }) => [name, route.query[name]])));
   }
 
   async load() {
@@ -79,7 +84,7 @@ export class CreateView {
     if (this.found === undefined && this.lookError === undefined) return nothing;
     const { doc } = this.page;
     return html`<section class="card" aria-label="As it is now">
-      <header class="head"><h2>As it is now</h2>${state}</header>
+      <header class="head"><h2>${this.isDecision && this.found ? `As it is at version ${this.found.version}` : "As it is now"}</h2>${state}</header>
       ${this.found === undefined ? failure(this.lookError) : fieldsOf(doc, doc.agedFields(this.entity).filter(({ name }) => name !== "version"), doc.aged(this.entity, this.found, this.clock))}
     </section>`;
   }
@@ -99,7 +104,7 @@ export class CreateView {
       this.attempt = this.error = undefined;
       this.page.changed();
     };
-    return html`${failure(this.error)}
+    return html`${this.conflict ? changedMeanwhile(this.conflict, "Nothing was done.") : failure(this.error)}
       ${locked && !this.sending ? html`<p>It is unknown whether this was done. Sending it again is safe: it is done at most once.</p>
         <div class="bar"><button class="primary" @click=${() => this.#submit()}>Send the same again</button><button @click=${back}>Go back to the form</button></div>` : nothing}
       <form class="card" @submit=${submit} novalidate>
@@ -112,10 +117,11 @@ export class CreateView {
   async #submit() {
     const { values, errors } = this.draft.read();
     this.errors = errors;
-    this.error = undefined;
+    this.error = this.conflict = undefined;
     if (errors.length === 0) {
       const given = Object.entries(values).filter(([, found]) => found !== null);
-      this.attempt ??= write("POST", this.path, { body: { ...this.named, ...Object.fromEntries(given) } });
+      const version = this.isDecision ? this.found?.version : undefined;
+      this.attempt ??= write("POST", this.path, { body: { ...this.named, ...Object.fromEntries(given) }, version });
       this.sending = true;
       this.page.changed();
       try {
@@ -124,8 +130,10 @@ export class CreateView {
         this.error = error;
         this.errors = error.problem?.errors ?? [];
         if (!mayResend(error)) this.attempt = undefined;
+        if (this.isDecision && isConflict(error)) Object.assign(this, { conflict: error.problem, found: error.problem.current });
       }
-      if (this.found) await this.look().catch(() => {});
+      // The version that a decision is about stays on the screen.
+      if (this.found && !this.isDecision) await this.look().catch(() => {});
       this.sending = false;
     }
     this.page.changed();
@@ -135,10 +143,15 @@ export class CreateView {
 
   #done({ status, headers, body }) {
     this.made = body;
+    if (this.isDecision) {
+      this.page.leaveNotes([`Done. This is version ${body.version}.`, ...notes(headers)]);
+      this.page.go(hashOf(parentOf(this.path)));
+      return;
+    }
     const path = `${this.path}/${body.id}`;
     const place = this.page.doc.place(path);
     if (body.id && place?.operations.get && this.page.doc.shapeOf(place) === "object") {
-      this.page.leaveNotes([status === 201 ? "Created." : "It already exists; this is it.", ...notes(headers)]);
+      this.page.leaveNotes([MADE[status] ?? "It already exists; this is it.", ...notes(headers)]);
       this.page.go(hashOf(path));
     }
   }

@@ -1,23 +1,24 @@
 // Reads the OpenAPI document: the collections, their paths and their fields. The console knows nothing else about them,
 // so a new collection appears as soon as the server has it.
 
-import { parentOf } from "./route.js";
-import { nameOf, Schemas } from "./schema.js";
-import { label } from "./words.js";
+import { at, put } from "./patch.js";
+import { lastOf, parentOf } from "./route.js";
+import { nameOf } from "./schema.js";
+import { States } from "./states.js";
+import { label, splitSummary } from "./words.js";
 
 const PREFIX = "/v1";
 const PAGING = ["sort", "limit", "cursor", "after", "last", "wait_ms"];
 const OWN = "application/json";
-/** The status of what waits until somebody resolves it. */
-const PENDING = "pending";
+/** Actions that only one status allows. */
+const ONLY_IN = { resolve: "pending_reconciliation" };
 
-export class ApiDocument {
-  #schemas;
+export class ApiDocument extends States {
   #tops;
 
   constructor(json) {
+    super(json);
     this.json = json;
-    this.#schemas = new Schemas(json);
     this.places = Object.entries(json.paths)
       .filter(([path]) => path.startsWith(`${PREFIX}/`))
       .map(([path, operations]) => ({ path: path.slice(PREFIX.length), operations }));
@@ -34,12 +35,13 @@ export class ApiDocument {
     return fits.sort((a, b) => parameters(a) - parameters(b))[0];
   }
 
-  /** The shape of a place: list, events, history, version, object (also one without an ID, such as a workspace's credits),
-   * table (an answer that contains a list) or other. */
+  /** The shape of a place: list, events, history, timeline, version, object (also one without an ID, such as a workspace's
+   * credits), table (an answer that contains a list) or other. */
   shapeOf(place) {
     const answer = this.#answer(place);
     if (answer === undefined) return "other";
     if (place.path.endsWith("/history")) return "history";
+    if (place.path.endsWith("/timeline")) return "timeline";
     if (place.path.endsWith("/versions/{version}")) return "version";
     if (this.itemOf(place) === "Event") return "events";
     if (this.itemOf(place) !== undefined) return "list";
@@ -56,7 +58,7 @@ export class ApiDocument {
   itemOf(place) {
     const page = this.#answer(place);
     if (page === undefined || !page.endsWith("Page")) return undefined;
-    return nameOf(this.#schemas.named(page).properties.items.items);
+    return nameOf(this.schemas.named(page).properties.items.items);
   }
 
   /** The name of an object's schema. */
@@ -93,7 +95,7 @@ export class ApiDocument {
   belowOf(place) {
     const below = this.places.filter((other) => {
       const rest = other.path.startsWith(`${place.path}/`) ? other.path.slice(place.path.length + 1) : "";
-      return /^[^/{]+$/.test(rest) && ["list", "table", "object"].includes(this.shapeOf(other));
+      return /^[^/{]+$/.test(rest) && ["list", "timeline", "table", "object"].includes(this.shapeOf(other));
     });
     // Logs come last, because they are long.
     const isLog = (other) => this.fields(this.itemOf(other) ?? "").some(({ name }) => name === "request_id");
@@ -133,37 +135,21 @@ export class ApiDocument {
       && !/\/(preview|redact)$/.test(other.path) && !other.path.slice(item.path.length + 1).includes("/") && isOffered(other));
   }
 
+  /** The actions on an item that its status allows, as far as the status tells. */
+  actionsNow(place, entity, object) {
+    if (this.isDeleted(object) || (this.canPend(entity) && !this.isPending(entity, object))) return [];
+    return this.actionsOf(place).filter((action) => (ONLY_IN[lastOf(action.path)] ?? object.status) === object.status);
+  }
+
+  /** Whether a write must name the version that it was computed from. */
+  namesVersion(operation) {
+    // Other writes may name one, with a parameter of the same name.
+    return (operation.parameters ?? []).some(({ $ref }) => $ref?.endsWith("/IfMatch"));
+  }
+
   /** Whether an action is a force on what a program holds: only admins may, and it asks for a reason. */
   isForce(action) {
     return this.namesAbove(action).length > 0 && action.operations.post["x-role"] === "admin" && this.bodyFields(action, "post").some(({ name, required }) => name === "reason" && required);
-  }
-
-  /** An object that was read at `clock`, with the time that it has left now, or its age if it is pending. */
-  aged(entity, object, clock) {
-    const since = performance.now() - clock.readAt;
-    const left = (name) => Math.max(0, object[name] - since);
-    const aged = { ...object, ...Object.fromEntries(this.timesLeft(entity).map((name) => [name, left(name)])) };
-    if (this.isPending(entity, object)) aged.age = Math.max(0, clock.serverTime + since - Date.parse(object.created_at));
-    return aged;
-  }
-
-  /** The fields of an object's schema. The age of what can be pending comes first: it is what people look for. */
-  agedFields(entity) {
-    return [...(this.canPend(entity) ? [{ name: "age", type: "integer", isAge: true }] : []), ...this.fields(entity)];
-  }
-
-  /** Whether objects of this schema wait until somebody resolves them, as reservations do. */
-  canPend(entity) {
-    return this.fields(entity).some((field) => field.name === "status" && field.enum?.includes(PENDING));
-  }
-
-  isPending(entity, object) {
-    return object.status === PENDING && this.canPend(entity);
-  }
-
-  /** The names of the fields that say how much time is left. */
-  timesLeft(entity) {
-    return this.fields(entity).filter(({ isTimeLeft }) => isTimeLeft).map(({ name }) => name);
   }
 
   /** The top-level lists with a filter for objects of this schema, such as bookings by bookable_id. */
@@ -171,6 +157,19 @@ export class ApiDocument {
     const filter = `${kindOf(entity)}_id`;
     const lists = this.tops().filter(({ place }) => this.filters(place).some((field) => field.name === filter));
     return lists.map((top) => ({ ...top, filter }));
+  }
+
+  /** The page of an ID that a person typed; undefined if there is none. Beside objects with a history, records have pages,
+   * such as /reservations/trf_1. */
+  pageOfId(id) {
+    const isRecord = (place) => /^\/[^/]+\/\{[^/]+\}$/.test(place.path) && this.shapeOf(place) === "object" && this.hasPage(place) && this.#prefixOf(place) === prefixIn(id);
+    const record = prefixIn(id) && this.places.find(isRecord);
+    return this.pathOfId(id) ?? (record ? `${parentOf(record.path)}/${id}` : undefined);
+  }
+
+  /** "trf_" if the IDs of a place's objects begin so, as their schema tells in words. */
+  #prefixOf(place) {
+    return this.fields(this.entityOf(place)).find(({ name }) => name === "id")?.description.match(/`([a-z]+_)…`/)?.[1];
   }
 
   /** The path of a kind's collection. Kinds are named as in events: "subscription". */
@@ -188,7 +187,7 @@ export class ApiDocument {
   filters(list) {
     const item = new Map(this.fields(this.itemOf(list)).map((field) => [field.name, field]));
     return this.#query(list).filter(({ name }) => !PAGING.includes(name)).map((parameter) => {
-      const field = this.#schemas.field(parameter.name, parameter.schema);
+      const field = this.schemas.field(parameter.name, parameter.schema);
       const known = item.get(parameter.name);
       return { ...field, description: parameter.description, enum: field.enum ?? known?.enum, of: known?.of };
     });
@@ -201,7 +200,7 @@ export class ApiDocument {
 
   #query(place) {
     const parameters = place.operations.get.parameters ?? [];
-    return parameters.map((parameter) => this.#schemas.target(parameter)).filter((parameter) => parameter.in === "query");
+    return parameters.map((parameter) => this.schemas.target(parameter)).filter((parameter) => parameter.in === "query");
   }
 
   /** The fields of an operation's answer; none if it has no schema of its own. */
@@ -222,25 +221,37 @@ export class ApiDocument {
       // A merge patch allows null for every field, which resets it to its default. The form allows an empty field only
       // if it can be null in the object.
       .map((field) => ({ ...field, nullable: (stored.find(({ name }) => name === field.name) ?? field).nullable }))
-      .sort((a, b) => rank(a) - rank(b));
+      .sort((a, b) => rank(a) - rank(b))
+      .flatMap((field) => this.#leavesOf(field));
+  }
+
+  /** An object with known members is edited member by member, such as "limits/memory". */
+  #leavesOf(field) {
+    const members = field.members === undefined ? [] : this.fields(field.members);
+    const parent = { name: field.name, required: field.required };
+    return members.length === 0 ? [field] : members.map((member) => ({ ...member, name: `${field.name}/${member.name}`, required: field.required && member.required, parent }));
+  }
+
+  /** What an action is called on a button and on its page. */
+  nameOf(action) {
+    const [name] = splitSummary(action.operations.post.summary);
+    return name === "Create" ? `New ${label(kindOf(this.itemOf(action))).toLowerCase()}` : name;
   }
 
   /** An object reduced to what these fields accept. For example, the amount of an invoice's line is computed. */
   writable(fields, object) {
-    const kept = fields.map((field) => {
-      const found = object[field.name] ?? null;
-      if (field.items === undefined || !Array.isArray(found)) return [field.name, found];
+    const kept = (field) => {
+      const found = at(object, `/${field.name}`) ?? null;
+      if (field.items === undefined || !Array.isArray(found)) return found;
       const names = this.fields(field.items).filter(({ readOnly }) => !readOnly).map(({ name }) => name);
-      return [field.name, found.map((item) => Object.fromEntries(names.filter((name) => name in item).map((name) => [name, item[name]])))];
-    });
-    return Object.fromEntries(kept);
-  }
-
-  /** The fields of a schema: the required ones, then the others, each in the document's order. */
-  fields(name) {
-    return this.#schemas.fields(name);
+      return found.map((item) => Object.fromEntries(names.filter((name) => name in item).map((name) => [name, item[name]])));
+    };
+    return fields.reduce((whole, field) => put(whole, `/${field.name}`, kept(field)), {});
   }
 }
+
+/** The beginning of an ID; undefined if it is none. */
+const prefixIn = (id) => id.match(/^([a-z]+_)[0-9a-f]{32}$/)?.[1];
 
 const escaped = (text) => text.replace(/[{}]/g, "\\$&");
 

@@ -2,7 +2,7 @@
 
 import { html, nothing } from "./lit-html.js";
 import { integer, parse, stringify } from "./exact.js";
-import { equal, keysOf } from "./patch.js";
+import { at, equal, keysOf, put } from "./patch.js";
 import { label, money } from "./words.js";
 
 const isJson = (field) => field.isLarge && !field.isLong;
@@ -14,18 +14,19 @@ function textOf(field, found) {
 
 /** The edited fields of an object, or of a new one. */
 export class Draft {
-  /** `base` is the loaded object; undefined for a new one. */
-  constructor(fields, base) {
+  /** `base` is the loaded object; undefined for a new one, which may have some values beforehand. */
+  constructor(fields, base, known = {}) {
     this.fields = fields;
     this.base = base;
-    this.texts = new Map(fields.map((field) => [field.name, textOf(field, base?.[field.name])]));
+    this.texts = new Map(fields.map((field) => [field.name, textOf(field, at(base ?? known, `/${field.name}`))]));
     this.given = new Map(this.texts);
   }
 
   /** Fills in values as if they had been typed. */
   fill(values) {
     for (const field of this.fields) {
-      if (field.name in values) this.texts.set(field.name, textOf(field, values[field.name]));
+      const found = at(values, `/${field.name}`);
+      if (found !== undefined) this.texts.set(field.name, textOf(field, found));
     }
   }
 
@@ -35,18 +36,20 @@ export class Draft {
 
   /** The values, and an error for each invalid text. Untouched fields keep their loaded value. */
   read() {
-    const values = {};
+    // An object that must be there is, even without members.
+    const parents = this.fields.filter(({ parent }) => parent?.required).map(({ parent }) => [parent.name, {}]);
+    let values = this.base === undefined ? Object.fromEntries(parents) : {};
     const errors = [];
     for (const field of this.fields) {
+      const path = `/${field.name}`;
       const text = this.texts.get(field.name);
-      if (text === this.given.get(field.name)) {
-        if (this.base !== undefined) values[field.name] = this.base[field.name] ?? null;
-        continue;
-      }
+      const before = at(this.base, path);
+      // A new object has defaults for what is left empty.
+      if (this.base === undefined && text === "") continue;
       try {
-        values[field.name] = valueOf(field, text, this.base?.[field.name]);
+        values = put(values, path, text === this.given.get(field.name) && this.base !== undefined ? before ?? null : valueOf(field, text, before));
       } catch (error) {
-        errors.push({ path: `/${field.name}`, message: error.message });
+        errors.push({ path, message: error.message });
       }
     }
     return { values, errors };
@@ -108,7 +111,7 @@ function input(field, draft, typed, isWrong) {
     </select>`;
   }
   if (field.isLarge) {
-    return html`<textarea id="field-${name}" name=${name} rows="5" class=${isJson(field) ? "code" : ""} spellcheck=${isJson(field) ? "false" : "true"}
+    return html`<textarea id="field-${name}" name=${name} rows="5" class=${isJson(field) ? "code" : ""} placeholder=${isJson(field) ? (field.type === "array" ? "[…]" : "{…}") : ""} spellcheck=${isJson(field) ? "false" : "true"}
       aria-describedby=${about} aria-invalid=${invalid} .value=${text} @input=${typed}></textarea>`;
   }
   return html`<input id="field-${name}" name=${name} type=${field.format === "date" ? "date" : "text"} autocomplete="off"

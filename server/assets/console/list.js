@@ -24,14 +24,15 @@ export class ListView {
     this.item = doc.itemPlace(place);
     this.entity = doc.itemOf(place);
     this.canOpen = doc.hasPage(this.item);
-    // The address tells what the list is below.
-    const isAbove = ({ of }) => of !== undefined && place.path.startsWith(`${doc.collectionOfKind(kindOf(of))}/`);
+    // The address tells what the list is below. So does a filter, for a list of what refers to an object.
+    const isAbove = ({ name, of }) => of !== undefined && (place.path.startsWith(`${doc.collectionOfKind(kindOf(of))}/`) || (inside !== undefined && name in query));
     this.columns = columnsOf(doc.agedFields(this.entity).filter((field) => !isAbove(field)), this.canOpen, this.item === undefined ? [] : doc.namesOf(this.item));
     // Below an object, people look for what is still pending.
     this.waiting = inside && doc.canPend(this.entity) && this.filters.some(({ name }) => name === "status");
     if (this.waiting) this.query = { ...query, status: "pending" };
-    // No event tells that time passes.
-    if (!inside && (doc.timesLeft(this.entity).length > 0 || doc.canPend(this.entity))) this.poll = new Poll(() => this.#refresh(), page.changed);
+    // No event tells that time passes. Inside an object, the object's page reads again.
+    this.isLive = doc.timesLeft(this.entity).length > 0 || doc.canPend(this.entity) || doc.isWorkedOn(this.entity);
+    if (!inside && this.isLive) this.poll = new Poll(() => this.refresh(), page.changed);
     this.title = inside ?? doc.tops().find((top) => top.place === place)?.title ?? label(place.path.split("/").pop());
   }
 
@@ -55,7 +56,7 @@ export class ListView {
     this.clock = clock;
   }
 
-  async #refresh() {
+  async refresh() {
     try {
       await this.#read();
       this.error = this.stale = undefined;
@@ -65,6 +66,12 @@ export class ListView {
     } finally {
       this.page.changed();
     }
+  }
+
+  /** The objects that the list is about. The form for a new item is filled with them. */
+  #asked() {
+    const names = this.filters.filter(({ of }) => of !== undefined).map(({ name }) => name);
+    return Object.fromEntries(names.map((name) => [name, this.query[name]]));
   }
 
   /** Newest first where possible, because people mostly look for recent items. */
@@ -82,7 +89,7 @@ export class ListView {
     return html`<section aria-label=${label(this.title)} class=${inside ? "card" : ""}>
       ${!inside && this.page.doc.hasPage(this.page.doc.place(parentOf(path))) ? html`<p class="kind"><a href=${hashOf(parentOf(path))}>Back</a></p>` : nothing}
       <header class="head">${heading} ${this.poll ? pollState(this.stale) : nothing}
-        ${create ? html`<a class="button ${inside ? "" : "primary"}" href=${hashOf(path, { view: "new" })}>${inside ? splitSummary(create.summary)[0] : "New"}</a>` : nothing}
+        ${create ? html`<a class="button ${inside ? "" : "primary"}" href=${hashOf(path, { ...this.#asked(), view: "new" })}>${inside ? this.page.doc.nameOf(place) : "New"}</a>` : nothing}
       </header>
       ${!inside && (this.filters.length || this.sorts.length) ? this.#filterForm() : nothing}
       ${failure(this.error)} ${notice(this.done)}
@@ -113,7 +120,7 @@ export class ListView {
 
   #table() {
     if (this.items.length === 0) {
-      const filtered = Object.keys(this.query).length > 0;
+      const filtered = !this.inside && Object.keys(this.query).length > 0;
       return html`<p class="empty">${this.waiting ? "Nothing is pending." : filtered ? "No matches." : "There is nothing here yet."}</p>`;
     }
     const { doc } = this.page;
@@ -151,7 +158,7 @@ export class ListView {
     const actions = doc.actionsOf(this.item).filter(({ operations }) => may(operations.post)).map((action) => (item) => {
       const name = action.path.split("/").pop();
       const href = this.#addressOf(item, name);
-      if (doc.canPend(this.entity) && !doc.isPending(this.entity, item)) return nothing;
+      if (!doc.actionsNow(this.item, this.entity, item).includes(action)) return nothing;
       if (!doc.isForce(action)) return html`<a class="button small" href=${href}>${splitSummary(action.operations.post.summary)[0]}</a>`;
       const isHeld = doc.timesLeft(this.entity).every((left) => item[left] > 0);
       return isHeld ? html`<a class="button small danger" href=${href} aria-label="${label(name)}: ${titleOf(item)}">${label(name)}</a>` : nothing;

@@ -13,10 +13,11 @@ import { ObjectView } from "./object.js";
 import { hashOf, parse } from "./route.js";
 import { readRights, SignIn } from "./sign_in.js";
 import { session } from "./session.js";
+import { TimelineView } from "./timeline.js";
 
 const READY_EVERY_MS = 15000;
 const READY = { true: "Ready", false: "Not ready", undefined: "No answer" };
-const VIEWS = { list: ListView, events: EventsView, object: ObjectView, history: HistoryView, version: VersionView };
+const VIEWS = { list: ListView, events: EventsView, object: ObjectView, history: HistoryView, timeline: TimelineView, version: VersionView };
 
 class Nowhere {
   title = "Not found";
@@ -116,7 +117,7 @@ function signOut() {
 function jump(event) {
   event.preventDefault();
   const input = event.currentTarget.elements.id;
-  const path = page.doc.pathOfId(input.value.trim());
+  const path = page.doc.pageOfId(input.value.trim());
   input.setCustomValidity(path === undefined ? "This is not an ID of an object. IDs look like sub_0193f0c0…" : "");
   if (path === undefined) return input.reportValidity();
   input.value = "";

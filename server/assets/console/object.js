@@ -3,15 +3,18 @@
 
 import { html, nothing } from "./lit-html.js";
 import { isConflict, read, send, write } from "./api.js";
-import { actionLinks, badge, differences, failure, fieldsOf, news, notice, when } from "./parts.js";
-import { byText, instant, label, shortId, titleOf } from "./words.js";
+import { actionLinks, badge, changedMeanwhile, failure, fieldsOf, news, notice, pollState, when } from "./parts.js";
+import { label, shortId, titleOf } from "./words.js";
 import { hashOf, lastOf, parentOf } from "./route.js";
 import { kindOf } from "./document.js";
 import { ListView } from "./list.js";
+import { Poll } from "./poll.js";
 import { TableView } from "./table.js";
+import { TimelineView } from "./timeline.js";
 import { Watch } from "./watch.js";
 
-const BELOW = { list: ListView, table: TableView };
+const BELOW = { list: ListView, timeline: TimelineView, table: TableView };
+const ACCEPTED = 202;
 const SHOWN_ABOVE = ["id", "version", "updated_at", "updated_by", "created_at", "status"];
 
 export class ObjectView {
@@ -23,28 +26,81 @@ export class ObjectView {
       const Below = BELOW[page.doc.shapeOf(place)];
       return new Below(page, { path: `${this.path}/${name}`, place, query: {} }, inside ? `${inside}/${name}` : name);
     });
-    if (!inside) this.notes = page.takeNotes();
+    if (inside) return;
+    this.notes = page.takeNotes();
+    // Servers stand before the credits that they cost.
+    const parts = this.below.findIndex((view) => view instanceof ObjectView);
+    this.below.splice(Math.max(parts, 0), 0, ...this.#workedOn());
+  }
+
+  /** The lists of what refers to it and what workers change, such as a workspace's servers. Others are links. */
+  #workedOn() {
+    const { page, path } = this;
+    const lists = page.doc.referringTo(this.entity).filter(({ place }) => page.doc.isWorkedOn(page.doc.itemOf(place)) && page.may(place.operations.get));
+    return lists.map(({ place, filter }) => new ListView(page, { path: place.path, place, query: { [filter]: lastOf(path), sort: "-created_at" } }, lastOf(place.path)));
   }
 
   async load() {
     try {
-      const named = Object.entries(this.query).filter(([name]) => this.page.doc.namesOf(this.place).includes(name));
-      const { body, clock } = await read(this.path, Object.fromEntries(named));
-      this.object = this.page.doc.aged(this.entity, body, clock);
-      this.title = titleOf(body) || this.title;
+      await this.#read();
     } catch (error) {
       this.error = error;
       return;
     }
+    if (this.isClosed) return;
     if (this.object.version !== undefined && this.#hasHistory()) {
-      this.watch ??= new Watch(kindOf(this.entity), this.object, this.page.changed);
+      this.watch ??= new Watch(kindOf(this.entity), this.object, () => this.#changed());
     }
     if (this.query.view === "delete") return;
     await Promise.all(this.below.map((view) => view.load()));
+    if (!this.inside && !this.isClosed) this.poll ??= new Poll(() => this.isLive && this.refresh(), () => this.isLive && this.page.changed());
+  }
+
+  async #read() {
+    const named = Object.entries(this.query).filter(([name]) => this.page.doc.namesOf(this.place).includes(name));
+    const { body, clock } = await read(this.path, Object.fromEntries(named));
+    Object.assign(this, { object: body, clock });
+    this.title = titleOf(body) || this.title;
+  }
+
+  /** Whether it must be read again: workers go on with it, or no event tells that it changes, as with credits. */
+  get #isMoving() {
+    return this.object !== undefined && (this.#isPart || this.page.doc.isUnsettled(this.entity, this.object));
+  }
+
+  /** Whether it or something below it must be read again. */
+  get isLive() {
+    return this.#isMoving || this.below.some((view) => view.isLive);
+  }
+
+  async refresh() {
+    const isMoving = this.#isMoving;
+    try {
+      if (isMoving) await this.#read();
+      await Promise.all(this.below.filter((view) => view.refresh && (isMoving || view.isLive)).map((view) => view.refresh()));
+      this.stale = undefined;
+    } catch (error) {
+      if (error.problem?.code === "DELETED") {
+        Object.assign(this, { error, object: undefined });
+        return;
+      }
+      this.stale = error;
+      throw error;
+    } finally {
+      this.page.changed();
+    }
+  }
+
+  /** Another version was made. A page that reads again by itself shows it. */
+  #changed() {
+    if (this.#isMoving) this.poll?.soon();
+    this.page.changed();
   }
 
   close() {
+    this.isClosed = true;
     this.watch?.close();
+    this.poll?.close();
   }
 
   template() {
@@ -58,7 +114,9 @@ export class ObjectView {
         ${this.error ? nothing : html`<p class="quiet">Loading…</p>`}`;
     }
     if (this.query.view === "delete") return this.#removal();
-    const { patch, delete: remove } = place.operations;
+    const { patch, delete: remove } = this.page.doc.isDeleted(object) ? {} : place.operations;
+    const { event } = this.watch ?? {};
+    const isNews = event !== undefined && event.version > object.version && !this.#isMoving;
     return html`<article>
       ${this.#heading(this.title)}
       <div class="bar">
@@ -68,8 +126,8 @@ export class ObjectView {
         ${remove && may(remove) ? html`<a class="button danger" href=${hashOf(path, { view: "delete" })}>Delete…</a>` : nothing}
       </div>
       ${notice(this.notes)}
-      ${this.watch?.event ? news(this.watch.event, html`<button class="link" @click=${() => this.#refresh()}>Show it as it is now</button>`) : nothing}
-      <section class="card" aria-label="Fields">${fieldsOf(this.page.doc, this.#fields(), object)}</section>
+      ${isNews ? news(event, html`<button class="link" @click=${() => this.#again()}>Show it as it is now</button>`) : nothing}
+      <section class="card" aria-label="Fields">${this.#fieldList()}</section>
       ${this.#references()}
       ${this.below.map((view) => view.template())}
     </article>`;
@@ -78,28 +136,39 @@ export class ObjectView {
   /** A part of the object on the page, such as a workspace's credits. */
   #part() {
     return html`<section class="card" aria-label=${label(this.inside)}>
-        <header class="head"><h2><a href=${hashOf(this.path)}>${label(this.inside)}</a></h2></header>
+        <header class="head"><h2><a href=${hashOf(this.path)}>${label(this.inside)}</a></h2>${this.#state()}</header>
         ${failure(this.error)}
-        ${this.object ? html`${fieldsOf(this.page.doc, this.#fields(), this.object)}<div class="bar">${this.#actions()}</div>` : nothing}
+        ${this.object ? html`${this.#fieldList()}<div class="bar">${this.#actions()}</div>` : nothing}
       </section>
       ${this.object ? this.below.map((view) => view.template()) : nothing}`;
   }
 
   #actions() {
+    return actionLinks(this.page, this.place, this.path, this.entity, this.object);
+  }
+
+  #fieldList() {
     const { doc } = this.page;
-    const isOver = doc.canPend(this.entity) && !doc.isPending(this.entity, this.object);
-    return isOver ? nothing : actionLinks(this.page, this.place, this.path);
+    return fieldsOf(doc, this.#fields(), doc.aged(this.entity, this.object, this.clock));
+  }
+
+  /** Whether it is shown as it is now, if it moves. */
+  #state() {
+    return this.#isMoving ? pollState(this.stale) : nothing;
+  }
+
+  /** A part of an object has no ID of its own. */
+  get #isPart() {
+    return !this.place.path.endsWith("}");
   }
 
   #heading(title) {
     const { object, page } = this;
     const above = page.doc.place(parentOf(this.path));
-    // A part of an object has no ID of its own.
-    const isPart = !this.place.path.endsWith("}");
-    const [kind, id] = isPart ? [page.doc.entityOf(above), lastOf(parentOf(this.path))] : [this.entity, object.id];
+    const [kind, id] = this.#isPart ? [page.doc.entityOf(above), lastOf(parentOf(this.path))] : [this.entity, object.id];
     return html`<header class="object">
       <p class="kind">${above ? html`<a href=${hashOf(parentOf(this.path))}>${label(kindOf(kind))}</a>` : label(kindOf(kind))} ${id ? html`<code>${id}</code>` : nothing}</p>
-      <h1 tabindex="-1">${shortId(title)} ${object.status ? badge(object.status) : nothing}</h1>
+      <h1 tabindex="-1">${shortId(title)} ${object.status ? badge(object.status) : nothing} ${this.query.view === "delete" ? nothing : this.#state()}</h1>
       ${object.updated_by === undefined ? nothing : html`<p class="quiet">Version <strong data-version>${object.version}</strong>,
         ${object.version === 1 ? "created" : "changed"} by <strong>${object.updated_by}</strong> ${when(object.updated_at)}${object.version === 1 ? nothing : html`; created ${when(object.created_at)}`}</p>`}
     </header>`;
@@ -116,16 +185,17 @@ export class ObjectView {
   }
 
   #references() {
-    const lists = this.page.doc.referringTo(this.entity);
+    const lists = this.page.doc.referringTo(this.entity).filter(({ place }) => !this.below.some((view) => view.place === place));
     if (lists.length === 0) return nothing;
     return html`<nav class="references" aria-label="What refers to it">
       ${lists.map(({ place, title, filter }) => html`<a class="button" href=${hashOf(place.path, { [filter]: this.object.id })}>Its ${title.toLowerCase()}</a>`)}
     </nav>`;
   }
 
-  async #refresh() {
+  async #again() {
     this.close();
-    this.watch = undefined;
+    this.watch = this.poll = undefined;
+    this.isClosed = false;
     this.notes = undefined;
     await this.load();
     this.page.changed();
@@ -133,14 +203,9 @@ export class ObjectView {
 
   #removal() {
     const { object, removal = {} } = this;
-    const changes = removal.conflict?.changes;
     return html`<article>
       ${this.#heading(`Delete ${shortId(titleOf(object))}?`)}
-      ${changes ? html`<div class="notice bad" role="alert">
-        <p><strong>It was changed in the meantime</strong> and is now at version ${removal.conflict.current_version}. Nothing was deleted. Look at the changes before you go on.</p>
-        ${differences(changes.map(({ path, base, current }) => ({ path, from: base, to: current })))}
-        <p class="detail">${[...new Set(changes.map(({ by, at }) => `${byText(by)}, ${instant(at)}`))].join("; ")}</p>
-      </div>` : failure(removal.error)}
+      ${removal.conflict ? changedMeanwhile(removal.conflict, "Nothing was deleted.") : failure(removal.error)}
       <p>This deletes version ${object.version}. If somebody changes the object first, nothing is deleted. Its history is kept.</p>
       <div class="bar">
         <button class="danger primary" ?disabled=${removal.sending} @click=${() => this.#remove()}>Delete version ${object.version}</button>
@@ -155,7 +220,13 @@ export class ObjectView {
     this.removal = { attempt, sending: true };
     this.page.changed();
     try {
-      const { body } = await send(attempt);
+      const { status, body } = await send(attempt);
+      if (status === ACCEPTED) {
+        // Workers delete it. Until then, and afterwards, it has a page.
+        this.page.leaveNotes(["Accepted. It is being deleted; its status tells when it is gone."]);
+        this.page.go(hashOf(this.path));
+        return;
+      }
       this.page.leaveNotes([`Deleted ${titleOf(this.object)} (${body.id}), last at version ${body.last_version}.`]);
       this.page.go(hashOf(`${this.path}/history`));
     } catch (error) {

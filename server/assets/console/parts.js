@@ -6,12 +6,15 @@ import { hashOf, lastOf } from "./route.js";
 import { NoAnswer } from "./api.js";
 import { stringify } from "./exact.js";
 
-const GOOD = ["active", "paid", "open", "confirmed", "completed", "in_use", "created"];
-const BAD = ["past_due", "canceled", "cancelled", "void", "uncollectible", "no_show", "deleted", "forced", "expired", "failed", "force_denied", "reversed"];
+const GOOD = ["active", "paid", "open", "confirmed", "completed", "in_use", "created", "found", "done", "in_sync"];
+const BAD = ["past_due", "canceled", "cancelled", "void", "voided", "uncollectible", "no_show", "deleted", "forced", "expired", "failed", "force_denied", "reversed",
+  "taken", "refused", "unauthorized", "mismatch", "orphan"];
+/** What is not over yet, or not known. */
+const OPEN = ["provisioning", "deprovisioning", "pending_reconciliation", "pending", "throttled", "not_connected", "unclear", "lost", "in_doubt"];
 
 /** A word of an enumeration, such as a status. */
 export function badge(text) {
-  const tone = GOOD.includes(text) ? "good" : BAD.includes(text) ? "bad" : "plain";
+  const tone = GOOD.includes(text) ? "good" : BAD.includes(text) ? "bad" : OPEN.includes(text) ? "open" : "plain";
   return html`<span class="badge ${tone}">${String(text).replaceAll("_", " ")}</span>`;
 }
 
@@ -27,6 +30,7 @@ export function value(doc, field, found, object = {}, isShort = false) {
   if (field?.isTimeLeft) return found === 0 ? html`<span class="none" title="none">–</span>` : html`<span class="number">${duration(found)}</span>`;
   if (field?.isAge) return html`<time class="number" datetime=${object.created_at} title=${instant(object.created_at)}>${duration(found)}</time>`;
   if (field?.enum) return badge(found);
+  if (field?.isNumericId) return html`<span class="number">${String(found)}</span>`;
   if (["number", "bigint"].includes(typeof found)) return html`<span class="number">${found.toLocaleString("en")}</span>`;
   if (typeof found === "string") return text(doc, found, isShort, pathOfField(doc, field, found));
   if ("actor" in found) return byText(found);
@@ -45,6 +49,11 @@ function large(doc, field, found, object) {
     return html`<table class="inner"><thead><tr>${columns.map((column) => html`<th scope="col" class=${column.type === "integer" ? "number" : ""}>${label(column.name)}</th>`)}</tr></thead>
       <tbody>${found.map((item) => html`<tr>${columns.map((column) => html`<td class=${column.type === "integer" ? "number" : ""}>${value(doc, column, item[column.name], { currency: object.currency, ...item })}</td>`)}</tr>`)}</tbody></table>`;
   }
+  if (field?.members && doc.fields(field.members).length > 0) {
+    const members = doc.fields(field.members).filter(({ name }) => name in found);
+    return html`<table class="inner"><tbody>${members.map((member) => html`<tr><th scope="row">${label(member.name)}</th><td>${value(doc, member, found[member.name], found)}</td></tr>`)}</tbody></table>`;
+  }
+  if (Array.isArray(found) && found.every((member) => typeof member !== "object")) return html`<span class="text">${found.join(", ")}</span>`;
   if (!Array.isArray(found) && Object.values(found).every((member) => typeof member === "string")) {
     return html`<table class="inner"><tbody>${Object.entries(found).map(([name, member]) => html`<tr><th scope="row">${name}</th><td>${text(doc, member)}</td></tr>`)}</tbody></table>`;
   }
@@ -116,6 +125,13 @@ export const notice = (lines) =>
 /** Whether a view that reads again by itself is current. */
 export const pollState = (error) => html`<span class="state ${error ? "waiting" : "live"}" role="status">${error ? "Connection lost; trying again…" : "Live"}</span>`;
 
+/** A refusal because of a newer version: what changed, and that `what` did not happen. */
+export const changedMeanwhile = ({ current_version: version, changes }, what) => html`<div class="notice bad" role="alert">
+  <p><strong>It was changed in the meantime</strong> and is now at version ${version}. ${what} Look at the changes before you go on.</p>
+  ${differences(changes.map(({ path, base, current }) => ({ path, from: base, to: current })))}
+  <p class="detail">${[...new Set(changes.map(({ by, at }) => `${byText(by)}, ${instant(at)}`))].join("; ")}</p>
+</div>`;
+
 /** A notice that the object on the screen was changed. */
 export function news(event, more) {
   return html`<div class="notice news" role="status">
@@ -123,8 +139,8 @@ export function news(event, more) {
   </div>`;
 }
 
-/** Links to the forms of an object's actions that the session's key may use. */
-export const actionLinks = (page, place, path) => page.doc.actionsOf(place).filter(({ operations }) => page.may(operations.post))
+/** Links to the forms of an object's actions that its status allows and that the session's key may use. */
+export const actionLinks = (page, place, path, entity, object) => page.doc.actionsNow(place, entity, object).filter(({ operations }) => page.may(operations.post))
   .map((action) => html`<a class="button" href=${hashOf(`${path}/${lastOf(action.path)}`, { view: "new" })}>${splitSummary(action.operations.post.summary)[0]}</a>`);
 
 export const fieldsOf = (doc, fields, object) => html`<dl class="fields">${fields.map((field) => html`

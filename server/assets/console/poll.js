@@ -17,6 +17,11 @@ export class Poll {
     this.timer = setInterval(now, BEAT_MS);
   }
 
+  /** Reads again with the next tick. */
+  soon() {
+    this.last = -Infinity;
+  }
+
   tick(now, isHidden) {
     if (isHidden) return;
     this.beat();

@@ -33,11 +33,14 @@ export class Schemas {
       readOnly: plain.readOnly === true,
       group: plain["x-merge-group"],
       of: plain.ref?.endsWith("Id") ? plain.ref.slice(0, -2) : undefined,
+      members: plain.type === "object" && plain.ref !== "By" ? plain.ref : undefined,
       items: plain.items?.$ref === undefined ? undefined : nameOf(plain.items),
       isLong,
       // An author is short.
       isLarge: isLong || (["array", "object"].includes(type) && plain.ref !== "By"),
       isMoney: /minor unit/.test(description),
+      // Another system's number for something: digits, not a quantity.
+      isNumericId: type === "integer" && /\bid of\b/.test(description),
       isTimeLeft: /_remaining_ms$/.test(name),
     };
   }

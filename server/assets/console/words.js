@@ -74,6 +74,12 @@ export function explain(status, problem, retryAfter) {
       return "What is reserved cannot be spent either. No credits were moved.";
     case "EXCEEDS_RESERVATION":
       return "Nothing was charged.";
+    case "RESERVATION_OWNED":
+      return "It belongs to a server and is resolved once that server's fate is known. Nothing was changed.";
+    case "PANEL_NOT_CONFIGURED":
+      return "This server is not connected to a panel, so nothing was ordered.";
+    case "INVALID_STATE_TRANSITION":
+      return "Its status does not allow this. Nothing was changed.";
     case "RESERVATION_ALREADY_POSTED":
     case "RESERVATION_ALREADY_VOIDED":
       return "A reservation is resolved only once. Nothing was changed.";

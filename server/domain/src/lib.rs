@@ -16,11 +16,12 @@ pub mod core;
 pub mod entitlement;
 pub mod ledger;
 pub mod lock;
+pub mod provisioning;
 mod systems;
 
 pub use systems::{
-    Action, Command, Need, Outcome, Rejection, decide, entitlement_needs, is_in_catalogue, needs,
-    scoped_writes, set_once,
+    Action, Command, Need, Outcome, Rejection, Settings, decide, entitlement_needs, goes_on,
+    is_in_catalogue, needs, scoped_writes, set_once,
 };
 
 pub use core::{Mutant, State};

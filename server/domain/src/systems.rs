@@ -11,11 +11,27 @@ use crate::{
         SystemNeed, Tables, Turn, UpdateObject, Wanted, Wants, alive, allow, record_denied, see,
     },
     entitlement::{self, Denial, ScopeRef},
-    ledger, lock,
+    ledger, lock, provisioning,
 };
 use foldhash::HashSet;
-use ifmatch_types::{Kind, Timestamp, Version};
+use ifmatch_types::{Kind, PanelKind, Timestamp, Version};
 use uuid::Uuid;
+
+/// The operator's settings that rules depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The panel that servers are made on. `None`: no servers can be made.
+    pub panel: Option<PanelKind>,
+}
+
+impl State {
+    /// An empty state under these settings.
+    pub fn under(settings: Settings) -> Self {
+        let mut state = Self::default();
+        state.provisioning_mut().panel = settings.panel;
+        state
+    }
+}
 
 /// A command to any system.
 pub type Command = core::Command<Action>;
@@ -164,6 +180,8 @@ systems! {
     Lock(lock),
     /// The ledger.
     Ledger(ledger),
+    /// Provisioning.
+    Provisioning(provisioning),
 }
 
 /// Runs generic code for a kind known at run time; the list of all kinds and their types.
@@ -181,6 +199,8 @@ macro_rules! dispatch_kind {
             Boost: entitlement::BoostRecord,
             Bookable: ifmatch_types::Bookable,
             Booking: booking::BookingRecord,
+            Product: ifmatch_types::Product,
+            Server: provisioning::ServerRecord,
         })
     };
     (@match $kind:expr, $resource:ident => $body:expr, { $($name:ident: $type:ty,)* }) => {
@@ -235,6 +255,15 @@ impl From<lock::Outcome> for Outcome {
 impl From<ledger::Outcome> for Outcome {
     fn from(outcome: ledger::Outcome) -> Self {
         Self::Ledger(outcome)
+    }
+}
+
+impl From<provisioning::Outcome> for Outcome {
+    fn from(outcome: provisioning::Outcome) -> Self {
+        match outcome {
+            provisioning::Outcome::Core(outcome) => Self::Core(outcome),
+            own => Self::Provisioning(own),
+        }
     }
 }
 
@@ -300,6 +329,16 @@ impl From<ledger::Rejection> for Rejection {
     }
 }
 
+impl From<provisioning::Rejection> for Rejection {
+    fn from(rejection: provisioning::Rejection) -> Self {
+        match rejection {
+            provisioning::Rejection::Core(rejection) => Self::Core(rejection),
+            provisioning::Rejection::Ledger(rejection) => rejection.into(),
+            own => Self::Provisioning(own),
+        }
+    }
+}
+
 impl Outcome {
     /// Whether this outcome becomes the kept answer for its Idempotency-Key.
     ///
@@ -326,7 +365,8 @@ impl Rejection {
             | Self::Booking(_)
             | Self::Access(_)
             | Self::Lock(_)
-            | Self::Ledger(_) => None,
+            | Self::Ledger(_)
+            | Self::Provisioning(_) => None,
         }
     }
 }
@@ -342,7 +382,8 @@ impl Rejection {
             | Self::Booking(_)
             | Self::Access(_)
             | Self::Lock(_)
-            | Self::Ledger(_) => false,
+            | Self::Ledger(_)
+            | Self::Provisioning(_) => false,
         }
     }
 }
@@ -392,7 +433,8 @@ impl Action {
             | Self::Entitlement(_)
             | Self::Booking(_)
             | Self::Access(_)
-            | Self::Ledger(_) => None,
+            | Self::Ledger(_)
+            | Self::Provisioning(_) => None,
         };
         match own {
             Some(repeated) => Ok(repeated?.into()),
@@ -428,6 +470,11 @@ pub fn set_once(kind: Kind) -> &'static [&'static str] {
 /// Whether every key may read the objects of a kind.
 pub fn is_in_catalogue(kind: Kind) -> bool {
     dispatch_kind!(kind, R => R::IN_CATALOGUE)
+}
+
+/// Whether what a create or a deletion of a kind begins goes on after their answer.
+pub fn goes_on(kind: Kind) -> bool {
+    dispatch_kind!(kind, R => R::GOES_ON)
 }
 
 /// The writes of a kind's objects that a scoped key may ask for.

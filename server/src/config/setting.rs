@@ -11,6 +11,7 @@ use super::{
 use crate::{log::LogFormat, network::Networks};
 use clap::Arg;
 use ifmatch_store::DatabaseUrl;
+use ifmatch_types::PanelKind;
 use secrecy::SecretString;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -48,7 +49,6 @@ macro_rules! settings {
     ) => {
         /// The checked settings of the server.
         #[derive(Clone, Debug)]
-        #[cfg_attr(not(test), expect(dead_code, reason = "the settings of the panel are read and checked already, and used once it is called"))]
         pub struct Config {
             $($(#[doc = $help])+ pub $field: $type,)*
             $($(#[doc = $maybe_help])+ pub $maybe: Option<$maybe_type>,)*
@@ -109,6 +109,9 @@ settings! {
         /// Days after which a replaced version of an object is pruned, at least 3; 0 is never
         history_days: u64 = "0", "IFMATCH_HISTORY_DAYS", Open,
             |text| between(text, 0, 36_500), "a whole number of days from 0 to 36500";
+        /// The kind of the panel: pterodactyl or pelican
+        panel_kind: PanelKind = "pterodactyl", "IFMATCH_PANEL_KIND", NoFlag,
+            PanelKind::from_name, "pterodactyl or pelican";
         /// Maximum time of a call to the panel, in milliseconds
         panel_timeout_ms: u64 = "40000", "IFMATCH_PANEL_TIMEOUT_MS", NoFlag,
             milliseconds, "a whole number of milliseconds from 1 to 86400000";
@@ -158,7 +161,7 @@ settings! {
         /// The secret that lock tokens are derived from
         secret: SecretString, "IFMATCH_SECRET", Secret,
             secret, "a secret of at least 24 characters";
-        /// The Pterodactyl panel
+        /// The address of the panel that servers are made on
         panel_url: String, "IFMATCH_PANEL_URL", NoFlag,
             web_url, "an address such as https://panel.example.com";
         /// The panel's API key

@@ -10,7 +10,7 @@ use super::{
         problem::{HttpProblem, rejection},
         render::{self, Reply},
     },
-    entitlement, ledger, lock,
+    entitlement, ledger, lock, provisioning,
 };
 use crate::lane::{Refusal, Seams};
 use ifmatch_domain::{Outcome, Rejection, access as keys};
@@ -40,6 +40,7 @@ impl From<Rejection> for HttpProblem {
             Rejection::Access(keys::Rejection::Core(rejection)) => rejection::problem(rejection),
             Rejection::Lock(rejection) => lock::problem::problem(rejection),
             Rejection::Ledger(rejection) => ledger::problem::problem(rejection),
+            Rejection::Provisioning(rejection) => provisioning::problem::problem(rejection),
             Rejection::Operation { failed_index, rejection } => {
                 Self::from(*rejection).with("failed_index", failed_index)
             }
@@ -57,6 +58,7 @@ impl From<&Outcome> for Reply {
             Outcome::Access(outcome) => access::render::reply(outcome),
             Outcome::Lock(outcome) => lock::render::reply(outcome),
             Outcome::Ledger(outcome) => ledger::render::reply(outcome),
+            Outcome::Provisioning(outcome) => provisioning::render::reply(outcome),
             Outcome::Previewed { preview, refusal } => {
                 let problem = |rejection| HttpProblem::from(rejection).into_problem();
                 preview::reply(preview, refusal.as_deref().cloned().map(problem))
@@ -77,6 +79,7 @@ fn observe_outcome(outcome: &Outcome) {
         Outcome::Entitlement(outcome) => entitlement::observe::outcome(outcome),
         Outcome::Lock(outcome) => lock::observe::outcome(outcome),
         Outcome::Ledger(outcome) => ledger::observe::outcome(outcome),
+        Outcome::Provisioning(outcome) => provisioning::observe::outcome(outcome),
         Outcome::Billing(_) | Outcome::Booking(_) | Outcome::Access(_) => {}
         Outcome::Previewed { .. } => {}
     }
@@ -90,7 +93,7 @@ fn observe_rejection(rejection: &Rejection) {
         Rejection::Booking(rejection) => booking::observe::rejection(rejection),
         Rejection::Lock(rejection) => lock::observe::rejection(rejection),
         Rejection::Ledger(rejection) => ledger::observe::rejection(rejection),
-        Rejection::Billing(_) | Rejection::Access(_) => {}
+        Rejection::Billing(_) | Rejection::Access(_) | Rejection::Provisioning(_) => {}
         Rejection::Operation { rejection, .. } => observe_rejection(rejection),
     }
 }

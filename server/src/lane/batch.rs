@@ -6,7 +6,7 @@ use super::{
     rounds::{Round, Rounds},
 };
 use crate::metrics;
-use ifmatch_domain::{Mutant, Outcome, State, decide, needs};
+use ifmatch_domain::{Mutant, Outcome, Settings, State, decide, needs};
 use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
 use ifmatch_types::Timestamp;
 use std::{
@@ -39,6 +39,7 @@ pub(super) struct Lane {
     queue: Queue,
     committed: Arc<watch::Sender<u64>>,
     outage: Outage,
+    settings: Settings,
     seams: Seams,
     db: Option<Db>,
     was_connected: bool,
@@ -102,6 +103,7 @@ impl Lane {
             queue,
             committed,
             outage,
+            settings: config.settings,
             seams: config.seams,
             db: None,
             was_connected: false,
@@ -290,7 +292,7 @@ impl Lane {
     /// so that loading ends.
     fn load(&mut self, batch: &mut Vec<Job>, mut may_join: bool) -> Result<State, StoreError> {
         let mut rounds = Rounds::default();
-        let mut state = State::default();
+        let mut state = State::under(self.settings);
         loop {
             if rounds.may_grow() && std::mem::take(&mut may_join) {
                 self.queue.join(batch);
@@ -303,7 +305,7 @@ impl Lane {
                     let db = self.connection()?;
                     db.rollback()?;
                     db.begin()?;
-                    state = State::default();
+                    state = State::under(self.settings);
                     wanted
                 }
                 Round::Unanswered(wanted) => {

@@ -21,6 +21,10 @@ pub struct Workers {
     pub locks: Health,
     /// Watches the age of reservations.
     pub reservations: Health,
+    /// Calls the panel for servers.
+    pub servers: Health,
+    /// Watches the age of unsettled servers.
+    pub unsettled: Health,
     /// Rewrites what was stored about redacted objects.
     pub redactions: Health,
     /// Reads API keys that other processes made or revoked.
@@ -37,6 +41,8 @@ impl Workers {
             history: start("history"),
             locks: start("locks"),
             reservations: start("reservations"),
+            servers: start("servers"),
+            unsettled: start("unsettled_servers"),
             redactions: start("redactions"),
             keyring: start("keyring"),
         }
@@ -50,6 +56,8 @@ impl Workers {
             &self.history,
             &self.locks,
             &self.reservations,
+            &self.servers,
+            &self.unsettled,
             &self.redactions,
             &self.keyring,
         ];

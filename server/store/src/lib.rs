@@ -13,6 +13,7 @@ mod core;
 mod entitlement;
 mod ledger;
 mod lock;
+mod provisioning;
 pub mod schema;
 mod systems;
 
@@ -34,3 +35,4 @@ pub use crate::core::{
 };
 pub use crate::ledger::{OpenReservations, ReservationQuery};
 pub use crate::lock::{LockQuery, Swept};
+pub use crate::provisioning::{ServersByStatus, UnsettledServer};

@@ -229,6 +229,7 @@ tables! {
         id: Text, version: BigInt, account_id: Text, workspace_id: Text, amount: BigInt,
         reference: Nullable<Text>, status: Text, posted: Nullable<BigInt>,
         resolved_by: Nullable<Text>, created_at: BigInt, resolved_at: Nullable<BigInt>,
+        server_id: Nullable<Text>,
     }
     /// A secret that the server made for itself.
     secrets => SecretRow {
@@ -307,6 +308,37 @@ tables! {
         taken_until: Text, metadata: Text, created_at: BigInt, updated_at: BigInt,
         updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>,
         workspace_id: Nullable<Text>, last_version: Nullable<BigInt>,
+    }
+    /// A product: something that can be provisioned.
+    products => ProductRow {
+        id: Text, version: BigInt, name: Text, price_credits: BigInt, egg: BigInt,
+        docker_image: Text, startup: Text, environment: Text, limits: Text, feature_limits: Text,
+        deploy: Text, max_per_workspace: Nullable<BigInt>, status: Text, created_at: BigInt,
+        updated_at: BigInt, updated_by: Text, deleted_at: Nullable<BigInt>,
+        deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
+    }
+    /// A server, with what its workers must know.
+    servers => ServerRow {
+        id: Text, version: BigInt, workspace_id: Text, product_id: Text, name: Text,
+        panel_user: BigInt, status: Text, suspended: Bool, suspended_on_panel: Bool,
+        external_id: Text, remote_id: Nullable<BigInt>, remote_uuid: Nullable<Text>,
+        panel_status: Nullable<Text>, reservation_id: Nullable<Text>, price_credits: BigInt,
+        attempts: BigInt, last_observation: Nullable<Text>, next_check_at: Nullable<BigInt>,
+        spec: Text, generation: BigInt, lease_until: Nullable<BigInt>,
+        unsettled_since: Nullable<BigInt>, progress: Text, entries: BigInt,
+        due_at: Nullable<BigInt>,
+        created_at: BigInt, updated_at: BigInt, updated_by: Text, deleted_at: Nullable<BigInt>,
+        deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
+    }
+    /// How many servers of a product a workspace has that count towards its limit.
+    server_slots => ServerSlotsRow {
+        id: Text, version: BigInt, workspace_id: Text, product_id: Text, used: BigInt,
+    }
+    /// An entry of a server's timeline. Rows are never changed.
+    server_entries => ServerEntryRow {
+        id: Text, server_id: Text, seq: BigInt, at: BigInt, step: Text,
+        panel_call: Nullable<Text>, observation: Nullable<Text>, verdict: Nullable<Text>,
+        detail: Nullable<Text>, status: Text, generation: BigInt, actor: Text,
     }
     /// How much of one day of a bookable is reserved.
     booking_days => BookingDayRow {

@@ -5,7 +5,7 @@ use crate::{
     core::{
         evidence::Evidence, load::System, redacted, redactions::Sweep, save::Save, verify::Check,
     },
-    entitlement, ledger, lock,
+    entitlement, ledger, lock, provisioning,
 };
 use ifmatch_domain::{Need, State, core};
 
@@ -18,6 +18,7 @@ pub(crate) struct Systems {
     access: Option<access::Wanted>,
     lock: Option<lock::Wanted>,
     ledger: Option<ledger::Wanted>,
+    provisioning: Option<provisioning::Wanted>,
 }
 
 impl Systems {
@@ -30,6 +31,7 @@ impl Systems {
             with_needs(&mut self.access),
             with_needs(&mut self.lock),
             with_needs(&mut self.ledger),
+            with_needs(&mut self.provisioning),
         ];
         all.into_iter().flatten()
     }
@@ -44,6 +46,10 @@ impl Systems {
             Need::Access(need) => self.access.get_or_insert_default().add(need),
             Need::Lock(need) => self.lock.get_or_insert_default().add(need),
             Need::Ledger(need) => self.ledger.get_or_insert_default().add(need),
+            Need::Provisioning(need) => {
+                let of_another = self.provisioning.get_or_insert_default().add(need);
+                return of_another.and_then(|need| self.add(need));
+            }
         }
         None
     }
@@ -55,15 +61,28 @@ fn with_needs<S: System>(wanted: &mut Option<S>) -> Option<&mut dyn System> {
 }
 
 /// The saves of all systems, in order: one system after the other, parents before children.
-pub(crate) const SAVES: [&[Save]; 6] =
-    [lock::SAVES, billing::SAVES, ledger::SAVES, booking::SAVES, entitlement::SAVES, access::SAVES];
+pub(crate) const SAVES: [&[Save]; 7] = [
+    lock::SAVES,
+    billing::SAVES,
+    ledger::SAVES,
+    booking::SAVES,
+    provisioning::SAVES,
+    entitlement::SAVES,
+    access::SAVES,
+];
 
 /// Saves that run last, because their rows are locked last.
 pub(crate) const LAST_SAVES: [&[Save]; 1] = [billing::LAST_SAVES];
 
 /// The invariants of everything that is stored.
-pub(crate) const CHECKS: [&[Check]; 5] =
-    [billing::CHECKS, entitlement::CHECKS, booking::CHECKS, lock::CHECKS, ledger::CHECKS];
+pub(crate) const CHECKS: [&[Check]; 6] = [
+    billing::CHECKS,
+    entitlement::CHECKS,
+    booking::CHECKS,
+    lock::CHECKS,
+    ledger::CHECKS,
+    provisioning::CHECKS,
+];
 
 /// The tables that may hold values of redacted objects, in the order in which they are rewritten.
 pub(crate) const SWEEPS: [&[Sweep]; 2] = [redacted::SWEEPS, entitlement::SWEEPS];
@@ -71,8 +90,8 @@ pub(crate) const SWEEPS: [&[Sweep]; 2] = [redacted::SWEEPS, entitlement::SWEEPS]
 /// Evidence of a commit in rows other than events and audits.
 ///
 /// Each function returns a row that only the batch that decided it stores.
-pub(crate) const EVIDENCE: [fn(&State) -> Option<Evidence>; 3] =
-    [entitlement::evidence, lock::evidence, ledger::evidence];
+pub(crate) const EVIDENCE: [fn(&State) -> Option<Evidence>; 4] =
+    [entitlement::evidence, lock::evidence, ledger::evidence, provisioning::evidence];
 
 /// Runs generic code for a kind that is known only at run time.
 macro_rules! stored_kind {
@@ -90,6 +109,8 @@ macro_rules! stored_kind {
             Boost: ifmatch_domain::entitlement::BoostRecord,
             Bookable: ifmatch_types::Bookable,
             Booking: ifmatch_domain::booking::BookingRecord,
+            Product: ifmatch_types::Product,
+            Server: ifmatch_domain::provisioning::ServerRecord,
         }
     };
 }

@@ -107,6 +107,15 @@ return (async () => {
   lined.texts.set("q", "9007199254740999");
   holds("typed digits", stringify(lined.read().values.q), "9007199254740999");
 
+  // An object with known members is edited member by member.
+  const members = [{ name: "o/a", type: "integer", parent: { name: "o", required: true } }, { name: "o/l", type: "array", isLarge: true, parent: { name: "o", required: true } }];
+  const sized = new Draft(members, { o: { a: 1, l: [1] } });
+  sized.texts.set("o/a", "2");
+  holds("one member", diff(sized.base, sized.read().values), { o: { a: 2 } });
+  holds("none of a new one", new Draft(members).read().values, { o: {} });
+  const known = new Draft([{ name: "w", type: "string" }], undefined, { w: "wsp_1" });
+  holds("known beforehand", [known.isDirty, known.read().values], [false, { w: "wsp_1" }]);
+
   // The document of this server.
   const doc = new ApiDocument(await (await fetch("openapi.json")).json());
   const place = doc.place(`/subscriptions/sub_${"0".repeat(32)}`);
@@ -122,6 +131,16 @@ return (async () => {
   holds("what the server computes is not sent", doc.writable(invoice, lines).lines, [{ description: "Seats", quantity: 1, unit_amount: 2 }]);
   holds("a preview and a redaction are no actions", doc.actionsOf(doc.place("/plans/pln_1")).map(({ path }) => path), []);
   holds("what refers to it", doc.referringTo("Bookable").map(({ place, filter }) => [place.path, filter]), [["/bookings", "bookable_id"]]);
+
+  // What workers go on with.
+  const [server, digits] = [doc.place("/servers/srv_1"), "0".repeat(32)];
+  const offered = (status) => doc.actionsNow(server, "Server", { status }).map(({ path }) => path);
+  holds("a person decides only what is unknown", [offered("provisioning"), offered("pending_reconciliation"), offered("deleted")], [[], ["/servers/{id}/resolve"], []]);
+  holds("about a version", ["/servers/srv_1/resolve", "/servers"].map((path) => doc.namesVersion(doc.place(path).operations.post)), [true, false]);
+  holds("until it rests", [doc.isUnsettled("Server", { next_check_at: "2026-01-01T00:00:00Z" }), doc.isUnsettled("Server", { next_check_at: null })], [true, false]);
+  holds("pages of IDs", [`srv_${digits}`, `prd_${digits}`, `trf_${digits}`, "trf_1", "nonsense"].map((id) => doc.pageOfId(id) ?? null), [`/servers/srv_${digits}`, `/products/prd_${digits}`, `/reservations/trf_${digits}`, null, null]);
+  holds("a transfer in a text need not be a reservation", doc.pathOfId(`trf_${digits}`) ?? null, null);
+  holds("members in the form", doc.bodyFields(doc.place("/products"), "post").filter(({ required, parent }) => required && parent).map(({ name }) => name), ["limits/memory", "limits/disk"]);
 
   // What has no page of its own.
   const lock = doc.place("/locks/a");
@@ -149,6 +168,8 @@ return (async () => {
   holds("failing", [await tick(70_000, false), await tick(75_000, false), await tick(80_000, false)], [3, 3, 4]);
   fails = false;
   holds("well again", [await tick(99_999, false), await tick(100_000, false), await tick(105_000, false)], [4, 5, 6]);
+  poll.soon();
+  holds("soon", [await tick(105_001, false), await tick(105_002, false)], [7, 7]);
   poll.close();
   return failures;
 })();

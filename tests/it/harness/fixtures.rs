@@ -137,6 +137,27 @@ impl Api {
         self.post(&format!("{credits}/reservations"), &json!({"amount": 1})).await.ok(201)
     }
 
+    /// A product that costs no credits.
+    pub async fn make_product(&self, members: Value) -> Value {
+        let defaults = json!({"name": "Game server", "price_credits": 0, "egg": 5,
+            "docker_image": "ghcr.io/games/server:1", "startup": "./run",
+            "environment": {"MAX_PLAYERS": "20"}, "limits": {"memory": 1024, "disk": 4096},
+            "deploy": {"locations": [1]}});
+        self.make("products", defaults, members).await
+    }
+
+    /// An active server of a new product, of this workspace or of a new one.
+    pub async fn make_server(&self, workspace_id: Option<&str>) -> Value {
+        let workspace_id = match workspace_id {
+            Some(id) => id.to_owned(),
+            None => id(&self.make_workspace(json!({})).await).to_owned(),
+        };
+        let product = self.make_product(json!({})).await;
+        let body = json!({"workspace_id": workspace_id, "product_id": id(&product),
+            "name": "Castle", "panel_user": 7});
+        self.post("/v1/servers?wait_ms=30000", &body).key(&unique("server")).await.ok(201)
+    }
+
     /// The current state of an object.
     pub async fn read(&self, collection: &str, object: &Value) -> Value {
         self.get(&format!("/v1/{collection}/{}", id(object))).await.ok(200)

@@ -8,6 +8,9 @@ mod database;
 mod documented;
 mod entitlements;
 mod fixtures;
+mod healthy_panel;
+#[path = "../../support/panel/mod.rs"]
+pub mod panel;
 mod process;
 pub mod proxy;
 mod scenario;

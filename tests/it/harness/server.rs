@@ -1,6 +1,6 @@
 //! A running server: the real binary on port 0, with its log kept for failing tests.
 
-use super::{Api, Database, process};
+use super::{Api, Database, healthy_panel, process};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
@@ -25,7 +25,8 @@ const STOP_MAX: Duration = Duration::from_secs(60);
 pub struct Settings {
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
-    /// The tests' own settings to leave out: `--listen`, `--database-url` or `IFMATCH_ADMIN_KEY`.
+    /// The tests' own settings to leave out: `--listen`, `--database-url`, `IFMATCH_ADMIN_KEY`
+    /// or `IFMATCH_PANEL_URL`.
     pub omit: Vec<&'static str>,
 }
 
@@ -92,6 +93,9 @@ impl Server {
         }
         if own("IFMATCH_ADMIN_KEY") {
             command.env("IFMATCH_ADMIN_KEY", ADMIN_KEY);
+        }
+        if own("IFMATCH_PANEL_URL") {
+            command.envs(healthy_panel::settings());
         }
         command.args(&self.settings.args).envs(self.settings.env.iter().cloned());
         let mut child = command

@@ -87,7 +87,8 @@ impl Resource for Workspace {
                 .invoices
                 .iter()
                 .any(|row| row.deleted.is_none() && row.record.workspace_id.as_str() == id)
-            || state.ledger().has_account_of(id);
+            || state.ledger().has_account_of(id)
+            || state.provisioning().has_server_of(id);
         if used_in_batch || state.is_used_elsewhere(id) {
             return Err(Rejection::WorkspaceInUse);
         }

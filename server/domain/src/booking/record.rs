@@ -40,7 +40,9 @@ impl BookingRecord {
         let mut after = self.clone();
         after.enter(Status::Expired, bookable, ctx.now);
         self.share().replace_by(after.share(), bookable, ctx.state.booking_mut());
-        ctx.as_expiry(|ctx| change_internally(after, self, ctx));
+        ctx.as_expiry(|ctx| {
+            change_internally(after, self, ctx);
+        });
     }
 
     /// Sets a status and the fields that depend on it.

@@ -67,6 +67,6 @@ pub use table::{Change as RowChange, Guarded, Reversible, Table};
 pub(crate) use tables::tables;
 pub(crate) use versioned::{
     alive, change_internally, check, create, create_internally, delete, keep_internally, living,
-    update,
+    stale_claim, update,
 };
 pub use wants::{Asked, Wanted, Wants};

@@ -44,6 +44,8 @@ mutants! {
     GrantToTheGone "grant-to-the-gone": "A waiter that hung up can still be granted the lock.",
     StaleAccount "stale-account": "A transfer is added to the loaded balance, not to the current one.",
     ResolveTwice "resolve-twice": "A resolved reservation can be resolved again.",
+    SettleAtOnce "settle-at-once": "A create in doubt is looked up while the panel may still undo it.",
+    BelieveOneAbsence "believe-one-absence": "A server fails as soon as it was absent once.",
     KeepExpiredBookings "keep-expired-bookings": "An expired booking hold still blocks its days.",
 }
 

@@ -81,6 +81,10 @@ pub enum LockClass {
     Bookable,
     /// A booking.
     Booking,
+    /// A product.
+    Product,
+    /// A server.
+    Server,
     /// An API key.
     ApiKey,
     /// A sequence of numbers.
@@ -121,6 +125,8 @@ impl LockClass {
             Kind::Boost => Self::Boost,
             Kind::Bookable => Self::Bookable,
             Kind::Booking => Self::Booking,
+            Kind::Product => Self::Product,
+            Kind::Server => Self::Server,
         }
     }
 }

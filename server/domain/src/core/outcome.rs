@@ -110,6 +110,11 @@ pub struct ObjectAnswer {
 pub enum How {
     /// This command created it.
     Created,
+    /// This command began something that goes on after its answer.
+    Begun {
+        /// Whether it skipped the version check and replaced a version it had not seen.
+        forced: bool,
+    },
     /// The object already existed with the same content.
     Existed,
     /// This command changed it.

@@ -54,6 +54,8 @@ pub trait Resource: Clone + Sized + 'static {
     const IN_CATALOGUE: bool = false;
     /// The writes that a scoped key may ask for.
     const SCOPED_WRITES: ScopedWrites = ScopedWrites::NONE;
+    /// Whether what a create or a deletion of it begins goes on after their answer.
+    const GOES_ON: bool = false;
     /// Whether a new object that names no workspace gets that of a scoped key.
     const GETS_OWN_WORKSPACE: bool = false;
 
@@ -104,6 +106,14 @@ pub trait Resource: Clone + Sized + 'static {
     /// Checks whether the object may be deleted. It may also end dependent things, each as its own
     /// change.
     fn delete(&self, ctx: &mut Context<'_>) -> Result<(), Self::Rejection>;
+    /// The object after its deletion was accepted, if it lives on until something else has ended it.
+    fn retired(&self, _: &mut Context<'_>) -> Option<Self> {
+        None
+    }
+    /// What a write is told about an object that is over and can still be read.
+    fn gone(&self) -> Option<Deleted> {
+        None
+    }
     /// Finds the living object that already has this unique key.
     fn existing(_fields: &Self::Fields, _state: &State) -> Option<Self> {
         None

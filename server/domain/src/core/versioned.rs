@@ -37,7 +37,8 @@ pub(crate) fn create<R: Resource>(
     let record = R::create(fields, id, ctx)?;
     reach::created(&record, ctx)?;
     let next = Next::first(record, ctx);
-    let answer = next.commit(ChangeKind::Created, How::Created, Note::default(), ctx);
+    let how = if R::GOES_ON { How::Begun { forced: false } } else { How::Created };
+    let answer = next.commit(ChangeKind::Created, how, Note::default(), ctx);
     Ok(Outcome::Object(answer))
 }
 
@@ -150,14 +151,20 @@ pub(crate) fn delete<R: Resource>(
         }
     }
     found.record.delete(ctx)?;
+    let retired = found.record.retired(ctx).map(|record| Next::of(record, &found, ctx));
     let forced = command.force.as_ref().filter(|_| !matches);
     if let Some(force) = forced {
-        let everything = merge::diff(&found.body, &Value::Object(Map::new()));
-        audit_force(&found, &command.precondition, force, everything, ctx);
+        let everything = || merge::diff(&found.body, &Value::Object(Map::new()));
+        let changes = retired.as_ref().map_or_else(everything, |next| next.changes.clone());
+        audit_force(&found, &command.precondition, force, changes, ctx);
     }
     let reason = forced.map(|force| force.reason.clone());
     let note = Note { reason, forced: forced.is_some(), ..Note::default() };
     let forced = forced.is_some();
+    if let Some(next) = retired {
+        let kind = if forced { ChangeKind::Forced } else { ChangeKind::Updated };
+        return Ok(Outcome::Object(next.commit(kind, How::Begun { forced }, note, ctx)));
+    }
     let found = living::<R>(&command.id, ctx)?;
     Ok(Outcome::Deleted { deleted: entomb(found, note, ctx), forced })
 }
@@ -177,9 +184,13 @@ pub(crate) fn check<R: Resource>(
 }
 
 /// Changes an object as an effect of another command, such as a payment that changes its invoice.
-pub(crate) fn change_internally<R: Resource>(record: R, before: R, ctx: &mut Context<'_>) {
+pub(crate) fn change_internally<R: Resource>(
+    record: R,
+    before: R,
+    ctx: &mut Context<'_>,
+) -> ObjectAnswer {
     let next = Next::of(record, &Found::new(before), ctx);
-    next.commit(ChangeKind::Updated, How::Updated, Note::default(), ctx);
+    next.commit(ChangeKind::Updated, How::Updated, Note::default(), ctx)
 }
 
 /// Creates an object as an effect of another command.
@@ -196,7 +207,7 @@ pub(crate) fn keep_internally<R: Resource>(record: R, ctx: &mut Context<'_>) {
 /// The stored living object, or the rejection if it does not exist or was deleted.
 pub(crate) fn alive<'a, R: Resource>(id: &str, state: &'a State) -> Result<&'a R, Rejection> {
     let row = R::rows(state).get(id).ok_or_else(|| Rejection::not_found(R::KIND, id))?;
-    match row.tombstone() {
+    match row.tombstone().or_else(|| row.record.gone()) {
         Some(deleted) => Err(Rejection::Deleted(R::KIND, deleted)),
         None => Ok(&row.record),
     }
@@ -258,7 +269,7 @@ fn stale<R: Resource>(
 }
 
 /// The conflict of a delete or a check that names another version than the current one.
-fn stale_claim<R: Resource>(
+pub(crate) fn stale_claim<R: Resource>(
     found: Found<R>,
     named: Option<Version>,
     ctx: &mut Context<'_>,

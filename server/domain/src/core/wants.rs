@@ -58,6 +58,16 @@ impl<'w, 'c, N> Wants<'w, 'c, N> {
         (self.sink)(Wanted::Own(need));
     }
 
+    /// Requests needs of another system, as needs of this one.
+    pub(crate) fn through<M>(&mut self, wrap: fn(M) -> N, ask: impl FnOnce(&mut Wants<'_, 'c, M>)) {
+        let sink = &mut *self.sink;
+        let mut inner = |wanted: Wanted<M>| match wanted {
+            Wanted::Core(need) => sink(Wanted::Core(need)),
+            Wanted::Own(need) => sink(Wanted::Own(wrap(need))),
+        };
+        ask(&mut Wants::new(self.state, self.asked, &mut inner));
+    }
+
     fn push_core(&mut self, need: Need) {
         (self.sink)(Wanted::Core(need));
     }

@@ -2,6 +2,7 @@
 
 use super::StoredTransfer;
 use crate::core;
+use ifmatch_types::ServerId;
 
 /// A rejection by the ledger.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,11 @@ pub enum Rejection {
         reserved: i64,
         /// The credits to charge.
         amount: i64,
+    },
+    /// A server made the reservation, and only that server resolves it.
+    Owned {
+        /// The server.
+        server_id: ServerId,
     },
     /// The reservation is resolved in another way, or for another amount.
     AlreadyResolved {

@@ -1,14 +1,14 @@
 //! Reserving credits: the first of two phases.
 
 use super::{
-    CREDITS, Need, Outcome, Rejection, StoredReservation,
+    Account, CREDITS, Need, Outcome, Rejection, StoredReservation, StoredTransfer,
     account::{account, want_account},
     account_id,
     transfer::{Draft, transfer},
 };
 use crate::core::{self, Context, Errors, Wants, read};
 use ifmatch_types::{
-    INTEGER_MAX, NewReservation, Reservation, ReservationStatus, TransferKind, WorkspaceId,
+    INTEGER_MAX, NewReservation, Reservation, ReservationStatus, ServerId, TransferKind,
 };
 use serde_json::{Map, Value};
 
@@ -38,23 +38,7 @@ impl ReserveCredits {
 
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let account = account(&self.workspace_id, CREDITS, ctx)?;
-        let NewReservation { amount, reference } = self.read()?;
-        let draft =
-            Draft { reference: reference.clone(), ..Draft::of(TransferKind::Reserve, amount) };
-        let (made, _) = transfer(account, draft, ctx)?;
-        let reservation = Reservation {
-            id: made.transfer.id.clone(),
-            workspace_id: WorkspaceId::from_unchecked(self.workspace_id.clone()),
-            amount,
-            reference,
-            status: ReservationStatus::Pending,
-            posted: None,
-            resolved_by: None,
-            created_at: ctx.now,
-            resolved_at: None,
-        };
-        let stored = StoredReservation { reservation, account_id: self.account_id.clone() };
-        ctx.state.ledger_mut().reservations.put(made.transfer.id.to_string(), stored);
+        let made = reserve(account, self.read()?, None, ctx)?;
         Ok(Outcome::Reserved(made))
     }
 
@@ -68,4 +52,30 @@ impl ReserveCredits {
         errors.into_result()?;
         Ok(new)
     }
+}
+
+/// Sets credits of an account aside.
+pub(super) fn reserve(
+    account: Account,
+    NewReservation { amount, reference }: NewReservation,
+    server_id: Option<ServerId>,
+    ctx: &mut Context<'_>,
+) -> Result<StoredTransfer, Rejection> {
+    let draft = Draft { reference: reference.clone(), ..Draft::of(TransferKind::Reserve, amount) };
+    let (account_id, workspace_id) = (account.id.clone(), account.workspace_id.clone());
+    let (made, _) = transfer(account, draft, ctx)?;
+    let reservation = Reservation {
+        id: made.transfer.id.clone(),
+        workspace_id,
+        amount,
+        reference,
+        status: ReservationStatus::Pending,
+        posted: None,
+        resolved_by: None,
+        created_at: ctx.now,
+        resolved_at: None,
+    };
+    let stored = StoredReservation { reservation, account_id, server_id };
+    ctx.state.ledger_mut().reservations.put(made.transfer.id.to_string(), stored);
+    Ok(made)
 }

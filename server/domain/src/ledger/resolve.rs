@@ -72,6 +72,9 @@ impl ResolveReservation {
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let stored = self.reservation(ctx)?;
         let (kind, named) = self.resolution.read()?;
+        if let Some(server_id) = stored.server_id {
+            return Err(Rejection::Owned { server_id });
+        }
         let reserved = stored.reservation.amount;
         if let Some(resolved_by) = &stored.reservation.resolved_by
             && !Mutant::ResolveTwice.is_planted()
@@ -85,29 +88,7 @@ impl ResolveReservation {
         if amount > reserved {
             return Err(Rejection::ExceedsReservation { reserved, amount });
         }
-        let account = current(&stored.account_id, ctx);
-        let account = account.expect("a reservation's account is never removed");
-        let draft = Draft {
-            reservation: Some(stored.reservation.clone()),
-            reference: stored.reservation.reference.clone(),
-            ..Draft::of(kind, amount)
-        };
-        let (transfer, _) = transfer(account, draft, ctx)?;
-        let (status, posted) = if kind == TransferKind::Post {
-            (ReservationStatus::Posted, amount)
-        } else {
-            (ReservationStatus::Voided, 0)
-        };
-        let reservation = Reservation {
-            status,
-            posted: Some(posted),
-            resolved_by: Some(transfer.transfer.id.clone()),
-            resolved_at: Some(ctx.now),
-            ..stored.reservation
-        };
-        let stored = StoredReservation { reservation, ..stored };
-        let id = self.reservation_id.clone();
-        ctx.state.ledger_mut().reservations.put(id, stored);
+        let transfer = resolve(stored, kind, amount, ctx)?;
         Ok(Outcome::Resolved { transfer, first: true })
     }
 
@@ -123,6 +104,39 @@ impl ResolveReservation {
             .cloned()
             .ok_or_else(|| core::Rejection::NotFound { what: "reservation", id: id() })?)
     }
+}
+
+/// Charges this much of a pending reservation, or voids it.
+pub(super) fn resolve(
+    stored: StoredReservation,
+    kind: TransferKind,
+    amount: i64,
+    ctx: &mut Context<'_>,
+) -> Result<StoredTransfer, Rejection> {
+    let account = current(&stored.account_id, ctx);
+    let account = account.expect("a reservation's account is never removed");
+    let draft = Draft {
+        reservation: Some(stored.reservation.clone()),
+        reference: stored.reservation.reference.clone(),
+        ..Draft::of(kind, amount)
+    };
+    let (transfer, _) = transfer(account, draft, ctx)?;
+    let (status, posted) = if kind == TransferKind::Post {
+        (ReservationStatus::Posted, amount)
+    } else {
+        (ReservationStatus::Voided, 0)
+    };
+    let reservation = Reservation {
+        status,
+        posted: Some(posted),
+        resolved_by: Some(transfer.transfer.id.clone()),
+        resolved_at: Some(ctx.now),
+        ..stored.reservation
+    };
+    let id = reservation.id.to_string();
+    let stored = StoredReservation { reservation, ..stored };
+    ctx.state.ledger_mut().reservations.put(id, stored);
+    Ok(transfer)
 }
 
 /// The answer to a resolution of a reservation that is resolved already.

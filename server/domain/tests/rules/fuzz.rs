@@ -2,8 +2,9 @@
 
 use crate::{
     book::Book,
-    commands::{command, force, key, members, update},
+    commands::{command, force, key, members, top_up, update},
     invariants::assert_holds,
+    random::{WINDOWS, a_product},
     world::World,
 };
 use ifmatch_domain::{
@@ -15,6 +16,7 @@ use ifmatch_domain::{
         self, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
         PlaceHold, ReverseUsage, ScopeRef,
     },
+    provisioning::{self, ClaimServer, Observation, RecordCall, ResolveServer, StartCall},
 };
 use ifmatch_types::{ApiKeyId, AuditResource, BillingRun, Kind, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -71,6 +73,18 @@ const NAMES: &[&str] = &[
     "source",
     "external_addon_id",
     "ttl_ms",
+    "price_credits",
+    "egg",
+    "environment",
+    "limits",
+    "deploy",
+    "max_per_workspace",
+    "product_id",
+    "panel_user",
+    "suspended",
+    "verdict",
+    "remote_id",
+    "reason",
     "open",
     "active",
     "month",
@@ -103,6 +117,12 @@ fn everything() -> World {
         "quantity": 1});
     let booking = book.make(Kind::Booking, days);
     book.edit(&booking, json!({"status": "confirmed"})).unwrap();
+    book.run(top_up(&one, 5)).unwrap();
+    let product = book.make(Kind::Product, a_product(2, 0));
+    let server = json!({"workspace_id": one, "product_id": product, "name": "Game",
+        "panel_user": 7});
+    book.make(Kind::Server, server.clone());
+    book.make(Kind::Server, server);
     book.world
 }
 
@@ -281,6 +301,7 @@ fn read(
         4 => Precondition::Version([i64::MIN, -1, 0, i64::MAX][usize::from(mode % 4)]),
         _ => Precondition::Version(2),
     };
+    let update_precondition = precondition.clone();
     let mut update = update(kind, &id, precondition.clone(), change);
     update.mode = [Mode::Strict, Mode::Merge, Mode::Force(force())][usize::from(mode % 3)].clone();
     update.refused_at = (mode.is_multiple_of(5)).then_some(i64::from(version % 4));
@@ -313,6 +334,7 @@ fn read(
             Operation::Check { kind, id, version: i64::from(version) },
         ])),
         11 => keys(id, kind, whole(body, right), mode),
+        12 => provisioning(id, body, update_precondition, mode),
         op => {
             let of = &ids[usize::from(version) % ids.len()];
             let body = if right.is_multiple_of(5) { body } else { usual(op, body) };
@@ -329,6 +351,41 @@ fn any_bill(subscription_id: String, mode: u8) -> Action {
         [i64::MIN, 0, 1_893_456_000_000_000, 253_402_207_200_000_000][usize::from(mode % 4)];
     let as_of = Timestamp::from_micros(micros).unwrap_or(Book::default().now);
     Action::Billing(billing::Action::BillSubscription(BillSubscription { subscription_id, as_of }))
+}
+
+/// A command of a worker, or an admin's decision.
+fn provisioning(
+    server_id: String,
+    mut body: Map<String, Value>,
+    precondition: Precondition,
+    mode: u8,
+) -> Action {
+    let (generation, windows) = (i64::from(mode % 2), WINDOWS);
+    Action::Provisioning(match mode % 5 {
+        0 => provisioning::Action::ClaimServer(ClaimServer {
+            server_id,
+            windows,
+            jitter_permille: i64::MAX,
+        }),
+        1 => provisioning::Action::StartCall(StartCall { server_id, generation }),
+        2 => provisioning::Action::RecordCall(RecordCall {
+            server_id,
+            generation,
+            observation: Observation::Throttled { retry_after_ms: i64::MAX },
+            detail: Some("d".repeat(5_000)),
+            windows,
+            jitter_permille: i64::MIN,
+        }),
+        _ => {
+            body.extend(members(json!({"verdict": "fail", "reason": "r"})));
+            provisioning::Action::ResolveServer(ResolveServer {
+                server_id,
+                precondition,
+                body,
+                windows,
+            })
+        }
+    })
 }
 
 fn keys(id: String, kind: Kind, body: Value, mode: u8) -> Action {
@@ -385,6 +442,9 @@ fn sensible(kind: Kind, ids: &[String]) -> Map<String, Value> {
         Kind::Bookable => json!({"name": "n", "capacity": 3}),
         Kind::Booking => json!({"bookable_id": of("bkb_"), "start_date": "2027-01-01",
             "end_date": "2027-01-03", "quantity": 1}),
+        Kind::Product => a_product(1, 0),
+        Kind::Server => json!({"workspace_id": of("wsp_"), "product_id": of("prd_"), "name": "n",
+            "panel_user": 1}),
     };
     body.as_object().cloned().unwrap_or_default()
 }

@@ -4,10 +4,12 @@ use crate::{
     commands::members,
     world::{Kept, World},
 };
-use ifmatch_domain::{billing::StoredPayment, booking::BookingDay, core::NewEvent};
+use ifmatch_domain::{
+    billing::StoredPayment, booking::BookingDay, core::NewEvent, provisioning::Slots,
+};
 use ifmatch_types::{
     BookingStatus, ChangeKind, Difference, HoldStatus, InvoiceStatus, PaymentStatus,
-    ReservationStatus, SubscriptionStatus, Transfer, TransferKind,
+    ReservationStatus, ServerStatus, SubscriptionStatus, Transfer, TransferKind,
     merge::{self, IGNORED},
 };
 use serde_json::{Map, Value};
@@ -24,6 +26,7 @@ pub fn assert_holds(world: &World) {
     assert_burns(world);
     assert_bookings(world);
     assert_ledger(world);
+    assert_servers(world);
 }
 
 /// Histories are complete: version = 1 + number of effective changes, without gaps.
@@ -108,6 +111,61 @@ fn assert_ledger(world: &World) {
         resolved.sort_unstable();
         resolved.dedup();
         assert_eq!(resolved.len(), count, "each reservation is resolved at most once");
+    }
+}
+
+/// A server is charged exactly if it exists on the panel, and counts towards one limit.
+fn assert_servers(world: &World) {
+    let mut used: BTreeMap<String, i64> = BTreeMap::new();
+    for (id, row) in &world.servers {
+        let (record, server) = (&row.record, &row.record.server);
+        let reservation = server.reservation_id.as_ref();
+        let reservation = reservation.map(|id| &world.reservations[id.as_str()]);
+        assert_eq!(reservation.is_some(), server.price_credits > 0, "{id}");
+        let expected = match server.status {
+            ServerStatus::Provisioning | ServerStatus::PendingReconciliation => {
+                ReservationStatus::Pending
+            }
+            ServerStatus::Failed => ReservationStatus::Voided,
+            _ => ReservationStatus::Posted,
+        };
+        if let Some(stored) = reservation {
+            assert_eq!(stored.reservation.status, expected, "{id}");
+            assert_eq!(stored.server_id.as_ref(), Some(&server.id));
+            assert_eq!(stored.reservation.amount, server.price_credits);
+        }
+        if Slots::counts(server.status) {
+            let key = Slots::key(server.workspace_id.as_str(), server.product_id.as_str());
+            *used.entry(key).or_default() += 1;
+        }
+        let is_settled = matches!(
+            server.status,
+            ServerStatus::Active | ServerStatus::Failed | ServerStatus::Deleted
+        );
+        assert_eq!(record.unsettled_since.is_none(), is_settled, "{id}");
+        assert!(is_settled || server.next_check_at.is_some(), "{id} is not forgotten");
+        assert_eq!(record.lease_until.is_some(), record.progress.running_call.is_some(), "{id}");
+        assert_eq!(server.next_check_at.is_some(), record.progress.next_call.is_some(), "{id}");
+        let entries = world.entries.values().filter(|stored| stored.server_id == *id);
+        assert_eq!(i64::try_from(entries.count()).unwrap(), record.entries, "{id}");
+    }
+    for (key, slots) in &world.slots {
+        assert_eq!(slots.used, used.remove(key).unwrap_or_default(), "{key}");
+    }
+    assert!(used.is_empty(), "every server that counts has a slot: {used:?}");
+    let statuses = |id: &str| {
+        let states = world.history(id).map(|event| event.state["status"].clone());
+        let mut states: Vec<Value> = states.collect();
+        states.dedup();
+        states
+    };
+    for id in world.servers.keys() {
+        let told = statuses(id);
+        assert_eq!(told[0], "provisioning", "{id}");
+        let ends = told.iter().position(|status| status == "failed" || status == "deleted");
+        assert!(ends.is_none_or(|at| at + 1 == told.len()), "an end is an end: {id} {told:?}");
+        let active = told.iter().position(|status| status == "active");
+        assert!(active.is_none() || !told.contains(&Value::from("failed")), "{id} {told:?}");
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::{
     book::Book,
-    commands::{members, merging, patch, update},
+    commands::{members, merging, patch, top_up, update},
     invariants::assert_holds,
-    random::{Raw, Reader, few, later, raw},
+    random::{Raw, Reader, a_product, call_of, few, later, raw},
     world::{Decided, World, variant_name},
 };
 use ifmatch_domain::{
@@ -51,6 +51,21 @@ pub fn furnished() -> World {
     }
     let ttl = 5 * 86_400_000_i64;
     book.make(Kind::Bookable, json!({"name": "Room", "capacity": 3, "hold_ttl_ms": ttl}));
+    book.run(top_up(&one, 10)).unwrap();
+    book.run(top_up(&two, 3)).unwrap();
+    for (price, choice) in [(3, 0), (0, 2)] {
+        let product = book.make(Kind::Product, a_product(price, choice));
+        for workspace in [&one, &two] {
+            let body = json!({"workspace_id": workspace, "product_id": product, "name": "Game",
+                "panel_user": 7});
+            book.make(Kind::Server, body);
+        }
+    }
+    // A call of the panel is under way.
+    let server_id = book.world.servers.keys().next().unwrap().clone();
+    for action in call_of(&server_id) {
+        book.run(action).unwrap();
+    }
     book.world
 }
 
@@ -205,7 +220,7 @@ proptest! {
 fn the_random_commands_come_to_every_kind_of_outcome() {
     let mut runner = TestRunner::deterministic();
     let mut reached: BTreeMap<String, usize> = BTreeMap::new();
-    for _ in 0..1_000 {
+    for _ in 0..1_500 {
         let batches = batches().new_tree(&mut runner).unwrap().current();
         walk(batches, |world, commands, now| {
             for decided in world.carry_out(commands, now) {
@@ -229,6 +244,14 @@ fn the_random_commands_come_to_every_kind_of_outcome() {
         "Insufficient",
         "ExceedsReservation",
         "AlreadyResolved",
+        "Owned",
+        "Begun",
+        "Claimed",
+        "Called",
+        "Recorded",
+        "ProductUnavailable",
+        "ProductInUse",
+        "LimitReached",
         "Expired",
         "Replayed",
         "Reversed",
@@ -343,6 +366,7 @@ fn assert_told(command: &Command, before: &World, decided: &Decided, after: &Wor
             | Action::Billing(billing::Action::RecordPayment(_))
             | Action::Billing(billing::Action::ReversePayment(_))
             | Action::Billing(billing::Action::ReinstatePayment(_))
+            | Action::Provisioning(_)
             | Action::Entitlement(entitlement::Action::AssignPackage(_))
             | Action::Entitlement(entitlement::Action::GrantBoost(_))
             | Action::Entitlement(entitlement::Action::CheckAndRecord(_))
@@ -373,7 +397,7 @@ fn count(outcome: &core::Outcome, told: &mut BTreeMap<String, i64>) {
     match outcome {
         core::Outcome::Object(object) => match object.how {
             How::Unchanged | How::Existed => {}
-            How::Created | How::Updated | How::Merged(_) | How::Forced => {
+            How::Created | How::Begun { .. } | How::Updated | How::Merged(_) | How::Forced => {
                 *told.entry(object.id.clone()).or_default() += 1;
             }
         },

@@ -13,6 +13,10 @@ use ifmatch_domain::{
     billing::{self, BillSubscription, RecordPayment, ReinstatePayment, ReversePayment},
     booking::{self, ExpireBookings},
     core::{self, Change, DeleteObject, Mode, Operation, Precondition, RedactObject, UpdateObject},
+    provisioning::{
+        self, ClaimServer, Observation, RecordCall, Remote, ResolveServer, ServerRecord, StartCall,
+        Windows,
+    },
 };
 use ifmatch_types::{ApiKeyId, Date, Kind, Timestamp, Version};
 use proptest::prelude::*;
@@ -22,6 +26,10 @@ use serde_json::{Map, Value, json};
 pub fn few() -> ProptestConfig {
     ProptestConfig::with_cases(ProptestConfig::default().cases / 4)
 }
+
+/// Windows that a random sequence of batches, days apart, can pass.
+pub const WINDOWS: Windows =
+    Windows { timeout_ms: 40_000, settle_ms: 60_000, absent_gap_ms: 30_000, reconcile_ms: 30_000 };
 
 /// The numbers that a command is made from.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +76,9 @@ impl Reader<'_> {
     fn action(&self, raw: Raw, seed: u128) -> Action {
         if raw.op >= 230 {
             return self.ledger_action(raw);
+        }
+        if raw.op >= 212 {
+            return self.provisioning_action(raw);
         }
         match raw.op % 46 {
             0..=5 => self.create(raw),
@@ -117,9 +128,73 @@ impl Reader<'_> {
         }
     }
 
+    /// The action of a worker, in the state in which its server is, or an admin's decision.
+    fn provisioning_action(&self, raw: Raw) -> Action {
+        // Few servers, so that a sequence comes to more than a first claim.
+        let server_id = self.target(Kind::Server, raw.target / 100);
+        let record = self.world.servers.get(&server_id).map(|row| &row.record);
+        let generation = record.map_or(0, |record| record.generation) - i64::from(raw.mode / 240);
+        let windows = WINDOWS;
+        let is_claimed = record.is_some_and(|record| record.lease_until.is_some());
+        let is_called = record.is_some_and(|record| record.progress.call_started_at.is_some());
+        Action::Provisioning(match (raw.op % 8, is_claimed, is_called) {
+            (0, ..) => provisioning::Action::ResolveServer(self.resolution(server_id, raw)),
+            (1, ..) | (_, false, _) => {
+                let jitter_permille = 0;
+                let claim = ClaimServer { server_id, windows, jitter_permille };
+                provisioning::Action::ClaimServer(claim)
+            }
+            (_, _, false) => provisioning::Action::StartCall(StartCall { server_id, generation }),
+            _ => provisioning::Action::RecordCall(RecordCall {
+                observation: self.observation(record, raw),
+                server_id,
+                generation,
+                detail: None,
+                windows,
+                jitter_permille: i64::from(raw.amount) - 128,
+            }),
+        })
+    }
+
+    fn resolution(&self, server_id: String, raw: Raw) -> ResolveServer {
+        let current = self.world.history(&server_id).last().map_or(1, |event| event.entry.version);
+        let remote_id = Some(i64::from(raw.amount) + 1);
+        let body = if raw.choice.is_multiple_of(2) {
+            json!({"verdict": "adopt", "remote_id": remote_id, "reason": "seen"})
+        } else {
+            json!({"verdict": "fail", "reason": "not there"})
+        };
+        let precondition = Precondition::Version(current - i64::from(raw.version / 200));
+        ResolveServer { server_id, precondition, body: members(body), windows: WINDOWS }
+    }
+
+    fn observation(&self, record: Option<&ServerRecord>, raw: Raw) -> Observation {
+        let remote = record.map(|record| Remote {
+            id: i64::from(raw.amount) + 1,
+            uuid: "6d1".to_owned(),
+            external_id: Some(record.server.external_id.clone()),
+            user: record.server.panel_user + i64::from(raw.other / 250),
+            egg: record.spec.egg,
+            limits: record.spec.limits.clone(),
+            status: None,
+            suspended: false,
+        });
+        match (raw.choice % 12, remote) {
+            (0, Some(remote)) => Observation::Created(remote),
+            (1 | 2, Some(remote)) => Observation::Found(remote),
+            (3 | 4, _) => Observation::Absent,
+            (5 | 6, _) => Observation::Done,
+            (7, _) => Observation::Taken,
+            (8, _) => Observation::Refused,
+            (9, _) => Observation::Throttled { retry_after_ms: i64::from(raw.amount) },
+            (10, _) => Observation::NotConnected,
+            _ => Observation::Unclear,
+        }
+    }
+
     fn kind(raw: Raw) -> Kind {
         // Subscriptions and invoices have the most rules.
-        match raw.target % 17 {
+        match raw.target % 20 {
             0 => Kind::Plan,
             1 => Kind::Workspace,
             2 => Kind::Namespace,
@@ -130,6 +205,8 @@ impl Reader<'_> {
             12 if raw.other >= 200 => Kind::Boost,
             14 => Kind::Bookable,
             15 | 16 => Kind::Booking,
+            17 => Kind::Product,
+            18 | 19 => Kind::Server,
             _ => Kind::Assignment,
         }
     }
@@ -147,6 +224,8 @@ impl Reader<'_> {
             Kind::Boost => pick(&self.world.boosts, n),
             Kind::Bookable => pick(&self.world.bookables, n),
             Kind::Booking => pick(&self.world.bookings, n),
+            Kind::Product => pick(&self.world.products, n),
+            Kind::Server => pick(&self.world.servers, n),
         }
     }
 
@@ -171,6 +250,9 @@ impl Reader<'_> {
             Kind::Booking => json!({"bookable_id": self.target(Kind::Bookable, raw.version),
                 "start_date": self.day(raw.amount % 8), "end_date": self.day(raw.amount % 8 + 2),
                 "quantity": raw.other % 3 + 1}),
+            Kind::Product => a_product(i64::from(raw.amount % 4), raw.choice),
+            Kind::Server => json!({"workspace_id": workspace, "name": "Game",
+                "product_id": self.target(Kind::Product, raw.version), "panel_user": 7}),
         });
         if raw.choice >= 128 {
             body.extend(self.wish(kind, raw.choice, raw.amount));
@@ -325,6 +407,13 @@ impl Reader<'_> {
             (Kind::Booking, 4..=6) => json!({"status": name(
                 &["confirmed", "confirmed", "in_use", "completed", "no_show", "cancelled"], amount)}),
             (Kind::Booking, _) => json!({"notes": format!("note {small}")}),
+            (Kind::Product, 1 | 2) => {
+                json!({"status": name(&["active", "archived"], amount)})
+            }
+            (Kind::Product, 3 | 4) => {
+                json!({"max_per_workspace": one_of(&[json!(small + 1), Value::Null], amount)})
+            }
+            (Kind::Server, 1..=4) => json!({"suspended": amount.is_multiple_of(2)}),
             _ => json!({"name": format!("name {small}")}),
         })
     }
@@ -334,6 +423,23 @@ fn lines(amount: u8) -> Value {
     let line = |unit: i64| json!({"description": "Work", "quantity": 2, "unit_amount": unit});
     let unit = i64::from(amount) * 5 - 100;
     (0..amount % 3).map(|n| line(unit + i64::from(n) * 100)).collect()
+}
+
+/// The first claim of a server and the beginning of its call.
+pub fn call_of(server_id: &str) -> [Action; 2] {
+    let claim =
+        ClaimServer { server_id: server_id.to_owned(), windows: WINDOWS, jitter_permille: 0 };
+    let start = StartCall { server_id: server_id.to_owned(), generation: 1 };
+    [provisioning::Action::ClaimServer(claim), provisioning::Action::StartCall(start)]
+        .map(Action::Provisioning)
+}
+
+/// A product at this price.
+pub fn a_product(price: i64, choice: u8) -> Value {
+    let max = (choice % 4 > 1).then(|| choice % 4 - 1);
+    json!({"name": "Game server", "price_credits": price, "egg": 5, "docker_image": "image",
+        "startup": "run", "limits": {"memory": 1024, "disk": 2048},
+        "deploy": {"locations": [1]}, "max_per_workspace": max})
 }
 
 pub fn one_of(values: &[Value], n: u8) -> Value {

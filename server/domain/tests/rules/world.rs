@@ -4,7 +4,7 @@
 
 use crate::ENDED_AT_ONCE;
 use ifmatch_domain::{
-    Command, Need, Outcome, Rejection, State,
+    Command, Need, Outcome, Rejection, Settings, State,
     access::{self, StoredApiKey},
     billing::{self, BilledPeriods, PlanTerms, Sequence, StoredPayment, SubscriptionRecord},
     booking::{self, BookingDay, BookingRecord, DueBookings},
@@ -22,10 +22,11 @@ use ifmatch_domain::{
     ledger::{self, Account, StoredReservation, StoredTransfer},
     lock::{self, LockRecord},
     needs,
+    provisioning::{self, ServerRecord, Slots, StoredEntry},
 };
 use ifmatch_types::{
     Bookable, BookingStatus, Entitlement, HoldStatus, Invoice, InvoiceStatus, Kind, Namespace,
-    Plan, Timestamp, Version, Workspace,
+    PanelKind, Plan, Product, Timestamp, Version, Workspace,
 };
 use serde_json::{Value, json};
 use std::{
@@ -55,6 +56,10 @@ pub struct World {
     pub accounts: Kept<Account>,
     pub transfers: Kept<StoredTransfer>,
     pub reservations: Kept<StoredReservation>,
+    pub products: Kept<Row<Product>>,
+    pub servers: Kept<Row<ServerRecord>>,
+    pub slots: Kept<Slots>,
+    pub entries: Kept<StoredEntry>,
     pub answers: BTreeMap<(String, String), KeptAnswer>,
     pub last_number: i64,
     pub events: Vec<NewEvent>,
@@ -98,7 +103,8 @@ impl World {
     /// A row that turns out to be changed needs a stronger lock. Then everything is loaded again,
     /// as in the lane.
     fn load_all(&self, now: Timestamp, wants: impl Fn(&State, &mut Vec<Need>)) -> State {
-        let mut state = State::default();
+        let settings = Settings { panel: Some(PanelKind::Pterodactyl) };
+        let mut state = State::under(settings);
         let mut objects: BTreeSet<Need> = BTreeSet::new();
         loop {
             let mut wanted = Vec::new();
@@ -113,7 +119,7 @@ impl World {
                 _ => false,
             };
             if wanted.iter().any(is_upgrade) {
-                state = State::default();
+                state = State::under(settings);
                 wanted.clone_from(&objects);
             }
             let turn = wanted.iter().map(Need::turn).min();
@@ -188,7 +194,14 @@ impl World {
                 let lock = self.locks.get(&id).cloned();
                 state.lock_mut().locks.load(id, lock);
             }
-            Need::Ledger(need) => self.load_ledger(need, state),
+            Need::Ledger(need) | Need::Provisioning(provisioning::Need::Ledger(need)) => {
+                self.load_ledger(need, state);
+            }
+            Need::Provisioning(provisioning::Need::Slots(workspace_id, product_id)) => {
+                let key = Slots::key(&workspace_id, &product_id);
+                let slots = self.slots.get(&key).cloned();
+                state.provisioning_mut().slots.load(key, slots);
+            }
             Need::Access(access::Need::ApiKey(id)) => {
                 let key = self.api_keys.get(&id).cloned();
                 state.access_mut().api_keys.load(id, key);
@@ -219,6 +232,10 @@ impl World {
                     Kind::Booking => {
                         let row = self.bookings.get(&id);
                         row.map(|row| row.record.booking.bookable_id.to_string())
+                    }
+                    Kind::Server => {
+                        let row = self.servers.get(&id);
+                        row.map(|row| row.record.server.workspace_id.to_string())
                     }
                     _ => None,
                 };
@@ -441,6 +458,8 @@ impl World {
             Kind::Boost => load(&self.boosts, &mut state.entitlement_mut().boosts, id),
             Kind::Bookable => load(&self.bookables, &mut state.booking_mut().bookables, id),
             Kind::Booking => load(&self.bookings, &mut state.booking_mut().bookings, id),
+            Kind::Product => load(&self.products, &mut state.provisioning_mut().products, id),
+            Kind::Server => load(&self.servers, &mut state.provisioning_mut().servers, id),
         }
     }
 
@@ -481,6 +500,11 @@ impl World {
             let users = self.bookings.iter().filter(|(_, row)| of_bookable(row));
             return Use(users.map(|(id, _)| id.clone()).collect());
         }
+        if kind == Kind::Product {
+            let users = self.servers.iter();
+            let users = users.filter(|(_, row)| row.record.server.product_id.as_str() == id);
+            return Use(users.map(|(id, _)| id.clone()).collect());
+        }
         fn living<R>(rows: &Kept<Row<R>>, of: impl Fn(&R) -> bool) -> Vec<String> {
             let living = rows.iter().filter(|(_, r)| r.deleted.is_none() && of(&r.record));
             living.map(|(id, _)| id.clone()).collect()
@@ -490,6 +514,7 @@ impl World {
         users.extend(living(&self.invoices, |i| i.workspace_id.as_str() == id));
         let accounts = self.accounts.values().filter(|a| a.workspace_id.as_str() == id);
         users.extend(accounts.map(|account| account.id.clone()));
+        users.extend(living(&self.servers, |s| s.server.workspace_id.as_str() == id));
         Use(users.into_iter().collect())
     }
 
@@ -519,6 +544,14 @@ impl World {
         fold(&mut self.reservations, &state.ledger().reservations, |s| {
             s.reservation.id.to_string()
         });
+        fold(&mut self.products, &state.provisioning().products, |row| row.record.id.to_string());
+        fold(&mut self.servers, &state.provisioning().servers, |row| {
+            row.record.server.id.to_string()
+        });
+        fold(&mut self.slots, &state.provisioning().slots, |slots| {
+            Slots::key(slots.workspace_id.as_str(), slots.product_id.as_str())
+        });
+        fold(&mut self.entries, &state.provisioning().entries, |stored| stored.id.clone());
         fold(&mut self.features, &state.entitlement().features, |row| {
             row.record.feature.id.to_string()
         });
@@ -603,6 +636,8 @@ impl World {
             addons.filter_map(|b| addon_key(b.source.as_deref(), b.external_addon_id.as_deref()));
         assert_once("an add-on", addons);
         assert_once("a line of the log", self.log.iter().map(|line| &line.entry.id));
+        let entries = self.entries.values();
+        assert_once("an entry's number", entries.map(|e| (&e.server_id, e.entry.seq)));
         let entries = self.events.iter().map(|event| (event.id.clone(), event.entry.version));
         assert_once("a version in a history", entries);
     }
@@ -652,6 +687,8 @@ impl World {
             .chain(shown(&self.boosts))
             .chain(shown(&self.bookables))
             .chain(shown(&self.bookings))
+            .chain(shown(&self.products))
+            .chain(shown(&self.servers))
             .collect()
     }
 }
@@ -720,7 +757,16 @@ fn assert_once<T: Ord + Debug>(what: &str, all: impl Iterator<Item = T>) {
 /// The variant's name of an outcome or a rejection, without its system.
 pub fn variant_name(told: &impl Debug) -> String {
     let text = format!("{told:?}");
-    let systems = ["Core(", "Billing(", "Entitlement(", "Booking(", "Access(", "Lock(", "Ledger("];
+    let systems = [
+        "Core(",
+        "Billing(",
+        "Entitlement(",
+        "Booking(",
+        "Access(",
+        "Lock(",
+        "Ledger(",
+        "Provisioning(",
+    ];
     let own = systems.iter().find_map(|system| text.strip_prefix(system)).unwrap_or(&text);
     own.chars().take_while(|character| character.is_alphanumeric()).collect()
 }

@@ -6,7 +6,7 @@ use super::{
     history, list, objects, preview, redact,
 };
 use crate::kinds::Entity;
-use ifmatch_domain::scoped_writes;
+use ifmatch_domain::{goes_on, scoped_writes};
 use ifmatch_store::{FieldType, filters, sorts};
 use ifmatch_types::{Code, Deleted, HistoryEntry, INTEGER_MAX, Kind, NewRedaction, Page, Preview};
 use utoipa::ToSchema;
@@ -73,6 +73,12 @@ where
     Page<E>: ToSchema,
 {
     let scoped = scoped_writes(E::KIND);
+    let delete = written(delete(paths.one, change::delete::<E>), refusals);
+    let (create, delete) = if goes_on(E::KIND) {
+        (create.answers::<E>(202), delete.answers::<E>(202).tagged())
+    } else {
+        (create.answers::<E>(200), delete.answers::<Deleted>(200))
+    };
     let create = if E::KIND.creation_needs_key() {
         create.idempotency_required()
     } else {
@@ -88,7 +94,6 @@ where
                 .tagged()
                 .summary("Create")
                 .answers::<E>(201)
-                .answers::<E>(200)
                 .problems(&[Code::WrongIdType])
                 .problems(refusals),
             listed(get(paths.all, list::list::<E>), E::KIND)
@@ -112,10 +117,7 @@ where
                 .scoped_if(scoped.update)
                 .summary("Replace all fields")
                 .answers::<E>(200),
-            written(delete(paths.one, change::delete::<E>), refusals)
-                .scoped_if(scoped.delete)
-                .summary("Delete")
-                .answers::<Deleted>(200),
+            delete.scoped_if(scoped.delete).summary("Delete"),
             preview_of::<F>(post(paths.preview, preview::preview::<E>)).scoped_if(scoped.update),
             post(paths.redact, redact::redact::<E>)
                 .admin()

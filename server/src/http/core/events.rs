@@ -16,8 +16,6 @@ use serde_json::json;
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
-/// Maximum `?wait_ms=`. Common proxies give up after 60 s.
-pub const WAIT_MAX_MS: u32 = 45_000;
 /// How often a reader that waits checks whether its key has ended or the server stops.
 pub const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// A page that has found no event after this long ends, with the place that it has reached.
@@ -30,15 +28,11 @@ pub async fn list(app: web::Data<App>, request: HttpRequest, caller: Caller) -> 
     let mut params = Params::of(&request)?;
     let bounds = Bounds { events: params.limit()?, bytes: PAGE_BYTES };
     let start = read_start(&mut params)?;
-    let wait_ms: u32 =
-        params.parsed("wait_ms", "a whole number of milliseconds")?.unwrap_or_default();
-    if wait_ms > WAIT_MAX_MS {
-        return Err(HttpProblem::invalid("?wait_ms", format!("must be at most {WAIT_MAX_MS}")));
-    }
+    let wait = params.wait()?;
     let wanted = read_wanted(&mut params, &caller)?;
     params.end()?;
     let begun_at = Instant::now();
-    let deadline = begun_at + Duration::from_millis(wait_ms.into());
+    let deadline = begun_at + wait;
     let scan_deadline = deadline.max(begun_at + SCAN_TIME);
     let mut follower = app.tail.follow(app.tail.place(&start).await?, wanted);
     let events = loop {

@@ -11,8 +11,12 @@ pub fn outcome(outcome: &Outcome) {
         Outcome::Object(answer) => {
             match answer.how {
                 How::Merged(_) => metrics::merged(answer.kind),
-                How::Forced => metrics::forced(answer.kind),
-                How::Created | How::Existed | How::Updated | How::Unchanged => {}
+                How::Forced | How::Begun { forced: true } => metrics::forced(answer.kind),
+                How::Created
+                | How::Begun { forced: false }
+                | How::Existed
+                | How::Updated
+                | How::Unchanged => {}
             }
             if !answer.overwrote.is_empty() {
                 metrics::overwrote(answer.kind, answer.overwrote.iter().map(String::as_str));

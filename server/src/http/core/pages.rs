@@ -60,7 +60,7 @@ pub static CONSOLE: LazyLock<WebPage> = LazyLock::new(|| {
             "console": "style.css" "api.js" "conflict.js" "create.js" "document.js" "edit.js" "exact.js"
                 "events.js" "force.js" "force_item.js" "form.js" "history.js" "list.js" "main.js" "object.js"
                 "parts.js" "patch.js" "poll.js" "resolve.js" "route.js" "schema.js" "session.js" "sign_in.js"
-                "stream.js" "table.js" "watch.js" "words.js";
+                "states.js" "stream.js" "table.js" "timeline.js" "watch.js" "words.js";
         ],
     )
 });

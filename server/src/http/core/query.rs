@@ -4,7 +4,10 @@ use super::{page::PageText, problem::HttpProblem};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
+
+/// Maximum `?wait_ms=`. Common proxies give up after 60 s.
+pub const WAIT_MAX_MS: u32 = 45_000;
 
 /// Default of `?limit=`.
 pub const LIMIT_DEFAULT: i64 = 50;
@@ -90,6 +93,21 @@ impl Params {
             Ok(value) => Ok(Some(value)),
             Err(_) => Err(HttpProblem::invalid(format!("?{name}"), format!("must be {expected}"))),
         }
+    }
+
+    /// Takes `?wait_ms=`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not from 0 to [`WAIT_MAX_MS`].
+    pub fn wait(&mut self) -> Result<Duration, HttpProblem> {
+        let wait_ms: u32 =
+            self.parsed("wait_ms", "a whole number of milliseconds")?.unwrap_or_default();
+        if wait_ms > WAIT_MAX_MS {
+            let message = format!("must be at most {WAIT_MAX_MS}");
+            return Err(HttpProblem::invalid("?wait_ms", message));
+        }
+        Ok(Duration::from_millis(wait_ms.into()))
     }
 
     /// Takes `?limit=`.

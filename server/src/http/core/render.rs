@@ -92,18 +92,25 @@ pub fn reply(outcome: &Outcome) -> Reply {
 }
 
 fn object(answer: &ObjectAnswer) -> Reply {
-    let status = if answer.how == How::Created { 201 } else { 200 };
+    let status = match answer.how {
+        How::Created => 201,
+        How::Begun { .. } => 202,
+        _ => 200,
+    };
     let body = answer.body.text().to_owned();
     let reply = Reply { status, headers: Vec::new(), body, replayed: false };
     let mut reply = reply.header("ETag", etag(answer.version));
     match answer.how {
-        How::Created | How::Existed => {
+        How::Created | How::Begun { .. } | How::Existed => {
             reply = reply.header("Location", location(answer));
         }
         How::Updated => {}
         How::Unchanged => reply = reply.header("X-Changed", "false"),
         How::Merged(from) => reply = reply.header("X-Merged-From", from.to_string()),
         How::Forced => reply = reply.header("X-Forced", "true"),
+    }
+    if answer.how == (How::Begun { forced: true }) {
+        reply = reply.header("X-Forced", "true");
     }
     if !answer.overwrote.is_empty() {
         reply = reply.header("X-Overwrote", path_list(&answer.overwrote));

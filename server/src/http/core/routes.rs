@@ -3,6 +3,7 @@
 use super::{
     endpoint::{Endpoint, get, group, schema},
     event_stream, events, ops,
+    query::WAIT_MAX_MS,
 };
 use ifmatch_types::{Code, Event};
 
@@ -65,7 +66,7 @@ pub fn changes() -> Vec<Endpoint> {
                 .query(
                     "wait_ms",
                     "How long to wait for a first event",
-                    schema::integer(0, events::WAIT_MAX_MS.into()),
+                    schema::integer(0, WAIT_MAX_MS.into()),
                 )
                 .query("limit", "Events on a page", schema::integer(1, 200))
                 .summary("Changes in commit order")

@@ -21,6 +21,7 @@ pub fn rejection(rejection: &Rejection) {
         Rejection::Insufficient { .. } => metrics::credits_refused(),
         Rejection::Core(_)
         | Rejection::ExceedsReservation { .. }
+        | Rejection::Owned { .. }
         | Rejection::AlreadyResolved { .. } => {}
     }
 }

@@ -20,6 +20,11 @@ pub fn problem(rejection: Rejection) -> HttpProblem {
         )
         .with("reserved", reserved)
         .with("amount", amount),
+        Rejection::Owned { server_id } => HttpProblem::new(
+            Code::ReservationOwned,
+            format!("the reservation belongs to server {server_id}, which posts or voids it"),
+        )
+        .with("server_id", server_id.as_str()),
         Rejection::AlreadyResolved { by } => resolved(&by),
     }
 }

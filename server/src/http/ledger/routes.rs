@@ -110,6 +110,7 @@ fn reservations() -> Vec<Endpoint> {
                     Code::ExceedsReservation,
                     Code::ReservationAlreadyPosted,
                     Code::ReservationAlreadyVoided,
+                    Code::ReservationOwned,
                 ]),
             post("/v1/reservations/{id}/void", reservations::void)
                 .agent()
@@ -123,6 +124,7 @@ fn reservations() -> Vec<Endpoint> {
                     Code::ValidationFailed,
                     Code::ReservationAlreadyPosted,
                     Code::ReservationAlreadyVoided,
+                    Code::ReservationOwned,
                 ]),
         ],
     )

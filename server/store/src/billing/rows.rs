@@ -102,6 +102,7 @@ impl StoredObject for Workspace {
         " UNION ALL SELECT workspace_id, id FROM invoices \
          WHERE deleted_at IS NULL AND workspace_id = ",
         " UNION ALL SELECT workspace_id, id FROM ledger_accounts WHERE workspace_id = ",
+        " UNION ALL SELECT workspace_id, id FROM servers WHERE workspace_id = ",
     ];
 }
 

@@ -39,7 +39,7 @@ record! {
             id, workspace_id, amount, reference, status, posted, resolved_by, created_at,
             resolved_at,
         },
-        account_id,
+        account_id, server_id,
     }
     write |stored| { version: stored.guard() }
 }

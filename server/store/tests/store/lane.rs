@@ -4,9 +4,9 @@ use crate::{
     book::Book,
     world::{Decided, decide_one},
 };
-use ifmatch_domain::{Command, Need, State, core, needs};
+use ifmatch_domain::{Command, Need, Settings, State, core, needs};
 use ifmatch_store::{Db, StoreError};
-use ifmatch_types::Timestamp;
+use ifmatch_types::{PanelKind, Timestamp};
 use std::collections::BTreeSet;
 
 /// Loads what commands need, in the lane's turns.
@@ -16,7 +16,7 @@ pub fn load(db: &mut Db, batch: &[Command]) -> State {
 
 /// Like [`load`], with a fixed clock.
 fn load_at(db: &mut Db, batch: &[Command], now: Timestamp) -> State {
-    let mut state = State::default();
+    let mut state = State::under(Settings { panel: Some(PanelKind::Pterodactyl) });
     loop {
         let mut wanted: BTreeSet<Need> = needs(batch, &state).into_iter().collect();
         if wanted.is_empty() {

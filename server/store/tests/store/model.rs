@@ -11,7 +11,7 @@ use ifmatch_domain::{
     Action, Command, Need, access, billing, booking,
     core::{self, NewEvent},
     entitlement::{self, AssignPackage, ScopeRef},
-    ledger,
+    ledger, provisioning,
 };
 use ifmatch_store::{Db, EventLog, EventsQuery, Found};
 use ifmatch_types::{ChangeKind, HistoryEntry, Kind, merge};
@@ -217,6 +217,10 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Ledger(ledger::Action::MoveCredits(_)) => "move",
             Action::Ledger(ledger::Action::ReserveCredits(_)) => "reserve",
             Action::Ledger(ledger::Action::ResolveReservation(_)) => "resolve",
+            Action::Provisioning(provisioning::Action::ClaimServer(_)) => "claim",
+            Action::Provisioning(provisioning::Action::StartCall(_)) => "call",
+            Action::Provisioning(provisioning::Action::RecordCall(_)) => "tell",
+            Action::Provisioning(provisioning::Action::ResolveServer(_)) => "decide",
             Action::Booking(booking::Action::ExpireBookings(_)) => "expire",
             Action::Billing(billing::Action::FinishBillingRun(_))
             | Action::Core(core::Action::RecordDenied(_)) => "record",
@@ -230,5 +234,5 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Entitlement(entitlement::Action::ExpireEntitlements(_)) => "expire",
         });
     }
-    assert_eq!(kinds.len(), 22, "{kinds:?}");
+    assert_eq!(kinds.len(), 24, "{kinds:?}");
 }

@@ -13,15 +13,18 @@ use ifmatch_domain::{
     core::{self, KeptAnswer, NewEvent, Resource, Row, Rows, Tombstone},
     ledger::{self, Account, StoredReservation, StoredTransfer},
     lock::{self, LockEnd, LockName, LockRecord},
+    provisioning::{self, Doubt, Progress, ServerRecord, ServerSpec, Slots, StoredEntry},
 };
 use ifmatch_store::{AuditQuery, Db, EventsQuery};
 use ifmatch_types::{
     ApiKey, ApiKeyId, AuditRecord, AuditResource, Bookable, BookableId, BookableStatus, Booking,
-    BookingId, BookingStatus, By, ChangeKind, Difference, HistoryEntry, Interval, Invoice,
-    InvoiceId, InvoiceLine, InvoiceStatus, Kind, LockScope, Metadata, Namespace, NamespaceId,
-    Payment, PaymentId, PaymentStatus, Plan, PlanId, PlanStatus, RangeMode, Reservation,
-    ReservationStatus, Role, Source, Subscription, SubscriptionId, SubscriptionStatus, Timestamp,
-    Transfer, TransferId, TransferKind, Workspace, WorkspaceId, merge,
+    BookingId, BookingStatus, By, ChangeKind, Deploy, Difference, FeatureLimits, HistoryEntry,
+    Interval, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, Kind, LockScope, Metadata, Namespace,
+    NamespaceId, PanelCall, PanelObservation, Payment, PaymentId, PaymentStatus, Plan, PlanId,
+    PlanStatus, Product, ProductId, ProductStatus, RangeMode, Reservation, ReservationStatus, Role,
+    Server, ServerEntry, ServerId, ServerLimits, ServerStatus, ServerStep, ServerVerdict, Source,
+    Subscription, SubscriptionId, SubscriptionStatus, Timestamp, Transfer, TransferId,
+    TransferKind, Workspace, WorkspaceId, merge,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -351,7 +354,113 @@ fn reservation(full: bool) -> StoredReservation {
         created_at: instant(2),
         resolved_at: Some(instant(3)),
     };
-    StoredReservation { reservation, account_id: account(full).id }
+    let server_id = full.then(|| ServerId::from_unchecked(ODD));
+    StoredReservation { reservation, account_id: account(full).id, server_id }
+}
+
+fn product(full: bool) -> Row<Product> {
+    let odd = |text: &str| if full { ODD.to_owned() } else { text.to_owned() };
+    let limit = if full { i64::MAX } else { 0 };
+    let record = Product {
+        id: ProductId::from_unchecked(format!("prd_{full}")),
+        version: 4,
+        name: odd("Game"),
+        price_credits: limit,
+        egg: 5,
+        docker_image: odd("image"),
+        startup: odd("run"),
+        environment: metadata(full),
+        limits: ServerLimits { memory: limit, swap: -1, disk: 1, io: 500, cpu: limit },
+        feature_limits: FeatureLimits { databases: limit, allocations: 1, backups: 2 },
+        deploy: Deploy {
+            locations: if full { vec![1, i64::MAX] } else { Vec::new() },
+            tags: if full { vec![ODD.to_owned()] } else { Vec::new() },
+            dedicated_ip: full,
+            port_range: vec!["25565-25570".to_owned()],
+        },
+        max_per_workspace: full.then_some(i64::MAX),
+        status: if full { ProductStatus::Archived } else { ProductStatus::Active },
+        created_at: instant(1),
+        updated_at: instant(2),
+        updated_by: ODD.to_owned(),
+    };
+    Row { record, deleted: deleted(full) }
+}
+
+fn server(full: bool) -> Row<ServerRecord> {
+    let optional = |n| full.then(|| instant(n));
+    let id = format!("srv_{full}");
+    let product = product(full).record;
+    let server = Server {
+        id: ServerId::from_unchecked(id.clone()),
+        version: 2,
+        workspace_id: workspace(full).record.id,
+        product_id: product.id.clone(),
+        name: ODD.to_owned(),
+        panel_user: i64::MAX,
+        status: if full { ServerStatus::PendingReconciliation } else { ServerStatus::Failed },
+        suspended: full,
+        suspended_on_panel: full,
+        external_id: id,
+        remote_id: full.then_some(i64::MAX),
+        remote_uuid: full.then(|| ODD.to_owned()),
+        panel_status: full.then(|| ODD.to_owned()),
+        reservation_id: full.then(|| TransferId::from_unchecked("trf_true")),
+        price_credits: if full { i64::MAX } else { 0 },
+        attempts: 3,
+        last_observation: full.then_some(PanelObservation::Throttled),
+        next_check_at: optional(3),
+        created_at: instant(1),
+        updated_at: instant(2),
+        updated_by: ODD.to_owned(),
+    };
+    let progress = Progress {
+        running_call: full.then_some(PanelCall::LookUp),
+        call_started_at: optional(4),
+        next_call: full.then_some(PanelCall::Create),
+        doubt: if full { Doubt::Unknown } else { Doubt::None },
+        settle_at: optional(5),
+        absent_at: optional(6),
+        failures: if full { i64::MAX } else { 0 },
+        watch_until: optional(7),
+    };
+    let record = ServerRecord {
+        server,
+        spec: ServerSpec::of(&product),
+        generation: 7,
+        lease_until: optional(8),
+        unsettled_since: optional(9),
+        progress,
+        entries: 1,
+    };
+    Row { record, deleted: deleted(full) }
+}
+
+fn slots(full: bool) -> Slots {
+    let server = server(full).record.server;
+    let (workspace_id, product_id) = (server.workspace_id, server.product_id);
+    Slots { workspace_id, product_id, used: i64::MAX, version: 8 }
+}
+
+fn slots_key(full: bool) -> String {
+    let slots = slots(full);
+    Slots::key(slots.workspace_id.as_str(), slots.product_id.as_str())
+}
+
+fn server_entry(full: bool) -> StoredEntry {
+    let entry = ServerEntry {
+        seq: if full { i64::MAX } else { 1 },
+        at: instant(1),
+        step: if full { ServerStep::Observed } else { ServerStep::Requested },
+        call: full.then_some(PanelCall::Delete),
+        observation: full.then_some(PanelObservation::Lost),
+        verdict: full.then_some(ServerVerdict::OrphanDeleted),
+        detail: full.then(|| ODD.to_owned()),
+        status: ServerStatus::Deprovisioning,
+        generation: i64::MAX,
+        by: ODD.to_owned(),
+    };
+    StoredEntry { id: format!("ste_{full}"), entry, server_id: format!("srv_{full}") }
 }
 
 fn put_objects(state: &mut State, full: bool) {
@@ -368,6 +477,11 @@ fn put_objects(state: &mut State, full: bool) {
     ledger.accounts.put(account(full).id, account(full));
     ledger.transfers.put(transfer(full).transfer.id.to_string(), transfer(full));
     ledger.reservations.put(id("trf"), reservation(full));
+    let provisioning = state.provisioning_mut();
+    provisioning.products.put(id("prd"), product(full));
+    provisioning.servers.put(id("srv"), server(full));
+    provisioning.slots.put(slots_key(full), slots(full));
+    provisioning.entries.put(format!("ste_{full}"), server_entry(full));
     state.booking_mut().bookables.put(id("bkb"), bookable(full));
     state.booking_mut().bookings.put(id("bkg"), booking(full));
     state.booking_mut().booking_days.put(day_key(full), booking_day(full));
@@ -382,6 +496,8 @@ fn needs_of(full: bool) -> Vec<Need> {
     needs.push(Need::Ledger(ledger::Need::Account(account(full).id)));
     needs.push(Need::Ledger(ledger::Need::AccountOf(format!("trf_{full}"))));
     needs.push(Need::Ledger(ledger::Need::Reservation(format!("trf_{full}"))));
+    let (workspace_id, product_id) = (format!("wsp_{full}"), format!("prd_{full}"));
+    needs.push(Need::Provisioning(provisioning::Need::Slots(workspace_id, product_id)));
     needs.push(Need::Billing(billing::Need::Payments("inv_true".to_owned())));
     let day = booking_day(full);
     needs.push(Need::Booking(booking::Need::Days(day.bookable_id.into(), day.day, day.day)));
@@ -409,6 +525,12 @@ fn every_object_comes_back_as_it_was_saved(database: &Database) {
         assert_eq!(ledger.reservations.get(&id("trf")), Some(&reservation(full)));
         let resolution = transfer(full).transfer.id.to_string();
         assert_eq!(ledger.transfers.get(&resolution), Some(&transfer(full)));
+        let provisioning = state.provisioning();
+        assert_eq!(provisioning.products.get(&id("prd")), Some(&product(full)));
+        assert_eq!(provisioning.servers.get(&id("srv")), Some(&server(full)));
+        assert_eq!(provisioning.slots.get(&slots_key(full)), Some(&slots(full)));
+        let entries = db.server_entries(&id("srv"), 0, 9).unwrap();
+        assert_eq!(entries, [server_entry(full).entry]);
         assert_eq!(state.booking().bookables.get(&id("bkb")), Some(&bookable(full)));
         assert_eq!(state.booking().bookings.get(&id("bkg")), Some(&booking(full)));
         assert_eq!(state.booking().booking_days.get(&day_key(full)), Some(&booking_day(full)));
@@ -449,6 +571,14 @@ fn every_column_is_updated(database: &Database) {
     swap(&mut state.booking_mut().bookings, &to("bkg"), booking(true), |b| {
         b.booking.id = booking(false).record.booking.id;
     });
+    swap(&mut state.provisioning_mut().products, &to("prd"), product(true), |p| {
+        p.id = product(false).record.id
+    });
+    swap(&mut state.provisioning_mut().servers, &to("srv"), server(true), |s| {
+        s.server.id = server(false).record.server.id;
+        s.server.external_id = s.server.id.to_string();
+        s.server.reservation_id = Some(TransferId::from_unchecked("trf_false"));
+    });
     db.save(&state, instant(0)).unwrap();
     db.commit().unwrap();
     let again = read(&mut db, needs_of(false));
@@ -466,6 +596,8 @@ fn every_column_is_updated(database: &Database) {
             Kind::Boost => format!("{:?}", state.entitlement().boosts.get(&id)),
             Kind::Bookable => format!("{:?}", state.booking().bookables.get(&id)),
             Kind::Booking => format!("{:?}", state.booking().bookings.get(&id)),
+            Kind::Product => format!("{:?}", state.provisioning().products.get(&id)),
+            Kind::Server => format!("{:?}", state.provisioning().servers.get(&id)),
         };
         assert_eq!(shown(&again), shown(&state));
     }

@@ -6,7 +6,9 @@ use crate::{
     lane::save,
 };
 use diesel::connection::{Connection, InstrumentationEvent};
-use ifmatch_domain::{Need, State, access, billing, booking, core, entitlement, ledger, lock};
+use ifmatch_domain::{
+    Need, State, access, billing, booking, core, entitlement, ledger, lock, provisioning,
+};
 use ifmatch_store::Db;
 use ifmatch_types::{Kind, PlanId, Timestamp};
 use serde_json::json;
@@ -40,7 +42,7 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
     let database = Database::create(Backend::Postgres);
     let mut db = database.lane();
     const NOW: fn() -> Timestamp = || Timestamp::from_micros(0).unwrap();
-    let looks: [(&str, MakeNeed); 33] = [
+    let looks: [(&str, MakeNeed); 34] = [
         ("plans", |id| Need::Core(core::Need::Object(Kind::Plan, id))),
         ("workspaces", |id| Need::Core(core::Need::Object(Kind::Workspace, id))),
         ("shared plans", |id| Need::Core(core::Need::Reference(Kind::Plan, id))),
@@ -75,6 +77,9 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
         ("days", |id| {
             let day = ifmatch_types::Date::of(NOW());
             Need::Booking(booking::Need::Days(id, day, day))
+        }),
+        ("slots of servers", |id| {
+            Need::Provisioning(provisioning::Need::Slots(id, "prd".to_owned()))
         }),
         ("due bookings", |key| Need::Booking(booking::Need::DueBookings(key))),
     ];

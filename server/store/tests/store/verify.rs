@@ -124,6 +124,15 @@ pub fn furnish(db: &mut Db) -> Book {
     let reservations: Vec<String> = book.world.reservations.keys().cloned().collect();
     run(&mut book, post(&reservations[0], Some(3)));
     run(&mut book, void(&reservations[1]));
+    run(&mut book, create(Kind::Product, crate::random::a_product(4, 0)));
+    let product = book.world.products.keys().next().unwrap().clone();
+    let server = json!({"workspace_id": own, "product_id": product, "name": "Game",
+        "panel_user": 7});
+    run(&mut book, create(Kind::Server, server));
+    let server_id = book.world.servers.keys().next().unwrap().clone();
+    for action in crate::random::call_of(&server_id) {
+        run(&mut book, action);
+    }
     for space in [None, Some(own)] {
         run(&mut book, acquire(space, "k"));
     }
@@ -193,11 +202,20 @@ fn corruptions() -> Vec<(String, &'static str)> {
         ("UPDATE transfers SET amount = amount + 1 WHERE kind = 'reserve'".to_owned(), "a reserve has one reservation"),
         ("DELETE FROM transfers WHERE kind = 'reserve'".to_owned(), "a reservation was made by a reserve"),
         ("UPDATE transfers SET amount = amount + 1 WHERE kind = 'void'".to_owned(), "a resolved reservation has one transfer"),
-        ("UPDATE transfers SET reservation_id = (SELECT id FROM reservations WHERE status = 'pending') WHERE kind = 'void'".to_owned(), "no transfer resolves a pending"),
+        ("UPDATE transfers SET reservation_id = (SELECT min(id) FROM reservations WHERE status = 'pending') WHERE kind = 'void'".to_owned(), "no transfer resolves a pending"),
         ("UPDATE transfers SET reservation_id = 'trf_none' WHERE kind = 'void'".to_owned(), "a transfer that resolves a reservation names one"),
         ("UPDATE reservations SET workspace_id = 'wsp_none'".to_owned(), "a reservation belongs to the workspace"),
         ("UPDATE reservations SET created_at = created_at + 1".to_owned(), "a reservation was made by a reserve"),
         ("UPDATE transfers SET available = available + 1".to_owned(), "the last transfer of an account says"),
+        ("UPDATE server_slots SET used = used + 1".to_owned(), "a slot's count"),
+        ("DELETE FROM server_slots".to_owned(), "a server that counts"),
+        ("UPDATE servers SET status = 'failed'".to_owned(), "a server is charged once"),
+        ("UPDATE servers SET status = 'active'".to_owned(), "a server is charged once"),
+        ("UPDATE reservations SET server_id = NULL".to_owned(), "a server is charged once"),
+        ("UPDATE reservations SET server_id = 'srv_none' WHERE server_id IS NOT NULL".to_owned(), "a reservation of a server"),
+        ("UPDATE servers SET next_check_at = NULL".to_owned(), "a server whose fate is open"),
+        ("UPDATE servers SET due_at = due_at + 1".to_owned(), "a server is looked at when"),
+        ("DELETE FROM server_entries WHERE seq = 2".to_owned(), "a timeline has no gap"),
         ("UPDATE locks SET ttl_ms = 86400001".to_owned(), "a lock's grant is for at most a day"),
         ("UPDATE locks SET workspace_id = 'wsp_none' WHERE workspace_id IS NOT NULL".to_owned(), "a lock's workspace exists"),
         ("UPDATE namespaces SET version = 2".to_owned(), state),
@@ -236,6 +254,8 @@ fn corruptions() -> Vec<(String, &'static str)> {
         ("invoices", "notes = 'other'"),
         ("bookables", "name = 'other'"),
         ("bookings", "notes = 'other'"),
+        ("products", "name = 'other'"),
+        ("servers", "name = 'other'"),
     ] {
         all.push((format!("UPDATE {table} SET {change}"), state));
     }

@@ -101,6 +101,11 @@ code_rows! {
     ExceedsReservation: 422, "exceeds-reservation", "More than is reserved", NEVER;
     ReservationAlreadyPosted: 409, "reservation-already-posted", "The reservation was posted", NEVER;
     ReservationAlreadyVoided: 409, "reservation-already-voided", "The reservation was voided", NEVER;
+    ReservationOwned: 409, "reservation-owned", "The reservation belongs to a server", NEVER;
+    PanelNotConfigured: 503, "panel-not-configured", "No panel is configured", NEVER;
+    ServerLimitReached: 422, "server-limit-reached", "No more servers of this product", NEVER;
+    ProductUnavailable: 409, "product-unavailable", "The product cannot be ordered", NEVER;
+    ProductInUse: 409, "product-in-use", "The product is in use", NEVER;
     AvailabilityConflict: 409, "availability-conflict", "Not enough is free", NEVER;
     HoldExpired: 409, "hold-expired", "The hold expired", NEVER;
     CapacityBelowReserved: 409, "capacity-below-reserved", "More than that is reserved", NEVER;

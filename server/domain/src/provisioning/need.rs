@@ -1,0 +1,32 @@
+//! Needs of the rules of provisioning.
+
+use crate::{
+    core::{LockClass, SystemNeed, Turn},
+    ledger,
+};
+
+/// Something that must be loaded for a command about a server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// A need of the ledger, for the credits of a server.
+    Ledger(ledger::Need),
+    /// How many servers of a product a workspace has, by workspace and product. The lock of the
+    /// workspace's row protects it.
+    Slots(String, String),
+}
+
+impl SystemNeed for Need {
+    fn lock(&self) -> Option<(LockClass, &str)> {
+        match self {
+            Self::Ledger(need) => need.lock(),
+            Self::Slots(..) => None,
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        match self {
+            Self::Ledger(need) => need.turn(),
+            Self::Slots(..) => Turn::Facts,
+        }
+    }
+}

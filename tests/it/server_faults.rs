@@ -1,0 +1,6 @@
+//! Servers under every fault: of the panel, of the process that calls it, and of the network.
+
+mod invariants;
+mod kills;
+mod matrix;
+mod steps;
