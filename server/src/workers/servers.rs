@@ -116,10 +116,10 @@ impl Desk {
         };
         let start = StartCall { server_id: server_id.to_owned(), generation };
         let started = self.submit(provisioning::Action::StartCall(start)).await?;
-        let lease = millis(self.app.windows.timeout_ms);
+        let patience = millis(self.app.windows.timeout_ms);
         // A process that was stopped in between must not make a call that nobody expects any more.
         if started != Outcome::Provisioning(ServerOutcome::Called(true))
-            || began_at.elapsed() > lease
+            || began_at.elapsed() > patience
         {
             return Ok(());
         }

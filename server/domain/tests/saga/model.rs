@@ -412,7 +412,7 @@ impl World {
         }
     }
 
-    /// Nobody waits for the answer to this worker's call.
+    /// This worker's call has no reader for its answer.
     fn hang_up(&mut self, at: usize) {
         for request in self.servers.iter_mut().filter_map(|server| server.request.as_mut()) {
             request.worker = request.worker.filter(|worker| *worker != at);
