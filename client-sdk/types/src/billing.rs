@@ -239,14 +239,14 @@ wire! {
         pub status: SubscriptionStatus,
         /// Notes by people, ≤ 10,000 characters.
         pub notes: String,
-        /// Whether the billing run ends it at the end of this period.
+        /// Whether it ends at the end of the running period.
         pub cancel_at_period_end: bool,
         /// When it begins; set once.
         pub start_at: Timestamp,
-        /// The first instant of the running period.
-        pub current_period_start: Timestamp,
-        /// The first instant after the running period.
-        pub current_period_end: Timestamp,
+        /// The first instant of the running period, or of the trial; `null` if none runs.
+        pub current_period_start: Option<Timestamp>,
+        /// The first instant after the running period, or after the trial; `null` if none runs.
+        pub current_period_end: Option<Timestamp>,
         /// When its trial ends or ended.
         pub trial_end: Option<Timestamp>,
         /// When it was canceled.
@@ -279,7 +279,7 @@ wire! {
         /// Notes by people, ≤ 10,000 characters.
         #[serde(default)]
         pub notes: String,
-        /// Whether the billing run ends it at the end of its period.
+        /// Whether it ends at the end of the running period. Can be undone until then.
         #[serde(default)]
         pub cancel_at_period_end: bool,
         /// When it begins; default now. Set once.

@@ -39,6 +39,12 @@ wire! {
         pub unit_amount: i64,
         /// `quantity × unit_amount`, computed by the server, in the currency's minor unit.
         pub amount: i64,
+        /// The start of the billing period that it charges, on lines that billing made.
+        #[serde(default)]
+        pub period_start: Option<Timestamp>,
+        /// When the terms began that it charges, on lines that billing made.
+        #[serde(default)]
+        pub segment_start: Option<Timestamp>,
     }
 
     /// The settable fields of an [`InvoiceLine`].
@@ -54,6 +60,14 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(read_only))]
         pub amount: Option<i64>,
+        /// The period as the server shows it; any other value is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(read_only))]
+        pub period_start: Option<Timestamp>,
+        /// The start of the terms as the server shows it; any other value is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(read_only))]
+        pub segment_start: Option<Timestamp>,
     }
 
     /// A bill to a workspace.
@@ -82,7 +96,12 @@ wire! {
         pub total: i64,
         /// The sum of its settled payments, in the currency's minor unit.
         pub amount_paid: i64,
-        /// `max(0, total − amount_paid)`, in the currency's minor unit.
+        /// What finalizing took from the customer's balance, in the currency's minor unit. Below 0:
+        /// what it gave, because the total is below 0.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required))]
+        pub balance_applied: i64,
+        /// `max(0, total − balance_applied − amount_paid)`, in the currency's minor unit.
         pub amount_due: i64,
         /// The first instant of the period it bills, on recurring invoices.
         pub period_start: Option<Timestamp>,
@@ -138,6 +157,48 @@ wire! {
         /// The caller's own keys and values.
         #[serde(default)]
         pub metadata: Metadata,
+    }
+
+    /// An invoice as a billing run would make it. It has no number yet and is not stored.
+    pub struct InvoicePreview {
+        /// The workspace that would owe it.
+        pub workspace_id: WorkspaceId,
+        /// The subscription it would be for.
+        pub subscription_id: SubscriptionId,
+        /// ISO 4217.
+        pub currency: String,
+        /// Its lines.
+        pub lines: Vec<InvoiceLine>,
+        /// The sum of the lines, in the currency's minor unit.
+        pub subtotal: i64,
+        /// Tax on top, in the currency's minor unit.
+        pub tax: i64,
+        /// `subtotal + tax`, in the currency's minor unit.
+        pub total: i64,
+        /// What it would take from the customer's balance. Below 0: what it would give.
+        pub balance_applied: i64,
+        /// What would be due, in the currency's minor unit.
+        pub amount_due: i64,
+        /// The first instant of its period; `null` if it only settles differences.
+        pub period_start: Option<Timestamp>,
+        /// The first instant after that period.
+        pub period_end: Option<Timestamp>,
+    }
+
+    /// The invoices that billing runs would make.
+    pub struct BillingPreview {
+        /// At most 24 per subscription, in the order in which they would be made.
+        pub invoices: Vec<InvoicePreview>,
+        /// How many due subscriptions were left out, because the answer would be too long.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required))]
+        pub remaining: i64,
+    }
+
+    /// The result of settling a subscription.
+    pub struct SettledSubscription {
+        /// The newest invoice that it made; `null` if nothing was due.
+        pub invoice: Option<Invoice>,
     }
 
     /// Money received for an invoice. Only a reversal and a reinstatement change it.

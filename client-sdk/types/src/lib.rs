@@ -9,6 +9,7 @@
 mod macros;
 
 pub mod access;
+pub mod balance;
 pub mod billing;
 pub mod booking;
 pub mod change;
@@ -34,6 +35,9 @@ mod unknown;
 pub mod usage;
 
 pub use access::{ApiKey, NewApiKey, Role, Rotation};
+pub use balance::{
+    Balance, BalanceItem, BalanceTransaction, BalanceTransactionKind, NewBalanceAdjustment,
+};
 pub use billing::{
     BillingRun, Deleted, Interval, Metadata, Namespace, NamespaceFields, Plan, PlanFields,
     PlanStatus, Subscription, SubscriptionFields, SubscriptionStatus, Workspace, WorkspaceFields,
@@ -59,8 +63,8 @@ pub use id::{
 };
 pub use integer::INTEGER_MAX;
 pub use invoice::{
-    Invoice, InvoiceFields, InvoiceLine, InvoiceLineFields, InvoiceStatus, NewPayment, Payment,
-    PaymentStatus,
+    BillingPreview, Invoice, InvoiceFields, InvoiceLine, InvoiceLineFields, InvoicePreview,
+    InvoiceStatus, NewPayment, Payment, PaymentStatus, SettledSubscription,
 };
 pub use kind::Kind;
 pub use ledger::{

@@ -71,6 +71,14 @@ names! {
         WorkspaceInUse = "WORKSPACE_IN_USE",
         /// The subscription had an invoice.
         SubscriptionInUse = "SUBSCRIPTION_IN_USE",
+        /// The subscription has ended. Only its notes and metadata can change.
+        SubscriptionEnded = "SUBSCRIPTION_ENDED",
+        /// Too many periods are not billed yet. Run billing first.
+        BillingBehind = "BILLING_BEHIND",
+        /// The balance has less than would be taken from it.
+        InsufficientBalance = "INSUFFICIENT_BALANCE",
+        /// What the invoice gave to the balance is spent.
+        BalanceSpent = "BALANCE_SPENT",
         /// These fields of a finalized invoice cannot change.
         InvoiceImmutable = "INVOICE_IMMUTABLE",
         /// The invoice has settled payments.

@@ -25,9 +25,10 @@ pub struct Settings {
 }
 
 impl State {
-    /// An empty state under these settings.
-    pub fn under(settings: Settings) -> Self {
+    /// An empty state under these settings, opened at an instant.
+    pub fn under(settings: Settings, opened_at: Timestamp) -> Self {
         let mut state = Self::default();
+        state.opened_at = Some(opened_at);
         state.provisioning_mut().panel = settings.panel;
         state
     }
@@ -277,6 +278,7 @@ impl From<billing::Rejection> for Rejection {
     fn from(rejection: billing::Rejection) -> Self {
         match rejection {
             billing::Rejection::Core(rejection) => Self::Core(rejection),
+            billing::Rejection::Ledger(rejection) => rejection.into(),
             own => Self::Billing(own),
         }
     }
@@ -348,6 +350,7 @@ impl Outcome {
             self,
             Self::Core(core::Outcome::Replayed(_) | core::Outcome::Admitted)
                 | Self::Previewed { .. }
+                | Self::Billing(billing::Outcome::BillingPreviewed(_))
                 | Self::Lock(lock::Outcome::Acquired { is_repeat: true, .. })
         )
     }

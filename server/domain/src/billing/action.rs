@@ -1,8 +1,8 @@
 //! Billing actions other than create, update and delete.
 
 use super::{
-    BillSubscription, FinishBillingRun, Need, Outcome, RecordPayment, ReinstatePayment, Rejection,
-    ReversePayment,
+    AdjustBalance, BillSubscription, FinishBillingRun, Need, Outcome, PreviewBilling,
+    RecordPayment, ReinstatePayment, Rejection, ReversePayment, SettleSubscription,
 };
 use crate::core::{Context, Wants};
 
@@ -19,6 +19,12 @@ pub enum Action {
     BillSubscription(BillSubscription),
     /// Store the answer of a billing run.
     FinishBillingRun(FinishBillingRun),
+    /// Tell which invoices billing runs would make.
+    PreviewBilling(PreviewBilling),
+    /// Make every invoice that is due for a subscription.
+    SettleSubscription(SettleSubscription),
+    /// Correct the balance of a workspace.
+    AdjustBalance(AdjustBalance),
 }
 
 impl Action {
@@ -29,7 +35,9 @@ impl Action {
             Self::ReversePayment(reverse) => Some(&reverse.invoice_id),
             Self::ReinstatePayment(reinstate) => Some(&reinstate.invoice_id),
             Self::BillSubscription(bill) => Some(&bill.subscription_id),
-            Self::FinishBillingRun(_) => None,
+            Self::SettleSubscription(settle) => Some(&settle.subscription_id),
+            Self::AdjustBalance(adjust) => Some(&adjust.workspace_id),
+            Self::FinishBillingRun(_) | Self::PreviewBilling(_) => None,
         }
     }
 
@@ -40,7 +48,10 @@ impl Action {
             | Self::ReversePayment(_)
             | Self::ReinstatePayment(_)
             | Self::BillSubscription(_)
-            | Self::FinishBillingRun(_) => false,
+            | Self::FinishBillingRun(_)
+            | Self::PreviewBilling(_)
+            | Self::SettleSubscription(_)
+            | Self::AdjustBalance(_) => false,
         }
     }
 
@@ -51,6 +62,9 @@ impl Action {
             Self::ReinstatePayment(reinstate) => reinstate.wants(wants),
             Self::BillSubscription(bill) => bill.wants(wants),
             Self::FinishBillingRun(_) => {}
+            Self::PreviewBilling(preview) => preview.wants(wants),
+            Self::SettleSubscription(settle) => settle.wants(wants),
+            Self::AdjustBalance(adjust) => adjust.wants(wants),
         }
     }
 
@@ -61,6 +75,9 @@ impl Action {
             Self::ReinstatePayment(reinstate) => reinstate.decide(ctx),
             Self::BillSubscription(bill) => bill.decide(ctx),
             Self::FinishBillingRun(finish) => Ok(finish.decide()),
+            Self::PreviewBilling(preview) => preview.decide(ctx),
+            Self::SettleSubscription(settle) => settle.decide(ctx),
+            Self::AdjustBalance(adjust) => adjust.decide(ctx),
         }
     }
 }

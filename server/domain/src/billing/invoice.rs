@@ -1,14 +1,18 @@
 //! Invoices: editable drafts, numbers without gaps, and fields that finalizing freezes.
 
-use super::{Need, Rejection, SubscriptionRecord};
+use super::{
+    Need, Rejection, SubscriptionRecord, balance,
+    charges::{change_charges, want_charges},
+    terms::want_terms,
+};
 use crate::core::{
     self, Context, Errors, Guarded, Resource, ScopedWrites, State, UpdateObject, Wants, allow,
     keep_internally, redactable, referenced, usual_parts,
 };
 use ifmatch_types::{
     INTEGER_MAX, Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields,
-    InvoiceStatus as Status, Kind, PaymentStatus, SubscriptionId, Workspace, WorkspaceId,
-    integer::is_exact,
+    InvoiceStatus as Status, Kind, PaymentStatus, SubscriptionId, SubscriptionStatus, Timestamp,
+    Workspace, WorkspaceId, integer::is_exact,
 };
 use serde_json::{Map, Value};
 
@@ -48,7 +52,8 @@ impl Resource for Invoice {
     ];
     const SET_ONCE: &'static [&'static str] = &[];
     const KEPT_IF_ABSENT: &'static [&'static str] = &["status", "currency"];
-    const COMPUTED: &'static [(&'static str, &'static str)] = &[("lines", "amount")];
+    const COMPUTED: &'static [(&'static str, &'static str)] =
+        &[("lines", "amount"), ("lines", "period_start"), ("lines", "segment_start")];
 
     const REFERENCES: &'static [(&'static str, Kind)] = &[("workspace_id", Kind::Workspace)];
 
@@ -98,7 +103,7 @@ impl Resource for Invoice {
             Status::Draft => {}
             Status::Open => {
                 allow(false, ctx)?;
-                invoice.finalize(ctx)?;
+                invoice.finalize_for_caller(ctx)?;
             }
             _ => {
                 return Err(core::Rejection::invalid(
@@ -135,29 +140,44 @@ impl Resource for Invoice {
 
     fn want_for_create<'c>(body: &'c Map<String, Value>, wants: &mut Wants<'_, 'c, Need>) {
         wants.references(&[("subscription_id", Kind::Subscription)], body);
-        if is_open(body) {
+        if asks_for(Status::Open, body) {
+            if let Some(workspace_id) = body.get("workspace_id").and_then(Value::as_str) {
+                balance::want_balances(workspace_id, wants);
+            }
             want_sequence(wants);
         }
     }
 
     fn want_for_change<'c>(update: &'c UpdateObject, wants: &mut Wants<'_, 'c, Need>) {
         let body = update.change.body();
-        // Voiding an invoice changes its subscription. If a draft moves to another workspace, the
-        // workspace of its subscription is checked again.
+        let Some(row) = wants.state.billing().invoices.original(&update.id) else { return };
+        let (opens, voids) = (asks_for(Status::Open, body), asks_for(Status::Void, body));
+        if opens || voids {
+            let named = body.get("workspace_id").and_then(Value::as_str);
+            for id in named.into_iter().chain([row.record.workspace_id.as_str()]) {
+                balance::want_balances(id, wants);
+            }
+        }
+        // Voiding an invoice and taking a draft off change its subscription. If a draft moves to
+        // another workspace, the workspace of its subscription is checked again.
         let named = body.get("subscription_id").and_then(Value::as_str);
-        let row = wants.state.billing().invoices.original(&update.id);
-        let known = row.and_then(|row| row.record.subscription_id.as_ref());
-        for id in named.into_iter().chain(known.map(SubscriptionId::as_str)) {
+        let known = row.record.subscription_id.as_ref().map(SubscriptionId::as_str);
+        for id in named.into_iter().chain(known) {
             wants.object(Kind::Subscription, id);
         }
-        if is_open(body) {
+        if let Some(id) = known.filter(|_| voids) {
+            // A bill of the same batch must see what is due again, however old it is.
+            want_terms(id, true, wants);
+            want_charges(id, true, wants);
+        }
+        if opens {
             want_sequence(wants);
         }
     }
 }
 
-fn is_open(body: &Map<String, Value>) -> bool {
-    body.get("status").and_then(Value::as_str) == Some("open")
+fn asks_for(status: Status, body: &Map<String, Value>) -> bool {
+    body.get("status").and_then(Value::as_str) == Some(status.name())
 }
 
 /// Requests the last number that was assigned.
@@ -187,6 +207,7 @@ pub(crate) fn draft(
         tax: 0,
         total: 0,
         amount_paid: 0,
+        balance_applied: 0,
         amount_due: 0,
         period_start: None,
         period_end: None,
@@ -213,14 +234,34 @@ fn check_line(index: usize, line: &mut InvoiceLineFields, errors: &mut Errors) {
         errors.push(format!("{path}/amount"), "is read-only: it is always quantity × unit_amount");
     }
     line.amount = product;
+    for (name, instant) in
+        [("period_start", line.period_start), ("segment_start", line.segment_start)]
+    {
+        if instant.is_some() {
+            errors.push(format!("{path}/{name}"), "is read-only: only billing sets it");
+        }
+    }
+}
+
+/// A line that billing makes.
+pub(super) struct LineOfBilling {
+    pub(super) description: String,
+    pub(super) quantity: i64,
+    pub(super) unit_amount: i64,
+    pub(super) period_start: Timestamp,
+    pub(super) segment_start: Timestamp,
 }
 
 pub(crate) trait InvoiceRules {
     /// Sets all settable fields of a draft except the status.
-    fn edit(&mut self, fields: InvoiceFields, ctx: &Context<'_>) -> Result<(), Rejection>;
+    fn edit(&mut self, fields: InvoiceFields, ctx: &mut Context<'_>) -> Result<(), Rejection>;
     /// Replaces the lines and recomputes the sums.
     fn set_lines(&mut self, lines: Vec<InvoiceLineFields>, tax: i64) -> Result<(), Rejection>;
-    /// Assigns the invoice's number and freezes it.
+    /// Sets the lines of an invoice that billing makes.
+    fn set_billed_lines(&mut self, lines: Vec<LineOfBilling>) -> Result<(), Rejection>;
+    /// Finalizes an invoice at a caller's request.
+    fn finalize_for_caller(&mut self, ctx: &mut Context<'_>) -> Result<(), Rejection>;
+    /// Assigns the invoice's number, applies the balance, and freezes the invoice.
     fn finalize(&mut self, ctx: &mut Context<'_>) -> Result<(), Rejection>;
     /// Recomputes the amounts and the status from all payments of the invoice.
     fn settle(&mut self, ctx: &Context<'_>) -> Result<(), Rejection>;
@@ -229,7 +270,7 @@ pub(crate) trait InvoiceRules {
 }
 
 impl InvoiceRules for Invoice {
-    fn edit(&mut self, fields: InvoiceFields, ctx: &Context<'_>) -> Result<(), Rejection> {
+    fn edit(&mut self, fields: InvoiceFields, ctx: &mut Context<'_>) -> Result<(), Rejection> {
         if fields.workspace_id != self.workspace_id {
             referenced::<Workspace>("/workspace_id", fields.workspace_id.as_str(), ctx.state)?;
         }
@@ -238,6 +279,11 @@ impl InvoiceRules for Invoice {
                 || fields.workspace_id != self.workspace_id)
         {
             refuse_foreign_subscription(subscription_id, &fields.workspace_id, ctx)?;
+        }
+        if let Some(left) = self.subscription_id.as_ref()
+            && fields.subscription_id.as_ref() != Some(left)
+        {
+            remember_draft(left, ctx);
         }
         self.workspace_id = fields.workspace_id;
         self.subscription_id = fields.subscription_id;
@@ -269,6 +315,8 @@ impl InvoiceRules for Invoice {
                 quantity: line.quantity,
                 unit_amount: line.unit_amount,
                 amount,
+                period_start: line.period_start,
+                segment_start: line.segment_start,
             });
         }
         self.lines = priced;
@@ -280,6 +328,26 @@ impl InvoiceRules for Invoice {
             .ok_or_else(|| overflow("/total".to_owned()))?;
         self.amount_due = self.total.max(0);
         Ok(())
+    }
+
+    fn set_billed_lines(&mut self, lines: Vec<LineOfBilling>) -> Result<(), Rejection> {
+        let fields = |line: LineOfBilling| InvoiceLineFields {
+            description: line.description,
+            quantity: line.quantity,
+            unit_amount: line.unit_amount,
+            amount: None,
+            period_start: Some(line.period_start),
+            segment_start: Some(line.segment_start),
+        };
+        self.set_lines(lines.into_iter().map(fields).collect(), 0)
+    }
+
+    fn finalize_for_caller(&mut self, ctx: &mut Context<'_>) -> Result<(), Rejection> {
+        // It is money that the customer gets, as with an adjustment of the balance.
+        if self.total < 0 && !ctx.meta.actor.is_admin {
+            return Err(Rejection::NegativeTotal);
+        }
+        self.finalize(ctx)
     }
 
     fn finalize(&mut self, ctx: &mut Context<'_>) -> Result<(), Rejection> {
@@ -294,7 +362,8 @@ impl InvoiceRules for Invoice {
         self.number = Some(format!("{SERIES}-{number:06}"));
         self.finalized_at = Some(ctx.now);
         self.status = Status::Open;
-        self.amount_due = self.total.max(0);
+        balance::apply(self, ctx)?;
+        self.amount_due = due(self);
         if self.amount_due == 0 {
             self.status = Status::Paid;
             self.paid_at = Some(ctx.now);
@@ -316,7 +385,7 @@ impl InvoiceRules for Invoice {
             .ok()
             .filter(|paid| is_exact(*paid))
             .ok_or_else(|| core::Rejection::AmountOverflow { path: "/amount_paid".to_owned() })?;
-        self.amount_due = self.total.saturating_sub(self.amount_paid).max(0);
+        self.amount_due = due(self);
         if self.amount_due == 0 {
             self.status = Status::Paid;
             self.paid_at = self.paid_at.or(Some(ctx.now));
@@ -335,13 +404,16 @@ impl InvoiceRules for Invoice {
             return Err(refused_transition(self.status, to).into());
         }
         match to {
-            Status::Open => return self.finalize(ctx),
+            Status::Open => return self.finalize_for_caller(ctx),
             Status::Void if self.amount_paid > 0 => {
                 return Err(Rejection::InvoiceHasPayments { amount_paid: self.amount_paid });
             }
             Status::Void => {
+                balance::undo(self, ctx)?;
+                self.amount_due = due(self);
+                self.paid_at = None;
                 self.voided_at = Some(ctx.now);
-                free_period(self, ctx);
+                uncharge(self, ctx);
             }
             _ => {}
         }
@@ -377,8 +449,8 @@ fn followers(status: Status) -> &'static [Status] {
     match status {
         Status::Draft => &[Status::Open],
         Status::Open => &[Status::Void, Status::Uncollectible],
-        Status::Uncollectible => &[Status::Void],
-        Status::Paid | Status::Void | Status::Unknown(_) => &[],
+        Status::Uncollectible | Status::Paid => &[Status::Void],
+        Status::Void | Status::Unknown(_) => &[],
     }
 }
 
@@ -391,32 +463,42 @@ pub(crate) fn refused_transition(from: Status, to: Status) -> core::Rejection {
     }
 }
 
-/// Frees the period of a voided invoice, so that the next billing run can invoice it again.
+/// What an invoice leaves to be paid.
+fn due(invoice: &Invoice) -> i64 {
+    let rest = invoice.total.saturating_sub(invoice.balance_applied);
+    rest.saturating_sub(invoice.amount_paid).max(0)
+}
+
+/// Takes back what an invoice charged, because it is being voided. It is due again.
 ///
-/// The plan changes that the voided invoice settled are open again. The next invoice settles them,
-/// whether it is for the same or a later period.
-fn free_period(invoice: &Invoice, ctx: &mut Context<'_>) {
-    let (Some(subscription_id), Some(start)) = (&invoice.subscription_id, invoice.period_start)
-    else {
+/// The invoice has still its old status.
+fn uncharge(invoice: &Invoice, ctx: &mut Context<'_>) {
+    let Some(id) = &invoice.subscription_id else { return };
+    if super::charged_until(invoice).is_none() {
+        return;
+    }
+    change_charges(id.as_str(), ctx, |charges| {
+        charges.count(invoice.status, invoice.period_start, &invoice.lines, -1);
+    });
+    let row = ctx.state.billing().subscriptions.get(id.as_str());
+    let mut record = row.expect("the subscription of an invoice is kept").record.clone();
+    record.settled_at = None;
+    record.settled_anchor = None;
+    record.settled_term = None;
+    if record.subscription.status != SubscriptionStatus::Canceled {
+        record.due_at = Some(record.due_at.map_or(ctx.now, |due| due.min(ctx.now)));
+    }
+    keep_internally(record, ctx);
+}
+
+/// Remembers that a subscription had a draft that is being taken off it.
+fn remember_draft(id: &SubscriptionId, ctx: &mut Context<'_>) {
+    let row = ctx.state.billing().subscriptions.get(id.as_str());
+    let Some(row) = row.filter(|row| row.deleted.is_none() && !row.record.had_draft) else {
         return;
     };
-    let id = subscription_id.as_str();
-    if ctx.state.billing().billed.is_loaded(id)
-        && let Some(mut billed) = ctx.state.billing().billed.get(id).cloned()
-    {
-        billed.0.remove(&start);
-        ctx.state.billing_mut().billed.put(id.to_owned(), billed);
-    }
-    let row = ctx.state.billing().subscriptions.get(id);
-    let mut record = row.expect("the subscription of an invoice is kept").record.clone();
-    let settled_here = record.plan_changes.iter_mut().filter(|c| c.settled_in == Some(start));
-    let mut is_changed = settled_here.map(|change| change.settled_in = None).count() > 0;
-    if record.subscription.current_period_start == start {
-        is_changed |= record.billed_quantity.take().is_some();
-    }
-    if is_changed {
-        keep_internally(record, ctx);
-    }
+    let record = SubscriptionRecord { had_draft: true, ..row.record.clone() };
+    keep_internally(record, ctx);
 }
 
 fn refuse_foreign_subscription(

@@ -1,6 +1,9 @@
 //! Needs of the billing rules other than objects.
 
-use crate::core::{LockClass, SystemNeed, Turn};
+use crate::{
+    core::{LockClass, SystemNeed, Turn},
+    ledger,
+};
 use ifmatch_types::PlanId;
 
 /// Something that must be loaded for a billing command.
@@ -14,8 +17,22 @@ pub enum Need {
     Payments(String),
     /// The payment with this provider reference.
     PaymentRef(String),
-    /// The periods for which a subscription has a recurring invoice that is not void.
-    BilledPeriods(String),
+    /// The segments of a subscription's terms. Its row lock protects them.
+    Terms {
+        /// The subscription.
+        subscription_id: String,
+        /// Whether those of settled periods are needed, too.
+        whole: bool,
+    },
+    /// What the living invoices of a subscription charge. Its row lock protects them.
+    Charges {
+        /// The subscription.
+        subscription_id: String,
+        /// Whether those of settled periods are needed, too.
+        whole: bool,
+    },
+    /// A need of the ledger, for balances.
+    Ledger(ledger::Need),
     /// The last number of a series. Its row is locked after all other rows.
     Sequence(&'static str),
 }
@@ -25,7 +42,8 @@ impl SystemNeed for Need {
         match self {
             Self::Sequence(series) => Some((LockClass::Sequence, series)),
             Self::PlanCode(_) | Self::PlanTerms(_) | Self::Payments(_) => None,
-            Self::PaymentRef(_) | Self::BilledPeriods(_) => None,
+            Self::PaymentRef(_) | Self::Terms { .. } | Self::Charges { .. } => None,
+            Self::Ledger(need) => need.lock(),
         }
     }
 
@@ -33,7 +51,8 @@ impl SystemNeed for Need {
         match self {
             Self::PlanCode(_) => Turn::Objects,
             Self::PlanTerms(_) | Self::Payments(_) => Turn::Facts,
-            Self::PaymentRef(_) | Self::BilledPeriods(_) => Turn::Facts,
+            Self::PaymentRef(_) | Self::Terms { .. } | Self::Charges { .. } => Turn::Facts,
+            Self::Ledger(need) => need.turn(),
             Self::Sequence(_) => Turn::Sequences,
         }
     }

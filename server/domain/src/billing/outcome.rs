@@ -1,6 +1,6 @@
 //! Outcomes of billing actions.
 
-use ifmatch_types::{BillingRun, Payment};
+use ifmatch_types::{BalanceTransaction, BillingRun, Invoice, InvoicePreview, Payment};
 
 /// The outcome of a billing action.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,4 +25,10 @@ pub enum Outcome {
     },
     /// A complete billing run.
     BillingRun(BillingRun),
+    /// The invoices that billing runs would make. Nothing was written.
+    BillingPreviewed(Vec<InvoicePreview>),
+    /// A subscription is settled, with the newest invoice that was made for it.
+    Settled(Option<Invoice>),
+    /// A balance was corrected.
+    BalanceAdjusted(BalanceTransaction),
 }

@@ -4,10 +4,9 @@
 ///
 /// A share is the difference of two rounded running sums. The shares of any partition of a period
 /// therefore add up to exactly `amount`. Returns `None` if the share does not fit in 64 bits, which
-/// cannot happen for `0 ≤ from ≤ to ≤ total`.
-pub(crate) fn share(amount: i64, from: i64, to: i64, total: i64) -> Option<i64> {
-    let until =
-        |day: i64| rounded(i128::from(amount).checked_mul(i128::from(day))?, i128::from(total));
+/// cannot happen for `0 ≤ from ≤ to ≤ total` and an `amount` that does.
+pub(crate) fn share(amount: i128, from: i64, to: i64, total: i64) -> Option<i64> {
+    let until = |day: i64| rounded(amount.checked_mul(i128::from(day))?, i128::from(total));
     i64::try_from(until(to)?.checked_sub(until(from)?)?).ok()
 }
 
@@ -46,7 +45,7 @@ mod tests {
             cuts.sort_unstable();
             let sum: i128 = cuts
                 .windows(2)
-                .map(|pair| i128::from(share(amount, pair[0], pair[1], 366).unwrap()))
+                .map(|pair| i128::from(share(i128::from(amount), pair[0], pair[1], 366).unwrap()))
                 .sum();
             prop_assert_eq!(sum, i128::from(amount));
         }
@@ -58,7 +57,7 @@ mod tests {
             let to = (from + days).min(100);
             // Both sides are multiplied by 100 to stay whole numbers.
             let exact = amount * (to - from);
-            let got = share(amount, from, to, 100).unwrap() * 100;
+            let got = share(i128::from(amount), from, to, 100).unwrap() * 100;
             prop_assert!((got - exact).abs() <= 100);
         }
     }

@@ -1,7 +1,7 @@
 //! Reasons why billing refuses a command: facts only, no texts.
 
-use crate::core;
-use ifmatch_types::Payment;
+use crate::{core, ledger};
+use ifmatch_types::{Payment, Timestamp};
 
 /// A rejection by billing.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,36 @@ pub enum Rejection {
     WorkspaceInUse,
     /// The subscription has or had an invoice.
     SubscriptionInUse,
+    /// The subscription has ended, so these fields cannot change.
+    SubscriptionEnded {
+        /// The fields that the request would change.
+        fields: Vec<&'static str>,
+        /// When it ended.
+        ended_at: Option<Timestamp>,
+    },
+    /// More periods of the subscription are due than one command bills.
+    BillingBehind {
+        /// Where the first period begins that would be left out.
+        due_at: Timestamp,
+    },
+    /// The balance has less than an adjustment takes.
+    InsufficientBalance {
+        /// What would be taken.
+        required: i64,
+        /// What there is.
+        available: i64,
+    },
+    /// What an invoice gave to the balance is spent, so it cannot be voided.
+    BalanceSpent {
+        /// What would be taken back.
+        required: i64,
+        /// What there is.
+        available: i64,
+    },
+    /// Only an admin may finalize an invoice with a negative total.
+    NegativeTotal,
+    /// A rejection by the ledger.
+    Ledger(ledger::Rejection),
     /// These fields of a finalized invoice cannot change.
     InvoiceImmutable {
         /// The fields that the request would change.
@@ -52,6 +82,15 @@ pub enum Rejection {
     },
     /// The payment was delivered again after it was reversed.
     PaymentReversed(Box<Payment>),
+}
+
+impl From<ledger::Rejection> for Rejection {
+    fn from(rejection: ledger::Rejection) -> Self {
+        match rejection {
+            ledger::Rejection::Core(rejection) => Self::Core(rejection),
+            own => Self::Ledger(own),
+        }
+    }
 }
 
 impl From<core::Rejection> for Rejection {

@@ -1,6 +1,6 @@
 //! The billing tables of a batch.
 
-use super::{BilledPeriods, PlanTerms, Sequence, StoredPayment, SubscriptionRecord};
+use super::{Charges, PlanTerms, Sequence, StoredPayment, SubscriptionRecord, Terms};
 use crate::core::{self, CodeHolder, Table, tables};
 use foldhash::HashMap;
 use ifmatch_types::{Invoice, Namespace, Plan, PlanId, Workspace};
@@ -30,8 +30,10 @@ tables! {
             payment_refs: Table<String, CodeHolder>,
             /// The last number assigned in each series.
             sequences: Table<String, Sequence>,
-            /// The starts of periods with a recurring invoice that is not void, by subscription.
-            billed: Table<String, BilledPeriods>,
+            /// The terms of subscriptions, by subscription. Only appended segments are saved.
+            terms: Table<String, Terms>,
+            /// What was charged, by subscription. It follows from the invoices and is not saved.
+            charges: Table<String, Charges>,
         }
         facts {
             /// The terms of plans that are or were active. They never change, so no lock is needed.

@@ -1,65 +1,51 @@
-//! Subscriptions: a workspace's plan, with a status and billing periods.
+//! Subscriptions: a workspace's plan, with a status and terms.
+//!
+//! Before a command looks at a subscription, it is brought to the present: see
+//! [`SubscriptionRecord::bring_to`].
 
-use super::{Need, PlanTerms, Rejection};
+use super::{
+    Need, PlanTerms, Rejection, Segment, Terms, bill,
+    period::{Course, Periods, Settled, periods},
+    segment_id,
+    terms::{Prices, want_bills, want_terms},
+};
 use crate::core::{
-    self, Boundaries, Context, DeleteObject, Errors, Resource, ScopedWrites, State, Step,
-    UpdateObject, Wants, redactable, referenced, usual_parts,
+    self, Context, DeleteObject, Errors, Resource, ScopedWrites, State, Step, UpdateObject, Wants,
+    redactable, referenced, usual_parts,
 };
 use ifmatch_types::{
     Kind, Plan, PlanId, PlanStatus, Subscription, SubscriptionFields, SubscriptionId,
     SubscriptionStatus as Status, Timestamp, Workspace,
 };
-use serde::{Deserialize, Serialize};
 
 /// The first and last start of a subscription, in microseconds: from 1970 to the end of 2199.
 const START_MIN: i64 = 0;
 const START_MAX: i64 = 7_258_118_399_999_999;
+
+/// The fields of a subscription that only billing reads. A change of one may append terms.
+const BILLED: [&str; 4] = ["plan_id", "quantity", "status", "cancel_at_period_end"];
 
 /// A subscription as it is stored, with fields that only billing uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubscriptionRecord {
     /// The subscription as the API shows it.
     pub subscription: Subscription,
-    /// The instant that all its periods are counted from.
-    pub anchor_at: Timestamp,
-    /// Changes of plan, oldest first. Settled ones are kept, because their invoice may be voided.
-    pub plan_changes: Vec<PlanChange>,
-    /// The number of units billed for the running period; `None` if it was not billed yet.
-    pub billed_quantity: Option<i64>,
-}
-
-/// A change of plan within a period, settled by the next invoice.
-///
-/// That is the invoice of the next period, or the invoice of the same period if it is created while
-/// that period runs. The quantity is not prorated: a period is billed with the quantity at the time
-/// of billing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PlanChange {
-    /// The time of the change.
-    pub at: Timestamp,
-    /// The old plan.
-    pub from: PlanId,
-    /// The new plan.
-    pub to: PlanId,
-    /// The billed number of units of the old plan; `None` if the period was not billed yet.
-    pub billed_quantity: Option<i64>,
-    /// The number of units of the new plan.
-    pub quantity: i64,
-    /// The start of the period in which the change was made.
-    pub period_start: Timestamp,
-    /// The end of that period.
-    pub period_end: Timestamp,
-    /// The start of the period whose invoice settled it; `None` if none did or it was voided.
-    #[serde(default)]
-    pub settled_in: Option<Timestamp>,
-}
-
-impl PlanChange {
-    /// Bills the whole period with this quantity, before and after the change.
-    pub(crate) fn cost(&mut self, quantity: i64) {
-        self.billed_quantity = Some(quantity);
-        self.quantity = quantity;
-    }
+    /// The instant whose status and period are shown. Nothing after it was looked at.
+    pub reached_at: Timestamp,
+    /// When a billing run has something to do for it; `None` if never, as things are.
+    pub due_at: Option<Timestamp>,
+    /// The start of the latest period that ever had a recurring invoice.
+    pub billed_until: Option<Timestamp>,
+    /// The start of a period before which everything is settled; `None` if nothing is known.
+    ///
+    /// It spares bills the whole past. Whoever voids an older charge clears it.
+    pub settled_at: Option<Timestamp>,
+    /// The instant that this period is counted from.
+    pub settled_anchor: Option<Timestamp>,
+    /// The id of the segment in force at its start.
+    pub settled_term: Option<String>,
+    /// Whether a draft invoice was taken off it. Other invoices still name it.
+    pub had_draft: bool,
 }
 
 impl Resource for SubscriptionRecord {
@@ -112,32 +98,31 @@ impl Resource for SubscriptionRecord {
         referenced::<Workspace>("/workspace_id", fields.workspace_id.as_str(), ctx.state)?;
         let plan = active_plan(&fields.plan_id, ctx)?;
         let start_at = fields.start_at.unwrap_or(ctx.now);
-        let trialing = plan.trial_days > 0 && fields.status != Some(Status::Active);
-        let initial = if trialing { Status::Trialing } else { Status::Active };
-        if fields.status.is_some_and(|status| status != initial) {
+        let is_trialing = plan.trial_days > 0 && fields.status != Some(Status::Active);
+        let status = if is_trialing { Status::Trialing } else { Status::Active };
+        if fields.status.is_some_and(|wanted| wanted != status) {
             return Err(core::Rejection::invalid(
                 "/status",
                 "must be trialing (on a plan with a trial) or active for a new subscription",
             )
             .into());
         }
-        let step = Step { interval: plan.interval, count: plan.interval_count };
         let trial = Step { interval: ifmatch_types::Interval::Day, count: plan.trial_days };
         let end = |step: Step| step.boundary(start_at, 1).ok_or_else(|| past_calendar("/start_at"));
-        let trial_end = if trialing { Some(end(trial)?) } else { None };
-        let current_period_end = trial_end.map_or_else(|| end(step), Ok)?;
+        let trial_end = if is_trialing { Some(end(trial)?) } else { None };
+        end(Step { interval: plan.interval, count: plan.interval_count })?;
         let subscription = Subscription {
-            id: SubscriptionId::from_unchecked(id),
+            id: SubscriptionId::from_unchecked(id.clone()),
             version: 1,
             workspace_id: fields.workspace_id,
             plan_id: fields.plan_id,
             quantity: fields.quantity,
-            status: initial,
+            status,
             notes: fields.notes,
             cancel_at_period_end: fields.cancel_at_period_end,
             start_at,
-            current_period_start: start_at,
-            current_period_end,
+            current_period_start: None,
+            current_period_end: None,
             trial_end,
             canceled_at: None,
             ended_at: None,
@@ -146,29 +131,47 @@ impl Resource for SubscriptionRecord {
             updated_at: ctx.now,
             updated_by: ctx.meta.actor.name.clone(),
         };
-        Ok(Self {
+        let mut record = Self {
             subscription,
-            anchor_at: trial_end.unwrap_or(start_at),
-            plan_changes: Vec::new(),
-            billed_quantity: None,
-        })
+            // One that began long ago is shown as it was then. Billing runs go on from there.
+            reached_at: start_at.min(ctx.now),
+            due_at: None,
+            billed_until: None,
+            settled_at: None,
+            settled_anchor: None,
+            settled_term: None,
+            had_draft: false,
+        };
+        let terms = Terms { segments: Vec::new(), is_whole: true };
+        ctx.state.billing_mut().terms.put(id, terms);
+        record.append(record.reached_at, ctx);
+        record.refresh(ctx)?;
+        Ok(record)
     }
 
     fn change(&self, fields: SubscriptionFields, ctx: &mut Context<'_>) -> Result<Self, Rejection> {
-        let before = &self.subscription;
-        let status = fields.status.unwrap_or(before.status);
-        refuse_transition(before.status, status)?;
+        let asked = Asked::of(fields, &self.subscription);
         let mut after = self.clone();
-        if fields.plan_id != before.plan_id {
-            refuse_other_currency(&before.plan_id, &fields.plan_id, ctx)?;
-            after.change_plan(fields.plan_id, fields.quantity, ctx)?;
+        if !asked.is_anything() {
+            return Ok(after);
         }
-        after.subscription.quantity = fields.quantity;
-        after.subscription.notes = fields.notes;
-        after.subscription.cancel_at_period_end = fields.cancel_at_period_end;
-        after.subscription.metadata = fields.metadata;
-        if status != before.status {
-            after.change_status(status, ctx)?;
+        if self.may_be_brought(ctx) {
+            after.bring_to(ctx.now.max(self.reached_at), ctx)?;
+        }
+        let was_ended = self.subscription.status == Status::Canceled;
+        if after.subscription.status == Status::Canceled {
+            after.refuse_ended(&asked)?;
+            if !was_ended {
+                bill::conclude(&mut after, ctx)?;
+            }
+        } else {
+            after.take_on(&asked, ctx)?;
+        }
+        if let Some(notes) = asked.notes {
+            after.subscription.notes = notes;
+        }
+        if let Some(metadata) = asked.metadata {
+            after.subscription.metadata = metadata;
         }
         Ok(after)
     }
@@ -178,17 +181,25 @@ impl Resource for SubscriptionRecord {
         let invoiced_in_batch = ctx.state.billing().invoices.iter().any(|row| {
             row.record.subscription_id.as_ref().is_some_and(|owner| owner.as_str() == id)
         });
-        if invoiced_in_batch || ctx.state.is_used_elsewhere(id) {
+        if self.had_draft || invoiced_in_batch || ctx.state.is_used_elsewhere(id) {
             return Err(Rejection::SubscriptionInUse);
         }
         Ok(())
     }
 
     fn want_for_change<'c>(update: &'c UpdateObject, wants: &mut Wants<'_, 'c, Need>) {
+        let Some(row) = wants.state.billing().subscriptions.original(&update.id) else { return };
         let body = update.change.body();
-        // A plan change and a resume after a pause recompute periods from the plans' terms.
-        if body.contains_key("plan_id") || body.contains_key("status") {
-            want_terms(&update.id, wants);
+        let is_due = row.record.due_at.is_some_and(|due| Some(due) <= wants.state.opened_at);
+        if !is_due && !BILLED.iter().any(|field| body.contains_key(*field)) {
+            return;
+        }
+        let cancels = body.get("status").is_some_and(|status| status == Status::Canceled.name());
+        let ends = body.get("cancel_at_period_end").is_some_and(|flag| flag == true);
+        if cancels || ends || row.record.subscription.cancel_at_period_end {
+            want_bills(&update.id, wants);
+        } else {
+            want_terms(&update.id, false, wants);
         }
     }
 
@@ -197,170 +208,272 @@ impl Resource for SubscriptionRecord {
     }
 }
 
-impl SubscriptionRecord {
-    /// Changes the plan. The next invoice settles the change.
-    ///
-    /// A period that is over keeps the price of the plan in force when it began.
-    fn change_plan(
-        &mut self,
-        to: PlanId,
-        quantity: i64,
-        ctx: &Context<'_>,
-    ) -> Result<(), Rejection> {
-        let subscription = &self.subscription;
-        let (start, end) = (subscription.current_period_start, subscription.current_period_end);
-        // A trial is free.
-        let is_free = subscription.trial_end == Some(end) && ctx.now < end;
-        let is_free = is_free || subscription.status == Status::Canceled;
-        let begins = self.billed_quantity.is_none() && ctx.now <= start;
-        if !is_free && !begins {
-            self.remember_change(&to, quantity, ctx)?;
+/// The fields that a change asks to set to other values than the stored ones.
+#[derive(Debug, Default)]
+struct Asked {
+    plan_id: Option<PlanId>,
+    quantity: Option<i64>,
+    status: Option<Status>,
+    cancel_at_period_end: Option<bool>,
+    notes: Option<String>,
+    metadata: Option<ifmatch_types::Metadata>,
+}
+
+impl Asked {
+    fn of(fields: SubscriptionFields, stored: &Subscription) -> Self {
+        Self {
+            plan_id: Some(fields.plan_id).filter(|plan_id| *plan_id != stored.plan_id),
+            quantity: Some(fields.quantity).filter(|quantity| *quantity != stored.quantity),
+            status: fields.status.filter(|status| *status != stored.status),
+            cancel_at_period_end: Some(fields.cancel_at_period_end)
+                .filter(|flag| *flag != stored.cancel_at_period_end),
+            notes: Some(fields.notes).filter(|notes| *notes != stored.notes),
+            metadata: Some(fields.metadata).filter(|metadata| *metadata != stored.metadata),
         }
-        self.subscription.plan_id = to;
-        if begins && !is_free {
-            // A period that has not begun yet begins with the new plan.
-            self.start_period(start, ctx)?;
-        }
-        Ok(())
     }
 
-    fn remember_change(
-        &mut self,
-        to: &PlanId,
-        quantity: i64,
-        ctx: &Context<'_>,
-    ) -> Result<(), Rejection> {
-        let within = self.period_at(ctx.now, ctx)?;
-        let subscription = &self.subscription;
-        let is_within = |start: Timestamp| start == within.current_period_start;
-        // A second change within a period credits the units that the first one charges.
-        let earlier = self.plan_changes.last().filter(|change| is_within(change.period_start));
-        let billed = match earlier {
-            Some(change) => Some(change.quantity),
-            None => self.billed_quantity.filter(|_| is_within(subscription.current_period_start)),
-        };
-        self.plan_changes.push(PlanChange {
-            at: ctx.now,
-            from: subscription.plan_id.clone(),
-            to: to.clone(),
-            billed_quantity: billed,
-            quantity,
-            period_start: within.current_period_start,
-            period_end: within.current_period_end,
-            settled_in: None,
-        });
-        Ok(())
+    fn is_anything(&self) -> bool {
+        !self.billed().is_empty() || self.notes.is_some() || self.metadata.is_some()
     }
 
-    /// The subscription in the period that contains `now`, even if billing runs are late.
-    fn period_at(&self, now: Timestamp, ctx: &Context<'_>) -> Result<Subscription, Rejection> {
-        let mut ahead = self.clone();
-        // The period of a paused subscription does not advance.
-        let is_paused = self.subscription.status == Status::Paused;
-        let now = if is_paused { self.subscription.current_period_start } else { now };
-        let last = self.plan_changes.last().map(|change| change.period_start);
-        ahead.skip_to(last.map_or(now, |last| last.max(now)), ctx)?;
-        Ok(ahead.subscription)
-    }
-
-    fn change_status(&mut self, to: Status, ctx: &Context<'_>) -> Result<(), Rejection> {
-        let from = self.subscription.status;
-        self.subscription.status = to;
-        match (from, to) {
-            (_, Status::Canceled) => self.end(ctx.now),
-            // The trial is over, but no billing run has ended it yet.
-            (Status::Trialing, Status::Active | Status::PastDue)
-                if self.subscription.current_period_end <= ctx.now =>
-            {
-                self.start_period(self.subscription.current_period_end, ctx)?;
-            }
-            (Status::Trialing, Status::Active | Status::PastDue) => self.leave_trial(ctx)?,
-            // A subscription paused during its trial does not resume the trial; it starts a paid
-            // period.
-            (Status::Paused, Status::Active) if self.subscription.trial_end > Some(ctx.now) => {
-                self.leave_trial(ctx)?;
-            }
-            // The time of the pause is not billed.
-            (Status::Paused, Status::Active) if self.subscription.current_period_end <= ctx.now => {
-                self.skip_to(ctx.now, ctx)?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Ends the trial early and begins the first paid period.
-    fn leave_trial(&mut self, ctx: &Context<'_>) -> Result<(), Rejection> {
-        self.subscription.trial_end = Some(ctx.now);
-        self.anchor_at = ctx.now;
-        self.start_period(ctx.now, ctx)
-    }
-
-    /// Ends the subscription permanently.
-    pub(crate) fn end(&mut self, at: Timestamp) {
-        self.subscription.status = Status::Canceled;
-        self.subscription.canceled_at = Some(at);
-        self.subscription.ended_at = Some(at);
-    }
-
-    /// Begins the period that starts at the boundary `start`.
-    pub(crate) fn start_period(
-        &mut self,
-        start: Timestamp,
-        ctx: &Context<'_>,
-    ) -> Result<(), Rejection> {
-        let ended = self.subscription.current_period_start;
-        let was_billed = self.billed_quantity.take().is_some();
-        // Plan changes within a period that was never billed are dropped without charge.
-        self.plan_changes.retain(|change| match change.period_start {
-            within if within == ended && within < start => was_billed,
-            within => within < ended || within >= start,
-        });
-        let boundaries = self.boundaries_from(start, ctx);
-        self.anchor_at = boundaries.anchor;
-        self.subscription.current_period_start = start;
-        self.subscription.current_period_end =
-            boundaries.nth(1).ok_or_else(|| past_calendar("/current_period_end"))?;
-        Ok(())
-    }
-
-    /// Begins the period that contains `now`, if the running one has ended.
-    fn skip_to(&mut self, now: Timestamp, ctx: &Context<'_>) -> Result<(), Rejection> {
-        while self.subscription.current_period_end <= now {
-            let end = self.subscription.current_period_end;
-            // All periods up to the next plan change have the same length.
-            let change = self.plan_changes.iter().find(|change| change.period_start >= end);
-            let until = change.map_or(now, |change| change.period_start.min(now));
-            let boundaries = self.boundaries_from(end, ctx);
-            let start = boundaries.last(until);
-            self.anchor_at = boundaries.anchor;
-            self.start_period(start.ok_or_else(|| past_calendar("/current_period_end"))?, ctx)?;
-        }
-        Ok(())
-    }
-
-    /// The plan in force when a period began.
-    pub(crate) fn plan_at(&self, period_start: Timestamp) -> &PlanId {
-        let later = self.plan_changes.iter().find(|change| change.period_start >= period_start);
-        later.map_or(&self.subscription.plan_id, |change| &change.from)
-    }
-
-    /// The period boundaries from `start` on.
-    fn boundaries_from(&self, start: Timestamp, ctx: &Context<'_>) -> Boundaries {
-        plan_terms(self.plan_at(start), ctx).step().boundaries(self.anchor_at, start)
+    /// Those that a subscription that has ended does not take.
+    fn billed(&self) -> Vec<&'static str> {
+        let asked = [
+            self.plan_id.is_some(),
+            self.quantity.is_some(),
+            self.status.is_some(),
+            self.cancel_at_period_end.is_some(),
+        ];
+        BILLED.into_iter().zip(asked).filter(|(_, asked)| *asked).map(|(field, _)| field).collect()
     }
 }
 
-/// Requests the terms of every plan that a subscription has or had.
-pub(crate) fn want_terms(id: &str, wants: &mut Wants<'_, '_, Need>) {
-    let billing = wants.state.billing();
-    let Some(row) = billing.subscriptions.original(id) else { return };
-    let record = &row.record;
-    let changed = record.plan_changes.iter().flat_map(|change| [&change.from, &change.to]);
-    for plan_id in std::iter::once(&record.subscription.plan_id).chain(changed) {
-        if !billing.plan_terms.contains_key(plan_id) {
-            wants.push(Need::PlanTerms(plan_id.clone()));
+impl SubscriptionRecord {
+    /// Refuses to go on with a subscription that has ended.
+    fn refuse_ended(&self, asked: &Asked) -> Result<(), Rejection> {
+        let mut fields = asked.billed();
+        if asked.status == Some(Status::Canceled) {
+            // That is how it ended.
+            fields.retain(|field| *field != "status");
         }
+        if fields.is_empty() {
+            return Ok(());
+        }
+        Err(Rejection::SubscriptionEnded { fields, ended_at: self.subscription.ended_at })
+    }
+
+    /// Takes on what a change asks for: plan and quantity first, then the status, then the flag.
+    fn take_on(&mut self, asked: &Asked, ctx: &mut Context<'_>) -> Result<(), Rejection> {
+        let is_billed = !asked.billed().is_empty();
+        let status = asked.status.filter(|status| *status != self.subscription.status);
+        if let Some(status) = status {
+            refuse_transition(self.subscription.status, status)?;
+        }
+        if let Some(plan_id) = &asked.plan_id {
+            refuse_other_currency(&self.subscription.plan_id, plan_id, ctx)?;
+            self.subscription.plan_id = plan_id.clone();
+        }
+        if let Some(quantity) = asked.quantity {
+            self.subscription.quantity = quantity;
+        }
+        if asked.plan_id.is_some() || asked.quantity.is_some() {
+            self.append(self.reached_at, ctx);
+        }
+        if let Some(status) = status {
+            self.change_status(status, ctx);
+        }
+        if let Some(flag) = asked.cancel_at_period_end {
+            self.subscription.cancel_at_period_end = flag;
+        }
+        if is_billed {
+            self.end_if_flagged(ctx)?;
+        }
+        if self.subscription.status == Status::Canceled {
+            return bill::conclude(self, ctx);
+        }
+        if is_billed { self.refresh(ctx) } else { Ok(()) }
+    }
+
+    fn change_status(&mut self, to: Status, ctx: &mut Context<'_>) {
+        let now = self.reached_at;
+        if to == Status::Canceled {
+            return self.end(now, ctx);
+        }
+        if self.subscription.status == Status::Trialing && to != Status::Paused {
+            // The trial ends early. The first period begins then, but never before the start.
+            self.subscription.trial_end = Some(now.max(self.subscription.start_at));
+        }
+        self.subscription.status = to;
+        self.append(now, ctx);
+    }
+
+    /// Brings the subscription to an instant that is not before the one that it has reached.
+    ///
+    /// Boundaries that have passed have passed: a trial that is over has ended, and so has a
+    /// subscription with `cancel_at_period_end`. The loaded terms get what follows from that.
+    pub(super) fn bring_to(
+        &mut self,
+        instant: Timestamp,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        if self.subscription.status == Status::Canceled {
+            return Ok(());
+        }
+        self.end_trial(instant, ctx);
+        let end = self.stops_at(ctx)?.filter(|end| *end <= instant);
+        self.reached_at = self.reached_at.max(instant);
+        if let Some(end) = end
+            && self.subscription.status != Status::Canceled
+        {
+            self.end(end, ctx);
+        }
+        self.refresh(ctx)
+    }
+
+    /// Ends the trial if it is over at an instant.
+    pub(super) fn end_trial(&mut self, instant: Timestamp, ctx: &mut Context<'_>) {
+        let is_over = self.subscription.trial_end.is_some_and(|end| end <= instant);
+        let is_flagged = self.subscription.cancel_at_period_end;
+        if self.subscription.status == Status::Trialing && is_over && !is_flagged {
+            self.subscription.status = Status::Active;
+            self.append(self.first(), ctx);
+        }
+    }
+
+    /// Whether everything is loaded that bringing it to the present may need.
+    ///
+    /// A change of notes loads nothing before something is due.
+    fn may_be_brought(&self, ctx: &Context<'_>) -> bool {
+        let billing = ctx.state.billing();
+        let ends = self.subscription.cancel_at_period_end;
+        billing.terms.is_loaded(self.id()) && (!ends || billing.charges.is_loaded(self.id()))
+    }
+
+    /// Ends it if `cancel_at_period_end` is set and there is nothing left to wait for.
+    fn end_if_flagged(&mut self, ctx: &mut Context<'_>) -> Result<(), Rejection> {
+        let now = self.reached_at;
+        if self.subscription.status != Status::Canceled
+            && self.stops_at(ctx)?.is_some_and(|end| end <= now)
+        {
+            self.end(now, ctx);
+        }
+        Ok(())
+    }
+
+    /// When `cancel_at_period_end` ends it or ended it, if it is set. No period begins there.
+    ///
+    /// Without a running period, that is at once; before the first one, where that would begin.
+    fn stops_at(&self, ctx: &Context<'_>) -> Result<Option<Timestamp>, Rejection> {
+        let subscription = &self.subscription;
+        if !subscription.cancel_at_period_end {
+            return Ok(None);
+        }
+        let now = self.reached_at;
+        Ok(Some(match (subscription.status, subscription.ended_at) {
+            (_, Some(ended_at)) => ended_at,
+            (Status::Trialing, _) => self.first(),
+            _ if now < subscription.start_at => subscription.start_at,
+            _ if now < self.first() => self.first(),
+            _ => self.walk(now, None, None, ctx)?.at(now).map_or(now, |period| period.end),
+        }))
+    }
+
+    /// Ends it for good.
+    fn end(&mut self, at: Timestamp, ctx: &mut Context<'_>) {
+        self.subscription.status = Status::Canceled;
+        self.subscription.canceled_at = Some(at);
+        self.subscription.ended_at = Some(at);
+        self.append(at, ctx);
+    }
+
+    /// Appends the terms of now to the loaded ones.
+    fn append(&self, at: Timestamp, ctx: &mut Context<'_>) {
+        let Subscription { id, plan_id, quantity, status, .. } = &self.subscription;
+        let terms = &mut ctx.state.billing_mut().terms;
+        let mut changed = terms.get(id.as_str()).cloned().unwrap_or_default();
+        let seq = changed.last().map_or(1, |last| last.seq.saturating_add(1));
+        changed.segments.push(Segment {
+            id: segment_id(id.as_str(), seq),
+            subscription_id: id.clone(),
+            seq,
+            at,
+            plan_id: plan_id.clone(),
+            quantity: *quantity,
+            status: *status,
+            anchor_at: None,
+            invoiced_until: None,
+            invoiced_amount: None,
+        });
+        terms.put(id.to_string(), changed);
+    }
+
+    /// When the first period begins, if the subscription renews then.
+    fn first(&self) -> Timestamp {
+        self.subscription.trial_end.unwrap_or(self.subscription.start_at)
+    }
+
+    /// The periods that begin until an instant, from the first that may not be settled.
+    ///
+    /// `most` limits how many of them were never billed.
+    pub(super) fn periods(
+        &self,
+        until: Timestamp,
+        most: Option<usize>,
+        ctx: &Context<'_>,
+    ) -> Result<Periods, Rejection> {
+        self.walk(until, most, self.stops_at(ctx)?, ctx)
+    }
+
+    fn walk(
+        &self,
+        until: Timestamp,
+        most: Option<usize>,
+        stops_at: Option<Timestamp>,
+        ctx: &Context<'_>,
+    ) -> Result<Periods, Rejection> {
+        let Some(terms) = ctx.state.billing().terms.get(self.id()) else {
+            return Ok(Periods::default());
+        };
+        let prices = Prices::of(&terms.segments, ctx);
+        let settled = match (self.settled_at, self.settled_anchor, &self.settled_term) {
+            (Some(start), Some(anchor), Some(begun_by)) => {
+                Some(Settled { start, anchor, begun_by })
+            }
+            _ => None,
+        };
+        let (first, billed_until) = (self.first(), self.billed_until);
+        let course = Course { first, stops_at, settled, billed_until, most };
+        periods(&course, &terms.segments, &prices, until)
+    }
+
+    /// Recomputes the shown period, and when a billing run has something to do.
+    pub(super) fn refresh(&mut self, ctx: &Context<'_>) -> Result<(), Rejection> {
+        let at = self.subscription.ended_at.unwrap_or(self.reached_at);
+        let found = self.periods(at, None, ctx)?;
+        self.show(&found, at);
+        let overdue = self.due_at.filter(|due| *due <= self.reached_at);
+        let is_unbilled = |start: Timestamp| self.billed_until.is_none_or(|until| start > until);
+        let unbilled =
+            found.all.iter().find(|period| is_unbilled(period.start) && !period.is_empty());
+        self.due_at = match self.subscription.status {
+            Status::Canceled => None,
+            _ if overdue.is_some() => overdue,
+            _ if unbilled.is_some() => unbilled.map(|period| period.start),
+            Status::Trialing => self.subscription.trial_end,
+            _ => self.stops_at(ctx)?.or(found.next),
+        };
+        Ok(())
+    }
+
+    fn show(&mut self, found: &Periods, at: Timestamp) {
+        let subscription = &mut self.subscription;
+        let trial_end = subscription.trial_end.filter(|end| at < *end);
+        let is_trial = subscription.status == Status::Trialing || at >= subscription.start_at;
+        let shown = match trial_end {
+            Some(end) if is_trial => Some((subscription.start_at, end)),
+            _ => found.at(at).map(|period| (period.start, period.end)),
+        };
+        (subscription.current_period_start, subscription.current_period_end) = shown.unzip();
     }
 }
 
@@ -407,7 +520,7 @@ fn active_plan(id: &PlanId, ctx: &Context<'_>) -> Result<Plan, Rejection> {
 /// The terms of a plan that has a subscription.
 ///
 /// They are frozen since the plan became active, so they are read without locking the plan.
-pub(crate) fn plan_terms(id: &PlanId, ctx: &Context<'_>) -> PlanTerms {
+pub(super) fn plan_terms(id: &PlanId, ctx: &Context<'_>) -> PlanTerms {
     if let Some(terms) = ctx.state.billing().plan_terms.get(id).cloned().flatten() {
         return terms;
     }
@@ -415,6 +528,6 @@ pub(crate) fn plan_terms(id: &PlanId, ctx: &Context<'_>) -> PlanTerms {
     PlanTerms::from(&row.expect("a subscribed plan is never deleted").record)
 }
 
-fn past_calendar(path: &str) -> core::Rejection {
+pub(super) fn past_calendar(path: &str) -> core::Rejection {
     core::Rejection::invalid(path, "leads to a period that ends after the last supported date")
 }

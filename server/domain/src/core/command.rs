@@ -63,12 +63,14 @@ pub struct Actor {
     pub name: String,
     /// The workspace of a scoped key.
     pub workspace_id: Option<WorkspaceId>,
+    /// Whether it has the role `admin`, or is the server itself.
+    pub is_admin: bool,
 }
 
 impl Actor {
     /// The server itself, or its command line.
     pub fn without_key(name: impl Into<String>) -> Self {
-        Self { key_id: None, name: name.into(), workspace_id: None }
+        Self { key_id: None, name: name.into(), workspace_id: None, is_admin: true }
     }
 }
 

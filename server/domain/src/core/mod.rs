@@ -33,7 +33,7 @@ mod versioned;
 mod wants;
 
 pub(crate) use audit::{plain_audit, record_denied};
-pub(crate) use calendar::{Boundaries, Step, days_between};
+pub(crate) use calendar::{Step, days_between};
 pub use command::{Action, Actor, Command, IdempotencyKey, Meta, Operation, RecordDenied};
 pub use context::Context;
 pub(crate) use edit::{json, object};

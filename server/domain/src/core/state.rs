@@ -34,6 +34,8 @@ pub struct State {
     pub owners: HashMap<(Kind, String), Option<String>>,
     /// History, loaded for writes that name an old version.
     pub histories: HashMap<String, History>,
+    /// When loading began. Whatever was due by then is loaded for the commands that need it.
+    pub opened_at: Option<Timestamp>,
     /// The time that deadlines are compared with, if a command of this batch requested it.
     pub clock: Option<Timestamp>,
     /// Objects that are locked only as references.
@@ -95,6 +97,7 @@ impl State {
             redactions: Vec::new(),
             owners: HashMap::default(),
             histories: HashMap::default(),
+            opened_at: None,
             clock: None,
             shared: HashMap::default(),
             systems: systems.into_iter().map(typed).collect(),

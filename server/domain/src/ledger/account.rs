@@ -40,7 +40,7 @@ impl Guarded for Account {
 
 impl Account {
     /// An account without transfers.
-    fn empty(workspace_id: WorkspaceId, unit: &str) -> Self {
+    pub(super) fn empty(workspace_id: WorkspaceId, unit: &str) -> Self {
         let id = account_id(workspace_id.as_str(), unit);
         Self { id, version: 0, workspace_id, unit: unit.to_owned(), available: 0, reserved: 0 }
     }

@@ -1,10 +1,11 @@
 //! The ledger: accounts whose balances never fall below zero, and the transfers that move them.
 //!
-//! The credits of a workspace are its first use. Each command locks the account's row first; the
-//! row also protects the account's reservations.
+//! The credits of a workspace are its first use, the customers' balances its second. Each command
+//! locks the account's row first; the row also protects the account's reservations.
 
 mod account;
 mod action;
+mod balance;
 mod credits;
 mod need;
 mod outcome;
@@ -18,6 +19,7 @@ mod transfer;
 
 pub use account::{Account, CREDITS, account_id};
 pub use action::Action;
+pub(crate) use balance::{Cause, balance, move_balance, want_balances};
 pub use credits::{MoveCredits, Movement};
 pub use need::Need;
 pub use outcome::Outcome;

@@ -7,6 +7,8 @@ use crate::core::{LockClass, SystemNeed, Turn};
 pub enum Need {
     /// An account; its row is locked.
     Account(String),
+    /// All balances of a workspace; their rows are locked.
+    Balances(String),
     /// The account of a reservation, which never changes; not locked.
     AccountOf(String),
     /// A reservation, with the transfer that resolved it. Its account's row lock protects it.
@@ -16,14 +18,14 @@ pub enum Need {
 impl SystemNeed for Need {
     fn lock(&self) -> Option<(LockClass, &str)> {
         match self {
-            Self::Account(id) => Some((LockClass::LedgerAccount, id)),
+            Self::Account(id) | Self::Balances(id) => Some((LockClass::LedgerAccount, id)),
             Self::AccountOf(_) | Self::Reservation(_) => None,
         }
     }
 
     fn turn(&self) -> Turn {
         match self {
-            Self::Account(_) | Self::AccountOf(_) => Turn::Objects,
+            Self::Account(_) | Self::Balances(_) | Self::AccountOf(_) => Turn::Objects,
             Self::Reservation(_) => Turn::Facts,
         }
     }

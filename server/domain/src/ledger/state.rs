@@ -2,7 +2,7 @@
 
 use super::{Account, StoredReservation, StoredTransfer};
 use crate::core::{self, Table, tables};
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 tables! {
     /// The rows of the ledger that a batch has loaded or changed.
@@ -19,6 +19,8 @@ tables! {
         facts {
             /// The account of each reservation; `None` if there is no such reservation.
             account_of: HashMap<String, Option<String>>,
+            /// Workspaces with all their balances loaded into `accounts`.
+            balances_of: HashSet<String>,
         }
     }
 }

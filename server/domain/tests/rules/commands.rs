@@ -32,6 +32,7 @@ pub fn at(text: &str) -> Timestamp {
 pub fn meta(actor: &str) -> Meta {
     Meta {
         actor: Actor {
+            is_admin: true,
             key_id: Some(ApiKeyId::from_unchecked(format!("key_{actor}"))),
             name: actor.into(),
             workspace_id: None,

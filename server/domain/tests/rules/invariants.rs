@@ -209,7 +209,12 @@ fn assert_invoices(world: &World) {
         assert_eq!(invoice.subtotal, lines, "{id}");
         assert_eq!(invoice.total, invoice.subtotal + invoice.tax, "{id}");
         assert_eq!(invoice.amount_paid, settled(&world.payments, id), "{id}");
-        assert_eq!(invoice.amount_due, (invoice.total - invoice.amount_paid).max(0), "{id}");
+        let left = invoice.total - invoice.balance_applied - invoice.amount_paid;
+        assert_eq!(invoice.amount_due, left.max(0), "{id}");
+        let of_invoice =
+            world.transfers.values().filter(|t| t.invoice_id == Some(invoice.id.clone()));
+        let moved: i64 = of_invoice.map(|stored| stored.on_balance("USD").amount).sum();
+        assert_eq!(-moved, invoice.balance_applied, "{id}");
         let is_draft = invoice.status == InvoiceStatus::Draft;
         assert_eq!(invoice.number.is_none(), is_draft, "{id}");
         assert_eq!(invoice.finalized_at.is_none(), is_draft, "{id}");
@@ -241,7 +246,9 @@ fn assert_numbers(world: &World) {
 fn assert_subscriptions(world: &World) {
     for (id, row) in &world.subscriptions {
         let subscription = &row.record.subscription;
-        assert!(subscription.current_period_start < subscription.current_period_end, "{id}");
+        let period = subscription.current_period_start.zip(subscription.current_period_end);
+        assert!(period.is_none_or(|(start, end)| start < end), "{id}");
+        assert_eq!(subscription.current_period_start.is_some(), period.is_some(), "{id}");
         let is_canceled = subscription.status == SubscriptionStatus::Canceled;
         assert_eq!(subscription.canceled_at.is_some(), is_canceled, "{id}");
         assert_eq!(subscription.ended_at, subscription.canceled_at, "{id}");

@@ -39,6 +39,7 @@ mod reference;
 mod references;
 mod replacing;
 mod subscriptions;
+mod terms;
 mod transactions;
 mod versions;
 mod world;

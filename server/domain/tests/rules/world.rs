@@ -6,7 +6,10 @@ use crate::ENDED_AT_ONCE;
 use ifmatch_domain::{
     Command, Need, Outcome, Rejection, Settings, State,
     access::{self, StoredApiKey},
-    billing::{self, BilledPeriods, PlanTerms, Sequence, StoredPayment, SubscriptionRecord},
+    billing::{
+        self, Charges, PlanTerms, Segment, Sequence, StoredPayment, SubscriptionRecord, Terms,
+        charged_until,
+    },
     booking::{self, BookingDay, BookingRecord, DueBookings},
     core::{
         self, Audit, CodeHolder, Guarded, History, IdempotencyKey, KeptAnswer, NewEvent, Redaction,
@@ -46,6 +49,7 @@ pub struct World {
     pub workspaces: Kept<Row<Workspace>>,
     pub namespaces: Kept<Row<Namespace>>,
     pub subscriptions: Kept<Row<SubscriptionRecord>>,
+    pub terms: Kept<Segment>,
     pub invoices: Kept<Row<Invoice>>,
     pub bookables: Kept<Row<Bookable>>,
     pub bookings: Kept<Row<BookingRecord>>,
@@ -104,7 +108,7 @@ impl World {
     /// as in the lane.
     fn load_all(&self, now: Timestamp, wants: impl Fn(&State, &mut Vec<Need>)) -> State {
         let settings = Settings { panel: Some(PanelKind::Pterodactyl) };
-        let mut state = State::under(settings);
+        let mut state = State::under(settings, now);
         let mut objects: BTreeSet<Need> = BTreeSet::new();
         loop {
             let mut wanted = Vec::new();
@@ -119,7 +123,7 @@ impl World {
                 _ => false,
             };
             if wanted.iter().any(is_upgrade) {
-                state = State::under(settings);
+                state = State::under(settings, now);
                 wanted.clone_from(&objects);
             }
             let turn = wanted.iter().map(Need::turn).min();
@@ -182,9 +186,30 @@ impl World {
                 let holder = known.map(|(id, _)| CodeHolder { id: id.clone() });
                 state.billing_mut().payment_refs.load(provider_ref, holder);
             }
-            Need::Billing(billing::Need::BilledPeriods(id)) => {
-                let periods = self.recurring(&id).filter_map(|invoice| invoice.period_start);
-                state.billing_mut().billed.load(id.clone(), Some(BilledPeriods(periods.collect())));
+            Need::Billing(billing::Need::Terms { subscription_id, whole }) => {
+                let from = self
+                    .subscriptions
+                    .get(&subscription_id)
+                    .and_then(|row| row.record.settled_term.clone().filter(|_| !whole));
+                let of = |segment: &&Segment| segment.subscription_id.as_str() == subscription_id;
+                let later = |s: &&Segment| from.as_ref().is_none_or(|from| s.id >= *from);
+                let segments = self.terms.values().filter(of).filter(later).cloned().collect();
+                let terms = Terms { segments, is_whole: from.is_none() };
+                state.billing_mut().terms.load(subscription_id, Some(terms));
+            }
+            Need::Billing(billing::Need::Charges { subscription_id, whole }) => {
+                let from = self
+                    .subscriptions
+                    .get(&subscription_id)
+                    .and_then(|row| row.record.settled_at.filter(|_| !whole));
+                let mut charges = Charges::default();
+                charges.is_whole = from.is_none();
+                for invoice in self.invoices_of(&subscription_id) {
+                    if charged_until(invoice).is_some_and(|until| Some(until) >= from) {
+                        charges.add(invoice);
+                    }
+                }
+                state.billing_mut().charges.load(subscription_id, Some(charges));
             }
             Need::Core(core::Need::InUse(kind, id)) => {
                 let used = Some(self.used_by(kind, &id));
@@ -194,7 +219,9 @@ impl World {
                 let lock = self.locks.get(&id).cloned();
                 state.lock_mut().locks.load(id, lock);
             }
-            Need::Ledger(need) | Need::Provisioning(provisioning::Need::Ledger(need)) => {
+            Need::Ledger(need)
+            | Need::Billing(billing::Need::Ledger(need))
+            | Need::Provisioning(provisioning::Need::Ledger(need)) => {
                 self.load_ledger(need, state);
             }
             Need::Provisioning(provisioning::Need::Slots(workspace_id, product_id)) => {
@@ -232,6 +259,10 @@ impl World {
                     Kind::Booking => {
                         let row = self.bookings.get(&id);
                         row.map(|row| row.record.booking.bookable_id.to_string())
+                    }
+                    Kind::Subscription => {
+                        let row = self.subscriptions.get(&id);
+                        row.map(|row| row.record.subscription.workspace_id.to_string())
                     }
                     Kind::Server => {
                         let row = self.servers.get(&id);
@@ -376,6 +407,14 @@ impl World {
             ledger::Need::Account(id) => {
                 let account = self.accounts.get(&id).cloned();
                 ledger.accounts.load(id, account);
+            }
+            ledger::Need::Balances(workspace_id) => {
+                let of = |account: &&Account| account.workspace_id.as_str() == workspace_id;
+                let balances = self.accounts.values().filter(of);
+                for account in balances.filter(|account| account.unit != ledger::CREDITS) {
+                    ledger.accounts.load(account.id.clone(), Some(account.clone()));
+                }
+                ledger.balances_of.insert(workspace_id);
             }
             ledger::Need::AccountOf(id) => {
                 let account = self.reservations.get(&id).map(|stored| stored.account_id.clone());
@@ -526,6 +565,13 @@ impl World {
         fold(&mut self.subscriptions, &state.billing().subscriptions, |row| {
             row.record.subscription.id.to_string()
         });
+        for change in state.billing().terms.changes() {
+            let loaded = change.original.map_or(0, |original| original.segments.len());
+            for segment in &change.row.segments[loaded..] {
+                let before = self.terms.insert(segment.id.clone(), segment.clone());
+                assert_eq!(before, None, "terms are only appended");
+            }
+        }
         fold(&mut self.invoices, &state.billing().invoices, |row| row.record.id.to_string());
         fold(&mut self.bookables, &state.booking().bookables, |row| row.record.id.to_string());
         fold(&mut self.bookings, &state.booking().bookings, |row| {
@@ -644,16 +690,19 @@ impl World {
 
     /// The recurring invoices of a subscription that are not void.
     pub fn recurring<'a>(&'a self, subscription_id: &'a str) -> impl Iterator<Item = &'a Invoice> {
-        self.invoices.values().filter(|row| row.deleted.is_none()).map(|row| &row.record).filter(
-            move |invoice| {
-                invoice.period_start.is_some()
-                    && invoice.status != InvoiceStatus::Void
-                    && invoice
-                        .subscription_id
-                        .as_ref()
-                        .is_some_and(|id| id.as_str() == subscription_id)
-            },
-        )
+        self.invoices_of(subscription_id)
+            .filter(|i| i.period_start.is_some() && i.status != InvoiceStatus::Void)
+    }
+
+    /// The invoices of a subscription that are not deleted.
+    pub fn invoices_of<'a>(
+        &'a self,
+        subscription_id: &'a str,
+    ) -> impl Iterator<Item = &'a Invoice> {
+        let living = self.invoices.values().filter(|row| row.deleted.is_none());
+        living.map(|row| &row.record).filter(move |invoice| {
+            invoice.subscription_id.as_ref().is_some_and(|id| id.as_str() == subscription_id)
+        })
     }
 
     /// The history of an object, oldest first.

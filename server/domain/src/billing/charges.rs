@@ -1,0 +1,130 @@
+//! What was charged for the periods of a subscription: the lines of its living invoices.
+
+use super::{Need, Rejection, period::Period, terms::Prices};
+use crate::core::{Context, Guarded, Wants};
+use ifmatch_types::{Invoice, InvoiceLine, InvoiceStatus, PlanId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the living invoices of a subscription charge. Void and deleted invoices charge nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Charges {
+    /// The sum of the lines, by the start of the period and of the terms.
+    sums: BTreeMap<(Timestamp, Timestamp), i64>,
+    /// The starts of the periods with a recurring invoice.
+    recurring: BTreeSet<Timestamp>,
+    /// Whether these are all charges. Otherwise, those of settled periods may be missing.
+    pub is_whole: bool,
+}
+
+impl Guarded for Charges {
+    fn guard(&self) -> i64 {
+        0
+    }
+}
+
+impl Charges {
+    /// Adds what an invoice charges, if it is a living one.
+    pub fn add(&mut self, invoice: &Invoice) {
+        self.count(invoice.status, invoice.period_start, &invoice.lines, 1);
+    }
+
+    /// Adds the lines of an invoice of this status.
+    pub fn count(
+        &mut self,
+        status: InvoiceStatus,
+        period_start: Option<Timestamp>,
+        lines: &[InvoiceLine],
+        sign: i64,
+    ) {
+        if matches!(status, InvoiceStatus::Void | InvoiceStatus::Draft) {
+            return;
+        }
+        if let Some(start) = period_start {
+            if sign > 0 {
+                self.recurring.insert(start);
+            } else {
+                self.recurring.remove(&start);
+            }
+        }
+        for (line, key) in lines.iter().filter_map(|line| Some((line, key(line, period_start)?))) {
+            let sum = self.sums.entry(key).or_default();
+            *sum = sum.saturating_add(line.amount.saturating_mul(sign));
+        }
+    }
+
+    /// Whether a period has a recurring invoice.
+    pub(super) fn has_recurring(&self, start: Timestamp) -> bool {
+        self.recurring.contains(&start)
+    }
+
+    /// The differences between what some periods cost and what was charged for them, in order.
+    pub(super) fn differences<'p>(
+        &self,
+        periods: &'p [Period],
+        prices: &Prices,
+    ) -> Result<Vec<Difference<'p>>, Rejection> {
+        let mut differences = Vec::new();
+        for period in periods {
+            let mut left: BTreeMap<Timestamp, i64> = BTreeMap::new();
+            let of_period = (period.start, Timestamp::MIN)..=(period.start, Timestamp::MAX);
+            for ((_, segment_start), charged) in self.sums.range(of_period) {
+                left.insert(*segment_start, charged.saturating_neg());
+            }
+            for (part, cost) in period.costs(prices)? {
+                let owed = left.entry(part.at).or_default();
+                *owed = owed.saturating_add(cost);
+            }
+            for (segment_start, amount) in left.into_iter().filter(|(_, amount)| *amount != 0) {
+                let parts = period.parts.iter().rev();
+                let part = parts.clone().find(|part| part.at <= segment_start);
+                let Some(part) = part.or_else(|| period.parts.first()) else { continue };
+                let plan_id = &part.plan_id;
+                let period_start = period.start;
+                differences.push(Difference { period_start, segment_start, plan_id, amount });
+            }
+        }
+        Ok(differences)
+    }
+}
+
+/// What a line of billing charges: a period, and the terms within it.
+///
+/// A line from before there were terms belongs to the first terms of its invoice's period.
+fn key(line: &InvoiceLine, period_start: Option<Timestamp>) -> Option<(Timestamp, Timestamp)> {
+    let start = line.period_start.or(period_start)?;
+    Some((start, line.segment_start.unwrap_or(start)))
+}
+
+/// The start of the latest period that an invoice charges; `None` if billing did not make it.
+pub fn charged_until(invoice: &Invoice) -> Option<Timestamp> {
+    let keys = invoice.lines.iter().filter_map(|line| key(line, invoice.period_start));
+    keys.map(|(start, _)| start).max().or(invoice.period_start)
+}
+
+/// What is owed for some terms of a period beside what was charged. Below 0: what was charged too
+/// much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Difference<'p> {
+    pub(super) period_start: Timestamp,
+    pub(super) segment_start: Timestamp,
+    pub(super) plan_id: &'p PlanId,
+    pub(super) amount: i64,
+}
+
+/// Requests what was charged for a subscription.
+///
+/// `whole` requests everything. Otherwise, the charges of settled periods may be missing.
+pub(super) fn want_charges(id: &str, whole: bool, wants: &mut Wants<'_, '_, Need>) {
+    let charges = wants.state.billing().charges.original(id);
+    if charges.is_none_or(|charges| whole && !charges.is_whole) {
+        wants.push(Need::Charges { subscription_id: id.to_owned(), whole });
+    }
+}
+
+/// Changes the loaded charges of a subscription, if they are loaded.
+pub(super) fn change_charges(id: &str, ctx: &mut Context<'_>, change: impl FnOnce(&mut Charges)) {
+    let Some(charges) = ctx.state.billing().charges.find(id) else { return };
+    let mut charges = charges.clone();
+    change(&mut charges);
+    ctx.state.billing_mut().charges.put(id.to_owned(), charges);
+}

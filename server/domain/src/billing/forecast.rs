@@ -1,0 +1,60 @@
+//! What billing runs would make: they are carried out and undone.
+
+use super::{Need, Outcome, Rejection, bill::PERIODS_MAX, run::step, terms::want_bills};
+use crate::core::{self, Context, Wants};
+use ifmatch_types::{Invoice, InvoicePreview, Timestamp};
+
+/// Tell which invoices billing runs would make until an instant. Nothing is written.
+#[derive(Clone, Debug)]
+pub struct PreviewBilling {
+    /// The subscriptions, in the order in which they would be billed.
+    pub subscription_ids: Vec<String>,
+    /// The instant, which may be later than now.
+    pub as_of: Timestamp,
+}
+
+impl PreviewBilling {
+    pub(crate) fn wants(&self, wants: &mut Wants<'_, '_, Need>) {
+        for id in &self.subscription_ids {
+            want_bills(id, wants);
+        }
+    }
+
+    pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
+        let checkpoint = ctx.state.checkpoint();
+        let made = self.make(ctx);
+        ctx.state.rollback(&checkpoint);
+        Ok(Outcome::BillingPreviewed(made?))
+    }
+
+    /// Makes the invoices of all subscriptions, one after the other.
+    fn make(&self, ctx: &mut Context<'_>) -> Result<Vec<InvoicePreview>, Rejection> {
+        let mut previews = Vec::new();
+        for id in &self.subscription_ids {
+            // It may have been deleted since it was looked up.
+            let invoices = match step(id, self.as_of, ctx) {
+                Ok(step) => step.invoices,
+                Err(Rejection::Core(core::Rejection::Deleted(..))) => Vec::new(),
+                Err(rejection) => return Err(rejection),
+            };
+            previews.extend(invoices.into_iter().take(PERIODS_MAX).filter_map(preview));
+        }
+        Ok(previews)
+    }
+}
+
+fn preview(invoice: Invoice) -> Option<InvoicePreview> {
+    Some(InvoicePreview {
+        workspace_id: invoice.workspace_id,
+        subscription_id: invoice.subscription_id?,
+        currency: invoice.currency,
+        lines: invoice.lines,
+        subtotal: invoice.subtotal,
+        tax: invoice.tax,
+        total: invoice.total,
+        balance_applied: invoice.balance_applied,
+        amount_due: invoice.amount_due,
+        period_start: invoice.period_start,
+        period_end: invoice.period_end,
+    })
+}
