@@ -258,6 +258,9 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     actix_web::rt::spawn(async move { workers::reservations::run(&watching).await });
     let watching = app.clone();
     actix_web::rt::spawn(async move { workers::unsettled::run(&watching).await });
+    let billing = app.clone();
+    let every = Some(config.billing_interval_ms).filter(|ms| *ms > 0).map(Duration::from_millis);
+    actix_web::rt::spawn(async move { workers::billing::run(&billing, every).await });
     if let Some(panel) = panel {
         actix_web::rt::spawn(workers::servers::run(app.clone(), panel));
     }

@@ -3,6 +3,7 @@
 //! It finds what is due in the database and submits commands for it. Any number of servers may do
 //! so, because these commands are decided like all others.
 
+pub mod billing;
 pub mod health;
 pub mod history;
 pub mod locks;

@@ -292,7 +292,7 @@ impl Lane {
     /// so that loading ends.
     fn load(&mut self, batch: &mut Vec<Job>, mut may_join: bool) -> Result<State, StoreError> {
         let mut rounds = Rounds::default();
-        let mut state = State::under(self.settings);
+        let mut state = State::under(self.settings, Timestamp::now());
         loop {
             if rounds.may_grow() && std::mem::take(&mut may_join) {
                 self.queue.join(batch);
@@ -305,7 +305,7 @@ impl Lane {
                     let db = self.connection()?;
                     db.rollback()?;
                     db.begin()?;
-                    state = State::under(self.settings);
+                    state = State::under(self.settings, Timestamp::now());
                     wanted
                 }
                 Round::Unanswered(wanted) => {

@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn terms() -> Need {
-        Need::Billing(billing::Need::BilledPeriods("sub_1".to_owned()))
+        Need::Billing(billing::Need::Terms { subscription_id: "sub_1".to_owned(), whole: false })
     }
 
     fn clock() -> Need {

@@ -15,6 +15,8 @@ pub struct Workers {
     pub entitlements: Health,
     /// Ends expired holds of bookings.
     pub bookings: Health,
+    /// Makes billing runs.
+    pub billing: Health,
     /// Prunes old versions.
     pub history: Health,
     /// Sweeps locks.
@@ -38,6 +40,7 @@ impl Workers {
         Self {
             entitlements: start("entitlements"),
             bookings: start("bookings"),
+            billing: start("billing"),
             history: start("history"),
             locks: start("locks"),
             reservations: start("reservations"),

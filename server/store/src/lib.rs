@@ -18,6 +18,7 @@ pub mod schema;
 mod systems;
 
 pub use crate::access::ApiKeyTally;
+pub use crate::billing::DueSubscription;
 pub use crate::core::{
     db::{Db, Use},
     error::{Cause, StoreError},
@@ -33,6 +34,6 @@ pub use crate::core::{
     url::{DatabaseUrl, UrlError},
     verify::Broken,
 };
-pub use crate::ledger::{OpenReservations, ReservationQuery};
+pub use crate::ledger::{BalanceQuery, OpenReservations, ReservationQuery};
 pub use crate::lock::{LockQuery, Swept};
 pub use crate::provisioning::{ServersByStatus, UnsettledServer};

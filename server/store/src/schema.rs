@@ -143,10 +143,19 @@ tables! {
     subscriptions => SubscriptionRow {
         id: Text, version: BigInt, workspace_id: Text, plan_id: Text, quantity: BigInt,
         status: Text, notes: Text, cancel_at_period_end: Bool, start_at: BigInt,
-        current_period_start: BigInt, current_period_end: BigInt, trial_end: Nullable<BigInt>,
-        canceled_at: Nullable<BigInt>, ended_at: Nullable<BigInt>, anchor_at: BigInt,
-        plan_changes: Text, billed_quantity: Nullable<BigInt>, metadata: Text, created_at: BigInt, updated_at: BigInt,
-        updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
+        current_period_start: Nullable<BigInt>, current_period_end: Nullable<BigInt>,
+        trial_end: Nullable<BigInt>, canceled_at: Nullable<BigInt>, ended_at: Nullable<BigInt>,
+        metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
+        deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
+        reached_at: BigInt, due_at: Nullable<BigInt>, billed_until: Nullable<BigInt>,
+        settled_at: Nullable<BigInt>, settled_anchor: Nullable<BigInt>, settled_term: Nullable<Text>,
+        had_draft: Bool,
+    }
+    /// A segment of a subscription's terms. Rows are only added.
+    subscription_terms => SegmentRow {
+        id: Text, subscription_id: Text, seq: BigInt, at: BigInt, plan_id: Text, quantity: BigInt,
+        status: Text, anchor_at: Nullable<BigInt>, invoiced_until: Nullable<BigInt>,
+        invoiced_amount: Nullable<BigInt>,
     }
     /// An invoice.
     invoices => InvoiceRow {
@@ -157,6 +166,7 @@ tables! {
         notes: Text, finalized_at: Nullable<BigInt>, paid_at: Nullable<BigInt>,
         voided_at: Nullable<BigInt>, metadata: Text, created_at: BigInt, updated_at: BigInt,
         updated_by: Text, deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
+        balance_applied: BigInt, charged_until: Nullable<BigInt>,
     }
     /// A payment.
     payments => PaymentRow {
@@ -223,6 +233,7 @@ tables! {
         reservation_id: Nullable<Text>, available: BigInt, reserved: BigInt,
         reference: Nullable<Text>, reason: Nullable<Text>, at: BigInt, actor: Text,
         key_id: Nullable<Text>, on_behalf_of: Nullable<Text>, source: Text, request_id: Text,
+        invoice_id: Nullable<Text>, invoice_cause: Nullable<Text>,
     }
     /// A reservation of credits.
     reservations => ReservationRow {

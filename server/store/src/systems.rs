@@ -40,7 +40,10 @@ impl Systems {
     pub(crate) fn add(&mut self, need: Need) -> Option<core::Need> {
         match need {
             Need::Core(need) => return Some(need),
-            Need::Billing(need) => self.billing.get_or_insert_default().add(need),
+            Need::Billing(need) => {
+                let of_another = self.billing.get_or_insert_default().add(need);
+                return of_another.and_then(|need| self.add(need));
+            }
             Need::Entitlement(need) => self.entitlement.get_or_insert_default().add(need),
             Need::Booking(need) => self.booking.get_or_insert_default().add(need),
             Need::Access(need) => self.access.get_or_insert_default().add(need),

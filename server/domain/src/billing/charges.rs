@@ -53,7 +53,7 @@ impl Charges {
     }
 
     /// Whether a period has a recurring invoice.
-    pub(super) fn has_recurring(&self, start: Timestamp) -> bool {
+    pub fn has_recurring(&self, start: Timestamp) -> bool {
         self.recurring.contains(&start)
     }
 

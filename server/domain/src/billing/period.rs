@@ -97,6 +97,10 @@ pub(super) struct Course<'a> {
     pub(super) billed_until: Option<Timestamp>,
     /// Stop before a period if this many were counted.
     pub(super) most: Option<usize>,
+    /// Whether periods may be left out that are followed by one of the same length.
+    ///
+    /// Whoever wants only the latest one need not go through many years day by day.
+    pub(super) skips: bool,
 }
 
 /// A period that begins where everything before is settled.
@@ -190,10 +194,22 @@ impl<'a> Walk<'a> {
             if let Some(segment) = self.latest.filter(|segment| segment.renews())
                 && self.course.stops_at.is_none_or(|stops_at| boundary < stops_at)
             {
-                self.begin(segment, boundary, self.anchor)?;
+                let start =
+                    if self.course.skips { self.skip(segment, boundary, until) } else { boundary };
+                self.begin(segment, start, self.anchor)?;
             }
         }
         Ok(())
+    }
+
+    /// The last boundary until an instant, if periods begin at all boundaries from this one on.
+    fn skip(&self, segment: &Segment, boundary: Timestamp, until: Timestamp) -> Timestamp {
+        // A period that is to end it is the running one, so it is never skipped.
+        if self.course.stops_at.is_some_and(|stops_at| stops_at <= until) {
+            return boundary;
+        }
+        let step = self.prices.get(&segment.plan_id).step();
+        step.boundaries(self.anchor, boundary).last(until).unwrap_or(boundary)
     }
 
     /// Lets new terms begin.

@@ -208,6 +208,13 @@ impl Resource for SubscriptionRecord {
     }
 }
 
+/// How far and how closely to look at periods; see [`Course`].
+struct Reach {
+    stops_at: Option<Timestamp>,
+    most: Option<usize>,
+    skips: bool,
+}
+
 /// The fields that a change asks to set to other values than the stored ones.
 #[derive(Debug, Default)]
 struct Asked {
@@ -374,7 +381,10 @@ impl SubscriptionRecord {
             (Status::Trialing, _) => self.first(),
             _ if now < subscription.start_at => subscription.start_at,
             _ if now < self.first() => self.first(),
-            _ => self.walk(now, None, None, ctx)?.at(now).map_or(now, |period| period.end),
+            _ => {
+                let reach = Reach { stops_at: None, most: None, skips: true };
+                self.walk(now, reach, ctx)?.at(now).map_or(now, |period| period.end)
+            }
         }))
     }
 
@@ -421,14 +431,18 @@ impl SubscriptionRecord {
         most: Option<usize>,
         ctx: &Context<'_>,
     ) -> Result<Periods, Rejection> {
-        self.walk(until, most, self.stops_at(ctx)?, ctx)
+        self.walk(until, Reach { stops_at: self.stops_at(ctx)?, most, skips: false }, ctx)
+    }
+
+    /// Like [`periods`](Self::periods); those that the latest one only repeats may be left out.
+    fn latest(&self, until: Timestamp, ctx: &Context<'_>) -> Result<Periods, Rejection> {
+        self.walk(until, Reach { stops_at: self.stops_at(ctx)?, most: None, skips: true }, ctx)
     }
 
     fn walk(
         &self,
         until: Timestamp,
-        most: Option<usize>,
-        stops_at: Option<Timestamp>,
+        reach: Reach,
         ctx: &Context<'_>,
     ) -> Result<Periods, Rejection> {
         let Some(terms) = ctx.state.billing().terms.get(self.id()) else {
@@ -442,17 +456,19 @@ impl SubscriptionRecord {
             _ => None,
         };
         let (first, billed_until) = (self.first(), self.billed_until);
-        let course = Course { first, stops_at, settled, billed_until, most };
+        let Reach { stops_at, most, skips } = reach;
+        let course = Course { first, stops_at, settled, billed_until, most, skips };
         periods(&course, &terms.segments, &prices, until)
     }
 
     /// Recomputes the shown period, and when a billing run has something to do.
     pub(super) fn refresh(&mut self, ctx: &Context<'_>) -> Result<(), Rejection> {
         let at = self.subscription.ended_at.unwrap_or(self.reached_at);
-        let found = self.periods(at, None, ctx)?;
+        let found = self.latest(at, ctx)?;
         self.show(&found, at);
         let overdue = self.due_at.filter(|due| *due <= self.reached_at);
         let is_unbilled = |start: Timestamp| self.billed_until.is_none_or(|until| start > until);
+        // If nothing was overdue, only the latest periods can be new.
         let unbilled =
             found.all.iter().find(|period| is_unbilled(period.start) && !period.is_empty());
         self.due_at = match self.subscription.status {

@@ -1,6 +1,7 @@
 //! The texts of the billing rejections.
 
 use crate::http::core::problem::{HttpProblem, rejection};
+use crate::http::ledger;
 use ifmatch_domain::billing::Rejection;
 use ifmatch_types::Code;
 
@@ -38,6 +39,38 @@ pub fn problem(rejection: Rejection) -> HttpProblem {
             Code::SubscriptionInUse,
             "the subscription had an invoice; cancel it instead",
         ),
+        Rejection::SubscriptionEnded { fields, ended_at } => HttpProblem::new(
+            Code::SubscriptionEnded,
+            "the subscription has ended; only its notes and metadata can change",
+        )
+        .with("fields", fields)
+        .with("ended_at", ended_at.map(|at| at.to_string())),
+        Rejection::BillingBehind { due_at } => HttpProblem::new(
+            Code::BillingBehind,
+            "more than 24 periods are not billed yet; make a billing run first",
+        )
+        .with("due_at", due_at.to_string()),
+        Rejection::InsufficientBalance { required, available } => HttpProblem::new(
+            Code::InsufficientBalance,
+            format!("{required} would be taken from a balance of {available}"),
+        )
+        .with("required", required)
+        .with("available", available),
+        Rejection::BalanceSpent { required, available } => HttpProblem::new(
+            Code::BalanceSpent,
+            format!(
+                "the invoice gave {required} to the customer's balance, and {available} are left; \
+                 adjust the balance first"
+            ),
+        )
+        .with("required", required)
+        .with("available", available),
+        Rejection::NegativeTotal => HttpProblem::new(
+            Code::Forbidden,
+            "finalizing an invoice with a negative total gives money to the customer; it needs the \
+             role admin",
+        ),
+        Rejection::Ledger(rejection) => ledger::problem::problem(rejection),
         Rejection::InvoiceImmutable { fields } => HttpProblem::new(
             Code::InvoiceImmutable,
             "a finalized invoice is fixed and cannot be deleted; void it and create another",

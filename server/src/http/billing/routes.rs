@@ -1,21 +1,23 @@
 //! The routes of billing: plans, workspaces, namespaces, subscriptions, invoices, payments, runs.
 
 use super::{
+    balance,
     payments::{self, Reversal},
-    runs::{self, NewBillingRun},
+    runs::{self, NewBillingPreview, NewBillingRun, NewSettlement},
 };
 use crate::http::core::{
     collection::{KNOWN, READS, collection, paths},
-    endpoint::{Endpoint, get, group, post},
+    endpoint::{Endpoint, get, group, post, schema},
 };
 use ifmatch_types::{
-    BillingRun, Code, Invoice, InvoiceFields, Namespace, NamespaceFields, NewPayment, Payment,
-    Plan, PlanFields, Subscription, SubscriptionFields, Workspace, WorkspaceFields,
+    Balance, BalanceTransaction, BillingPreview, BillingRun, Code, Invoice, InvoiceFields,
+    Namespace, NamespaceFields, NewBalanceAdjustment, NewPayment, Payment, Plan, PlanFields,
+    SettledSubscription, Subscription, SubscriptionFields, Workspace, WorkspaceFields,
 };
 
 /// Every route of billing.
 pub fn routes() -> Vec<Endpoint> {
-    [collections(), payments(), runs()].into_iter().flatten().collect()
+    [collections(), payments(), balances(), runs()].into_iter().flatten().collect()
 }
 
 fn collections() -> Vec<Endpoint> {
@@ -44,6 +46,9 @@ fn collections() -> Vec<Endpoint> {
                 Code::PlanInactive,
                 Code::CurrencyMismatch,
                 Code::SubscriptionInUse,
+                Code::SubscriptionEnded,
+                Code::BillingBehind,
+                Code::AmountOverflow,
             ],
         ),
         collection::<Invoice, InvoiceFields>(
@@ -53,6 +58,7 @@ fn collections() -> Vec<Endpoint> {
                 Code::InvalidStateTransition,
                 Code::InvoiceImmutable,
                 Code::InvoiceHasPayments,
+                Code::BalanceSpent,
                 Code::AmountOverflow,
             ],
         ),
@@ -115,12 +121,64 @@ fn payments() -> Vec<Endpoint> {
 fn runs() -> Vec<Endpoint> {
     group(
         "Billing",
-        [post("/v1/billing-runs", runs::run)
-            .agent()
-            .idempotent()
-            .operation_id("run_billing")
-            .summary("Create the due invoices and advance periods")
-            .optional_body::<NewBillingRun>()
-            .answers::<BillingRun>(200)],
+        [
+            post("/v1/billing-runs", runs::run)
+                .agent()
+                .idempotent()
+                .operation_id("run_billing")
+                .summary("Create the due invoices and advance periods")
+                .optional_body::<NewBillingRun>()
+                .answers::<BillingRun>(200),
+            post("/v1/billing-runs/preview", runs::preview)
+                .agent()
+                .operation_id("preview_billing")
+                .summary("Tell which invoices billing runs would make, also in the future")
+                .optional_body::<NewBillingPreview>()
+                .answers::<BillingPreview>(200),
+            post("/v1/subscriptions/{id}/settle", runs::settle)
+                .agent()
+                .names_version()
+                .idempotency_required()
+                .operation_id("settle_subscription")
+                .summary("Invoice what is due for a subscription now, with all differences")
+                .body::<NewSettlement>()
+                .answers::<SettledSubscription>(201)
+                .answers::<SettledSubscription>(200)
+                .problems(READS)
+                .problems(&[Code::BillingBehind, Code::AmountOverflow]),
+        ],
+    )
+}
+
+fn balances() -> Vec<Endpoint> {
+    group(
+        "Balance",
+        [
+            get("/v1/workspaces/{id}/balance", balance::get)
+                .viewer()
+                .scoped()
+                .operation_id("get_balance")
+                .summary("Read what a workspace has, by currency")
+                .answers::<Balance>(200)
+                .problems(READS),
+            get("/v1/workspaces/{id}/balance/transactions", balance::list)
+                .viewer()
+                .scoped()
+                .paged()
+                .query("currency", "Only those in this currency, ISO 4217", schema::text())
+                .operation_id("list_balance_transactions")
+                .summary("List the transactions of a workspace's balance, newest first")
+                .answers_page::<BalanceTransaction>(200)
+                .problems(READS),
+            post("/v1/workspaces/{id}/balance/adjustments", balance::adjust)
+                .admin()
+                .idempotency_required()
+                .operation_id("adjust_balance")
+                .summary("Correct the balance of a workspace, up or down")
+                .body::<NewBalanceAdjustment>()
+                .answers::<BalanceTransaction>(201)
+                .problems(READS)
+                .problems(&[Code::InsufficientBalance, Code::AmountOverflow]),
+        ],
     )
 }

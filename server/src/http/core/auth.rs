@@ -153,7 +153,9 @@ async fn admit(
     let line_id = stored.line().clone();
     let key_id = stored.key.id;
     let workspace_id = stored.key.workspace_id;
-    let actor = Actor { key_id: Some(key_id.clone()), name: stored.key.name, workspace_id };
+    let is_admin = role.allows(Role::Admin);
+    let actor =
+        Actor { key_id: Some(key_id.clone()), name: stored.key.name, workspace_id, is_admin };
     if let Some(context) = request.extensions().get::<LogContext>() {
         context.set_actor(&actor.name);
     }

@@ -177,7 +177,7 @@ pub fn listed(endpoint: Endpoint, kind: Kind) -> Endpoint {
             FieldType::Text => schema::text(),
             FieldType::Integer => schema::at_least(-INTEGER_MAX),
             FieldType::Boolean => schema::boolean(),
-            FieldType::Instant => schema::instant(),
+            FieldType::Instant | FieldType::OptInstant => schema::instant(),
             FieldType::Date => schema::date(),
         };
         endpoint = endpoint.query(name, "Only objects with this value", schema);

@@ -13,9 +13,32 @@ pub(crate) const CHECKS: &[Check] = &[
          FROM payments AS p WHERE p.invoice_id = i.id AND p.status = 'settled')",
     ),
     (
-        "an invoice's amount_due is what its payments leave of its total",
-        "SELECT id FROM invoices WHERE amount_due <> \
-         CASE WHEN total > amount_paid THEN total - amount_paid ELSE 0 END",
+        "an invoice's amount_due is what balance and payments leave of its total",
+        "SELECT id FROM invoices WHERE amount_due <> CASE WHEN total > balance_applied + amount_paid \
+         THEN total - balance_applied - amount_paid ELSE 0 END",
+    ),
+    (
+        "an invoice's balance_applied is what it moved of a balance",
+        "SELECT i.id FROM invoices AS i WHERE i.balance_applied <> (SELECT coalesce(sum(\
+         CASE WHEN t.kind = 'charge' THEN t.amount ELSE -t.amount END), 0) \
+         FROM transfers AS t WHERE t.invoice_id = i.id)",
+    ),
+    (
+        "the segments of a subscription's terms are numbered without a gap",
+        "SELECT subscription_id FROM subscription_terms GROUP BY subscription_id \
+         HAVING min(seq) <> 1 OR max(seq) <> count(*)",
+    ),
+    (
+        "a subscription's latest terms are its own",
+        "SELECT s.id FROM subscriptions AS s JOIN subscription_terms AS t \
+         ON t.subscription_id = s.id AND t.seq = (SELECT max(l.seq) FROM subscription_terms AS l \
+         WHERE l.subscription_id = s.id) WHERE t.plan_id <> s.plan_id \
+         OR t.quantity <> s.quantity OR t.status <> s.status",
+    ),
+    (
+        "a subscription has terms",
+        "SELECT s.id FROM subscriptions AS s WHERE NOT EXISTS \
+         (SELECT 1 FROM subscription_terms AS t WHERE t.subscription_id = s.id)",
     ),
     (
         "invoice numbers have no gap and no duplicate",

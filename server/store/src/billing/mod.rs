@@ -8,4 +8,5 @@ mod save;
 
 pub(crate) use checks::CHECKS;
 pub(crate) use load::Wanted;
+pub use reads::DueSubscription;
 pub(crate) use save::{LAST_SAVES, SAVES};

@@ -45,9 +45,7 @@ impl Db {
         PaymentRow::query(self, sql)?.into_iter().next().map(payment_from).transpose()
     }
 
-    /// The ids of subscriptions with something due at an instant, after an id, sorted.
-    ///
-    /// It may include some that have nothing due. The billing command decides on the locked row.
+    /// The subscriptions with something due until an instant, after a place in that order.
     ///
     /// # Errors
     ///
@@ -55,12 +53,22 @@ impl Db {
     pub fn due_subscriptions(
         &mut self,
         as_of: Timestamp,
-        after: &str,
+        after: &DueSubscription,
         limit: i64,
-    ) -> Result<Vec<String>, StoreError> {
-        let sql = due("SELECT s.id", as_of, after).text(" ORDER BY s.id LIMIT ").bind(limit);
-        let sql = sql.returning::<Text>();
-        Ok(on_backend!(self, c => sql.load(c))?)
+    ) -> Result<Vec<DueSubscription>, StoreError> {
+        // The second condition alone would be right. With the first one, the index begins there.
+        let sql = due("SELECT s.due_at, s.id", as_of)
+            .text(" AND s.due_at >= ")
+            .bind(after.due_at)
+            .text(" AND (s.due_at > ")
+            .bind(after.due_at)
+            .text(" OR s.id > ")
+            .bind(after.id.as_str())
+            .text(") ORDER BY s.due_at, s.id LIMIT ")
+            .bind(limit)
+            .returning::<(BigInt, Text)>();
+        let found: Vec<(i64, String)> = on_backend!(self, c => sql.load(c))?;
+        Ok(found.into_iter().map(|(due_at, id)| DueSubscription { due_at, id }).collect())
     }
 
     /// How many subscriptions have something due at an instant.
@@ -69,25 +77,32 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn count_due_subscriptions(&mut self, as_of: Timestamp) -> Result<i64, StoreError> {
-        let sql = due("SELECT count(*)", as_of, "").returning::<BigInt>();
+        let sql = due("SELECT count(*)", as_of).returning::<BigInt>();
         Ok(on_backend!(self, c => sql.get_result(c))?)
     }
 }
 
-/// A query over the subscriptions with something due at an instant, after an id.
-fn due(select: &'static str, as_of: Timestamp, after: &str) -> Sql {
+/// A subscription with something due, as a place in the order of what is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueSubscription {
+    /// When it was due, in microseconds.
+    pub due_at: i64,
+    /// The subscription's id.
+    pub id: String,
+}
+
+impl DueSubscription {
+    /// The place before all.
+    pub const fn first() -> Self {
+        Self { due_at: i64::MIN, id: String::new() }
+    }
+}
+
+/// A query over the subscriptions with something due until an instant.
+fn due(select: &'static str, as_of: Timestamp) -> Sql {
     Sql::new(select)
-        .text(" FROM subscriptions AS s WHERE s.id > ")
-        .bind(after)
-        .text(" AND s.status <> 'canceled' AND s.deleted_at IS NULL AND s.current_period_start <= ")
+        .text(" FROM subscriptions AS s WHERE s.deleted_at IS NULL AND s.due_at <= ")
         .bind(as_of.as_micros())
-        .text(" AND (s.current_period_end <= ")
-        .bind(as_of.as_micros())
-        .text(
-            " OR (s.status IN ('active', 'past_due') AND NOT EXISTS (SELECT 1 FROM invoices AS i \
-             WHERE i.subscription_id = s.id AND i.period_start = s.current_period_start \
-             AND i.status <> 'void' AND i.deleted_at IS NULL)))",
-        )
 }
 
 fn payment_from(row: PaymentRow) -> Result<Payment, StoreError> {

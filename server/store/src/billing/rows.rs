@@ -5,28 +5,29 @@ use crate::{
         column::{ids, json, names},
         list::{
             Field,
-            FieldType::{Boolean, Instant, Integer, Text},
+            FieldType::{Boolean, Instant, Integer, OptInstant, Text},
         },
         object::StoredObject,
         record::record,
     },
     schema::{
-        InvoiceRow, NamespaceRow, PaymentRow, PlanRow, SequenceRow, SubscriptionRow, WorkspaceRow,
+        InvoiceRow, NamespaceRow, PaymentRow, PlanRow, SegmentRow, SequenceRow, SubscriptionRow,
+        WorkspaceRow,
     },
 };
 use ifmatch_domain::{
-    billing::{PlanChange, Sequence, StoredPayment, SubscriptionRecord},
+    billing::{Segment, Sequence, StoredPayment, SubscriptionRecord, charged_until},
     core::Row,
 };
 use ifmatch_types::{
     Interval, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, Namespace, NamespaceId, Payment,
     PaymentId, PaymentStatus, Plan, PlanId, PlanStatus, Subscription, SubscriptionId,
-    SubscriptionStatus, Workspace, WorkspaceId,
+    SubscriptionStatus, Timestamp, Workspace, WorkspaceId,
 };
 
 ids!(PlanId, WorkspaceId, NamespaceId, SubscriptionId, InvoiceId, PaymentId);
 names!(Interval, PlanStatus, SubscriptionStatus, InvoiceStatus, PaymentStatus);
-json!(Vec<PlanChange>, Vec<InvoiceLine>);
+json!(Vec<InvoiceLine>);
 
 record! {
     PlanRow => Row<Plan> {
@@ -54,16 +55,24 @@ record! {
             start_at, current_period_start, current_period_end, trial_end, canceled_at, ended_at,
             metadata, created_at, updated_at, updated_by,
         },
-        anchor_at, plan_changes, billed_quantity,
+        reached_at, due_at, billed_until, settled_at, settled_anchor, settled_term, had_draft,
+    }
+}
+
+record! {
+    SegmentRow => Segment {
+        id, subscription_id, seq, at, plan_id, quantity, status, anchor_at, invoiced_until,
+        invoiced_amount,
     }
 }
 
 record! {
     InvoiceRow => Row<Invoice> {
         id, version, workspace_id, subscription_id, number, status, currency, lines, subtotal, tax,
-        total, amount_paid, amount_due, period_start, period_end, due_at, notes, finalized_at,
-        paid_at, voided_at, metadata, created_at, updated_at, updated_by,
+        total, amount_paid, balance_applied, amount_due, period_start, period_end, due_at, notes,
+        finalized_at, paid_at, voided_at, metadata, created_at, updated_at, updated_by,
     }
+    write |row| { charged_until: charged_until(&row.record).map(Timestamp::as_micros) }
 }
 
 record! {
@@ -122,9 +131,10 @@ impl StoredObject for SubscriptionRecord {
         ("quantity", Integer),
         ("cancel_at_period_end", Boolean),
     ];
-    const SORTS: &'static [Field] = &[("created_at", Instant), ("current_period_end", Instant)];
+    const SORTS: &'static [Field] = &[("created_at", Instant), ("current_period_end", OptInstant)];
     const USERS: &'static [&'static str] =
         &["SELECT subscription_id, id FROM invoices WHERE subscription_id = "];
+    const OWNER: Option<&'static str> = Some("workspace_id");
 }
 
 impl StoredObject for Invoice {

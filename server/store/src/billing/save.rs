@@ -3,9 +3,13 @@
 use super::rows::sequence_row;
 use crate::core::{
     bulk::Writes,
+    record::Record,
     save::{Save, in_order, save_objects, write_records, write_rows},
 };
-use ifmatch_domain::{State, billing::SubscriptionRecord};
+use ifmatch_domain::{
+    State,
+    billing::{Segment, SubscriptionRecord},
+};
 use ifmatch_types::{Invoice, Namespace, Plan, Workspace};
 
 pub(crate) const SAVES: &[Save] = &[
@@ -13,11 +17,23 @@ pub(crate) const SAVES: &[Save] = &[
     save_objects::<Namespace>,
     save_objects::<Plan>,
     save_objects::<SubscriptionRecord>,
+    terms,
     save_objects::<Invoice>,
     payments,
 ];
 
 pub(crate) const LAST_SAVES: &[Save] = &[sequences];
+
+/// Adds the segments that the batch appended. Those that were loaded never change.
+fn terms(state: &State, writes: &mut Writes) {
+    let mut appended: Vec<&Segment> = Vec::new();
+    for change in state.billing().terms.changes() {
+        let loaded = change.original.map_or(0, |original| original.segments.len());
+        appended.extend(change.row.segments.iter().skip(loaded));
+    }
+    appended.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    writes.insert(appended.into_iter().map(Record::to_row).collect());
+}
 
 fn payments(state: &State, writes: &mut Writes) {
     write_records(

@@ -23,6 +23,8 @@ pub enum FieldType {
     Boolean,
     /// An RFC 3339 instant.
     Instant,
+    /// An RFC 3339 instant or `null`, which is sorted after every instant.
+    OptInstant,
     /// A civil date.
     Date,
 }
@@ -37,6 +39,8 @@ impl FieldType {
             Self::Instant => {
                 text.parse::<Timestamp>().ok().map(|instant| Cell::Int(instant.as_micros()))
             }
+            Self::OptInstant if text == "null" => Some(Cell::Int(i64::MAX)),
+            Self::OptInstant => Self::Instant.read(text),
             Self::Date => text.parse::<Date>().ok().map(|date| Cell::Text(date.to_string())),
         }
     }
@@ -47,7 +51,7 @@ impl FieldType {
             Self::Text => "a text",
             Self::Integer => "a whole number",
             Self::Boolean => "true or false",
-            Self::Instant => "an RFC 3339 instant",
+            Self::Instant | Self::OptInstant => "an RFC 3339 instant",
             Self::Date => "a date such as 2026-11-22",
         }
     }
@@ -124,17 +128,22 @@ impl ListQuery {
         for (name, cell) in &self.filters {
             sql = sql.text(format!(" AND \"{name}\" = ")).bind(cell.clone());
         }
-        let column = self.sort.field.0;
+        let (name, field_type) = self.sort.field;
+        // An index has this expression.
+        let column = match field_type {
+            FieldType::OptInstant => format!("coalesce(\"{name}\", {})", i64::MAX),
+            _ => format!("\"{name}\""),
+        };
         let (order, beyond) = if self.sort.descending { ("DESC", "<") } else { ("ASC", ">") };
         if let Some((value, id)) = &self.after {
             sql = sql
-                .text(format!(" AND (\"{column}\", id) {beyond} ("))
+                .text(format!(" AND ({column}, id) {beyond} ("))
                 .bind(value.clone())
                 .text(", ")
                 .bind(id.as_str())
                 .text(")");
         }
-        sql.text(format!(" ORDER BY \"{column}\" {order}, id {order} LIMIT ")).bind(self.limit)
+        sql.text(format!(" ORDER BY {column} {order}, id {order} LIMIT ")).bind(self.limit)
     }
 }
 

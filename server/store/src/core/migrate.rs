@@ -7,8 +7,9 @@ use super::{
 };
 use crate::on_backend;
 use diesel::{
-    RunQueryDsl,
+    RunQueryDsl, SqliteConnection,
     backend::Backend,
+    connection::SimpleConnection,
     migration::{MigrationSource, MigrationVersion},
     sql_query,
     sql_types::{BigInt, Text},
@@ -45,9 +46,7 @@ impl Db {
         // Pending migrations are read again under the lock, so that processes migrate one after the
         // other.
         let done = match self {
-            Self::Sqlite(db) => db.connection().immediate_transaction(|connection| {
-                connection.run_pending_migrations(SQLITE).map(|done| names(&done))
-            }),
+            Self::Sqlite(db) => migrate_sqlite(db.connection()),
             Self::Postgres(connection) => {
                 sql_query(MIGRATION_LOCK).execute(connection)?;
                 let done = connection.run_pending_migrations(POSTGRES).map(|done| names(&done));
@@ -137,6 +136,27 @@ impl Db {
         Ok(found.product)
     }
 }
+
+/// Runs the pending migrations, all or none.
+///
+/// A table that is made anew is dropped in between. References to it are checked at the end, and not
+/// while it is gone (sqlite.org/lang_altertable.html, section 7).
+fn migrate_sqlite(connection: &mut SqliteConnection) -> Migrated {
+    connection.batch_execute("PRAGMA foreign_keys = OFF")?;
+    let done = connection.immediate_transaction(|connection| {
+        let done = connection.run_pending_migrations(SQLITE).map(|done| names(&done))?;
+        let broken = Sql::new("SELECT count(*) FROM pragma_foreign_key_check");
+        let broken: i64 = broken.returning::<BigInt>().get_result(connection)?;
+        if broken > 0 {
+            return Err(format!("{broken} rows refer to rows that do not exist").into());
+        }
+        Ok(done)
+    });
+    connection.batch_execute("PRAGMA foreign_keys = ON")?;
+    done
+}
+
+type Migrated = diesel::migration::Result<Vec<String>>;
 
 /// The versions and names of all migrations of this program, in order.
 fn all_of<DB: Backend>(source: &EmbeddedMigrations) -> MigrationNames {

@@ -60,6 +60,26 @@ pub(crate) fn select_where<R: StoredRow>(
     run(db, selects_where::<R>(db.is_sqlite(), condition, column, keys, Lock::None))
 }
 
+/// Like [`select_where`], for a column that several rows share: they are locked in the order of
+/// their ids.
+pub(crate) fn select_ordered<R: StoredRow>(
+    db: &mut Db,
+    condition: &str,
+    column: &str,
+    keys: Vec<String>,
+    lock: Lock,
+) -> Result<Vec<R>, StoreError> {
+    if db.is_sqlite() || keys.is_empty() {
+        return run(db, selects_where::<R>(db.is_sqlite(), condition, column, keys, lock));
+    }
+    let sql = R::select()
+        .text(format!(" WHERE {condition}\"{column}\" = ANY("))
+        .array(Column::Text(keys))
+        .text(") ORDER BY id")
+        .text(lock.clause());
+    R::query(db, sql)
+}
+
 /// The queries of [`select_where`]: one on PostgreSQL, one cached query per key on SQLite.
 pub(crate) fn selects_where<R: StoredRow>(
     is_sqlite: bool,

@@ -7,7 +7,7 @@ use crate::{
         load::System,
         lookup::{Lookups, Place},
         record::records,
-        select::{Each, Lock, load_all, select_by},
+        select::{Each, Lock, load_all, select_by, select_ordered},
         sql::Cell,
         table::{keys, load_rows, put_rows},
     },
@@ -17,7 +17,7 @@ use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::{
     State,
     core::LockClass,
-    ledger::{Need, StoredTransfer},
+    ledger::{Account, Need, StoredTransfer},
 };
 use std::{collections::BTreeSet, mem::take};
 
@@ -25,6 +25,7 @@ use std::{collections::BTreeSet, mem::take};
 #[derive(Default)]
 pub(crate) struct Wanted {
     accounts: BTreeSet<String>,
+    balances: BTreeSet<String>,
     accounts_of: BTreeSet<String>,
     reservations: BTreeSet<String>,
     asked: Option<Place>,
@@ -35,6 +36,7 @@ impl Wanted {
     pub(crate) fn add(&mut self, need: Need) {
         let (ids, id) = match need {
             Need::Account(id) => (&mut self.accounts, id),
+            Need::Balances(workspace_id) => (&mut self.balances, workspace_id),
             Need::AccountOf(id) => (&mut self.accounts_of, id),
             Need::Reservation(id) => (&mut self.reservations, id),
         };
@@ -54,7 +56,9 @@ impl System for Wanted {
             return Ok(());
         }
         let ids = take(&mut self.accounts);
-        load_rows(db, ids, lock, |account| account.id.as_str(), &mut state.ledger_mut().accounts)
+        let accounts = &mut state.ledger_mut().accounts;
+        load_rows(db, ids, lock, |account: &Account| account.id.as_str(), accounts)?;
+        load_balances(db, take(&mut self.balances), lock, state)
     }
 
     fn ask(&mut self, lookups: &mut Lookups, _state: &mut State) {
@@ -86,6 +90,22 @@ impl System for Wanted {
     fn load(&mut self, db: &mut Db, state: &mut State) -> Result<(), StoreError> {
         load_accounts_of(db, take(&mut self.accounts_of), state)
     }
+}
+
+/// Loads and locks all balances of some workspaces: their accounts in currencies.
+fn load_balances(
+    db: &mut Db,
+    workspaces: BTreeSet<String>,
+    lock: Lock,
+    state: &mut State,
+) -> Result<(), StoreError> {
+    let is_currency = "unit <> 'credits' AND ";
+    let rows = select_ordered(db, is_currency, "workspace_id", keys(&workspaces), lock)?;
+    for account in records::<Account>(rows)? {
+        state.ledger_mut().accounts.load(account.id.clone(), Some(account));
+    }
+    state.ledger_mut().balances_of.extend(workspaces);
+    Ok(())
 }
 
 /// Loads the accounts of reservations. An account never changes, so no lock is needed.

@@ -8,5 +8,5 @@ mod save;
 
 pub(crate) use checks::CHECKS;
 pub(crate) use load::Wanted;
-pub use reads::{OpenReservations, ReservationQuery};
+pub use reads::{BalanceQuery, OpenReservations, ReservationQuery};
 pub(crate) use save::{SAVES, evidence};

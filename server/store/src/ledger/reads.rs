@@ -15,7 +15,9 @@ use diesel::{
     sql_types::{BigInt, Nullable},
 };
 use ifmatch_domain::ledger::{Account, StoredReservation, StoredTransfer};
-use ifmatch_types::{Reservation, ReservationStatus, Timestamp, Transfer, Version};
+use ifmatch_types::{
+    BalanceItem, BalanceTransaction, Reservation, ReservationStatus, Timestamp, Transfer, Version,
+};
 
 /// Which reservations of an account to list, oldest first.
 #[derive(Clone, Debug)]
@@ -41,7 +43,67 @@ pub struct OpenReservations {
     pub at: Timestamp,
 }
 
+/// Which transactions of a workspace's balances to list, newest first.
+#[derive(Clone, Debug)]
+pub struct BalanceQuery {
+    /// The workspace.
+    pub workspace_id: String,
+    /// Only those in this currency.
+    pub currency: Option<String>,
+    /// Only those before this id.
+    pub before: Option<String>,
+    /// Maximum number.
+    pub limit: i64,
+}
+
 impl Db {
+    /// The balances of a workspace, by currency.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn balances(&mut self, workspace_id: &str) -> Result<Vec<BalanceItem>, StoreError> {
+        let accounts = self.balance_accounts(workspace_id)?;
+        let item =
+            |account: Account| BalanceItem { currency: account.unit, amount: account.available };
+        Ok(accounts.into_iter().map(item).collect())
+    }
+
+    /// Transactions of a workspace's balances, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn balance_transactions(
+        &mut self,
+        query: &BalanceQuery,
+    ) -> Result<Vec<BalanceTransaction>, StoreError> {
+        let mut accounts = self.balance_accounts(&query.workspace_id)?;
+        accounts.retain(|account| query.currency.as_ref().is_none_or(|unit| account.unit == *unit));
+        let mut found: Vec<(String, StoredTransfer)> = Vec::new();
+        for account in accounts {
+            let mut sql =
+                TransferRow::select().text(" WHERE account_id = ").bind(account.id.as_str());
+            if let Some(before) = &query.before {
+                sql = sql.text(" AND id < ").bind(before.as_str());
+            }
+            let sql = sql.text(" ORDER BY id DESC LIMIT ").bind(query.limit);
+            let transfers: Vec<StoredTransfer> = records(TransferRow::query(self, sql)?)?;
+            found.extend(transfers.into_iter().map(|stored| (account.unit.clone(), stored)));
+        }
+        found.sort_unstable_by(|(_, a), (_, b)| b.transfer.id.as_str().cmp(a.transfer.id.as_str()));
+        found.truncate(usize::try_from(query.limit).unwrap_or_default());
+        Ok(found.iter().map(|(currency, stored)| stored.on_balance(currency)).collect())
+    }
+
+    fn balance_accounts(&mut self, workspace_id: &str) -> Result<Vec<Account>, StoreError> {
+        let sql = LedgerAccountRow::select()
+            .text(" WHERE workspace_id = ")
+            .bind(workspace_id)
+            .text(" AND unit <> 'credits' ORDER BY unit");
+        records(LedgerAccountRow::query(self, sql)?)
+    }
+
     /// An account. `None` if it has had no transfer.
     ///
     /// # Errors

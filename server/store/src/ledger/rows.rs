@@ -11,10 +11,12 @@ use ifmatch_domain::{
     core::Guarded,
     ledger::{Account, StoredReservation, StoredTransfer},
 };
-use ifmatch_types::{By, Reservation, ReservationStatus, Transfer, TransferId, TransferKind};
+use ifmatch_types::{
+    BalanceTransactionKind, By, Reservation, ReservationStatus, Transfer, TransferId, TransferKind,
+};
 
 ids!(TransferId);
-names!(TransferKind, ReservationStatus);
+names!(TransferKind, ReservationStatus, BalanceTransactionKind);
 
 record! {
     LedgerAccountRow => Account {
@@ -29,7 +31,7 @@ record! {
             by: By { actor, key_id, on_behalf_of, source, forced = false, },
             at,
         },
-        account_id, request_id,
+        account_id, request_id, invoice_id, invoice_cause,
     }
 }
 

@@ -205,8 +205,12 @@ fn two_recurring_invoices_of_one_period_are_a_race(database: &Database) {
     db.begin().unwrap();
     let commands = [bill(&mut book)];
     let mut state = load(&mut db, &commands);
-    state.billing_mut().billed = Default::default();
-    state.billing_mut().billed.load(id.clone(), None);
+    let billing = state.billing_mut();
+    billing.charges = Default::default();
+    billing.charges.load(id.clone(), None);
+    let mut row = billing.subscriptions.get(id).unwrap().clone();
+    row.record.billed_until = None;
+    billing.subscriptions.load(id.clone(), Some(row));
     decide_one(&mut state, &commands[0], now).unwrap();
     let error = db.save(&state, now).unwrap_err();
     db.rollback().unwrap();

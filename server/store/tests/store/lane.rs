@@ -16,7 +16,7 @@ pub fn load(db: &mut Db, batch: &[Command]) -> State {
 
 /// Like [`load`], with a fixed clock.
 fn load_at(db: &mut Db, batch: &[Command], now: Timestamp) -> State {
-    let mut state = State::under(Settings { panel: Some(PanelKind::Pterodactyl) });
+    let mut state = State::under(Settings { panel: Some(PanelKind::Pterodactyl) }, now);
     loop {
         let mut wanted: BTreeSet<Need> = needs(batch, &state).into_iter().collect();
         if wanted.is_empty() {

@@ -9,12 +9,10 @@ use crate::{
     roundtrip::{bookable, booking},
 };
 use ifmatch_domain::{
-    Need, State, access,
-    billing::{self, BilledPeriods},
-    booking,
+    Need, State, access, billing, booking,
     core::{self, Use},
 };
-use ifmatch_store::Db;
+use ifmatch_store::{Db, DueSubscription};
 use ifmatch_types::{BookingId, BookingStatus, Kind, Timestamp};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +70,7 @@ fn what_is_absent_is_loaded_as_absent(database: &Database) {
     assert!(state.answers.get(&("nothing".to_owned(), "at all".to_owned())).is_none());
 }
 
-fn billed_periods_are_those_of_living_invoices_that_are_not_void(database: &Database) {
+fn charges_are_those_of_living_invoices_from_the_settled_period_on(database: &Database) {
     let mut db = database.lane();
     let mut book = Book::default();
     let (workspace, plan) = (book.workspace(), book.plan("p", json!({})));
@@ -83,22 +81,26 @@ fn billed_periods_are_those_of_living_invoices_that_are_not_void(database: &Data
     book.invoice(&workspace, json!({"subscription_id": id}));
     let march = book.world.recurring(&id).max_by_key(|invoice| invoice.period_start).unwrap();
     let march = march.id.to_string();
+    book.now = at("2027-03-01T00:00:00Z");
     book.edit(&march, json!({"status": "void"})).unwrap();
     copied(&mut db, &book);
-    let state = read(&mut db, vec![Need::Billing(billing::Need::BilledPeriods(id.clone()))]);
-    let march = at("2027-03-01T00:00:00Z");
-    let BilledPeriods(periods) = state.billing().billed.get(&id).unwrap();
-    assert!(!periods.contains(&march), "a void invoice stands for nothing");
-    book.now = march;
+    let charges = |db: &mut Db, whole: bool| {
+        let subscription_id = id.clone();
+        let need = billing::Need::Charges { subscription_id, whole };
+        let state = read(db, vec![Need::Billing(need)]);
+        let charges = state.billing().charges.get(&id).unwrap();
+        assert_eq!(charges.is_whole, whole);
+        let months = ["01", "02", "03"].map(|month| at(&format!("2027-{month}-01T00:00:00Z")));
+        months.map(|start| charges.has_recurring(start))
+    };
+    // Voiding cleared what was known to be settled.
+    assert_eq!(charges(&mut db, false), [true, true, false], "a void invoice charges nothing");
     assert_eq!(book.bill(&id, "2027-03-01T00:00:00Z"), (1, false));
     let again = Database::create(if db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres });
     let mut db = again.lane();
     copied(&mut db, &book);
-    let state = read(&mut db, vec![Need::Billing(billing::Need::BilledPeriods(id.clone()))]);
-    let BilledPeriods(periods) = state.billing().billed.get(&id).unwrap();
-    assert!(periods.contains(&march), "the running period is billed");
-    let known: Vec<_> = book.world.recurring(&id).filter_map(|i| i.period_start).collect();
-    assert!(periods.iter().all(|period| known.contains(period)), "and none of another one's");
+    assert_eq!(charges(&mut db, false), [false, false, true], "the rest is settled");
+    assert_eq!(charges(&mut db, true), [true; 3]);
 }
 
 fn the_users_of_a_workspace_and_of_a_subscription_are_named(database: &Database) {
@@ -197,23 +199,34 @@ fn due_subscriptions_are_those_that_a_bill_does_something_for(database: &Databas
     book.run(delete(Kind::Subscription, &deleted, 1)).unwrap();
     let trialing = book.subscription(&workspace, &trial, json!({}));
     copied(&mut db, &book);
-    let mut due = |as_of: &str| db.due_subscriptions(at(as_of), "", 99).unwrap();
+    let ids = |due: Vec<DueSubscription>| due.into_iter().map(|due| due.id).collect::<Vec<_>>();
+    let first = DueSubscription::first();
+    let mut due = |as_of: &str| {
+        let mut found = ids(db.due_subscriptions(at(as_of), &first, 99).unwrap());
+        found.sort();
+        found
+    };
     assert_eq!(due("2026-12-31T00:00:00Z"), [""; 0]);
     let sorted = |mut ids: Vec<&String>| {
         ids.sort();
         ids.into_iter().cloned().collect::<Vec<String>>()
     };
-    assert_eq!(due("2027-01-10T00:00:00Z"), sorted(vec![&unbilled, &void]));
-    assert_eq!(due("2027-01-15T00:00:00Z"), sorted(vec![&unbilled, &void, &trialing]));
+    assert_eq!(due("2027-01-10T00:00:00Z"), sorted(vec![&unbilled, &void, &paused]));
+    assert_eq!(due("2027-01-15T00:00:00Z"), sorted(vec![&unbilled, &void, &paused, &trialing]));
     // All subscriptions that may be due are included. The billing command decides.
     let later = due("2027-02-20T00:00:00Z");
     for id in [&unbilled, &billed, &void, &trialing, &future] {
         assert!(later.contains(id));
     }
     assert!(!later.contains(&canceled) && !later.contains(&deleted));
-    let first = db.due_subscriptions(at("2027-02-20T00:00:00Z"), "", 2).unwrap();
-    let rest = db.due_subscriptions(at("2027-02-20T00:00:00Z"), &first[1], 99).unwrap();
-    assert_eq!([first, rest].concat(), later, "page by page");
+    let mut page = |after: &DueSubscription, limit| {
+        db.due_subscriptions(at("2027-02-20T00:00:00Z"), after, limit).unwrap()
+    };
+    let begin = page(&DueSubscription::first(), 2);
+    let rest = page(&begin[1], 99);
+    let mut paged = ids([begin, rest].concat());
+    paged.sort();
+    assert_eq!(paged, later, "page by page");
 }
 
 fn of_very_many_bookings_that_are_over_a_slice_is_loaded_and_the_rest_added_up(
@@ -268,7 +281,7 @@ fn of_very_many_bookings_that_are_over_a_slice_is_loaded_and_the_rest_added_up(
 
 both_databases!(
     what_is_absent_is_loaded_as_absent,
-    billed_periods_are_those_of_living_invoices_that_are_not_void,
+    charges_are_those_of_living_invoices_from_the_settled_period_on,
     the_users_of_a_workspace_and_of_a_subscription_are_named,
     a_history_is_loaded_from_the_oldest_version_asked_for,
     due_subscriptions_are_those_that_a_bill_does_something_for,

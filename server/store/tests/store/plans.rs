@@ -14,6 +14,7 @@ use ifmatch_domain::{
         self, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
         PlaceHold, ReverseUsage, ScopeRef,
     },
+    ledger,
 };
 use ifmatch_store::Db;
 use ifmatch_types::Kind;
@@ -166,7 +167,12 @@ fn look_up(db: &mut Db) {
     let now = Book::default().now;
     let needs = vec![
         Need::Core(core::Need::History(id(), 1)),
-        Need::Billing(billing::Need::BilledPeriods(id())),
+        Need::Billing(billing::Need::Terms { subscription_id: id(), whole: false }),
+        Need::Billing(billing::Need::Terms { subscription_id: "x".to_owned(), whole: true }),
+        Need::Billing(billing::Need::Charges { subscription_id: id(), whole: false }),
+        Need::Billing(billing::Need::Charges { subscription_id: "x".to_owned(), whole: true }),
+        Need::Ledger(ledger::Need::Balances(id())),
+        Need::Core(core::Need::Owner(Kind::Subscription, id())),
         Need::Core(core::Need::InUse(Kind::Workspace, id())),
         Need::Core(core::Need::InUse(Kind::Subscription, id())),
         Need::Core(core::Need::InUse(Kind::Package, id())),

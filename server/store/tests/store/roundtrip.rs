@@ -8,7 +8,7 @@ use crate::{
 use ifmatch_domain::{
     Need, State,
     access::{self, StoredApiKey},
-    billing::{self, PlanChange, StoredPayment, SubscriptionRecord},
+    billing::{self, Segment, StoredPayment, SubscriptionRecord, Terms, segment_id},
     booking::{self, BookingDay, BookingRecord},
     core::{self, KeptAnswer, NewEvent, Resource, Row, Rows, Tombstone},
     ledger::{self, Account, StoredReservation, StoredTransfer},
@@ -17,14 +17,15 @@ use ifmatch_domain::{
 };
 use ifmatch_store::{AuditQuery, Db, EventsQuery};
 use ifmatch_types::{
-    ApiKey, ApiKeyId, AuditRecord, AuditResource, Bookable, BookableId, BookableStatus, Booking,
-    BookingId, BookingStatus, By, ChangeKind, Deploy, Difference, FeatureLimits, HistoryEntry,
-    Interval, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, Kind, LockScope, Metadata, Namespace,
-    NamespaceId, PanelCall, PanelObservation, Payment, PaymentId, PaymentStatus, Plan, PlanId,
-    PlanStatus, Product, ProductId, ProductStatus, RangeMode, Reservation, ReservationStatus, Role,
-    Server, ServerEntry, ServerId, ServerLimits, ServerStatus, ServerStep, ServerVerdict, Source,
-    Subscription, SubscriptionId, SubscriptionStatus, Timestamp, Transfer, TransferId,
-    TransferKind, Workspace, WorkspaceId, merge,
+    ApiKey, ApiKeyId, AuditRecord, AuditResource, BalanceTransactionKind, Bookable, BookableId,
+    BookableStatus, Booking, BookingId, BookingStatus, By, ChangeKind, Deploy, Difference,
+    FeatureLimits, HistoryEntry, Interval, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, Kind,
+    LockScope, Metadata, Namespace, NamespaceId, PanelCall, PanelObservation, Payment, PaymentId,
+    PaymentStatus, Plan, PlanId, PlanStatus, Product, ProductId, ProductStatus, RangeMode,
+    Reservation, ReservationStatus, Role, Server, ServerEntry, ServerId, ServerLimits,
+    ServerStatus, ServerStep, ServerVerdict, Source, Subscription, SubscriptionId,
+    SubscriptionStatus, Timestamp, Transfer, TransferId, TransferKind, Workspace, WorkspaceId,
+    merge,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -116,8 +117,8 @@ fn subscription(full: bool) -> Row<SubscriptionRecord> {
         notes: if full { ODD.repeat(200) } else { String::new() },
         cancel_at_period_end: full,
         start_at: extremes().0,
-        current_period_start: instant(4),
-        current_period_end: instant(5),
+        current_period_start: optional(4),
+        current_period_end: optional(5),
         trial_end: optional(6),
         canceled_at: optional(7),
         ended_at: optional(8),
@@ -126,23 +127,32 @@ fn subscription(full: bool) -> Row<SubscriptionRecord> {
         updated_at: instant(2),
         updated_by: "a".to_owned(),
     };
-    let change = PlanChange {
-        at: instant(1),
-        from: plan(true).record.id,
-        to: plan(false).record.id,
-        billed_quantity: None,
-        quantity: 7,
-        period_start: instant(2),
-        period_end: instant(3),
-        settled_in: None,
+    let record = SubscriptionRecord {
+        subscription,
+        reached_at: instant(3),
+        due_at: optional(9),
+        billed_until: optional(10),
+        settled_at: optional(11),
+        settled_anchor: optional(12),
+        settled_term: full.then(|| "sub_1/00000007".to_owned()),
+        had_draft: full,
     };
-    let billed =
-        PlanChange { billed_quantity: Some(3), settled_in: Some(instant(5)), ..change.clone() };
-    let plan_changes = if full { vec![change, billed] } else { vec![] };
-    let billed_quantity = full.then_some(9);
-    let record =
-        SubscriptionRecord { subscription, anchor_at: instant(3), plan_changes, billed_quantity };
     Row { record, deleted: deleted(full) }
+}
+
+fn segment(full: bool) -> Segment {
+    Segment {
+        id: segment_id("sub_1", if full { 99_999_999 } else { 1 }),
+        subscription_id: SubscriptionId::from_unchecked("sub_1"),
+        seq: if full { 99_999_999 } else { 1 },
+        at: instant(1),
+        plan_id: plan(full).record.id,
+        quantity: 1_000_000,
+        status: if full { SubscriptionStatus::Paused } else { SubscriptionStatus::Active },
+        anchor_at: full.then(|| instant(2)),
+        invoiced_until: full.then(|| instant(3)),
+        invoiced_amount: full.then_some(i64::MIN),
+    }
 }
 
 fn invoice(full: bool) -> Row<Invoice> {
@@ -152,6 +162,8 @@ fn invoice(full: bool) -> Row<Invoice> {
         quantity: i64::MAX,
         unit_amount: -1,
         amount: -i64::MAX,
+        period_start: optional(1),
+        segment_start: optional(2),
     };
     let (subtotal, tax) = if full { (i64::MIN, i64::MAX) } else { (0, 0) };
     let record = Invoice {
@@ -167,6 +179,7 @@ fn invoice(full: bool) -> Row<Invoice> {
         tax,
         total: subtotal + tax,
         amount_paid: if full { i64::MAX } else { 0 },
+        balance_applied: if full { -1 } else { 0 },
         amount_due: if full { i64::MAX } else { 0 },
         period_start: optional(3),
         period_end: optional(4),
@@ -338,7 +351,13 @@ fn transfer(full: bool) -> StoredTransfer {
         },
         at: instant(1),
     };
-    StoredTransfer { transfer, account_id: account(full).id, request_id: ODD.to_owned() }
+    StoredTransfer {
+        transfer,
+        account_id: account(full).id,
+        request_id: ODD.to_owned(),
+        invoice_id: full.then(|| invoice(full).record.id),
+        invoice_cause: full.then_some(BalanceTransactionKind::Void),
+    }
 }
 
 fn reservation(full: bool) -> StoredReservation {
@@ -482,6 +501,11 @@ fn put_objects(state: &mut State, full: bool) {
     provisioning.servers.put(id("srv"), server(full));
     provisioning.slots.put(slots_key(full), slots(full));
     provisioning.entries.put(format!("ste_{full}"), server_entry(full));
+    if full {
+        let segments = vec![segment(false), segment(true)];
+        let terms = Terms { segments, is_whole: true };
+        state.billing_mut().terms.put("sub_1".to_owned(), terms);
+    }
     state.booking_mut().bookables.put(id("bkb"), bookable(full));
     state.booking_mut().bookings.put(id("bkg"), booking(full));
     state.booking_mut().booking_days.put(day_key(full), booking_day(full));
@@ -499,6 +523,8 @@ fn needs_of(full: bool) -> Vec<Need> {
     let (workspace_id, product_id) = (format!("wsp_{full}"), format!("prd_{full}"));
     needs.push(Need::Provisioning(provisioning::Need::Slots(workspace_id, product_id)));
     needs.push(Need::Billing(billing::Need::Payments("inv_true".to_owned())));
+    let subscription_id = "sub_1".to_owned();
+    needs.push(Need::Billing(billing::Need::Terms { subscription_id, whole: true }));
     let day = booking_day(full);
     needs.push(Need::Booking(booking::Need::Days(day.bookable_id.into(), day.day, day.day)));
     needs
@@ -517,6 +543,8 @@ fn every_object_comes_back_as_it_was_saved(database: &Database) {
         assert_eq!(state.billing().subscriptions.get(&id("sub")), Some(&subscription(full)));
         assert_eq!(state.billing().invoices.get(&id("inv")), Some(&invoice(full)));
         assert_eq!(state.billing().payments.get(&id("pay")), Some(&payment(full)));
+        let terms = Terms { segments: vec![segment(false), segment(true)], is_whole: true };
+        assert_eq!(state.billing().terms.get("sub_1"), Some(&terms));
         assert_eq!(state.access().api_keys.get(&id("key")), Some(&api_key(full)));
         assert_eq!(state.lock().locks.get(&lock_record(full).id), Some(&lock_record(full)));
         let ledger = state.ledger();

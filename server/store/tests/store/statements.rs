@@ -42,7 +42,7 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
     let database = Database::create(Backend::Postgres);
     let mut db = database.lane();
     const NOW: fn() -> Timestamp = || Timestamp::from_micros(0).unwrap();
-    let looks: [(&str, MakeNeed); 34] = [
+    let looks: [(&str, MakeNeed); 38] = [
         ("plans", |id| Need::Core(core::Need::Object(Kind::Plan, id))),
         ("workspaces", |id| Need::Core(core::Need::Object(Kind::Workspace, id))),
         ("shared plans", |id| Need::Core(core::Need::Reference(Kind::Plan, id))),
@@ -52,7 +52,17 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
         ("histories", |id| Need::Core(core::Need::History(id, 1))),
         ("payments", |key| Need::Billing(billing::Need::Payments(key))),
         ("payment references", |key| Need::Billing(billing::Need::PaymentRef(key))),
-        ("billed periods", |key| Need::Billing(billing::Need::BilledPeriods(key))),
+        ("terms", |id| Need::Billing(billing::Need::Terms { subscription_id: id, whole: false })),
+        ("all terms", |id| {
+            Need::Billing(billing::Need::Terms { subscription_id: id, whole: true })
+        }),
+        ("charges", |id| {
+            Need::Billing(billing::Need::Charges { subscription_id: id, whole: false })
+        }),
+        ("all charges", |id| {
+            Need::Billing(billing::Need::Charges { subscription_id: id, whole: true })
+        }),
+        ("balances", |id| Need::Ledger(ledger::Need::Balances(id))),
         ("users of workspaces", |id| Need::Core(core::Need::InUse(Kind::Workspace, id))),
         ("users of subscriptions", |id| Need::Core(core::Need::InUse(Kind::Subscription, id))),
         ("users of packages", |id| Need::Core(core::Need::InUse(Kind::Package, id))),

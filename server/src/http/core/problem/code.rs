@@ -97,6 +97,10 @@ code_rows! {
     LockOwnershipMismatch: 409, "lock-ownership-mismatch", "Somebody else holds the lock", NEVER;
     LockLost: 409, "lock-lost", "The grant of the lock has ended", NEVER;
     LockTtlExceedsMaximum: 422, "lock-ttl-exceeds-maximum", "The lock would be held for too long", NEVER;
+    SubscriptionEnded: 409, "subscription-ended", "The subscription has ended", NEVER;
+    BillingBehind: 409, "billing-behind", "Too many periods are not billed yet", NEVER;
+    InsufficientBalance: 422, "insufficient-balance", "The balance is too small", NEVER;
+    BalanceSpent: 409, "balance-spent", "The balance is spent", NEVER;
     InsufficientCredits: 422, "insufficient-credits", "Not enough credits are available", NEVER;
     ExceedsReservation: 422, "exceeds-reservation", "More than is reserved", NEVER;
     ReservationAlreadyPosted: 409, "reservation-already-posted", "The reservation was posted", NEVER;

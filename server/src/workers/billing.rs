@@ -3,28 +3,27 @@
 //! A run that is raced, killed or repeated bills nothing twice. What is due is decided on the
 //! locked subscription, and the database refuses a second invoice for a period.
 
-use crate::{
-    app::App,
-    http::core::{problem::HttpProblem, request::Mutation},
-    lane::Refusal,
-};
-use actix_web::web;
+use super::command;
+use crate::{app::App, http::core::problem::HttpProblem, lane::Refusal};
 use futures::{StreamExt, stream};
 use ifmatch_domain::{
-    Action, Outcome, Rejection,
+    Action, Command, Outcome, Rejection,
     billing::{self, BillSubscription},
     core,
 };
+use ifmatch_store::{DueSubscription, StoreError};
 use ifmatch_types::{BillingRun, Timestamp};
 use std::{
     cell::Cell,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
+use tokio::time::{MissedTickBehavior, interval};
 
 /// Maximum number of due subscriptions that are looked up at a time.
 const PAGE: i64 = 500;
 /// Maximum number of subscriptions that are billed at the same time. They share commits.
-const CONCURRENT: usize = 64;
+const CONCURRENT: usize = 256;
 /// The run ends early if nothing could be decided for this long.
 ///
 /// A lane gives up on a batch after waiting 10 s for locks. One locked row may cost the run its
@@ -33,10 +32,36 @@ const STALLED_AFTER: Duration = Duration::from_secs(25);
 /// Maximum pause before a subscription that met a busy database is tried again, in milliseconds.
 const PAUSE_MS_MAX: u64 = 100;
 
+/// Makes a billing run every so often, until the server stops. Without an interval, never.
+///
+/// Other servers may do the same: each period is billed once.
+pub async fn run(app: &App, every: Option<Duration>) {
+    let Some(every) = every else { return };
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let bill = |action: Action| command("billing", action);
+    loop {
+        ticks.tick().await;
+        if app.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        match Run::new(app, &bill, Timestamp::now()).carry_out().await {
+            Ok(BillingRun { made, skipped, failed, remaining, .. }) => {
+                if (made, skipped, failed, remaining) != (0, 0, 0, 0) {
+                    tracing::info!(made, skipped, failed, remaining, "a billing run");
+                }
+                app.workers.billing.record(&[]);
+            }
+            Err(problem) => app.workers.billing.record(&[problem.to_string()]),
+        }
+    }
+}
+
 /// A billing run in progress.
 pub struct Run<'a> {
-    app: &'a web::Data<App>,
-    mutation: &'a Mutation,
+    app: &'a App,
+    /// Makes a command of an action, in the name of who asked for the run.
+    command: &'a dyn Fn(Action) -> Command,
     as_of: Timestamp,
     progress: Cell<Progress>,
 }
@@ -64,7 +89,7 @@ enum Bill {
 
 impl<'a> Run<'a> {
     /// A run that bills everything that is due at an instant.
-    pub fn new(app: &'a web::Data<App>, mutation: &'a Mutation, as_of: Timestamp) -> Self {
+    pub fn new(app: &'a App, command: &'a dyn Fn(Action) -> Command, as_of: Timestamp) -> Self {
         let progress = Progress {
             made: 0,
             skipped: 0,
@@ -72,7 +97,7 @@ impl<'a> Run<'a> {
             is_fenced_off: false,
             decided_at: Instant::now(),
         };
-        Self { app, mutation, as_of, progress: Cell::new(progress) }
+        Self { app, command, as_of, progress: Cell::new(progress) }
     }
 
     /// Bills what is due, as far as the database allows it.
@@ -84,7 +109,7 @@ impl<'a> Run<'a> {
         let as_of = self.as_of;
         let due = self.app.reads.run(move |db| db.count_due_subscriptions(as_of)).await?;
         let (mut seen, mut busy) = (0i64, 0i64);
-        let mut after = String::new();
+        let mut after = DueSubscription::first();
         while !self.is_stalled() {
             let page = match self.page(&after).await {
                 Ok(page) => page,
@@ -102,8 +127,8 @@ impl<'a> Run<'a> {
         self.result(busy.saturating_add(unseen))
     }
 
-    async fn page(&self, after: &str) -> Result<Vec<String>, ifmatch_store::StoreError> {
-        let (as_of, after) = (self.as_of, after.to_owned());
+    async fn page(&self, after: &DueSubscription) -> Result<Vec<DueSubscription>, StoreError> {
+        let (as_of, after) = (self.as_of, after.clone());
         self.app.reads.run(move |db| db.due_subscriptions(as_of, &after, PAGE)).await
     }
 
@@ -111,9 +136,11 @@ impl<'a> Run<'a> {
     ///
     /// A batch fails as a whole if one of its rows stays locked. Its other subscriptions are then
     /// billed one by one in a second try.
-    async fn bill_page(&self, page: Vec<String>) -> i64 {
+    async fn bill_page(&self, page: Vec<DueSubscription>) -> i64 {
         let refused: Vec<String> = stream::iter(page)
-            .map(|id| async move { (self.bill(&id).await == Bill::Busy).then_some(id) })
+            .map(|DueSubscription { id, .. }| async move {
+                (self.bill(&id).await == Bill::Busy).then_some(id)
+            })
             .buffer_unordered(CONCURRENT)
             .filter_map(std::future::ready)
             .collect()
@@ -177,9 +204,7 @@ impl<'a> Run<'a> {
 
     async fn step(&self, id: &str) -> Result<Outcome, Refusal> {
         let bill = BillSubscription { subscription_id: id.to_owned(), as_of: self.as_of };
-        // The Idempotency-Key belongs to the run as a whole.
-        let command =
-            self.mutation.partial_command(Action::Billing(billing::Action::BillSubscription(bill)));
+        let command = (self.command)(Action::Billing(billing::Action::BillSubscription(bill)));
         self.app.lanes.submit(command).await
     }
 
@@ -210,6 +235,6 @@ impl<'a> Run<'a> {
     }
 }
 
-fn length(page: &[String]) -> i64 {
+fn length(page: &[DueSubscription]) -> i64 {
     i64::try_from(page.len()).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,170 @@
+-- Terms: an append-only list of segments per subscription, from which periods and costs follow.
+--
+-- Existing subscriptions get their terms from what was stored of the past. Periods before the running
+-- one become records of what was invoiced for them. The running period begins with one segment that
+-- costs what was invoiced for it; changes that no invoice has settled follow as segments of their own.
+-- Nothing that was invoiced changes, and nothing of an ended subscription becomes due.
+
+CREATE TABLE subscription_terms (
+    -- The subscription's id and the number, so that a range of ids is a range of terms.
+    id text PRIMARY KEY NOT NULL,
+    subscription_id text NOT NULL,
+    seq bigint NOT NULL CHECK (seq >= 1),
+    at bigint NOT NULL,
+    plan_id text NOT NULL,
+    quantity bigint NOT NULL CHECK (quantity BETWEEN 1 AND 1000000),
+    status text NOT NULL
+        CHECK (status = 'trialing' OR status = 'active' OR status = 'past_due'
+            OR status = 'paused' OR status = 'canceled'),
+    anchor_at bigint,
+    invoiced_until bigint CHECK (invoiced_until > at),
+    invoiced_amount bigint
+);
+
+CREATE TABLE changes_draft AS
+SELECT s.id AS subscription_id, c.key AS place, json_extract(c.value, '$.from') AS from_plan, json_extract(c.value, '$.to') AS to_plan,
+    json_extract(c.value, '$.quantity') AS quantity,
+    CAST(strftime('%s', substr(json_extract(c.value, '$.at'), 1, 19)) AS integer) * 1000000 + CAST(substr(json_extract(c.value, '$.at'), 21, 6) AS integer) AS at,
+    CAST(strftime('%s', substr(json_extract(c.value, '$.period_start'), 1, 19)) AS integer) * 1000000 + CAST(substr(json_extract(c.value, '$.period_start'), 21, 6) AS integer) AS period_start,
+    CAST(strftime('%s', substr(json_extract(c.value, '$.settled_in'), 1, 19)) AS integer) * 1000000 + CAST(substr(json_extract(c.value, '$.settled_in'), 21, 6) AS integer) AS settled_in
+FROM subscriptions AS s, json_each(s.plan_changes) AS c;
+
+-- The running period of each subscription, with the terms that its invoice was made by.
+CREATE TABLE running_draft AS
+SELECT s.id AS subscription_id,
+    CASE WHEN s.current_period_start <= coalesce(s.trial_end, s.start_at)
+        THEN min(s.current_period_start, s.created_at) ELSE s.current_period_start END AS at,
+    coalesce(
+        (SELECT c.to_plan FROM changes_draft AS c WHERE c.subscription_id = s.id
+            AND c.period_start >= s.current_period_start AND c.settled_in = s.current_period_start
+            ORDER BY c.place DESC LIMIT 1),
+        (SELECT c.from_plan FROM changes_draft AS c WHERE c.subscription_id = s.id
+            AND c.period_start >= s.current_period_start AND c.settled_in IS NULL
+            AND s.status <> 'canceled' ORDER BY c.place LIMIT 1),
+        s.plan_id) AS plan_id,
+    coalesce(s.billed_quantity, s.quantity) AS quantity,
+    (SELECT i.subtotal FROM invoices AS i WHERE i.subscription_id = s.id
+        AND i.period_start = s.current_period_start AND i.status <> 'void'
+        AND i.deleted_at IS NULL) AS invoiced
+FROM subscriptions AS s;
+
+CREATE TABLE terms_draft AS
+SELECT i.subscription_id AS subscription_id, 1 AS part, i.period_start AS at, s.plan_id AS plan_id,
+    1 AS quantity, 'active' AS status, i.period_start AS anchor_at, i.period_end AS invoiced_until,
+    i.subtotal AS invoiced_amount
+FROM invoices AS i JOIN subscriptions AS s ON s.id = i.subscription_id
+WHERE i.period_start < s.current_period_start AND i.status <> 'void' AND i.deleted_at IS NULL;
+
+INSERT INTO terms_draft
+SELECT s.id, 2, r.at, r.plan_id, r.quantity,
+    CASE WHEN s.status = 'trialing' THEN 'trialing'
+        WHEN s.status IN ('paused', 'canceled') AND r.invoiced IS NULL THEN s.status
+        ELSE 'active' END,
+    s.anchor_at, NULL, r.invoiced - p.amount * r.quantity
+FROM subscriptions AS s JOIN running_draft AS r ON r.subscription_id = s.id
+    JOIN plans AS p ON p.id = r.plan_id;
+
+INSERT INTO terms_draft
+SELECT s.id, 3, max(c.at, r.at), c.to_plan, c.quantity,
+    (SELECT t.status FROM terms_draft AS t WHERE t.subscription_id = s.id AND t.part = 2),
+    NULL, NULL, NULL
+FROM changes_draft AS c JOIN subscriptions AS s ON s.id = c.subscription_id
+    JOIN running_draft AS r ON r.subscription_id = s.id
+WHERE c.period_start >= s.current_period_start AND c.settled_in IS NULL AND s.status <> 'canceled';
+
+-- What a subscription is now, if that is not what its last terms say.
+INSERT INTO terms_draft
+SELECT s.id, 4,
+    max(coalesce(s.ended_at, s.updated_at),
+        (SELECT max(t.at) FROM terms_draft AS t WHERE t.subscription_id = s.id)),
+    s.plan_id, s.quantity, s.status, NULL, NULL, NULL
+FROM subscriptions AS s WHERE NOT EXISTS (
+    SELECT 1 FROM terms_draft AS t WHERE t.subscription_id = s.id AND t.plan_id = s.plan_id
+    AND t.quantity = s.quantity AND t.status = s.status AND t.invoiced_until IS NULL AND t.at =
+        (SELECT max(l.at) FROM terms_draft AS l WHERE l.subscription_id = s.id)
+    AND t.part = (SELECT max(l.part) FROM terms_draft AS l WHERE l.subscription_id = s.id));
+
+INSERT INTO subscription_terms
+SELECT subscription_id || '/' || printf('%08d', seq), subscription_id, seq, at, plan_id, quantity, status,
+    anchor_at, invoiced_until, invoiced_amount
+FROM (SELECT t.*, row_number() OVER (PARTITION BY subscription_id ORDER BY part, at) AS seq
+    FROM terms_draft AS t) AS numbered;
+
+-- SQLite cannot drop a column that a constraint names, so the table is made anew.
+CREATE TABLE subscriptions_new (
+    id text PRIMARY KEY NOT NULL,
+    version bigint NOT NULL CHECK (version >= 1),
+    workspace_id text NOT NULL REFERENCES workspaces (id),
+    plan_id text NOT NULL REFERENCES plans (id),
+    quantity bigint NOT NULL CHECK (quantity BETWEEN 1 AND 1000000),
+    status text NOT NULL
+        CHECK (status = 'trialing' OR status = 'active' OR status = 'past_due'
+            OR status = 'paused' OR status = 'canceled'),
+    notes text NOT NULL,
+    cancel_at_period_end boolean NOT NULL,
+    start_at bigint NOT NULL,
+    current_period_start bigint,
+    current_period_end bigint,
+    trial_end bigint,
+    canceled_at bigint,
+    ended_at bigint,
+    metadata text NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    updated_by text NOT NULL,
+    deleted_at bigint,
+    deleted_by text,
+    last_version bigint,
+    reached_at bigint NOT NULL,
+    due_at bigint,
+    billed_until bigint,
+    settled_at bigint,
+    settled_anchor bigint,
+    settled_term text,
+    had_draft boolean NOT NULL,
+    CHECK (current_period_start < current_period_end),
+    CHECK ((current_period_start IS NULL) = (current_period_end IS NULL))
+);
+INSERT INTO subscriptions_new
+SELECT s.id, s.version, s.workspace_id, s.plan_id, s.quantity, s.status, s.notes,
+    s.cancel_at_period_end, s.start_at, s.current_period_start, s.current_period_end, s.trial_end,
+    s.canceled_at, s.ended_at, s.metadata, s.created_at, s.updated_at, s.updated_by, s.deleted_at,
+    s.deleted_by, s.last_version,
+    (SELECT max(t.at) FROM subscription_terms AS t WHERE t.subscription_id = s.id) AS reached_at,
+    CASE
+        WHEN s.status = 'canceled' THEN NULL
+        WHEN s.status = 'trialing' THEN s.trial_end
+        WHEN s.status <> 'paused' AND NOT EXISTS (SELECT 1 FROM invoices AS i
+            WHERE i.subscription_id = s.id AND i.period_start = s.current_period_start
+            AND i.status <> 'void' AND i.deleted_at IS NULL) THEN s.current_period_start
+        WHEN s.status <> 'paused' OR s.cancel_at_period_end THEN s.current_period_end
+        END AS due_at,
+    (SELECT max(i.period_start) FROM invoices AS i WHERE i.subscription_id = s.id) AS billed_until,
+    NULL, NULL, NULL, 0
+FROM subscriptions AS s;
+DROP TABLE subscriptions;
+ALTER TABLE subscriptions_new RENAME TO subscriptions;
+CREATE INDEX subscriptions_by_created_at ON subscriptions (created_at, id);
+CREATE INDEX subscriptions_by_workspace ON subscriptions (workspace_id, created_at, id);
+CREATE INDEX subscriptions_by_plan ON subscriptions (plan_id, created_at, id);
+CREATE INDEX subscriptions_by_period_end
+    ON subscriptions (coalesce(current_period_end, 9223372036854775807), id);
+CREATE INDEX subscriptions_by_due ON subscriptions (due_at, id)
+    WHERE due_at IS NOT NULL AND deleted_at IS NULL;
+
+DROP TABLE terms_draft;
+DROP TABLE running_draft;
+DROP TABLE changes_draft;
+
+-- What an invoice took from the customer's balance, and the latest period that its lines charge.
+ALTER TABLE invoices ADD COLUMN balance_applied bigint NOT NULL DEFAULT 0;
+ALTER TABLE invoices ADD COLUMN charged_until bigint;
+UPDATE invoices SET charged_until = period_start WHERE period_start IS NOT NULL;
+CREATE INDEX invoices_by_charge ON invoices (subscription_id, charged_until)
+    WHERE charged_until IS NOT NULL;
+
+-- Balances are accounts in a currency. An invoice that moves one is named by the transfer.
+ALTER TABLE transfers ADD COLUMN invoice_id text;
+ALTER TABLE transfers ADD COLUMN invoice_cause text
+    CHECK (invoice_cause = 'invoice' OR invoice_cause = 'void');
+CREATE INDEX transfers_by_invoice ON transfers (invoice_id) WHERE invoice_id IS NOT NULL;
