@@ -295,7 +295,7 @@ impl ReservedCredits {
     }
 }
 
-async fn read(client: &Client, path: &[&str]) -> Result<Reply, Error> {
+pub(crate) async fn read(client: &Client, path: &[&str]) -> Result<Reply, Error> {
     client.call(Request::new(Verb::Get, path), Deadline::after(client.deadline())).await
 }
 

@@ -93,6 +93,7 @@
 
 mod admin;
 mod assignments;
+mod balance;
 mod bookings;
 mod boosts;
 mod call;
@@ -138,6 +139,7 @@ mod versioned;
 mod wire;
 
 pub use admin::{ApiKeys, IssuedApiKey};
+pub use balance::CustomerBalance;
 pub use boosts::Boosts;
 pub use call::Call;
 pub use client::Client;
@@ -173,21 +175,22 @@ pub use versioned::{Versioned, WriteInfo};
 
 pub use ifmatch_types::{
     ApiKey, ApiKeyId, Assignment, AssignmentId, AssignmentStatus, AuditRecord, AuditResource,
-    Availability, AvailabilityConflict, AvailableDay, BillingRun, Bookable, BookableFields,
-    BookableId, BookableStatus, Booking, BookingFields, BookingId, BookingStatus, Boost,
-    BoostAnswer, BoostDuration, BoostId, BoostKind, By, CatalogStatus, ChangeKind, Code, Credits,
-    Date, DateError, Deleted, Deploy, Difference, Entitlement, EntitlementLogEntry, Environment,
-    Event, EventCursor, Feature, FeatureFields, FeatureId, FeatureLimits, FeatureType, FieldError,
-    Grant, GrantKind, HistoryEntry, Hold, HoldId, HoldStatus, INTEGER_MAX, IdError, Interval,
-    Invoice, InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields, InvoiceStatus, Kind, Lock,
-    LockHeld, LockScope, Metadata, Meter, Namespace, NamespaceFields, NamespaceId, NewApiKey,
+    Availability, AvailabilityConflict, AvailableDay, Balance, BalanceItem, BalanceTransaction,
+    BalanceTransactionKind, BillingPreview, BillingRun, Bookable, BookableFields, BookableId,
+    BookableStatus, Booking, BookingFields, BookingId, BookingStatus, Boost, BoostAnswer,
+    BoostDuration, BoostId, BoostKind, By, CatalogStatus, ChangeKind, Code, Credits, Date,
+    DateError, Deleted, Deploy, Difference, Entitlement, EntitlementLogEntry, Environment, Event,
+    EventCursor, Feature, FeatureFields, FeatureId, FeatureLimits, FeatureType, FieldError, Grant,
+    GrantKind, HistoryEntry, Hold, HoldId, HoldStatus, INTEGER_MAX, IdError, Interval, Invoice,
+    InvoiceFields, InvoiceId, InvoiceLine, InvoiceLineFields, InvoicePreview, InvoiceStatus, Kind,
+    Lock, LockHeld, LockScope, Metadata, Meter, Namespace, NamespaceFields, NamespaceId, NewApiKey,
     NewAssignment, NewBoost, NewPayment, NewResolution, Package, PackageFields, PackageId, Page,
     PanelCall, PanelKind, PanelObservation, Payment, PaymentId, PaymentStatus, Plan, PlanFields,
     PlanId, PlanStatus, Preview, Problem, Product, ProductFields, ProductId, ProductStatus,
     REDACTED, RangeMode, RecordId, Recorded, Reservation, ReservationStatus, Reset, Resolve,
     ResourceRef, Retry, RetryAction, Reversed, Role, Rotation, Server, ServerEntry, ServerFields,
-    ServerId, ServerLimits, ServerStatus, ServerStep, ServerVerdict, Source, Subscription,
-    SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp, TimestampError, Transfer,
-    TransferId, TransferKind, UsageRecord, Verdict, Version, Workspace, WorkspaceFields,
-    WorkspaceId,
+    ServerId, ServerLimits, ServerStatus, ServerStep, ServerVerdict, SettledSubscription, Source,
+    Subscription, SubscriptionFields, SubscriptionId, SubscriptionStatus, Timestamp,
+    TimestampError, Transfer, TransferId, TransferKind, UsageRecord, Verdict, Version, Workspace,
+    WorkspaceFields, WorkspaceId,
 };

@@ -17,6 +17,7 @@ const ADMIN_ONLY: [(&str, &str); 9] = [
     ("/v1/servers/{}/resolve", "post"),
     ("/v1/workspaces/{}/credits/topups", "post"),
     ("/v1/workspaces/{}/credits/adjustments", "post"),
+    ("/v1/workspaces/{}/balance/adjustments", "post"),
 ];
 /// Routes with PATCH, PUT or DELETE that name no version.
 const VERSIONLESS: [&str; 1] = ["/v1/api-keys/{}"];

@@ -30,3 +30,5 @@ ALTER TABLE invoices DROP COLUMN charged_until;
 DROP INDEX transfers_by_invoice;
 ALTER TABLE transfers DROP COLUMN invoice_id;
 ALTER TABLE transfers DROP COLUMN invoice_cause;
+DROP INDEX ledger_accounts_by_workspace;
+CREATE INDEX ledger_accounts_by_workspace ON ledger_accounts (workspace_id);

@@ -140,5 +140,8 @@ CREATE INDEX invoices_by_charge ON invoices (subscription_id, charged_until)
 ALTER TABLE transfers ADD COLUMN invoice_id text;
 ALTER TABLE transfers ADD COLUMN invoice_cause text
     CHECK (invoice_cause = 'invoice' OR invoice_cause = 'void');
+-- Those of a workspace are locked in the order of their ids.
+DROP INDEX ledger_accounts_by_workspace;
+CREATE INDEX ledger_accounts_by_workspace ON ledger_accounts (workspace_id, id);
 CREATE INDEX transfers_by_invoice ON transfers (invoice_id) WHERE invoice_id IS NOT NULL;
 ALTER TABLE invoices ALTER COLUMN balance_applied DROP DEFAULT;

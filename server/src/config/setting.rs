@@ -110,7 +110,7 @@ settings! {
         history_days: u64 = "0", "IFMATCH_HISTORY_DAYS", Open,
             |text| between(text, 0, 36_500), "a whole number of days from 0 to 36500";
         /// Time between two billing runs that the server makes by itself, in milliseconds; 0 is never
-        billing_interval_ms: u64 = "0", "IFMATCH_BILLING_INTERVAL_MS", NoFlag,
+        billing_interval_ms: u64 = "0", "IFMATCH_BILLING_INTERVAL_MS", Open,
             |text| between(text, 0, 86_400_000), "a whole number of milliseconds from 0 to 86400000";
         /// The kind of the panel: pterodactyl or pelican
         panel_kind: PanelKind = "pterodactyl", "IFMATCH_PANEL_KIND", NoFlag,

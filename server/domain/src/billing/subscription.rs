@@ -160,7 +160,7 @@ impl Resource for SubscriptionRecord {
         }
         let was_ended = self.subscription.status == Status::Canceled;
         if after.subscription.status == Status::Canceled {
-            after.refuse_ended(&asked)?;
+            after.refuse_ended(was_ended, &asked)?;
             if !was_ended {
                 bill::conclude(&mut after, ctx)?;
             }
@@ -257,8 +257,13 @@ impl Asked {
 
 impl SubscriptionRecord {
     /// Refuses to go on with a subscription that has ended.
-    fn refuse_ended(&self, asked: &Asked) -> Result<(), Rejection> {
+    ///
+    /// A caller who saw that it has ended and asks for another status asks for a transition.
+    fn refuse_ended(&self, was_seen: bool, asked: &Asked) -> Result<(), Rejection> {
         let mut fields = asked.billed();
+        if let Some(status) = asked.status.filter(|_| was_seen && fields == ["status"]) {
+            refuse_transition(self.subscription.status, status)?;
+        }
         if asked.status == Some(Status::Canceled) {
             // That is how it ended.
             fields.retain(|field| *field != "status");

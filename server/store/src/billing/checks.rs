@@ -30,15 +30,15 @@ pub(crate) const CHECKS: &[Check] = &[
     ),
     (
         "a subscription's latest terms are its own",
-        "SELECT s.id FROM subscriptions AS s JOIN subscription_terms AS t \
-         ON t.subscription_id = s.id AND t.seq = (SELECT max(l.seq) FROM subscription_terms AS l \
-         WHERE l.subscription_id = s.id) WHERE t.plan_id <> s.plan_id \
-         OR t.quantity <> s.quantity OR t.status <> s.status",
+        "SELECT s.id FROM subscriptions AS s JOIN subscription_terms AS t ON t.id = \
+         (SELECT max(l.id) FROM subscription_terms AS l WHERE l.id > s.id || '/' \
+         AND l.id < s.id || '0') WHERE t.plan_id <> s.plan_id OR t.quantity <> s.quantity \
+         OR t.status <> s.status",
     ),
     (
         "a subscription has terms",
         "SELECT s.id FROM subscriptions AS s WHERE NOT EXISTS \
-         (SELECT 1 FROM subscription_terms AS t WHERE t.subscription_id = s.id)",
+         (SELECT 1 FROM subscription_terms AS t WHERE t.id = s.id || '/00000001')",
     ),
     (
         "invoice numbers have no gap and no duplicate",

@@ -75,7 +75,7 @@ pub(crate) fn select_ordered<R: StoredRow>(
     let sql = R::select()
         .text(format!(" WHERE {condition}\"{column}\" = ANY("))
         .array(Column::Text(keys))
-        .text(") ORDER BY id")
+        .text(format!(") ORDER BY \"{column}\", id"))
         .text(lock.clause());
     R::query(db, sql)
 }

@@ -70,6 +70,7 @@ fn copy(db: &mut Db, book: &Book) {
             .api_keys
             .iter()
             .for_each(|(id, row)| state.access_mut().api_keys.put(id.clone(), row.clone()));
+        crate::loads::copy_terms(book, state);
         state.events.extend(world.events.iter().cloned());
     })
     .unwrap();

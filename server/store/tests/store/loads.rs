@@ -9,7 +9,9 @@ use crate::{
     roundtrip::{bookable, booking},
 };
 use ifmatch_domain::{
-    Need, State, access, billing, booking,
+    Need, State, access,
+    billing::{self, Terms},
+    booking,
     core::{self, Use},
 };
 use ifmatch_store::{Db, DueSubscription};
@@ -40,9 +42,22 @@ fn copied(db: &mut Db, book: &Book) {
             .invoices
             .iter()
             .for_each(|(id, row)| state.billing_mut().invoices.put(id.clone(), row.clone()));
+        copy_terms(book, state);
         state.events.extend(world.events.iter().cloned());
     })
     .unwrap();
+}
+
+/// Copies the terms of all subscriptions.
+pub fn copy_terms(book: &Book, state: &mut State) {
+    let mut terms: BTreeMap<String, Terms> = BTreeMap::new();
+    for segment in book.world.terms.values() {
+        let of = terms.entry(segment.subscription_id.to_string()).or_default();
+        of.segments.push(segment.clone());
+    }
+    for (id, terms) in terms {
+        state.billing_mut().terms.put(id, terms);
+    }
 }
 
 fn what_is_absent_is_loaded_as_absent(database: &Database) {

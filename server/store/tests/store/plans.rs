@@ -296,8 +296,12 @@ fn what_grows_is_found_by_key_also_by_a_plan_made_when_there_was_nothing() {
              Index Cond: ((resource_id = k.c1) AND (version >= k.c2))",
         ),
         (
-            "SELECT subscription_id, period_start FROM invoices",
-            "using invoices_by_period on invoices\n Index Cond: ((subscription_id = k.c0)",
+            "FROM subscription_terms WHERE id >= ",
+            "using subscription_terms_pkey on subscription_terms\n Index Cond: ((id >= ",
+        ),
+        (
+            "FROM invoices WHERE subscription_id = k.c0 AND charged_until",
+            "using invoices_by_charge on invoices\n Index Cond: ((subscription_id = k.c0)",
         ),
         ("FROM namespaces WHERE deleted_at IS NULL", "Index Cond: (workspace_id = k.c1)"),
         ("SELECT subscription_id, id FROM invoices", "Index Cond: (subscription_id = k.c0)"),

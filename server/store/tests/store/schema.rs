@@ -91,6 +91,9 @@ pub fn indexes(db: &mut Db) -> BTreeSet<String> {
         let text = text.replace("public.", "").replace(" USING btree", "").replace("::text", "");
         // How PostgreSQL writes a list.
         let text = text.replace("= ANY (ARRAY[", "IN (").replace(']', "");
+        // And a long number in an expression.
+        let text = text.replace("COALESCE(", "coalesce(").replace("'::bigint", "");
+        let text = text.replace("'9223372036854775807", "9223372036854775807");
         let text = text.replace(['(', ')', '"'], " ").replace(',', " , ");
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     };
