@@ -33,6 +33,6 @@ pub use crate::core::{
     url::{DatabaseUrl, UrlError},
     verify::Broken,
 };
-pub use crate::ledger::{OpenReservations, ReservationQuery};
+pub use crate::ledger::{OpenReservations, ReservationQuery, TransferQuery};
 pub use crate::lock::{LockQuery, Swept};
 pub use crate::provisioning::{ServersByStatus, UnsettledServer};
