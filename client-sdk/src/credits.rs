@@ -7,8 +7,8 @@ use crate::{
     request::{Request, Verb},
 };
 use ifmatch_types::{
-    Code, Credits, Kind, NewPosting, NewReservation, NewTransfer, Reservation, Transfer,
-    TransferId, WorkspaceId,
+    Code, Credits, Kind, NewAdjustment, NewPosting, NewReservation, NewTopup, Reservation,
+    Transfer, TransferId, WorkspaceId,
 };
 use serde_json::Value;
 
@@ -133,7 +133,7 @@ impl CreditAccount {
     /// [`Error::Refused`] if the workspace does not exist or the caller is no admin;
     /// [`Error::OutcomeUnknown`] if no answer came.
     pub fn top_up(&self, amount: i64, reason: impl Into<String>) -> Call<Transfer> {
-        self.transfer("topups", amount, reason.into())
+        self.transfer("topups", &NewTopup { amount, reason: reason.into() })
     }
 
     /// Corrects what is available, up or down; needs the role `admin`.
@@ -149,16 +149,11 @@ impl CreditAccount {
     ///
     /// [`Error::Refused`] with `INSUFFICIENT_CREDITS` if fewer are available than it takes away.
     pub fn adjust(&self, amount: i64, reason: impl Into<String>) -> Call<Transfer> {
-        self.transfer("adjustments", amount, reason.into())
+        self.transfer("adjustments", &NewAdjustment { amount, reason: reason.into() })
     }
 
-    fn transfer(&self, kind: &str, amount: i64, reason: String) -> Call<Transfer> {
-        Call::post(
-            &self.client,
-            &self.path(&[kind]),
-            &NewTransfer { amount, reason },
-            Reply::decode,
-        )
+    fn transfer(&self, kind: &str, body: &impl serde::Serialize) -> Call<Transfer> {
+        Call::post(&self.client, &self.path(&[kind]), body, Reply::decode)
     }
 
     /// Sets credits aside until the reservation is posted or voided.
@@ -202,12 +197,14 @@ impl CreditAccount {
         List::new(&self.client, &self.path(&["reservations"]))
     }
 
-    /// The transfers of the workspace's credits, newest first.
+    /// The transfers of the workspace's credits, newest first. The filters are `kind`, `ref` and
+    /// `since`.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, workspace: ifmatch::WorkspaceId)
     /// # -> Result<(), ifmatch::Error> {
-    /// for transfer in billing.credits(&workspace).transfers().await?.items {
+    /// let credits = billing.credits(&workspace);
+    /// for transfer in credits.transfers().filter("kind", "topup").await?.items {
     ///     println!("{} {} {}", transfer.at, transfer.kind.name(), transfer.amount);
     /// }
     /// # Ok(()) }

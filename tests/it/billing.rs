@@ -1,6 +1,6 @@
 //! Billing runs: one invoice per subscription and period, however many runs race.
 
-use crate::harness::{Api, Server, both_databases, id, postgres_only, together};
+use crate::harness::{Api, Server, both_databases, id, in_ms, postgres_only, together, version};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ both_databases![
     a_second_run_finds_nothing_to_do,
     racing_runs_make_one_invoice_per_subscription_and_period,
     a_subscription_that_should_end_ends_at_the_boundary,
-    a_paused_or_canceled_subscription_is_not_billed,
+    a_paused_or_canceled_subscription_is_billed_for_what_had_begun,
     a_recurring_invoice_is_over_the_price_of_the_period,
 ];
 postgres_only![runs_racing_on_several_servers_make_one_invoice_each];
@@ -139,27 +139,37 @@ async fn runs_racing_on_several_servers_make_one_invoice_each(server: Server) {
 
 async fn a_subscription_that_should_end_ends_at_the_boundary(server: Server) {
     let api = server.api();
-    let subscription = overdue(&api, 1).await.remove(0);
-    let edit = json!({"cancel_at_period_end": true});
-    api.change("subscriptions", &subscription, edit).await;
+    let plan = api.make_active_plan(json!({})).await;
+    let flagged = json!({"start_at": "2024-01-10T00:00:00Z", "cancel_at_period_end": true});
+    let subscription = api.subscribe(&plan, flagged).await;
     run_out(&api, "2024-04-15T00:00:00Z").await;
     let ended = api.read("subscriptions", &subscription).await;
     assert_eq!(ended["status"], "canceled");
-    assert!(ended["canceled_at"].is_string() && ended["ended_at"].is_string(), "{ended}");
-    for (start, _) in periods(&api, &subscription).await {
-        assert!(start.as_str() < "2024-02-10", "it is not billed after its end: {start}");
-    }
+    assert_eq!(ended["canceled_at"], "2024-02-10T00:00:00.000000Z");
+    assert_eq!(ended["ended_at"], ended["canceled_at"]);
+    let billed = [("2024-01-10".to_owned(), "2024-02-10".to_owned())];
+    assert_eq!(periods(&api, &subscription).await, billed, "it is not billed after its end");
 }
 
-async fn a_paused_or_canceled_subscription_is_not_billed(server: Server) {
+/// What has begun is charged, although the subscription was paused or canceled before a run came.
+async fn a_paused_or_canceled_subscription_is_billed_for_what_had_begun(server: Server) {
     let api = server.api();
-    let subscriptions = overdue(&api, 2).await;
-    api.change("subscriptions", &subscriptions[0], json!({"status": "paused"})).await;
-    api.change("subscriptions", &subscriptions[1], json!({"status": "canceled"})).await;
-    for _ in 0..5 {
-        assert_eq!(run(&api, "2024-04-15T00:00:00Z").await["made"], 0);
-    }
-    assert!(api.list("/v1/invoices").await.is_empty());
+    let plan = api.make_active_plan(json!({"interval": "day"})).await;
+    // Two days and a half ago, so that three periods have begun.
+    let start = json!({"start_at": in_ms(-60 * 3_600_000)});
+    let paused = api.subscribe(&plan, start.clone()).await;
+    let canceled = api.subscribe(&plan, start).await;
+    api.change("subscriptions", &canceled, json!({"status": "canceled"})).await;
+    assert_eq!(periods(&api, &canceled).await.len(), 3, "in the commit that ended it");
+    api.change("subscriptions", &paused, json!({"status": "paused"})).await;
+    assert_eq!(api.post("/v1/billing-runs", &json!({})).await.ok(200)["made"], 3);
+    assert_eq!(periods(&api, &paused).await.len(), 3);
+    assert_eq!(api.post("/v1/billing-runs", &json!({})).await.ok(200)["made"], 0);
+    let long_ago = overdue(&api, 1).await.remove(0);
+    let version = version(&long_ago);
+    let path = format!("/v1/subscriptions/{}", id(&long_ago));
+    let end = json!({"status": "canceled", "version": version});
+    api.patch(&path, &end).await.problem(409, "BILLING_BEHIND");
 }
 
 async fn a_recurring_invoice_is_over_the_price_of_the_period(server: Server) {

@@ -2,8 +2,8 @@
 //! ledger that adds up whatever is retried, raced or killed.
 
 use crate::harness::{
-    Api, Server, both_databases, eventually, id, postgres_only, run_to_end, together, unique,
-    version,
+    Api, Server, both_databases, eventually, id, instant, postgres_only, run_to_end, together,
+    unique, version,
 };
 use serde_json::{Value, json};
 use std::{
@@ -17,6 +17,8 @@ both_databases![
     refusals_say_what_is_missing,
     a_reservation_is_resolved_once_and_a_repeat_gets_the_first_result,
     transfers_and_reservations_are_listed_page_by_page,
+    transfers_are_found_by_kind_purpose_and_time,
+    the_document_has_the_bounds_and_names_of_credits,
     topups_and_adjustments_are_for_admins_and_on_record,
     a_scoped_key_spends_the_credits_of_its_workspace_only,
     racing_clients_spend_an_account_to_exactly_zero,
@@ -226,6 +228,8 @@ async fn transfers_and_reservations_are_listed_page_by_page(server: Server) {
         items.iter().map(|one| one["amount"].as_i64().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(amounts("").await, [1, 2, 3, 4, 5, 6, 7], "oldest first");
+    let first = api.get(&format!("/v1/reservations/{}", id(&made[0]))).await.ok(200);
+    assert_eq!(first["server_id"], Value::Null, "no server made it");
     assert_eq!(amounts("&status=pending").await, [3, 4, 5, 6, 7]);
     assert_eq!(amounts("&status=voided").await, [1]);
     assert_eq!(amounts("&status=posted").await, [2]);
@@ -240,6 +244,79 @@ async fn transfers_and_reservations_are_listed_page_by_page(server: Server) {
     api.get(&format!("{path}?limit=1")).await.invalid("?limit");
     let path = format!("{other}/credits/transfers/{}", id(&transfers[0]));
     api.get(&path).await.problem(404, "NOT_FOUND");
+}
+
+async fn transfers_are_found_by_kind_purpose_and_time(server: Server) {
+    let api = server.api();
+    let workspace = rich(&api, 1_000).await;
+    let render = json!({"amount": 5, "ref": "render 17 & more"});
+    let path = format!("{workspace}/credits/reservations");
+    let reserved = api.post(&path, &render).key(&unique("reserve")).await.ok(201);
+    let other = reserve(&api, &workspace, 7).await.ok(201);
+    post(&api, &reserved, &json!({})).await.ok(200);
+    void(&api, &other).await.ok(200);
+    top_up(&api, &workspace, 20).await;
+    let all = api.list(&format!("{workspace}/credits/transfers")).await;
+    let versions = async |query: &str| {
+        let mut versions = Vec::new();
+        let path = format!("{workspace}/credits/transfers?limit=1&{query}");
+        let mut next = path.clone();
+        loop {
+            let page = api.get(&next).await.ok(200);
+            versions.extend(page["items"].as_array().unwrap().iter().map(version));
+            match page["next_cursor"].as_str() {
+                Some(cursor) => next = format!("{path}&cursor={cursor}"),
+                None => return versions,
+            }
+        }
+    };
+    assert_eq!(versions("kind=topup").await, [6, 1], "newest first");
+    assert_eq!(versions("kind=reserve").await, [3, 2]);
+    assert_eq!(versions("kind=refund").await, [] as [i64; 0]);
+    assert_eq!(versions("ref=render%2017%20%26%20more").await, [4, 2], "its reservation and post");
+    assert_eq!(versions("ref=render").await, [] as [i64; 0], "the whole text");
+    assert_eq!(versions("ref=render%2017%20%26%20more&kind=post").await, [4]);
+    let since = |n: usize| format!("since={}", all[n]["at"].as_str().unwrap());
+    assert_eq!(versions(&since(5)).await, [6, 5, 4, 3, 2, 1]);
+    assert_eq!(versions(&since(2)).await, [6, 5, 4], "from this instant on");
+    assert_eq!(versions(&format!("{}&kind=topup", since(4))).await, [6]);
+    assert_eq!(versions("since=2999-01-01T00:00:00Z").await, [] as [i64; 0]);
+    // Clocks of several servers differ: the instants need not be in the order of the versions.
+    let at = instant(&all[5]["at"]).as_microsecond();
+    for (version, at) in [(5, at - 1), (2, at + 3_600_000_000)] {
+        let account = format!("{}/credits", workspace.trim_start_matches("/v1/workspaces/"));
+        server.database().execute(&format!(
+            "UPDATE transfers SET at = {at} WHERE account_id = '{account}' AND version = {version}"
+        ));
+    }
+    assert_eq!(versions(&since(5)).await, [2, 6, 4, 3, 1], "by their instants");
+    assert_eq!(versions("kind=reserve").await, [3, 2], "in the order of the account");
+    let list = format!("{workspace}/credits/transfers");
+    api.get(&format!("{list}?kind=gift")).await.invalid("?kind");
+    api.get(&format!("{list}?since=yesterday")).await.invalid("?since");
+    api.get(&format!("{list}?amount=5")).await.invalid("?amount");
+    api.get(&format!("{path}?status=open")).await.invalid("?status");
+}
+
+async fn the_document_has_the_bounds_and_names_of_credits(server: Server) {
+    let document = server.api().get("/openapi.json").await.ok(200);
+    let least = |schema: &str, field: &str| {
+        document["components"]["schemas"][schema]["properties"][field]["minimum"].as_i64()
+    };
+    for schema in ["NewTopup", "NewReservation", "NewPosting", "Reservation"] {
+        assert_eq!(least(schema, "amount"), Some(1), "{schema}");
+    }
+    assert!(least("NewAdjustment", "amount").unwrap() < 0, "it may take away");
+    assert_eq!((least("Credits", "available"), least("Credits", "reserved")), (Some(0), Some(0)));
+    let names = |list: &str, filter: &str| {
+        let path = format!("/v1/workspaces/{{id}}/credits/{list}");
+        let parameters = document["paths"][&path]["get"]["parameters"].as_array().unwrap();
+        let found = parameters.iter().find(|parameter| parameter["name"] == filter).unwrap();
+        found["schema"]["enum"].clone()
+    };
+    assert_eq!(names("reservations", "status"), json!(["pending", "posted", "voided"]));
+    let kinds = ["topup", "adjust", "reserve", "post", "void", "charge", "refund"];
+    assert_eq!(names("transfers", "kind"), json!(kinds));
 }
 
 async fn topups_and_adjustments_are_for_admins_and_on_record(server: Server) {

@@ -63,6 +63,7 @@ mod server_faults;
 mod servers;
 mod subscriptions;
 mod surface;
+mod terms;
 mod transactions;
 mod unread_streams;
 mod vocabulary;

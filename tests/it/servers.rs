@@ -325,6 +325,10 @@ async fn a_server_makes_and_resolves_its_own_reservation(server: Server) {
     let shop = Shop::open(&api, &panel, 10, 3).await;
     let made = shop.buy(&api).await;
     let reservation = made["reservation_id"].as_str().unwrap();
+    let shown = api.get(&format!("/v1/reservations/{reservation}")).await.ok(200);
+    assert_eq!(shown["server_id"], made["id"]);
+    let pending = format!("/v1/workspaces/{}/credits/reservations?status=pending", shop.workspace);
+    assert_eq!(api.list(&pending).await, [shown]);
     for way in ["post", "void"] {
         let path = format!("/v1/reservations/{reservation}/{way}");
         let refused = api.post(&path, &json!({})).await.problem(409, "RESERVATION_OWNED");

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// Paths that need no key.
 const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/console"];
 /// Operations that only an admin may do, by path and method.
-const ADMIN_ONLY: [(&str, &str); 9] = [
+const ADMIN_ONLY: [(&str, &str); 10] = [
     ("/v1/api-keys", "get"),
     ("/v1/api-keys", "post"),
     ("/v1/api-keys/{}", "delete"),

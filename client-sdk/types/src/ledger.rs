@@ -1,6 +1,6 @@
 //! The ledger: credits of workspaces, the transfers that move them, and reservations.
 
-use crate::{By, Timestamp, TransferId, Version, WorkspaceId};
+use crate::{By, ServerId, Timestamp, TransferId, Version, WorkspaceId};
 
 names! {
     /// What a transfer does to an account.
@@ -36,17 +36,29 @@ wire! {
     /// The credits of a workspace as they are now.
     pub struct Credits {
         /// Credits that can be reserved, ≥ 0.
+        #[cfg_attr(feature = "openapi", schema(minimum = 0))]
         pub available: i64,
         /// Credits that pending reservations set aside, ≥ 0.
+        #[cfg_attr(feature = "openapi", schema(minimum = 0))]
         pub reserved: i64,
         /// The number of transfers so far.
         pub version: Version,
     }
 
-    /// Credits to add to a workspace's account, or a correction of it.
+    /// Credits to add to a workspace's account.
     #[serde(deny_unknown_fields)]
-    pub struct NewTransfer {
-        /// A number of credits. For a top-up ≥ 1; for an adjustment not 0, below 0 to take away.
+    pub struct NewTopup {
+        /// A number of credits, ≥ 1.
+        #[cfg_attr(feature = "openapi", schema(minimum = 1))]
+        pub amount: i64,
+        /// Why, 1–500 characters.
+        pub reason: String,
+    }
+
+    /// A correction of a workspace's account.
+    #[serde(deny_unknown_fields)]
+    pub struct NewAdjustment {
+        /// A number of credits, not 0; below 0 to take away.
         pub amount: i64,
         /// Why, 1–500 characters.
         pub reason: String,
@@ -56,6 +68,7 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct NewReservation {
         /// A number of credits, ≥ 1.
+        #[cfg_attr(feature = "openapi", schema(minimum = 1))]
         pub amount: i64,
         /// What it is for, in the caller's own words; ≤ 200 characters, need not be unique.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +79,7 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct NewPosting {
         /// A number of credits, ≥ 1 and at most the reserved ones. Default: all of them.
+        #[cfg_attr(feature = "openapi", schema(minimum = 1))]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub amount: Option<i64>,
     }
@@ -80,9 +94,11 @@ wire! {
         pub amount: i64,
         /// The number of this transfer in its account, from 1, without a gap.
         pub version: Version,
-        /// What was available after it.
+        /// What was available after it, ≥ 0.
+        #[cfg_attr(feature = "openapi", schema(minimum = 0))]
         pub available: i64,
-        /// What was reserved after it.
+        /// What was reserved after it, ≥ 0.
+        #[cfg_attr(feature = "openapi", schema(minimum = 0))]
         pub reserved: i64,
         /// The reservation that it made or resolved.
         pub reservation_id: Option<TransferId>,
@@ -103,14 +119,18 @@ wire! {
         pub id: TransferId,
         /// The workspace whose credits are set aside.
         pub workspace_id: WorkspaceId,
-        /// The number of reserved credits.
+        /// The number of reserved credits, ≥ 1.
+        #[cfg_attr(feature = "openapi", schema(minimum = 1))]
         pub amount: i64,
         /// What it is for.
         #[serde(rename = "ref")]
         pub reference: Option<String>,
+        /// The server that made it, and alone resolves it; `null` if a caller made it.
+        pub server_id: Option<ServerId>,
         /// Its status.
         pub status: ReservationStatus,
-        /// The number of credits that were charged; `null` while it is pending.
+        /// The number of credits that were charged, ≥ 0; `null` while it is pending.
+        #[cfg_attr(feature = "openapi", schema(minimum = 0))]
         pub posted: Option<i64>,
         /// The transfer that resolved it, `trf_…`.
         pub resolved_by: Option<TransferId>,

@@ -68,8 +68,8 @@ pub use invoice::{
 };
 pub use kind::Kind;
 pub use ledger::{
-    Credits, NewPosting, NewReservation, NewTransfer, Reservation, ReservationStatus, Transfer,
-    TransferKind,
+    Credits, NewAdjustment, NewPosting, NewReservation, NewTopup, Reservation, ReservationStatus,
+    Transfer, TransferKind,
 };
 pub use list::Page;
 pub use lock::{

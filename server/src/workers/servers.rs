@@ -9,7 +9,7 @@ mod circuit;
 use super::command;
 use crate::{app::App, lane::Refusal, panel::Panel};
 use actix_web::{rt::spawn, web};
-use circuit::Circuit;
+use circuit::{Circuit, Underway};
 use ifmatch_domain::{
     Action, Outcome,
     provisioning::{
@@ -94,17 +94,17 @@ impl Desk {
         for id in due {
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { break };
             let desk = Rc::clone(self);
-            self.circuit.borrow_mut().begin();
-            spawn(async move { desk.work(id, place).await });
+            let underway = self.circuit.borrow().begin();
+            spawn(async move { desk.work(id, place, underway).await });
         }
         Ok(next.map_or(INTERVAL, |at| until(now, at).min(INTERVAL)))
     }
 
-    async fn work(self: Rc<Self>, id: String, _place: OwnedSemaphorePermit) {
+    /// Works on a server. What the call holds is given back, even if this panics.
+    async fn work(self: Rc<Self>, id: String, _place: OwnedSemaphorePermit, _underway: Underway) {
         if let Err(refusal) = self.call(&id).await {
             self.failures.borrow_mut().push(format!("{id}: {refusal:?}"));
         }
-        self.circuit.borrow_mut().end();
     }
 
     /// Claims a server, makes the call that it is due, and records what the call told.

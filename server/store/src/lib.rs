@@ -34,6 +34,6 @@ pub use crate::core::{
     url::{DatabaseUrl, UrlError},
     verify::Broken,
 };
-pub use crate::ledger::{BalanceQuery, OpenReservations, ReservationQuery};
+pub use crate::ledger::{BalanceQuery, OpenReservations, ReservationQuery, TransferQuery};
 pub use crate::lock::{LockQuery, Swept};
 pub use crate::provisioning::{ServersByStatus, UnsettledServer};

@@ -328,13 +328,16 @@ async fn a_server_that_is_being_deleted_is_not_shown_as_deleted(server: Server) 
 
     browser.close().await;
 
-    // Once it is deleted, nothing can be done with it.
+    // Once it is deleted, it can be read as before, and nothing can be done with it.
     let changes = "status = 'deleted', unsettled_since = NULL";
     as_workers(&mut server, &place, NEVER, changes).await;
     let browser = Browser::open(&server).await;
     browser.sign_in(ADMIN_KEY).await;
     browser.visit(&place.console).await;
-    browser.see("main", "deleted").await;
+    browser.see("main h1", "game").await;
+    browser.see(&format!("{STATUS}.bad"), "deleted").await;
+    assert_eq!(browser.text("[data-field=remote_id]").await, "4711");
+    browser.see(TIMELINE, "deprovisioned").await;
     assert!(!browser.has("article > .bar a.primary, article > .bar a.danger").await);
     browser.close().await;
 }

@@ -1,29 +1,25 @@
 //! Each step of the saga × each fault of its call × each kind of panel.
 
 use super::{
+    cells::{Cell, by_id, prepare, set_off},
     invariants::{CREDITS, PRICE, assert_all_is_right},
     steps::{Fault, Step, WINDOWS},
 };
 use crate::{
     harness::{
-        Api, Database, Server, both_databases, eventually, id, in_ms,
-        panel::{Kind, On, Panel, Trouble},
-        together, unique, version, with,
+        Api, Database, Server, both_databases, instant,
+        panel::{Kind, Panel},
     },
     servers::{Shop, settings_with, timeline},
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use std::sync::Arc;
 
 both_databases![the_matrix_of_steps_and_faults_leaves_nobody_wronged];
 
-/// A server that meets one fault at one step.
-struct Cell {
-    step: Step,
-    fault: Fault,
-    id: String,
-}
+/// Maximum number of kills until each planned one has hit its call.
+const KILLS_MAX: usize = 6;
 
 async fn the_matrix_of_steps_and_faults_leaves_nobody_wronged(server: Server) {
     let backend = server.database().backend();
@@ -39,24 +35,15 @@ async fn walk(database: Arc<Database>, kind: Kind) {
     panel.set_calls_per_minute(None);
     let mut server = Server::start_with(database, settings_with(&panel, WINDOWS)).await;
     let shop = Shop::open(&server.api(), &panel, CREDITS, PRICE).await;
-    let all = |steps: &[Step], faults: fn(Step) -> Vec<Fault>| -> Vec<(Step, Fault)> {
-        let cells = steps.iter().map(|&step| faults(step).into_iter().map(move |it| (step, it)));
-        cells.flatten().collect()
-    };
     let mut cells = Vec::new();
     // One kill for many calls in flight: those that wait for the settle window need their own.
     for steps in [Step::PROMPT.as_slice(), &Step::SETTLED] {
-        let planned = all(steps, |_| Step::kills().to_vec());
-        let mut killed = prepare(&server.api(), &panel, &shop, planned).await;
-        set_off(&server.api(), &panel, &shop, &mut killed).await;
-        server.kill9().await;
-        server.restart().await;
-        cells.extend(killed);
+        cells.extend(kill(&mut server, &panel, &shop, steps).await);
     }
     // After the kills: a create that was refused with 401, 403 or 429 is sent again, and a kill
     // would leave that one in doubt.
     let every = [Step::PROMPT.as_slice(), &Step::SETTLED].concat();
-    let mut troubled = prepare(&server.api(), &panel, &shop, all(&every, Step::faults)).await;
+    let mut troubled = prepare(&server.api(), &panel, &shop, plan(&every, Step::faults)).await;
     set_off(&server.api(), &panel, &shop, &mut troubled).await;
     cells.extend(troubled);
     panel.heal();
@@ -65,122 +52,55 @@ async fn walk(database: Arc<Database>, kind: Kind) {
     assert_each_ended_as_it_must(&server.api(), &panel, &cells, &servers).await;
 }
 
-/// Orders the servers of cells whose step is not one of a new server.
-async fn prepare(api: &Api, panel: &Panel, shop: &Shop, planned: Vec<(Step, Fault)>) -> Vec<Cell> {
-    let mut cells: Vec<Cell> =
-        planned.into_iter().map(|(step, fault)| Cell { step, fault, id: String::new() }).collect();
-    for (status, steps) in [
-        ("failed", [Step::LookUpFailed, Step::DeleteOrphan].as_slice()),
-        ("active", &[Step::Suspend, Step::Unsuspend, Step::Delete, Step::LookUpDeleted]),
-    ] {
-        let meant: Vec<usize> =
-            (0..cells.len()).filter(|&n| steps.contains(&cells[n].step)).collect();
-        let refused = (status == "failed").then_some(Trouble::Refuse422);
-        panel.always(On::Create, refused);
-        let suspended = meant.iter().map(|&n| cells[n].step == Step::Unsuspend).collect::<Vec<_>>();
-        let made = order(api, shop, &suspended).await;
-        for (id, &n) in made.into_iter().zip(&meant) {
-            cells[n].id = id;
+/// Each of these steps with each of its faults.
+fn plan(steps: &[Step], faults: fn(Step) -> Vec<Fault>) -> Vec<(Step, Fault)> {
+    let cells = steps.iter().map(|&step| faults(step).into_iter().map(move |it| (step, it)));
+    cells.flatten().collect()
+}
+
+/// Kills the server during the calls of these steps, until each planned kill has hit its call.
+///
+/// On a slow machine the first calls time out before the last ones have begun. Their cells are
+/// ordinary ones, and their kills are planned again.
+async fn kill(server: &mut Server, panel: &Panel, shop: &Shop, steps: &[Step]) -> Vec<Cell> {
+    let mut planned = plan(steps, |_| Step::kills().to_vec());
+    let mut cells = Vec::new();
+    for _ in 0..KILLS_MAX {
+        let mut aimed_at = prepare(&server.api(), panel, shop, planned).await;
+        set_off(&server.api(), panel, shop, &mut aimed_at).await;
+        server.kill9().await;
+        server.restart().await;
+        planned = Vec::new();
+        for mut cell in aimed_at {
+            if !was_in_flight(&server.api(), panel, &cell).await {
+                planned.push((cell.step, cell.fault));
+                cell.fault.is_killed = false;
+            }
+            cells.push(cell);
         }
-        eventually(&format!("the servers are {status}"), async || {
-            let now = by_id(api.list("/v1/servers").await);
-            let is_ready = |&n: &usize| {
-                let now = &now[&cells[n].id];
-                now["status"] == status
-                    && (status == "failed" || now["suspended"] == now["suspended_on_panel"])
-            };
-            meant.iter().all(is_ready).then_some(())
-        })
-        .await;
-        panel.always(On::Create, None);
-    }
-    cells
-}
-
-/// Brings each server to its step at once, and waits until each call has met its fault.
-async fn set_off(api: &Api, panel: &Panel, shop: &Shop, cells: &mut [Cell]) {
-    // Nothing is called until each server's troubles are queued.
-    panel.go_down().await;
-    let new: Vec<usize> = (0..cells.len()).filter(|&n| cells[n].step.way().is_some()).collect();
-    let made = order(api, shop, &vec![false; new.len()]).await;
-    for (id, n) in made.into_iter().zip(new) {
-        cells[n].id = id;
-    }
-    let sample = panel.servers().into_iter().next().expect("a server is there");
-    for cell in cells.iter() {
-        let server = json!({"id": cell.id});
-        match cell.step {
-            Step::Suspend | Step::Unsuspend => {
-                let suspended = json!({"suspended": cell.step == Step::Suspend});
-                api.change("servers", &server, suspended).await;
-            }
-            Step::Delete | Step::LookUpDeleted => {
-                let version = version(&api.read("servers", &server).await);
-                api.delete(&format!("/v1/servers/{}?version={version}", cell.id)).await.ok(202);
-            }
-            Step::LookUpFailed | Step::DeleteOrphan => {
-                let mut late = sample.clone();
-                late.external_id = Some(cell.id.clone());
-                panel.plant(late);
-            }
-            _ => {}
+        if planned.is_empty() {
+            return cells;
         }
-        for (on, trouble) in cell.step.way().unwrap_or_default() {
-            panel.script_for(&cell.id, on, trouble);
-        }
-        panel.script_for(&cell.id, cell.step.call(), cell.fault.trouble);
+        println!("{:?}: {} calls were over before the kill", panel.kind(), planned.len());
     }
-    // A failed server is looked up again only after a while: all calls shall be in flight at once.
-    eventually("each server is due soon", async || {
-        let now = by_id(api.list("/v1/servers").await);
-        let soon = in_ms(500);
-        let is_due = |cell: &Cell| {
-            now[&cell.id]["next_check_at"].as_str().is_none_or(|at| at < soon.as_str())
-        };
-        cells.iter().all(is_due).then_some(())
-    })
-    .await;
-    panel.come_up().await;
-    meet_faults(api, panel).await;
+    panic!("{:?}: after {KILLS_MAX} kills, none has hit {planned:#?}", panel.kind());
 }
 
-/// Waits until each queued trouble has met its call, as long as there is progress.
-async fn meet_faults(api: &Api, panel: &Panel) {
-    let mut since = Instant::now();
-    while panel.scripted() > 0 {
-        let before = panel.scripted();
-        eventually("another call has met its fault", async || {
-            if since.elapsed() > Duration::from_secs(28) {
-                let queued = panel.queued();
-                let mut now = Vec::new();
-                for (_, whose, _) in queued.iter().take(3) {
-                    now.push(timeline(api, &json!({ "id": whose })).await);
-                }
-                panic!("no call has met {queued:#?} {now:#?}");
-            }
-            (panel.scripted() < before).then_some(())
-        })
-        .await;
-        since = Instant::now();
-    }
-}
-
-/// Orders servers, suspended or not, and returns their ids.
-async fn order(api: &Api, shop: &Shop, suspended: &[bool]) -> Vec<String> {
-    let orders: Vec<Value> = suspended
-        .iter()
-        .map(|suspended| with(shop.order(), &json!({ "suspended": suspended })))
-        .collect();
-    let made = together(orders.len(), |n| {
-        let (api, body) = (api.clone(), orders[n].clone());
-        async move { api.post("/v1/servers", &body).key(&unique("cell")).await.ok(202) }
-    })
-    .await;
-    made.iter().map(|server| id(server).to_owned()).collect()
-}
-
-fn by_id(servers: Vec<Value>) -> HashMap<String, Value> {
-    servers.into_iter().map(|server| (id(&server).to_owned(), server)).collect()
+/// Whether the call that met the cell's fault was in flight when its process was killed.
+async fn was_in_flight(api: &Api, panel: &Panel, cell: &Cell) -> bool {
+    let calls = panel.calls_of(cell.step.call());
+    let met = calls.iter().find(|call| {
+        call.external_id.as_ref() == Some(&cell.id) && call.trouble == Some(cell.fault.trouble)
+    });
+    let ago = met.expect("its fault was met").at.elapsed();
+    let met_at = Timestamp::now() - ago;
+    let told = timeline(api, &json!({"id": cell.id})).await;
+    let is_before = |entry: &Value| entry["step"] == "called" && instant(&entry["at"]) <= met_at;
+    let began = told.iter().rposition(is_before);
+    let began = began.expect("a call is noted before it is made");
+    assert_eq!(told[began]["call"], cell.step.call_name(), "{told:#?}");
+    // Its process would have recorded what it told. The next one records that it is lost.
+    told.get(began + 1).is_none_or(|next| next["observation"] == "lost")
 }
 
 /// Asserts what is true of single cells.

@@ -142,9 +142,11 @@ impl Step {
             }
             // The panel answers a lookup without its node.
             On::LookUp => troubles.extend(BODY),
-            // An answer without a body cannot have a wrong one. A suspension is repeated at once,
-            // so the node's failure must not undo it after that: the panel keeps no order there.
-            On::Suspend | On::Unsuspend => troubles.extend(NODE),
+            // An answer without a body cannot have a wrong one.
+            On::Suspend | On::Unsuspend => {
+                troubles.extend(NODE);
+                troubles.extend(LATE_NODE);
+            }
             On::Delete => {
                 troubles.extend(NODE);
                 troubles.extend(LATE_NODE);

@@ -7,7 +7,7 @@ use super::{
     transfer::{Draft, transfer},
 };
 use crate::core::{self, Context, Errors, Wants, plain_audit, read};
-use ifmatch_types::{AuditResource, INTEGER_MAX, NewTransfer, TransferKind, merge};
+use ifmatch_types::{AuditResource, INTEGER_MAX, NewAdjustment, NewTopup, TransferKind, merge};
 use serde_json::{Map, Value, json};
 
 /// Top up or adjust a workspace's credits.
@@ -46,7 +46,7 @@ impl Movement {
 }
 
 impl MoveCredits {
-    /// Moves credits of a workspace. The body is a [`NewTransfer`].
+    /// Moves credits of a workspace. The body is a [`NewTopup`] or a [`NewAdjustment`].
     pub fn new(workspace_id: String, movement: Movement, body: Map<String, Value>) -> Self {
         let account_id = account_id(&workspace_id, CREDITS);
         Self { workspace_id, account_id, movement, body }
@@ -63,7 +63,7 @@ impl MoveCredits {
 
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let account = account(&self.workspace_id, CREDITS, ctx)?;
-        let NewTransfer { amount, reason } = self.read()?;
+        let (amount, reason) = self.read()?;
         let before = account.credits();
         let kind = self.movement.kind();
         let draft = Draft { reason: Some(reason.clone()), ..Draft::of(kind, amount) };
@@ -80,18 +80,27 @@ impl MoveCredits {
         Ok(Outcome::Transferred(transfer))
     }
 
-    fn read(&self) -> Result<NewTransfer, core::Rejection> {
-        let new: NewTransfer = read(&self.body)?;
+    /// The amount and the reason.
+    fn read(&self) -> Result<(i64, String), core::Rejection> {
         let mut errors = Errors::default();
-        match self.movement {
-            Movement::Topup => errors.range("/amount", new.amount, 1, INTEGER_MAX),
-            Movement::Adjust if new.amount == 0 => errors.push("/amount", "must not be 0"),
-            Movement::Adjust => {
-                errors.range("/amount", new.amount, -INTEGER_MAX, INTEGER_MAX);
+        let (amount, reason) = match self.movement {
+            Movement::Topup => {
+                let NewTopup { amount, reason } = read(&self.body)?;
+                errors.range("/amount", amount, 1, INTEGER_MAX);
+                (amount, reason)
             }
-        }
-        errors.text("/reason", &new.reason, 1, 500);
+            Movement::Adjust => {
+                let NewAdjustment { amount, reason } = read(&self.body)?;
+                if amount == 0 {
+                    errors.push("/amount", "must not be 0");
+                } else {
+                    errors.range("/amount", amount, -INTEGER_MAX, INTEGER_MAX);
+                }
+                (amount, reason)
+            }
+        };
+        errors.text("/reason", &reason, 1, 500);
         errors.into_result()?;
-        Ok(new)
+        Ok((amount, reason))
     }
 }

@@ -1,7 +1,7 @@
 //! Reservations as they are stored.
 
 use crate::core::Guarded;
-use ifmatch_types::{Reservation, ReservationStatus, ServerId};
+use ifmatch_types::{Reservation, ReservationStatus};
 
 /// A reservation as it is stored, with a field that the API does not show.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,8 +10,6 @@ pub struct StoredReservation {
     pub reservation: Reservation,
     /// The account that it sets credits aside in.
     pub account_id: String,
-    /// The server that made it. Only that server resolves it.
-    pub server_id: Option<ServerId>,
 }
 
 impl Guarded for StoredReservation {

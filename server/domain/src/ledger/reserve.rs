@@ -69,13 +69,14 @@ pub(super) fn reserve(
         workspace_id,
         amount,
         reference,
+        server_id,
         status: ReservationStatus::Pending,
         posted: None,
         resolved_by: None,
         created_at: ctx.now,
         resolved_at: None,
     };
-    let stored = StoredReservation { reservation, account_id, server_id };
+    let stored = StoredReservation { reservation, account_id };
     ctx.state.ledger_mut().reservations.put(made.transfer.id.to_string(), stored);
     Ok(made)
 }

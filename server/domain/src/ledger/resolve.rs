@@ -72,7 +72,7 @@ impl ResolveReservation {
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let stored = self.reservation(ctx)?;
         let (kind, named) = self.resolution.read()?;
-        if let Some(server_id) = stored.server_id {
+        if let Some(server_id) = stored.reservation.server_id {
             return Err(Rejection::Owned { server_id });
         }
         let reserved = stored.reservation.amount;

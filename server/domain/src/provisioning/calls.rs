@@ -125,7 +125,9 @@ impl RecordCall {
             let is_ours = remote.is(&before_step.server, &before_step.spec);
             let server = &mut before_step.server;
             server.panel_status.clone_from(&remote.status);
-            server.remote_uuid = is_ours.then(|| remote.uuid.clone());
+            if is_ours {
+                server.remote_uuid = Some(remote.uuid.clone());
+            }
         }
         let observed = (seen, self.observation.name());
         let verdict =

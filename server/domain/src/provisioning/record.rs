@@ -42,7 +42,7 @@ pub struct Progress {
     pub next_call: Option<PanelCall>,
     /// What is not known about it on the panel.
     pub doubt: Doubt,
-    /// No verdict about its create before this instant.
+    /// Until when the panel may still do or undo an earlier call of unknown outcome.
     pub settle_at: Option<Timestamp>,
     /// When it was absent for the first time since it was last seen.
     pub absent_at: Option<Timestamp>,

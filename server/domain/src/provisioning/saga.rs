@@ -25,7 +25,7 @@ const WATCH_PACE: i64 = 10;
 pub struct Windows {
     /// The longest time that a call of the panel takes.
     pub timeout_ms: i64,
-    /// How long after a create the panel may still undo it. No verdict before that.
+    /// How long after a call of unknown outcome the panel may still do or undo it.
     pub settle_ms: i64,
     /// The least time between two absences that decide.
     pub absent_gap_ms: i64,
@@ -67,7 +67,8 @@ pub struct Saga {
     pub doubt: Doubt,
     /// The next call, and when it is due.
     pub next: Option<(PanelCall, Timestamp)>,
-    /// No verdict about a create before this instant.
+    /// Until when the panel may still do or undo an earlier call of unknown outcome. Before this
+    /// instant no create is judged and no suspension repeated.
     pub settle_at: Option<Timestamp>,
     /// When it was absent for the first time since it was last seen.
     pub absent_at: Option<Timestamp>,
@@ -221,7 +222,7 @@ impl Saga {
     /// Its deletion was ordered.
     pub fn deprovision(mut self, now: Timestamp) -> Self {
         self.status = Status::Deprovisioning;
-        self.failures = 0;
+        self.forget_doubt();
         self.unsettled_since = Some(now);
         self.next = Some((PanelCall::Delete, now));
         self
@@ -240,13 +241,9 @@ impl Saga {
     pub fn switch(mut self, suspended: bool, now: Timestamp) -> Self {
         self.suspended = suspended;
         if self.status == Status::Active {
-            let is_known = self.failures == 0;
-            // The back-off begins anew, but an unknown outcome stays unknown.
-            self.failures = self.failures.min(1);
+            // The back-off begins anew.
+            self.failures = 0;
             self.sync(now);
-            if !is_known {
-                self.next = Some((self.wanted(), now));
-            }
         }
         self
     }
@@ -264,8 +261,12 @@ impl Saga {
     }
 
     /// Makes the next call of an active server the one that its suspension needs, if any.
+    ///
+    /// The panel answers 204 to what is so already. A call beside an earlier one of unknown outcome
+    /// would therefore be believed, and the panel could undo it after that.
     fn sync(&mut self, at: Timestamp) {
-        let is_needed = self.suspended != self.suspended_on_panel;
+        let is_needed = self.suspended != self.suspended_on_panel || self.settle_at.is_some();
+        let at = self.settle_at.map_or(at, |settle_at| settle_at.max(at));
         self.next = is_needed.then_some((self.wanted(), at));
     }
 
@@ -348,17 +349,19 @@ impl Judge<'_> {
         }
     }
 
-    /// A suspension, or the end of one. Both can be repeated.
+    /// A suspension, or the end of one. Both can be repeated once the earlier attempt is settled.
     fn switched(mut self, seen: Seen) -> Step {
-        match seen {
-            Seen::Done => {
-                self.saga.suspended_on_panel = self.ended.call == PanelCall::Suspend;
-                self.saga.failures = 0;
-                self.saga.sync(self.now);
-                Step { saga: self.saga, effects: Vec::new(), verdict: Verdict::InSync }
-            }
-            _ => self.back_off(self.again(), Verdict::Repeat),
+        if seen == Seen::Done {
+            self.saga.suspended_on_panel = self.ended.call == PanelCall::Suspend;
+            self.saga.forget_doubt();
+            self.saga.sync(self.now);
+            return Step { saga: self.saga, effects: Vec::new(), verdict: Verdict::InSync };
         }
+        let settle_at = self.settle_at();
+        self.saga.settle_at = Some(settle_at);
+        let mut step = self.back_off(self.again(), Verdict::Repeat);
+        step.saga.next = step.saga.next.map(|(call, at)| (call, at.max(settle_at)));
+        step
     }
 
     /// A deletion that was ordered. A lookup tells whether it took place.
@@ -434,18 +437,22 @@ impl Judge<'_> {
 
     /// The create's outcome is unknown. It is looked up once the panel can no longer undo it.
     fn doubt(mut self, verdict: Verdict) -> Step {
-        let ended_at = later(self.ended.started_at, self.windows.timeout_ms).max(self.now);
-        let settle_at = if Mutant::SettleAtOnce.is_planted() {
-            self.now
-        } else {
-            later(ended_at, self.windows.settle_ms)
-        };
+        let settle_at = self.settle_at();
         self.saga.status = Status::PendingReconciliation;
         self.saga.doubt = Doubt::Unknown;
         self.saga.settle_at = Some(settle_at);
         self.saga.absent_at = None;
         self.saga.failures = 0;
         self.stay(verdict, Some((PanelCall::LookUp, settle_at)))
+    }
+
+    /// When the panel can no longer do or undo the call, whatever it still works on.
+    fn settle_at(&self) -> Timestamp {
+        if Mutant::SettleAtOnce.is_planted() {
+            return self.now;
+        }
+        let ended_at = later(self.ended.started_at, self.windows.timeout_ms).max(self.now);
+        later(ended_at, self.windows.settle_ms)
     }
 
     /// The same call again, at this instant.

@@ -131,7 +131,7 @@ fn assert_servers(world: &World) {
         };
         if let Some(stored) = reservation {
             assert_eq!(stored.reservation.status, expected, "{id}");
-            assert_eq!(stored.server_id.as_ref(), Some(&server.id));
+            assert_eq!(stored.reservation.server_id.as_ref(), Some(&server.id));
             assert_eq!(stored.reservation.amount, server.price_credits);
         }
         if Slots::counts(server.status) {

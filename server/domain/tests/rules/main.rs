@@ -38,6 +38,7 @@ mod redactions;
 mod reference;
 mod references;
 mod replacing;
+mod servers;
 mod subscriptions;
 mod terms;
 mod transactions;

@@ -151,6 +151,9 @@ impl History {
         {
             assert!(ended.started_at >= settle_at);
         }
+        if let (Verdict::InSync, Some(settle_at)) = (verdict, self.saga.settle_at) {
+            assert!(ended.started_at >= settle_at, "an earlier attempt can still be undone");
+        }
         match verdict {
             Verdict::Active => assert!(matches!(seen, Seen::Exists { is_ours: true, .. })),
             Verdict::Failed | Verdict::Deleted => {
@@ -192,7 +195,9 @@ impl History {
         assert_eq!((self.charged, self.given_back, self.freed), expected);
         let is_pending = self.saga.status == Status::PendingReconciliation;
         assert_eq!(self.saga.doubt == Doubt::Unknown, is_pending);
-        assert_eq!(self.saga.settle_at.is_some(), is_pending);
+        assert!(!is_pending || self.saga.settle_at.is_some());
+        let can_settle = is_pending || self.saga.status == Status::Active;
+        assert!(can_settle || self.saga.settle_at.is_none());
         assert!(is_pending || self.saga.absent_at.is_none());
     }
 }

@@ -57,6 +57,11 @@ fn active(suspended: bool, suspended_on_panel: bool) -> Saga {
     Saga { suspended, suspended_on_panel, remote_id, unsettled_since: None, ..saga(Active) }
 }
 
+/// After a suspension, or the end of one, whose outcome is unknown until this second.
+fn unsure(settle_at: i64, saga: Saga) -> Saga {
+    Saga { settle_at: Some(at(settle_at)), failures: 1, ..saga }
+}
+
 fn deleting() -> Saga {
     active(false, false).deprovision(at(-1))
 }
@@ -190,23 +195,33 @@ fn lines() -> Vec<Line> {
         ("5xx", deleting(), look_up, Seen::Unclear, de, Some((LookUp, 30)), &[], Verdict::Wait),
         ("the worker died", deleting(), look_up, Seen::Lost, de, Some((LookUp, 30)), &[], Verdict::Wait),
 
-        // A suspension. Both calls can be repeated.
+        // A suspension. Both calls can be repeated, once the panel can no longer undo the first.
         ("204", active(true, false), (Suspend, -2), Seen::Done, ac, None, &[], Verdict::InSync),
         ("204", active(false, true), (Unsuspend, -2), Seen::Done, ac, None, &[], Verdict::InSync),
         ("204, taken back meanwhile", active(false, false), (Suspend, -2), Seen::Done,
             ac, Some((Unsuspend, 0)), &[], Verdict::InSync),
+        ("204, after an unknown outcome", unsure(-2, active(true, false)), (Suspend, -2), Seen::Done,
+            ac, None, &[], Verdict::InSync),
         ("409, in a transfer", active(true, false), (Suspend, -2), Seen::Unclear,
-            ac, Some((Suspend, 30)), &[], Verdict::Repeat),
+            ac, Some((Suspend, 98)), &[], Verdict::Repeat),
+        ("timeout", active(false, true), (Unsuspend, -40), Seen::Unclear,
+            ac, Some((Unsuspend, 60)), &[], Verdict::Repeat),
         ("404", after(1, active(true, false)), (Suspend, -2), Seen::Absent,
+            ac, Some((Suspend, 98)), &[], Verdict::Repeat),
+        ("unclear for the third time", after(2, unsure(-2, active(true, false))), (Suspend, -2), Seen::Unclear,
+            ac, Some((Suspend, 120)), &[], Verdict::Repeat),
+        ("the worker died", active(true, false), (Suspend, -110), Seen::Lost,
             ac, Some((Suspend, 60)), &[], Verdict::Repeat),
-        ("the worker died", active(true, false), (Suspend, -2), Seen::Lost,
-            ac, Some((Suspend, 30)), &[], Verdict::Repeat),
         ("5xx, taken back meanwhile", active(false, false), (Suspend, -2), Seen::Unclear,
-            ac, Some((Unsuspend, 30)), &[], Verdict::Repeat),
+            ac, Some((Unsuspend, 98)), &[], Verdict::Repeat),
         ("429, taken back meanwhile", active(false, false), (Suspend, -2), BUSY,
             ac, Some((Unsuspend, 17)), &[], Verdict::Repeat),
         ("401, 403", active(false, true), (Unsuspend, -2), Seen::Unauthorized,
             ac, Some((Unsuspend, 30)), &[], Verdict::Repeat),
+        ("not connected", active(false, true), (Unsuspend, -2), Seen::NotConnected,
+            ac, Some((Unsuspend, 30)), &[], Verdict::Repeat),
+        ("not connected, after an unknown outcome", unsure(-2, active(true, false)), (Suspend, -2),
+            Seen::NotConnected, ac, Some((Suspend, 60)), &[], Verdict::Repeat),
 
         ("a late answer", saga(Deleted), delete, Seen::Done, Deleted, None, &[], Verdict::Wait),
     ]
@@ -254,13 +269,30 @@ fn a_suspension_of_unknown_outcome_is_undone_when_it_is_taken_back() {
     let ended = EndedCall { call: Suspend, started_at: at(-2), jitter_permille: 0 };
     let unclear = step(&active(true, false), &ended, Seen::Unclear, now(), &WINDOWS).saga;
     let taken_back = unclear.switch(false, at(1));
-    assert_eq!(taken_back.next, Some((Unsuspend, at(1))));
+    // The panel may still carry it out: an earlier call would change nothing and be believed.
+    assert_eq!(taken_back.next, Some((Unsuspend, at(98))));
     // However often the customer changes their mind.
     let twice = taken_back.switch(true, at(2)).switch(false, at(3));
-    assert_eq!(twice.next, Some((Unsuspend, at(3))));
-    let ended = EndedCall { call: Unsuspend, started_at: at(4), jitter_permille: 0 };
-    let done = step(&twice, &ended, Seen::Done, at(5), &WINDOWS).saga;
-    assert_eq!((done.next, done.failures), (None, 0));
+    assert_eq!(twice.next, Some((Unsuspend, at(98))));
+    assert_eq!(taken_back.switch(true, at(120)).next, Some((Suspend, at(120))));
+    // A call that the panel did not look at makes nothing known.
+    let ended = EndedCall { call: Unsuspend, started_at: at(98), jitter_permille: 0 };
+    let refused = step(&twice, &ended, Seen::Unauthorized, at(99), &WINDOWS).saga;
+    assert_eq!(
+        refused.switch(true, at(100)).switch(false, at(101)).next,
+        Some((Unsuspend, at(101)))
+    );
+    let done = step(&twice, &ended, Seen::Done, at(99), &WINDOWS).saga;
+    assert_eq!((done.next, done.failures, done.settle_at), (None, 0, None));
+}
+
+#[test]
+fn a_suspension_that_the_panel_never_saw_needs_no_call_when_it_is_taken_back() {
+    let ended = EndedCall { call: Suspend, started_at: at(-2), jitter_permille: 0 };
+    let waiting = step(&active(true, false), &ended, Seen::NotConnected, now(), &WINDOWS).saga;
+    assert_eq!(waiting.next, Some((Suspend, at(30))));
+    let taken_back = waiting.switch(false, at(1));
+    assert_eq!((taken_back.next, taken_back.failures), (None, 0));
 }
 
 #[test]
@@ -291,9 +323,9 @@ fn an_admin_decides_either_way() {
 
 #[test]
 fn a_deletion_replaces_the_call_that_was_due() {
-    let saga = after(5, active(true, false)).deprovision(now());
+    let saga = after(5, unsure(9, active(true, false))).deprovision(now());
     assert_eq!((saga.status, saga.next), (Deprovisioning, Some((Delete, now()))));
-    assert_eq!((saga.failures, saga.unsettled_since), (0, Some(now())));
+    assert_eq!((saga.failures, saga.settle_at, saga.unsettled_since), (0, None, Some(now())));
 }
 
 #[test]

@@ -95,6 +95,23 @@ impl Params {
         }
     }
 
+    /// Takes a parameter that is one of `names`.
+    ///
+    /// # Errors
+    ///
+    /// If it is none of them.
+    pub fn one_of<T>(
+        &mut self,
+        name: &str,
+        names: &[&str],
+        from_name: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, HttpProblem> {
+        let Some(text) = self.0.remove(name) else { return Ok(None) };
+        let expected = || format!("must be one of {}", names.join(", "));
+        let found = from_name(&text);
+        found.map(Some).ok_or_else(|| HttpProblem::invalid(format!("?{name}"), expected()))
+    }
+
     /// Takes `?wait_ms=`.
     ///
     /// # Errors

@@ -16,7 +16,13 @@ use ifmatch_domain::{
     Action,
     ledger::{self, CREDITS, MoveCredits, Movement, ReserveCredits, account_id},
 };
-use ifmatch_types::{Credits, Kind, Transfer, TransferId, Version};
+use ifmatch_store::TransferQuery;
+use ifmatch_types::{Credits, Kind, Transfer, TransferId, TransferKind};
+
+/// The values of `?kind=`.
+pub fn kinds() -> [&'static str; TransferKind::ALL.len()] {
+    TransferKind::ALL.map(TransferKind::name)
+}
 
 /// `GET /v1/workspaces/{id}/credits`
 pub async fn get(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> HttpResult {
@@ -32,15 +38,22 @@ pub async fn get(app: web::Data<App>, request: HttpRequest, id: web::Path<String
 pub async fn list(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> HttpResult {
     let mut params = Params::of(&request)?;
     let limit = params.limit()?;
-    let before: Option<Version> = params.cursor()?;
+    let mut query = TransferQuery {
+        kind: params.one_of("kind", &kinds(), TransferKind::from_name)?,
+        reference: params.text("ref"),
+        since: params.parsed("since", "an RFC 3339 instant")?,
+        before: params.cursor()?,
+        ..TransferQuery::default()
+    };
     params.end()?;
-    let account_id = known_account(&app, &id).await?;
+    query.account_id = known_account(&app, &id).await?;
     let page = app.reads.run(move |db| {
         PageText::read(limit, |last: Option<&Transfer>, rows| {
-            db.transfers(&account_id, last.map(|last| last.version).or(before), rows)
+            let before = last.map(|last| (last.at, last.version)).or(query.before);
+            db.transfers(&TransferQuery { before, limit: rows, ..query.clone() })
         })
     });
-    Ok(page.await?.answer(|last| cursor(&last.version)))
+    Ok(page.await?.answer(|last| cursor(&(last.at, last.version))))
 }
 
 /// `GET /v1/workspaces/{id}/credits/transfers/{transfer_id}`

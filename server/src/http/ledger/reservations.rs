@@ -17,18 +17,17 @@ use ifmatch_domain::ledger::{Action, Resolution, ResolveReservation};
 use ifmatch_store::ReservationQuery;
 use ifmatch_types::{Reservation, ReservationStatus, TransferId};
 
+/// The values of `?status=`.
+pub fn statuses() -> [&'static str; ReservationStatus::ALL.len()] {
+    ReservationStatus::ALL.map(ReservationStatus::name)
+}
+
 /// `GET /v1/workspaces/{id}/credits/reservations`
 pub async fn list(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> HttpResult {
     let mut params = Params::of(&request)?;
     let limit = params.limit()?;
     let after: String = params.cursor()?.unwrap_or_default();
-    let status =
-        match params.text("status") {
-            None => None,
-            Some(name) => Some(ReservationStatus::from_name(&name).ok_or_else(|| {
-                HttpProblem::invalid("?status", "must be pending, posted or voided")
-            })?),
-        };
+    let status = params.one_of("status", &statuses(), ReservationStatus::from_name)?;
     params.end()?;
     let account_id = known_account(&app, &id).await?;
     let page = app.reads.run(move |db| {

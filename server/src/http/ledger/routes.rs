@@ -6,7 +6,7 @@ use crate::http::core::{
     endpoint::{Endpoint, get, group, post, schema},
 };
 use ifmatch_types::{
-    Code, Credits, NewPosting, NewReservation, NewTransfer, Reservation, Transfer,
+    Code, Credits, NewAdjustment, NewPosting, NewReservation, NewTopup, Reservation, Transfer,
 };
 
 /// The section of the OpenAPI document.
@@ -33,7 +33,7 @@ fn accounts() -> Vec<Endpoint> {
                 .idempotency_required()
                 .operation_id("top_up_credits")
                 .summary("Add credits to a workspace")
-                .body::<NewTransfer>()
+                .body::<NewTopup>()
                 .answers::<Transfer>(201)
                 .problems(READS)
                 .problems(&[Code::AmountOverflow]),
@@ -42,7 +42,7 @@ fn accounts() -> Vec<Endpoint> {
                 .idempotency_required()
                 .operation_id("adjust_credits")
                 .summary("Correct the available credits of a workspace, up or down")
-                .body::<NewTransfer>()
+                .body::<NewAdjustment>()
                 .answers::<Transfer>(201)
                 .problems(READS)
                 .problems(&[Code::InsufficientCredits, Code::AmountOverflow]),
@@ -50,6 +50,9 @@ fn accounts() -> Vec<Endpoint> {
                 .viewer()
                 .scoped()
                 .paged()
+                .query("kind", "Only transfers of this kind", schema::one_of(&credits::kinds()))
+                .query("ref", "Only transfers for this purpose", schema::text())
+                .query("since", "Only from this instant on", schema::instant())
                 .operation_id("list_credit_transfers")
                 .summary("List the transfers of a workspace's credits, newest first")
                 .answers_page::<Transfer>(200)
@@ -66,6 +69,7 @@ fn accounts() -> Vec<Endpoint> {
 }
 
 fn reservations() -> Vec<Endpoint> {
+    let statuses = schema::one_of(&reservations::statuses());
     group(
         TAG,
         [
@@ -85,7 +89,7 @@ fn reservations() -> Vec<Endpoint> {
                 .viewer()
                 .scoped()
                 .paged()
-                .query("status", "Only those that are pending, posted or voided", schema::text())
+                .query("status", "Only those with this status", statuses)
                 .operation_id("list_credit_reservations")
                 .summary("List the reservations of a workspace's credits, oldest first")
                 .answers_page::<Reservation>(200)

@@ -1,7 +1,11 @@
 //! The circuit breaker: how many calls the panel gets after it refused all of us.
 
 use ifmatch_domain::provisioning::{Observation, Windows};
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 /// Whether the panel takes calls.
 #[derive(Debug, Default)]
@@ -9,7 +13,23 @@ pub struct Circuit {
     /// Until when no call is made; after that, one call finds out.
     open_until: Option<Instant>,
     /// Whether that one call is under way.
-    is_probed: bool,
+    is_probed: Rc<Cell<bool>>,
+}
+
+/// A call that is under way until this is dropped, whether or not the panel was reached.
+///
+/// Its task may panic: a call that never ended would keep the circuit open for ever.
+#[derive(Debug)]
+pub struct Underway {
+    probe: Option<Rc<Cell<bool>>>,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        if let Some(is_probed) = &self.probe {
+            is_probed.set(false);
+        }
+    }
 }
 
 impl Circuit {
@@ -18,18 +38,17 @@ impl Circuit {
         match self.open_until {
             None => usize::MAX,
             Some(until) if now < until => 0,
-            Some(_) => usize::from(!self.is_probed),
+            Some(_) => usize::from(!self.is_probed.get()),
         }
     }
 
     /// Takes note that a call begins.
-    pub fn begin(&mut self) {
-        self.is_probed = self.open_until.is_some();
-    }
-
-    /// Takes note that a call has ended, whether or not the panel was reached.
-    pub fn end(&mut self) {
-        self.is_probed = false;
+    pub fn begin(&self) -> Underway {
+        let probe = self.open_until.is_some().then(|| Rc::clone(&self.is_probed));
+        if let Some(is_probed) = &probe {
+            is_probed.set(true);
+        }
+        Underway { probe }
     }
 
     /// Takes note of what a call told.
@@ -62,6 +81,7 @@ impl Circuit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_web::rt::spawn;
 
     const WINDOWS: Windows =
         Windows { timeout_ms: 10, settle_ms: 10, absent_gap_ms: 10, reconcile_ms: 1_000 };
@@ -74,13 +94,33 @@ mod tests {
         assert_eq!(circuit.allows(start), usize::MAX);
         circuit.note(&Observation::Unauthorized, &WINDOWS, start);
         assert_eq!((circuit.allows(at(999)), circuit.allows(at(1_000))), (0, 1));
-        circuit.begin();
+        let probe = circuit.begin();
         assert_eq!(circuit.allows(at(1_001)), 0, "the one call is under way");
         circuit.note(&Observation::NotConnected, &WINDOWS, at(1_000));
-        circuit.end();
+        drop(probe);
         assert_eq!((circuit.allows(at(1_999)), circuit.allows(at(2_000))), (0, 1));
         circuit.note(&Observation::Unclear, &WINDOWS, at(2_000));
         assert_eq!(circuit.allows(at(2_000)), usize::MAX);
+    }
+
+    #[test]
+    fn a_task_that_panics_lets_another_call_find_out() {
+        let start = Instant::now();
+        let mut circuit = Circuit::default();
+        // It began before the panel refused the key, and ends while another one finds out.
+        let earlier = circuit.begin();
+        circuit.note(&Observation::Unauthorized, &WINDOWS, start);
+        let at = start + Duration::from_millis(1_000);
+        let probe = circuit.begin();
+        drop(earlier);
+        assert_eq!(circuit.allows(at), 0, "the one call is under way");
+        let task = async move {
+            let _probe = probe;
+            panic!("a bug");
+        };
+        let ended = actix_web::rt::System::new().block_on(async { spawn(task).await });
+        assert!(ended.expect_err("it panicked").is_panic());
+        assert_eq!(circuit.allows(at), 1);
     }
 
     #[test]

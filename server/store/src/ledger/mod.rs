@@ -8,5 +8,5 @@ mod save;
 
 pub(crate) use checks::CHECKS;
 pub(crate) use load::Wanted;
-pub use reads::{BalanceQuery, OpenReservations, ReservationQuery};
+pub use reads::{BalanceQuery, OpenReservations, ReservationQuery, TransferQuery};
 pub(crate) use save::{SAVES, evidence};

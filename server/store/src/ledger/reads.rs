@@ -16,8 +16,26 @@ use diesel::{
 };
 use ifmatch_domain::ledger::{Account, StoredReservation, StoredTransfer};
 use ifmatch_types::{
-    BalanceItem, BalanceTransaction, Reservation, ReservationStatus, Timestamp, Transfer, Version,
+    BalanceItem, BalanceTransaction, Reservation, ReservationStatus, Timestamp, Transfer,
+    TransferKind, Version,
 };
+
+/// Which transfers of an account to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct TransferQuery {
+    /// The account.
+    pub account_id: String,
+    /// Only those of this kind.
+    pub kind: Option<TransferKind>,
+    /// Only those for this purpose.
+    pub reference: Option<String>,
+    /// Only those from this instant on, in the order of their instants.
+    pub since: Option<Timestamp>,
+    /// Only those before this one, of which this is the instant and the version.
+    pub before: Option<(Timestamp, Version)>,
+    /// Maximum number.
+    pub limit: i64,
+}
 
 /// Which reservations of an account to list, oldest first.
 #[derive(Clone, Debug)]
@@ -115,22 +133,37 @@ impl Db {
         row.map(Account::from_row).transpose()
     }
 
-    /// Transfers of an account with versions below `before`, newest first.
+    /// Transfers of an account, newest first.
+    ///
+    /// Instants of several servers need not be in the order of the versions. A list from an instant
+    /// on therefore follows the instants: in the other order it could not know where it ends.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
-    pub fn transfers(
-        &mut self,
-        account_id: &str,
-        before: Option<Version>,
-        limit: i64,
-    ) -> Result<Vec<Transfer>, StoreError> {
-        let mut sql = TransferRow::select().text(" WHERE account_id = ").bind(account_id);
-        if let Some(before) = before {
-            sql = sql.text(" AND version < ").bind(before);
+    pub fn transfers(&mut self, query: &TransferQuery) -> Result<Vec<Transfer>, StoreError> {
+        let mut sql = TransferRow::select().text(" WHERE account_id = ");
+        sql = sql.bind(query.account_id.as_str());
+        if let Some(kind) = query.kind {
+            sql = sql.text(" AND kind = ").bind(kind.name());
         }
-        let sql = sql.text(" ORDER BY version DESC LIMIT ").bind(limit);
+        if let Some(reference) = &query.reference {
+            sql = sql.text(" AND reference = ").bind(reference.as_str());
+        }
+        if let Some(since) = query.since {
+            sql = sql.text(" AND at >= ").bind(since.as_micros());
+            if let Some((at, version)) = query.before {
+                sql = sql.text(" AND (at, version) < (").bind(at.as_micros());
+                sql = sql.text(", ").bind(version).text(")");
+            }
+            sql = sql.text(" ORDER BY at DESC, version DESC");
+        } else {
+            if let Some((_, version)) = query.before {
+                sql = sql.text(" AND version < ").bind(version);
+            }
+            sql = sql.text(" ORDER BY version DESC");
+        }
+        let sql = sql.text(" LIMIT ").bind(query.limit);
         let stored: Vec<StoredTransfer> = records(TransferRow::query(self, sql)?)?;
         Ok(stored.into_iter().map(|stored| stored.transfer).collect())
     }

@@ -38,10 +38,10 @@ record! {
 record! {
     ReservationRow => StoredReservation {
         reservation: Reservation {
-            id, workspace_id, amount, reference, status, posted, resolved_by, created_at,
-            resolved_at,
+            id, workspace_id, amount, reference, server_id, status, posted, resolved_by,
+            created_at, resolved_at,
         },
-        account_id, server_id,
+        account_id,
     }
     write |stored| { version: stored.guard() }
 }

@@ -8,6 +8,7 @@ use ifmatch_types::Kind;
 both_databases![
     no_list_sorts_its_whole_table,
     a_filter_that_few_objects_match_is_found_by_an_index,
+    the_ledger_lists_an_account_by_an_index,
 ];
 
 /// The steps of a statement's plan, one a line.
@@ -141,5 +142,29 @@ fn a_filter_that_few_objects_match_is_found_by_an_index(database: &Database) {
         let sql = list(kind, &[filter], sorts(kind)[0], "ASC");
         let plan = plan(&mut db, &sql);
         assert!(looks_up(&plan), "{sql}\n{plan}");
+    }
+}
+
+fn the_ledger_lists_an_account_by_an_index(database: &Database) {
+    let mut db = reader(database);
+    for (table, condition, order, index) in [
+        ("transfers", "", "version DESC", "transfers_by_account"),
+        ("transfers", "AND kind = 'topup'", "version DESC", "transfers_by_kind"),
+        ("transfers", "AND reference = 'x'", "version DESC", "transfers_by_reference"),
+        ("transfers", "AND at >= 5", "at DESC, version DESC", "transfers_by_time"),
+        ("reservations", "", "id", "reservations_by_account"),
+        ("reservations", "AND status = 'pending'", "id", "reservations_pending"),
+    ] {
+        let after = match order {
+            "id" => "AND id > 'x'",
+            "version DESC" => "AND version < 7",
+            _ => "AND (at, version) < (9, 7)",
+        };
+        let sql = format!(
+            "SELECT * FROM {table} WHERE account_id = 'x' {condition} {after} \
+             ORDER BY {order} LIMIT 51"
+        );
+        let plan = plan(&mut db, &sql);
+        assert!(plan.contains(index) && !sorts_everything(&plan), "{sql}\n{plan}");
     }
 }

@@ -13,7 +13,7 @@ use ifmatch_domain::{
     entitlement::{self, AssignPackage, ScopeRef},
     ledger, provisioning,
 };
-use ifmatch_store::{Db, EventLog, EventsQuery, Found};
+use ifmatch_store::{Db, EventLog, EventsQuery, Found, TransferQuery};
 use ifmatch_types::{ChangeKind, HistoryEntry, Kind, merge};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Value, json};
@@ -161,7 +161,9 @@ fn assert_same_ledger(db: &mut Db, world: &World) {
         let own = world.transfers.values().filter(|stored| stored.account_id == *id);
         let mut own: Vec<_> = own.map(|stored| stored.transfer.clone()).collect();
         own.sort_by_key(|transfer| -transfer.version);
-        assert_eq!(db.transfers(id, None, i64::MAX).unwrap(), own);
+        let all =
+            TransferQuery { account_id: id.clone(), limit: i64::MAX, ..TransferQuery::default() };
+        assert_eq!(db.transfers(&all).unwrap(), own);
     }
     for (id, reservation) in &world.reservations {
         assert_eq!(state.ledger().reservations.get(id), Some(reservation));

@@ -367,14 +367,14 @@ fn reservation(full: bool) -> StoredReservation {
         workspace_id: account(full).workspace_id,
         amount: transfer.amount,
         reference: transfer.reference,
+        server_id: full.then(|| ServerId::from_unchecked(ODD)),
         status: if full { ReservationStatus::Posted } else { ReservationStatus::Voided },
         posted: Some(if full { i64::MAX } else { 0 }),
         resolved_by: Some(transfer.id),
         created_at: instant(2),
         resolved_at: Some(instant(3)),
     };
-    let server_id = full.then(|| ServerId::from_unchecked(ODD));
-    StoredReservation { reservation, account_id: account(full).id, server_id }
+    StoredReservation { reservation, account_id: account(full).id }
 }
 
 fn product(full: bool) -> Row<Product> {

@@ -1,0 +1,3 @@
+DROP INDEX transfers_by_time;
+DROP INDEX transfers_by_reference;
+DROP INDEX transfers_by_kind;
