@@ -3,7 +3,12 @@
 use crate::{
     access, billing, booking,
     core::{
-        evidence::Evidence, load::System, redacted, redactions::Sweep, save::Save, verify::Check,
+        evidence::Evidence,
+        load::System,
+        redacted,
+        redactions::Sweep,
+        save::Save,
+        verify::{Check, Recheck},
     },
     entitlement, ledger, lock, provisioning,
 };
@@ -86,6 +91,9 @@ pub(crate) const CHECKS: [&[Check]; 6] = [
     ledger::CHECKS,
     provisioning::CHECKS,
 ];
+
+/// The invariants that no query tells, each with a function that computes them anew.
+pub(crate) const RECHECKS: [Recheck; 1] = [billing::recheck];
 
 /// The tables that may hold values of redacted objects, in the order in which they are rewritten.
 pub(crate) const SWEEPS: [&[Sweep]; 2] = [redacted::SWEEPS, entitlement::SWEEPS];

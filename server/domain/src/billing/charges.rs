@@ -57,6 +57,12 @@ impl Charges {
         self.recurring.contains(&start)
     }
 
+    /// Whether each charge is for one of these periods.
+    pub(super) fn belong_to(&self, periods: &[Period]) -> bool {
+        let starts: BTreeSet<Timestamp> = periods.iter().map(|period| period.start).collect();
+        self.sums.iter().all(|((start, _), sum)| *sum == 0 || starts.contains(start))
+    }
+
     /// The differences between what some periods cost and what was charged for them, in order.
     pub(super) fn differences<'p>(
         &self,

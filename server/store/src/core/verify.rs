@@ -12,7 +12,7 @@ use super::{
 use crate::{
     on_backend,
     schema::{EventRow, StoredRow},
-    systems::{CHECKS, stored_kind},
+    systems::{CHECKS, RECHECKS, stored_kind},
 };
 use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::core::Row;
@@ -32,6 +32,8 @@ pub struct Broken {
 
 /// An invariant as a sentence, and a query for the rows that break it.
 pub(crate) type Check = (&'static str, &'static str);
+/// Adds the rows that break an invariant which the rules themselves must compute.
+pub(crate) type Recheck = fn(&mut Db, &mut Vec<Broken>) -> Result<(), StoreError>;
 
 const HISTORIES: Check = (
     "an object's history has one entry per version, without a gap",
@@ -69,6 +71,9 @@ impl Db {
             let query = Sql::new(*sql).returning::<Text>();
             let ids: Vec<String> = on_backend!(self, c => query.load(c))?;
             broken.extend(ids.into_iter().map(|id| Broken { invariant, id }));
+        }
+        for recheck in RECHECKS {
+            recheck(self, &mut broken)?;
         }
         for kind in Kind::ALL {
             stored_kind!(kind, R => verify_states::<R>(self, &mut broken)?);

@@ -1,0 +1,58 @@
+//! Computes the periods of all subscriptions anew, for `verify`.
+
+use crate::{
+    StoreError,
+    core::{db::Db, sql::Sql, verify::Broken},
+    on_backend,
+};
+use diesel::{RunQueryDsl, sql_types::Text};
+use ifmatch_domain::{
+    Need, State,
+    billing::{self, recheck as broken_rule},
+    core,
+};
+use ifmatch_types::Kind;
+use std::collections::BTreeSet;
+
+/// Number of subscriptions that are looked at at a time.
+const PAGE: i64 = 200;
+
+/// Adds the subscriptions whose periods, costs and charges are not as the rules say.
+pub(crate) fn recheck(db: &mut Db, broken: &mut Vec<Broken>) -> Result<(), StoreError> {
+    let mut after = String::new();
+    loop {
+        let sql = Sql::new("SELECT id FROM subscriptions WHERE id > ")
+            .bind(after.as_str())
+            .text(" ORDER BY id LIMIT ")
+            .bind(PAGE)
+            .returning::<Text>();
+        let ids: Vec<String> = on_backend!(db, c => sql.load(c))?;
+        let Some(last) = ids.last() else { return Ok(()) };
+        after.clone_from(last);
+        let mut state = State::default();
+        db.peek(ids.iter().flat_map(needs), &mut state)?;
+        db.peek(plans(&ids, &state), &mut state)?;
+        for id in ids {
+            if let Some(invariant) = broken_rule(&id, &mut state) {
+                broken.push(Broken { invariant, id });
+            }
+        }
+    }
+}
+
+fn needs(id: &String) -> [Need; 3] {
+    let (subscription_id, whole) = (id.clone(), true);
+    [
+        Need::Core(core::Need::Object(Kind::Subscription, id.clone())),
+        Need::Billing(billing::Need::Terms { subscription_id: id.clone(), whole }),
+        Need::Billing(billing::Need::Charges { subscription_id, whole }),
+    ]
+}
+
+/// The terms of all plans that the loaded terms name.
+fn plans(ids: &[String], state: &State) -> Vec<Need> {
+    let terms = ids.iter().filter_map(|id| state.billing().terms.get(id.as_str()));
+    let plans = terms.flat_map(|terms| &terms.segments).map(|segment| segment.plan_id.clone());
+    let plans: BTreeSet<_> = plans.collect();
+    plans.into_iter().map(|id| Need::Billing(billing::Need::PlanTerms(id))).collect()
+}
