@@ -298,6 +298,7 @@ tables! {
         min_days: BigInt, max_days: BigInt, hold_ttl_ms: BigInt, horizon_days: BigInt,
         status: Text, metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
         deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
+        time_zone: Text,
     }
     /// A booking, with the range of days that it takes.
     bookings => BookingRow {
