@@ -1,12 +1,14 @@
 //! Boosts: grants to a scope on top of its packages.
 
 use crate::{
-    Call, Client, Error, List, Scope,
+    Call, Client, Delete, Error, List, Scope,
+    edit::Edit,
     pace::Deadline,
     reply::Reply,
     request::{Request, Verb},
+    versioned::to_json,
 };
-use ifmatch_types::{Boost, BoostAnswer, BoostId, NewBoost};
+use ifmatch_types::{Boost, BoostAnswer, BoostId, Kind, NewBoost};
 
 /// The boosts of a workspace or a namespace.
 ///
@@ -102,5 +104,34 @@ impl Boosts {
     pub async fn get(&self, id: &BoostId) -> Result<Boost, Error> {
         let request = Request::new(Verb::Get, &self.scope.path(&["boosts", id.as_str()]));
         self.client.call(request, Deadline::after(self.client.deadline())).await?.decode()
+    }
+
+    /// Revokes a boost: it counts no more. What it burnt stays burnt.
+    ///
+    /// Each unit that a consumable burns is a new version. If it burnt some since it was read, the
+    /// call is a conflict: read it again and decide with what is left.
+    ///
+    /// ```
+    /// # async fn example(
+    /// #     billing: ifmatch::Client, workspace: ifmatch::WorkspaceId, id: ifmatch::BoostId,
+    /// # ) -> Result<(), ifmatch::Error> {
+    /// let boosts = billing.boosts(&workspace);
+    /// let boost = boosts.get(&id).await?;
+    /// boosts.revoke(&boost).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::delete`](crate::Collection::delete).
+    pub fn revoke(&self, boost: &Boost) -> Delete {
+        let target = to_json(boost).map(|base| Edit {
+            kind: Kind::Boost,
+            id: boost.id.to_string(),
+            base_version: boost.version,
+            local: base.clone(),
+            base,
+        });
+        Delete::of_edit(&self.client, target)
     }
 }

@@ -48,6 +48,12 @@ impl Delete {
         delete
     }
 
+    pub(crate) fn of_edit(client: &Client, target: Result<Edit, Error>) -> Self {
+        let (client, deadline) = (client.clone(), client.deadline());
+        let (key, force, fence) = (None, None, None);
+        Self { client, target, key, force, fence, deadline, read: Reply::decode }
+    }
+
     pub(crate) fn at<T: Resource>(client: &Client, id: &T::Id, version: Version) -> Self {
         Self::answering::<T>(client, id, version, Reply::decode)
     }

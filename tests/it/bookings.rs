@@ -1,13 +1,14 @@
 //! Bookings: no day is overbooked, under concurrent callers and expiring holds.
 
 use crate::harness::{
-    Answer, Api, Server, both_databases, day, eventually, id, postgres_only, together, version,
-    with,
+    Answer, Api, Server, both_databases, day, eventually, id, postgres_only, together, unique,
+    version, with,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 both_databases![
+    today_is_judged_in_the_time_zone_of_the_bookable,
     a_booking_goes_from_its_hold_to_its_end,
     a_full_day_is_told_day_by_day,
     of_many_attempts_at_once_exactly_the_capacity_is_admitted,
@@ -52,7 +53,8 @@ async fn a_booking_goes_from_its_hold_to_its_end(server: Server) {
     let api = server.api();
     let room = api.make_bookable(json!({})).await;
     let defaults = json!({"range_mode": "inclusive_days", "min_days": 1, "max_days": 366,
-        "hold_ttl_ms": 900_000, "horizon_days": 3650, "status": "active", "metadata": {}});
+        "hold_ttl_ms": 900_000, "horizon_days": 3650, "status": "active", "metadata": {},
+        "time_zone": "UTC"});
     for (field, value) in defaults.as_object().unwrap() {
         assert_eq!(&room[field], value, "bookable.{field}");
     }
@@ -500,4 +502,36 @@ async fn a_booking_by_the_sdk_is_a_booking(server: Server) {
     let refused = billing.bookings().create(fields).await.unwrap_err();
     assert_eq!(refused.code(), Some(ifmatch::Code::AvailabilityConflict));
     assert!(!refused.is_conflict() && !refused.is_retryable(), "it is an answer: {refused}");
+}
+
+/// At any instant it is tomorrow on Kiritimati (UTC+14) when it is still today on Niue (UTC-11).
+async fn today_is_judged_in_the_time_zone_of_the_bookable(server: Server) {
+    let api = server.api();
+    let date_in = |zone: &str, days: i64| {
+        // A fixed offset, so that the test does not depend on the machine's time zones.
+        let hours = if zone == "Pacific/Kiritimati" { 14 } else { -11 };
+        let there = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours + 24 * days);
+        there.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+    };
+    for zone in ["Pacific/Kiritimati", "Pacific/Niue"] {
+        let room = api.make_bookable(json!({"time_zone": zone})).await;
+        assert_eq!(room["time_zone"], zone);
+        let book = |day: String| {
+            json!({"bookable_id": id(&room), "start_date": day, "end_date": date_in(zone, 2),
+                "quantity": 1})
+        };
+        let body = book(date_in(zone, -1));
+        let late = api.post("/v1/bookings", &body).key(&unique("late")).await;
+        let late = late.problem(422, "VALIDATION_FAILED");
+        assert_eq!(late["errors"][0]["path"], "/start_date");
+        assert!(late["errors"][0]["message"].as_str().unwrap().contains(zone), "{late}");
+        let body = book(date_in(zone, 0));
+        api.post("/v1/bookings", &body).key(&unique("today")).await.ok(201);
+        let path = format!("/v1/bookables/{}", id(&room));
+        let wish = json!({"version": 1, "time_zone": "Mars/Olympus"});
+        let refused = api.patch(&path, &wish).await.problem(422, "VALIDATION_FAILED");
+        assert_eq!(refused["errors"][0]["path"], "/time_zone");
+        let moved = api.patch(&path, &json!({"version": 1, "time_zone": "Europe/Berlin"}));
+        assert_eq!(moved.await.ok(200)["time_zone"], "Europe/Berlin");
+    }
 }

@@ -170,6 +170,16 @@ pub async fn make(api: &Api, collection: &str) -> (Value, Value) {
             let body = json!({"package": package["code"]});
             (api.post(&path, &body).await.ok(201), json!({"status": "suspended"}))
         }
+        // A boost is not edited, only revoked.
+        "workspaces/{}/boosts" | "namespaces/{}/boosts" => {
+            let scopes = collection.strip_suffix("/{}/boosts").unwrap();
+            let (scope, _) = Box::pin(make(api, scopes)).await;
+            let feature = api.make_feature(json!({})).await;
+            let of = format!("{scopes}/{}", id(&scope));
+            let made = api.boost(&of, &feature, json!({})).await.ok(201);
+            let path = format!("/v1/{of}/boosts/{}", id(&made));
+            (api.get(&path).await.ok(200), json!({}))
+        }
         "bookables" => (api.make_bookable(json!({})).await, json!({"name": "edited"})),
         "bookings" => (api.make_booking(json!({})).await, json!({"notes": "edited"})),
         "products" => (api.make_product(json!({})).await, json!({"name": "edited"})),
@@ -238,7 +248,7 @@ async fn every_versioned_route_checks_key_role_version_and_replay(server: Server
         let collection = collection.unwrap_or_else(|| panic!("say here how to test {route}"));
         let (mut object, edit) = make(&admin, collection).await;
         let collection = match object["scope"].as_str() {
-            Some(scope) => format!("{scope}/packages"),
+            Some(scope) => format!("{scope}/{}", collection.rsplit('/').next().unwrap()),
             None => collection.to_owned(),
         };
         if (collection.as_str(), method.as_str()) == ("bookings", "delete") {

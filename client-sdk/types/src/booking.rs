@@ -59,12 +59,17 @@ const fn ten_years() -> i64 {
     3_650
 }
 
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
 /// A capacity of 0, booked by whole days, for struct updates.
 impl Default for BookableFields {
     fn default() -> Self {
         Self {
             name: String::new(),
             capacity: 0,
+            time_zone: utc(),
             range_mode: inclusive_days(),
             min_days: one(),
             max_days: max_days(),
@@ -104,6 +109,9 @@ wire! {
         pub name: String,
         /// How many can be booked on one day, 0–1,000,000.
         pub capacity: i64,
+        /// The IANA name of its time zone. A booking starts on the date that is today there, or later.
+        #[serde(default = "utc")]
+        pub time_zone: String,
         /// How the dates of its bookings are read.
         pub range_mode: RangeMode,
         /// Minimum days or nights of a booking, ≥ 1.
@@ -133,6 +141,9 @@ wire! {
         pub name: String,
         /// How many can be booked on one day, 0–1,000,000.
         pub capacity: i64,
+        /// The IANA name of its time zone, such as `Europe/Berlin`; default `UTC`.
+        #[serde(default = "utc")]
+        pub time_zone: String,
         /// How the dates of its bookings are read.
         #[serde(default = "inclusive_days", deserialize_with = "known::read")]
         pub range_mode: RangeMode,
@@ -205,7 +216,7 @@ wire! {
         /// The workspace that it belongs to; set once. By default that of a scoped key.
         #[serde(default)]
         pub workspace_id: Option<WorkspaceId>,
-        /// The first day; today (UTC) or later.
+        /// The first day; today in the time zone of the bookable, or later.
         pub start_date: Date,
         /// The last day. With `nights`, the day of departure.
         pub end_date: Date,
@@ -233,7 +244,7 @@ wire! {
         /// The workspace that it belongs to. By default that of a scoped key.
         #[serde(default)]
         pub workspace_id: Option<WorkspaceId>,
-        /// The first day; today (UTC) or later.
+        /// The first day; today in the time zone of the bookable, or later.
         pub start_date: Date,
         /// The last day. With `nights`, the day of departure.
         pub end_date: Date,

@@ -24,7 +24,12 @@ impl std::error::Error for DateError {}
 impl Date {
     /// The date of an instant, in UTC.
     pub fn of(instant: Timestamp) -> Self {
-        let date = instant.to_jiff().to_zoned(TimeZone::UTC).date();
+        Self::in_zone(instant, TimeZone::UTC)
+    }
+
+    /// The date of an instant in a time zone.
+    pub fn in_zone(instant: Timestamp, zone: TimeZone) -> Self {
+        let date = instant.to_jiff().to_zoned(zone).date();
         debug_assert!(date.year() >= -9999, "jiff's own calendar ends there");
         Self(date)
     }

@@ -46,7 +46,7 @@ names! {
     AssignmentStatus {
         /// It grants the contents of its package from its start to its end.
         Active = "active",
-        /// It grants nothing for now.
+        /// It grants nothing for now. A namespace does not fall back to its workspace meanwhile.
         Suspended = "suspended",
         /// It was cancelled for good.
         Cancelled = "cancelled",
@@ -122,8 +122,7 @@ wire! {
         pub rolling_days: Option<i64>,
         /// The feature whose pool of units it draws from.
         pub parent_code: Option<String>,
-        /// Whether its units are normally given back, such as seats. Tells people
-        /// and programs; any usage can be reversed.
+        /// Whether recorded usage can be reversed, as with seats. Holds can always be released.
         pub releasable: bool,
         /// Whether it can be granted anew.
         pub status: CatalogStatus,
@@ -155,7 +154,7 @@ wire! {
         /// The feature whose pool of units it draws from: a `limit` without a parent of its own.
         #[serde(default)]
         pub parent_code: Option<String>,
-        /// Whether its units are normally given back, such as seats.
+        /// Whether recorded usage can be reversed, as with seats; default `false`.
         #[serde(default)]
         pub releasable: bool,
         /// Default: `active` at creation, unchanged in a replace.
@@ -171,7 +170,8 @@ wire! {
         /// How it is granted.
         #[serde(deserialize_with = "known::read")]
         pub grant: GrantKind,
-        /// The number of units, ≥ 0. Required with `limit`, and only allowed there.
+        /// The number of units, ≥ 0. Required with `limit`, and only allowed there. A feature of
+        /// type `unlimited` takes no `limit`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub limit: Option<i64>,
     }

@@ -99,6 +99,8 @@ names! {
         PackageInactive = "PACKAGE_INACTIVE",
         /// The hold was settled, released, or expired.
         HoldNotActive = "HOLD_NOT_ACTIVE",
+        /// Recorded usage of the feature cannot be given back.
+        FeatureNotReleasable = "FEATURE_NOT_RELEASABLE",
         /// More units than are left of the record.
         ReversalExceedsRecord = "REVERSAL_EXCEEDS_RECORD",
         /// The external service id belongs to an assignment with other content.

@@ -280,22 +280,23 @@ tables! {
     /// The usage of a pool in one window.
     counters => CounterRow {
         id: Text, version: BigInt, scope: Text, pool: Text, window_start: Nullable<BigInt>,
-        used: BigInt, held: BigInt, burns: Text, rolled_until: Nullable<BigInt>,
-        notified: BigInt, events: BigInt,
+        used: BigInt, held: BigInt, rolled_until: Nullable<BigInt>, notified: BigInt,
+        events: BigInt, burnt_in_order: Text, rolling_burnt: BigInt,
+        expired_until: Nullable<BigInt>,
     }
     /// Recorded usage.
     usage_records => UsageRecordRow {
         id: Text, version: BigInt, counter_id: Text, scope: Text, charged_scope: Text,
         feature: Text, quantity: BigInt, reversed: BigInt, is_rolling: Bool, metadata: Text,
         at: BigInt, actor: Text, on_behalf_of: Nullable<Text>, source: Text, request_id: Text,
-        key_id: Nullable<Text>,
+        key_id: Nullable<Text>, burns: Text, burnt: BigInt,
     }
     /// A usage hold: units set aside until it ends.
     usage_holds => UsageHoldRow {
         id: Text, version: BigInt, counter_id: Text, scope: Text, charged_scope: Text,
         feature: Text, quantity: BigInt, status: Text, expires_at: BigInt,
         settled_quantity: Nullable<BigInt>, record_id: Nullable<Text>, created_at: BigInt,
-        ended_at: Nullable<BigInt>,
+        ended_at: Nullable<BigInt>, burns: Text, burnt: BigInt,
     }
     /// One line of an entitlement log.
     entitlement_log => LogRow {
@@ -309,6 +310,7 @@ tables! {
         min_days: BigInt, max_days: BigInt, hold_ttl_ms: BigInt, horizon_days: BigInt,
         status: Text, metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
         deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
+        time_zone: Text,
     }
     /// A booking, with the range of days that it takes.
     bookings => BookingRow {

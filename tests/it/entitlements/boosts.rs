@@ -20,6 +20,10 @@ both_databases![
     boosts_of_a_namespace_never_raise_the_limit_of_its_workspace,
     a_boost_is_found_in_its_own_scope_only,
     wrong_boosts_are_refused_naming_the_field,
+    a_revoked_boost_counts_no_more_and_what_it_burnt_stays_burnt,
+    a_boost_is_revoked_with_its_version,
+    an_add_on_that_comes_again_after_its_boost_was_revoked_gets_that_boost,
+    revoking_and_burning_at_once_loses_nothing,
 ];
 
 const BOOST: [&str; 16] = [
@@ -305,4 +309,95 @@ async fn wrong_boosts_are_refused_naming_the_field(server: Server) {
         assert!(api.list(&format!("/v1/{scope}/boosts")).await.is_empty());
     }
     assert_eq!(api.entitlement(&workspace, &feature).await["limit"], 10);
+}
+
+async fn a_revoked_boost_counts_no_more_and_what_it_burnt_stays_burnt(server: Server) {
+    let api = server.api();
+    let (workspace, feature) = api.make_entitled(10).await;
+    let namespace = api.make_scope_in(&workspace).await;
+    api.entitle(&namespace, json!([units(&feature, 10)])).await;
+    for scope in [workspace, namespace] {
+        let boost = api.boost(&scope, &feature, json!({"duration": "consumable"})).await.ok(201);
+        let more = api.boost(&scope, &feature, json!({})).await.ok(201);
+        let record = api.spend(&scope, &feature, 17).await.ok(201);
+        assert_eq!(record["limit"], 20);
+        let gone = api.revoke(&scope, &boost).await;
+        assert_eq!((&gone["id"], &gone["last_version"]), (&boost["id"], &json!(2)));
+        api.revoke(&scope, &more).await;
+        let advice = api.entitlement(&scope, &feature).await;
+        let told = |name: &str| advice[name].as_i64().unwrap();
+        assert_eq!([told("limit"), told("used"), told("remaining")], [12, 17, 0], "2 were burnt");
+        api.spend(&scope, &feature, 1).await.exceeded();
+        api.reverse(&scope, &record, 7).await.ok(201);
+        assert_eq!(api.spend(&scope, &feature, 2).await.ok(201)["limit"], 12);
+        api.spend(&scope, &feature, 1).await.exceeded();
+        let log = api.list(&format!("/v1/{scope}/entitlement-log?type=boost.revoked")).await;
+        let revoked: Vec<&Value> = log.iter().map(|line| &line["details"]["boost_id"]).collect();
+        assert_eq!(revoked, [&more["id"], &boost["id"]]);
+    }
+}
+
+async fn a_boost_is_revoked_with_its_version(server: Server) {
+    let api = server.api();
+    let (scope, feature) = api.make_entitled(10).await;
+    let other = api.make_scope().await;
+    let boost = api.boost(&scope, &feature, json!({"duration": "consumable"})).await.ok(201);
+    let path = format!("/v1/{scope}/boosts/{}", id(&boost));
+    api.delete(&path).await.problem(428, "PRECONDITION_REQUIRED");
+    let elsewhere = format!("/v1/{other}/boosts/{}?version=1", id(&boost));
+    api.delete(&elsewhere).await.problem(404, "NOT_FOUND");
+    api.spend(&scope, &feature, 11).await.ok(201);
+    let stale = api.delete(&format!("{path}?version=1")).await;
+    assert_eq!(stale.conflict(409)["current"]["consumed"], 1);
+    api.delete(&path).if_match(1).await.conflict(412);
+    let revoked = api.delete(&path).if_match(2).key("revoke").await.ok(200);
+    let again = api.delete(&path).if_match(2).key("revoke").await;
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(again.ok(200), revoked);
+    api.delete(&path).if_match(2).await.problem(410, "DELETED");
+    api.get(&path).await.problem(410, "DELETED");
+    api.get(&format!("/v1/{other}/boosts/{}", id(&boost))).await.problem(404, "NOT_FOUND");
+    assert!(api.list(&format!("/v1/{scope}/boosts")).await.is_empty());
+    let history = api.list(&format!("{path}/history")).await;
+    let kinds: Vec<&Value> = history.iter().map(|entry| &entry["kind"]).collect();
+    assert_eq!(kinds, ["created", "updated", "deleted"]);
+    assert_eq!(api.get(&format!("{path}/versions/1")).await.ok(200)["consumed"], 0);
+}
+
+async fn an_add_on_that_comes_again_after_its_boost_was_revoked_gets_that_boost(server: Server) {
+    let api = server.api();
+    let (scope, feature) = api.make_entitled(10).await;
+    let addon = json!({"source": "shop", "external_addon_id": unique("order")});
+    let boost = api.boost(&scope, &feature, addon.clone()).await.ok(201);
+    api.revoke(&scope, &boost).await;
+    let again = api.boost(&scope, &feature, addon.clone()).await.ok(200);
+    assert_eq!((&again["id"], &again["duplicate"]), (&boost["id"], &json!(true)));
+    assert_eq!(again["effective"], false);
+    assert_eq!(api.entitlement(&scope, &feature).await["limit"], 10);
+    let other = with(addon, &json!({"amount": 6}));
+    api.boost(&scope, &feature, other).await.problem(409, "DUPLICATE_ADDON");
+}
+
+/// Each unit is burnt before the boost is revoked, or not at all.
+async fn revoking_and_burning_at_once_loses_nothing(server: Server) {
+    let (apis, _siblings) = super::clients(&server).await;
+    let (scope, feature) = apis[0].make_entitled(0).await;
+    let members = json!({"duration": "consumable", "amount": 50});
+    let boost = apis[0].boost(&scope, &feature, members).await.ok(201);
+    let path = format!("/v1/{scope}/boosts/{}", id(&boost));
+    let spend = apis.iter().cycle().take(40).map(|api| api.spend(&scope, &feature, 1));
+    let revoke = eventually("the boost is revoked", async || {
+        let now = apis[0].get(&path).await.ok(200);
+        let gone = apis[0].delete(&format!("{path}?version={}", now["version"])).await;
+        (gone.status == 200).then_some(gone)
+    });
+    let (spent, gone) = futures::join!(futures::future::join_all(spend), revoke);
+    let admitted = spent.iter().filter(|answer| answer.status == 201).count();
+    let refused = spent.iter().filter(|answer| answer.status == 403).count();
+    assert_eq!(admitted + refused, 40);
+    let last = gone.ok(200)["last_version"].as_u64().unwrap();
+    let last = apis[0].get(&format!("{path}/versions/{last}")).await.ok(200);
+    assert_eq!(last["consumed"], admitted);
+    let advice = apis[0].entitlement(&scope, &feature).await;
+    assert_eq!((&advice["used"], &advice["limit"]), (&json!(admitted), &json!(admitted)));
 }

@@ -4,6 +4,7 @@ use crate::harness::{Server, both_databases, grant, id, members, unique, units, 
 use serde_json::json;
 
 both_databases![
+    an_unlimited_feature_takes_no_limit_from_a_package,
     a_feature_has_its_documented_members_and_defaults,
     a_taken_code_is_409_and_says_what_differs,
     the_same_feature_or_package_again_is_answered_with_the_first,
@@ -231,4 +232,27 @@ async fn who_has_an_archived_feature_keeps_it(server: Server) {
     api.patch(&path, &json!({"status": "archived"})).if_match(1).await.ok(200);
     assert_eq!(api.spend(&scope, &feature, 5).await.ok(201)["used"], 5);
     api.spend(&scope, &feature, 1).await.exceeded();
+}
+
+async fn an_unlimited_feature_takes_no_limit_from_a_package(server: Server) {
+    let api = server.api();
+    let free = api.make_feature(json!({"type": "unlimited"})).await;
+    let counted = api.make_feature(json!({})).await;
+    let limited = |feature: &str| json!({"feature": feature, "grant": "limit", "limit": 5});
+    let body =
+        json!({"code": unique("p"), "name": "P", "grants": [limited(&counted), limited(&free)]});
+    let refused = api.post("/v1/packages", &body).await.problem(422, "VALIDATION_FAILED");
+    assert_eq!(refused["errors"][0]["path"], "/grants/1/grant");
+    let grants = json!([{"feature": free, "grant": "unlimited"}, limited(&counted)]);
+    let package = api.make_package(grants, json!({})).await;
+    let path = format!("/v1/packages/{}", id(&package));
+    let wish = json!({"version": 1, "grants": [limited(&free)]});
+    let refused = api.patch(&path, &wish).await.problem(422, "VALIDATION_FAILED");
+    assert_eq!(refused["errors"][0]["path"], "/grants/0/grant");
+    // What is limited by a package does not become unlimited.
+    let feature = api.list(&format!("/v1/features?code={counted}")).await.remove(0);
+    let path = format!("/v1/features/{}", id(&feature));
+    api.patch(&path, &json!({"version": 1, "type": "unlimited"}))
+        .await
+        .problem(409, "FEATURE_IN_USE");
 }

@@ -11,6 +11,7 @@ both_databases![
     a_consumable_that_runs_out_of_time_gives_nothing_more,
     racing_consumers_burn_each_unit_once,
     two_consumers_never_share_the_last_unit,
+    after_a_downgrade_a_hold_burns_its_own_unit_and_gives_it_back,
 ];
 
 /// A consumable boost of 5 units, with additional members.
@@ -155,5 +156,42 @@ async fn two_consumers_never_share_the_last_unit(server: Server) {
         .await;
         assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
         assert_eq!(burnt(&apis[0], &scope, &[&boost]).await, [1]);
+    }
+}
+
+/// 100 units of which 30 are used, then 10, then a boost of 50.
+async fn after_a_downgrade_a_hold_burns_its_own_unit_and_gives_it_back(server: Server) {
+    let api = server.api();
+    for reset in [
+        json!({"reset": "monthly"}),
+        json!({"reset": "rolling", "rolling_days": 30}),
+        json!({"reset": "none"}),
+    ] {
+        let (scope, feature) = (api.make_scope().await, api.make_feature(reset).await);
+        for limit in [100, 10] {
+            let grants = json!([units(&feature, limit)]);
+            let base = api.make_package(grants, json!({"is_base": true})).await;
+            api.assign(&scope, &base, json!({})).await.ok(201);
+            if limit == 100 {
+                api.spend(&scope, &feature, 30).await.ok(201);
+            }
+        }
+        let boost = consumable(&api, &scope, &feature, json!({"amount": 50})).await;
+        let hold = api.hold(&scope, &feature, 1, 3_600_000).await.ok(201);
+        assert_eq!((&hold["limit"], &hold["remaining"]), (&json!(60), &json!(29)));
+        assert_eq!(burnt(&api, &scope, &[&boost]).await, [1]);
+        api.release(&scope, &hold).await.ok(200);
+        assert_eq!(burnt(&api, &scope, &[&boost]).await, [0]);
+        let brief = api.hold(&scope, &feature, 2, 1).await.ok(201);
+        crate::harness::eventually("the expired hold gives back what it burnt", async || {
+            let (_, held) = api.counted(&scope, &feature).await;
+            (held == 0 && burnt(&api, &scope, &[&boost]).await == [0]).then_some(())
+        })
+        .await;
+        api.release(&scope, &brief).await.problem(409, "HOLD_NOT_ACTIVE");
+        let record = api.spend(&scope, &feature, 3).await.ok(201);
+        assert_eq!(burnt(&api, &scope, &[&boost]).await, [3]);
+        api.reverse(&scope, &record, 3).await.ok(201);
+        assert_eq!(burnt(&api, &scope, &[&boost]).await, [0]);
     }
 }

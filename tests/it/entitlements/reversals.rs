@@ -4,6 +4,7 @@ use crate::harness::{Server, both_databases, id, members, together, unique, unit
 use serde_json::json;
 
 both_databases![
+    usage_of_a_feature_that_is_not_releasable_is_not_reversed,
     reversed_units_can_be_used_again,
     never_more_than_was_recorded_is_reversed,
     a_reversal_happens_once_for_its_key,
@@ -156,4 +157,15 @@ async fn racing_reversals_never_exceed_the_record(server: Server) {
         assert_eq!(apis[0].counted(&scope, &feature).await, (8, 0));
         assert_eq!(apis[0].recorded(&scope, &feature).await, 8);
     }
+}
+
+async fn usage_of_a_feature_that_is_not_releasable_is_not_reversed(server: Server) {
+    let api = server.api();
+    let scope = api.make_scope().await;
+    let feature = api.make_feature(json!({"releasable": false})).await;
+    api.entitle(&scope, json!([units(&feature, 10)])).await;
+    let record = api.spend(&scope, &feature, 4).await.ok(201);
+    let refused = api.reverse(&scope, &record, 1).await.problem(409, "FEATURE_NOT_RELEASABLE");
+    assert_eq!(refused["feature"], feature);
+    assert_eq!(api.counted(&scope, &feature).await, (4, 0));
 }

@@ -8,7 +8,7 @@ both_databases![
     with_a_grant_of_its_own_a_namespace_is_charged_on_its_own,
     all_namespaces_without_a_grant_share_the_pool_of_the_workspace,
     an_exhausted_namespace_does_not_fall_back,
-    a_suspended_grant_of_a_namespace_falls_back_to_the_workspace,
+    a_namespace_with_a_suspended_package_is_denied_and_does_not_fall_back,
     a_workspace_has_nothing_of_its_namespaces,
     the_workspace_next_door_is_not_charged,
     children_draw_from_the_pool_of_their_parent,
@@ -79,19 +79,24 @@ async fn an_exhausted_namespace_does_not_fall_back(server: Server) {
     assert_eq!(api.counted(&workspace, &feature).await, (0, 0));
 }
 
-async fn a_suspended_grant_of_a_namespace_falls_back_to_the_workspace(server: Server) {
+async fn a_namespace_with_a_suspended_package_is_denied_and_does_not_fall_back(server: Server) {
     let api = server.api();
     let (workspace, feature) = api.make_entitled(10).await;
     let namespace = api.make_scope_in(&workspace).await;
     let own = api.entitle(&namespace, json!([units(&feature, 5)])).await;
     api.spend(&namespace, &feature, 4).await.ok(201);
     api.reassign(&namespace, &own, json!({"status": "suspended"})).await.ok(200);
-    let shared = api.spend(&namespace, &feature, 6).await.ok(201);
-    assert_eq!((&shared["used"], &shared["charged_scope"]), (&json!(6), &json!(workspace)));
+    let denied = api.spend(&namespace, &feature, 1).await.problem(403, "FEATURE_NOT_INCLUDED");
+    assert_eq!(denied["charged_scope"], namespace);
+    api.hold(&namespace, &feature, 1, 1_000).await.problem(403, "FEATURE_NOT_INCLUDED");
+    assert_eq!(api.entitlement(&namespace, &feature).await["allowed"], false);
     api.reassign(&namespace, &own, json!({"status": "active"})).await.ok(200);
     let back = api.spend(&namespace, &feature, 1).await.ok(201);
     assert_eq!((&back["used"], &back["charged_scope"]), (&json!(5), &json!(namespace)));
-    assert_eq!(api.counted(&workspace, &feature).await, (6, 0));
+    assert_eq!(api.counted(&workspace, &feature).await, (0, 0));
+    api.reassign(&namespace, &own, json!({"status": "cancelled"})).await.ok(200);
+    let shared = api.spend(&namespace, &feature, 6).await.ok(201);
+    assert_eq!((&shared["used"], &shared["charged_scope"]), (&json!(6), &json!(workspace)));
 }
 
 async fn a_workspace_has_nothing_of_its_namespaces(server: Server) {

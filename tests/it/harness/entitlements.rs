@@ -44,9 +44,10 @@ impl Api {
         format!("namespaces/{}", id(&namespace))
     }
 
-    /// The code of a new feature, by default a `limit` that never resets.
+    /// The code of a new feature, by default a `limit` that never resets and is releasable.
     pub async fn make_feature(&self, members: Value) -> String {
-        let body = json!({"code": unique("api.calls"), "name": "Calls", "type": "limit"});
+        let body = json!({"code": unique("api.calls"), "name": "Calls", "type": "limit",
+            "releasable": true});
         let feature = self.post("/v1/features", &with(body, &members)).await.ok(201);
         feature["code"].as_str().expect("a code").to_owned()
     }
@@ -90,6 +91,13 @@ impl Api {
         let mut body = with(body, &members);
         body.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         self.post(&format!("/v1/{scope}/boosts"), &body).await
+    }
+
+    /// Revokes a boost at its current version. Returns the tombstone.
+    pub async fn revoke(&self, scope: &str, boost: &Value) -> Value {
+        let path = format!("/v1/{scope}/boosts/{}", id(boost));
+        let now = self.get(&path).await.ok(200);
+        self.delete(&format!("{path}?version={}", now["version"])).await.ok(200)
     }
 
     /// Records usage of `quantity` units under a new key.

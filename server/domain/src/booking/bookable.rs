@@ -3,6 +3,7 @@
 use super::{
     Need, Rejection,
     expiry::{expire_holds, want_due},
+    zone,
 };
 use crate::core::{
     Context, DeleteObject, Errors, Resource, UpdateObject, Wants, plain_audit, redactable,
@@ -30,6 +31,7 @@ impl Resource for Bookable {
     const FIELDS: &'static [&'static str] = &[
         "name",
         "capacity",
+        "time_zone",
         "range_mode",
         "min_days",
         "max_days",
@@ -49,6 +51,7 @@ impl Resource for Bookable {
     fn check(fields: &mut BookableFields, errors: &mut Errors) {
         errors.text("/name", &fields.name, 1, 200);
         errors.range("/capacity", fields.capacity, 0, CAPACITY_MAX);
+        zone::check(errors, "/time_zone", &fields.time_zone);
         errors.range("/max_days", fields.max_days, 1, DAYS_MAX);
         errors.range("/min_days", fields.min_days, 1, fields.max_days.clamp(1, DAYS_MAX));
         errors.range("/hold_ttl_ms", fields.hold_ttl_ms, 1, HOLD_TTL_MAX_MS);
@@ -66,6 +69,7 @@ impl Resource for Bookable {
             version: 1,
             name: fields.name,
             capacity: fields.capacity,
+            time_zone: fields.time_zone,
             range_mode: fields.range_mode,
             min_days: fields.min_days,
             max_days: fields.max_days,
@@ -86,6 +90,7 @@ impl Resource for Bookable {
         Ok(Self {
             name: fields.name,
             capacity: fields.capacity,
+            time_zone: fields.time_zone,
             range_mode: fields.range_mode,
             min_days: fields.min_days,
             max_days: fields.max_days,
@@ -127,7 +132,9 @@ impl Resource for Bookable {
 fn want_days_above(id: &str, capacity: i64, wants: &mut Wants<'_, '_, Need>) {
     want_due(id, wants);
     let Some(now) = wants.state.clock else { return };
-    let above = (id.to_owned(), capacity, Date::of(now));
+    // Today may be a day earlier there than in UTC, and its zone may change in the same batch.
+    let Some(since) = Date::of(now).plus_days(-1) else { return };
+    let above = (id.to_owned(), capacity, since);
     if !wants.state.booking().days_above.contains(&above) {
         wants.push(Need::DaysAbove(above.0, above.1, above.2));
     }
@@ -143,7 +150,7 @@ fn lower_capacity(
     ctx: &mut Context<'_>,
 ) -> Result<(), Rejection> {
     expire_holds(bookable, None, ctx);
-    let today = Date::of(ctx.now);
+    let today = zone::today(bookable, ctx.now);
     let above = || {
         ctx.state.booking().booking_days.iter().filter(|day| {
             day.bookable_id == bookable.id

@@ -8,6 +8,7 @@ use super::{
     bookable::DAYS_MAX,
     expiry::{expire_holds, is_bookable, want_days, want_due},
     room::Full,
+    zone,
 };
 use crate::core::{
     self, Change, Context, DeleteObject, Errors, Resource, ScopedWrites, State, UpdateObject,
@@ -15,7 +16,7 @@ use crate::core::{
 };
 use ifmatch_types::{
     Bookable, BookableStatus, Booking, BookingFields, BookingId, BookingStatus as Status, Date,
-    Kind, RangeMode, Workspace,
+    Kind, RangeMode, Timestamp, Workspace,
 };
 use serde_json::{Map, Value};
 
@@ -81,7 +82,7 @@ impl Resource for BookingRecord {
         let before = date("start_date").zip(date("end_date"));
         let dates = (fields.start_date, fields.end_date);
         if before != Some(dates) {
-            read_range(&bookable_of(&self.booking, ctx), dates, before, Date::of(ctx.now))?;
+            read_range(&bookable_of(&self.booking, ctx), dates, before, ctx.now)?;
         }
         Ok(())
     }
@@ -102,7 +103,7 @@ impl Resource for BookingRecord {
         let bookable = fields.bookable_id.as_str();
         let bookable = referenced::<Bookable>("/bookable_id", bookable, ctx.state)?.clone();
         let dates = (fields.start_date, fields.end_date);
-        let until_day = read_range(&bookable, dates, None, Date::of(ctx.now))?;
+        let until_day = read_range(&bookable, dates, None, ctx.now)?;
         let booking = Booking {
             id: BookingId::from_unchecked(id),
             version: 1,
@@ -152,7 +153,7 @@ impl Resource for BookingRecord {
         // Confirming an expired hold is a new booking, so its dates must not be in the past.
         let known = (from != Status::Expired).then_some((before.start_date, before.end_date));
         if is_moved || known.is_none() {
-            after.until_day = read_range(&bookable, dates, known, Date::of(ctx.now))?;
+            after.until_day = read_range(&bookable, dates, known, ctx.now)?;
             (after.booking.start_date, after.booking.end_date) = dates;
         }
         after.booking.quantity = fields.quantity;
@@ -277,7 +278,7 @@ impl BookingRecord {
         bookable: &Bookable,
         ctx: &mut Context<'_>,
     ) -> Result<(), Rejection> {
-        self.taken_until = self.still_taken(Date::of(ctx.now));
+        self.taken_until = self.still_taken(zone::today(bookable, ctx.now));
         let wanted = self.share();
         if wanted.exceeds(granted) {
             if bookable.status == BookableStatus::Archived {
@@ -381,13 +382,15 @@ fn read_range(
     bookable: &Bookable,
     (start, end): (Date, Date),
     before: Option<(Date, Date)>,
-    today: Date,
+    now: Timestamp,
 ) -> Result<Date, Rejection> {
     let mut errors = Errors::default();
+    let today = zone::today(bookable, now);
+    let zone = &bookable.time_zone;
     if start < today && before.is_none_or(|before| before.0 != start) {
-        errors.push("/start_date", format!("must not be before today, {today} in UTC"));
+        errors.push("/start_date", format!("must not be before today, {today} in {zone}"));
     } else if end < today && before.is_none_or(|before| before.1 != end) {
-        errors.push("/end_date", format!("must not be before today, {today} in UTC"));
+        errors.push("/end_date", format!("must not be before today, {today} in {zone}"));
     }
     let (until, unit) = match bookable.range_mode {
         RangeMode::InclusiveDays => (end.plus_days(1), "days"),

@@ -13,6 +13,7 @@ mod record;
 mod rejection;
 mod room;
 mod state;
+mod zone;
 
 pub use action::Action;
 pub use day::{BookingDay, DueBookings, Share};

@@ -1,6 +1,6 @@
 //! A booking as it is stored, and the share that each status takes of its bookable.
 
-use super::day::Share;
+use super::{day::Share, zone};
 use crate::core::{Context, change_internally};
 use ifmatch_types::{Bookable, Booking, BookingStatus as Status, Date, Timestamp};
 
@@ -67,7 +67,7 @@ impl BookingRecord {
                 booking.ended_at = Some(now);
             }
         }
-        self.taken_until = self.still_taken(Date::of(now));
+        self.taken_until = self.still_taken(zone::today(bookable, now));
     }
 
     /// The day after the last day that its current status takes.

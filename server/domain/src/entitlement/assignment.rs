@@ -4,7 +4,7 @@ use super::{
     Need, Outcome, Rejection, ScopeRef,
     log::log,
     package::{self, want_package_code},
-    scope::{chain, change_holdings, want_chain, want_holdings, workspace_of},
+    scope::{chain, change_holdings, want_chain, want_holdings, want_scope_of, workspace_of},
 };
 use crate::core::{
     self, CodeHolder, Context, Errors, How, ObjectAnswer, Resource, State, UpdateObject, Wants,
@@ -349,7 +349,7 @@ impl Resource for AssignmentRecord {
 
     fn want<'c>(id: &str, wants: &mut Wants<'_, 'c, Need>) {
         // The scope's row is locked before the assignment's.
-        if let Some(chain) = want_scope_of(id, wants) {
+        if let Some(chain) = want_scope_of(Kind::Assignment, id, wants) {
             wants.object(Kind::Assignment, id);
             want_holdings(&chain, wants);
         }
@@ -365,16 +365,6 @@ impl Resource for AssignmentRecord {
     }
 }
 
-/// Requests the scope of an assignment; returns it and its fallback once both are locked.
-///
-/// The list is empty for an assignment that does not exist.
-fn want_scope_of(id: &str, wants: &mut Wants<'_, '_, Need>) -> Option<Vec<ScopeRef>> {
-    match wants.owner(Kind::Assignment, id)?.as_deref().and_then(ScopeRef::parse) {
-        Some(scope) => want_chain(&scope, wants),
-        None => Some(Vec::new()),
-    }
-}
-
 /// The grants of a pool by the packages that a scope has at `now`.
 pub(crate) fn grants_of<'a>(
     of: &str,
@@ -382,19 +372,40 @@ pub(crate) fn grants_of<'a>(
     now: Timestamp,
     state: &'a State,
 ) -> impl Iterator<Item = &'a package::PoolGrant> {
+    let records = records_of(of, state).filter(move |record| record.counts(now));
+    records.flat_map(move |record| record.grants(pool, state))
+}
+
+/// Whether a scope has a suspended package that grants a pool.
+pub(crate) fn is_suspended(of: &str, pool: &str, now: Timestamp, state: &State) -> bool {
+    records_of(of, state)
+        .filter(|record| record.assignment.status == Status::Suspended)
+        .filter(|record| record.ends_by(now).is_none())
+        .any(|record| record.grants(pool, state).next().is_some())
+}
+
+fn records_of<'a>(of: &str, state: &'a State) -> impl Iterator<Item = &'a AssignmentRecord> {
     let members =
         state.entitlement().holdings.find(of).map(|holdings| holdings.assignments.as_slice());
     let records = members.unwrap_or_default().iter();
-    let records =
-        records.filter_map(|id| state.entitlement().assignments.find(id)).map(|row| &row.record);
-    records
-        .filter(move |record| record.counts(now))
-        .flat_map(|record| match state.entitlement().packages.find(record.package_id.as_str()) {
+    records.filter_map(|id| state.entitlement().assignments.find(id)).map(|row| &row.record)
+}
+
+impl AssignmentRecord {
+    /// What its package grants of a pool.
+    fn grants<'a>(
+        &self,
+        pool: &'a str,
+        state: &'a State,
+    ) -> impl Iterator<Item = &'a package::PoolGrant> + use<'a> {
+        let package_id = self.package_id.as_str();
+        let grants = match state.entitlement().packages.find(package_id) {
             Some(row) => row.record.grants.as_slice(),
             None => {
-                let loaded = state.entitlement().package_grants.get(record.package_id.as_str());
+                let loaded = state.entitlement().package_grants.get(package_id);
                 loaded.map(Vec::as_slice).unwrap_or_default()
             }
-        })
-        .filter(move |grant| grant.pool == pool)
+        };
+        grants.iter().filter(move |grant| grant.pool == pool)
+    }
 }

@@ -1,7 +1,11 @@
 //! Boosts: grants to a scope on top of its packages.
 
-use super::{Need, Rejection, scope::workspace_of};
-use crate::core::{self, Context, Errors, Resource, State, Wants, usual_parts};
+use super::{
+    Need, Rejection,
+    log::log,
+    scope::{want_scope_of, workspace_of},
+};
+use crate::core::{self, Context, Errors, Resource, State, Wants, keep_internally, usual_parts};
 use ifmatch_types::{Boost, BoostDuration as Duration, Kind, NewBoost, Timestamp};
 use serde_json::json as value;
 
@@ -26,7 +30,12 @@ pub fn addon_key(source: Option<&str>, external_addon_id: Option<&str>) -> Optio
 impl BoostRecord {
     /// Whether it counts at `now`, provided that there is a limit that it can add to.
     pub(crate) fn counts(&self, now: Timestamp) -> bool {
-        !self.is_over && self.boost.expires_at.is_none_or(|expires_at| now < expires_at)
+        !self.is_over && !self.is_expired(now)
+    }
+
+    /// Whether its end has passed, stored or not.
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        self.boost.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 
     /// Whether its units are consumed one by one.
@@ -65,12 +74,22 @@ impl Resource for BoostRecord {
         Err(core::Rejection::invalid("/type", "a boost cannot be changed").into())
     }
 
-    fn delete(&self, _: &mut Context<'_>) -> Result<(), Rejection> {
-        Err(core::Rejection::invalid("/type", "a boost cannot be deleted").into())
+    /// Revokes it: it counts no more. What it burnt stays burnt.
+    fn delete(&self, ctx: &mut Context<'_>) -> Result<(), Rejection> {
+        let details = value!({ "boost_id": self.boost.id, "boost": self.boost });
+        log(&self.boost.scope, "boost.revoked", details, ctx);
+        keep_internally(Self { is_over: true, ..self.clone() }, ctx);
+        Ok(())
+    }
+
+    fn want<'c>(id: &str, wants: &mut Wants<'_, 'c, Need>) {
+        // Commands about its scope may burn its units in the same batch, under the scope's lock only.
+        if want_scope_of(Kind::Boost, id, wants).is_some() {
+            wants.object(Kind::Boost, id);
+        }
     }
 
     fn want_to_see<'c>(id: &str, wants: &mut Wants<'_, 'c, Need>) {
-        // Commands about its scope may burn its units in the same batch, under the scope's lock only.
-        wants.object(Kind::Boost, id);
+        Self::want(id, wants);
     }
 }

@@ -1,8 +1,9 @@
 //! Charging: finds the pool that a request draws from, takes units and gives them back.
 
 use super::{
-    Counter, FeatureTerms, PoolTerms, Rejection, ScopeRef,
-    burn::{consume, forget_burns, give_back, overdue},
+    Burns, Counter, FeatureTerms, PoolTerms, Rejection, ScopeRef,
+    assignment::is_suspended,
+    burn::consume,
     counter::{DAY_US, counter_key, keep, rolling_start, window_start},
     limit::{Limit, limit_for, limit_of},
     overdue::expire_holds,
@@ -10,19 +11,14 @@ use super::{
 };
 use crate::core::{self, Context, Mutant, State, Step};
 use ifmatch_types::{Interval, Meter, Reset, Timestamp, integer::is_exact};
-use std::collections::BTreeMap;
 
 /// The pool that a request is charged to, with its limit and its counter.
 ///
-/// Expired holds do not count. The loaded ones are ended first. The units of the others are
-/// subtracted in every computation here, but stay in the stored counter until later commits end
-/// those holds.
+/// Expired holds do not count: their units are taken from the counter first.
 #[derive(Clone, Debug)]
 pub(crate) struct Charged {
     pub(crate) limit: Limit,
     pub(crate) counter: Counter,
-    /// The number of held units that belong to expired holds that were not loaded.
-    overdue: i64,
     /// The time at which units become available again.
     resets_at: Option<Timestamp>,
     is_rolling: bool,
@@ -31,7 +27,9 @@ pub(crate) struct Charged {
 impl Charged {
     /// The pool that a scope is charged for a feature, after ending its expired holds.
     ///
-    /// A namespace is charged on its own pool if it is granted one, otherwise on its workspace's.
+    /// A namespace is charged on its own pool if it has a grant for it, otherwise on its
+    /// workspace's. A suspended package still claims the pool: the namespace is denied, so that
+    /// suspending it never gives access to more.
     pub(crate) fn now(chain: &[ScopeRef], terms: &FeatureTerms, ctx: &mut Context<'_>) -> Self {
         let charged = Self::of_chain(chain, terms, ctx.now, ctx.state);
         if expire_holds(&charged.counter.id, ctx) {
@@ -40,7 +38,7 @@ impl Charged {
         charged
     }
 
-    /// The pool of the first scope in the chain that is granted it, otherwise of the last scope.
+    /// The pool of the first scope in the chain that has a grant, otherwise of the last scope.
     pub(crate) fn of_chain(
         chain: &[ScopeRef],
         terms: &FeatureTerms,
@@ -57,9 +55,10 @@ impl Charged {
                 true => limit_for(&of.to_string(), terms, now, state),
                 false => Limit::Absent,
             };
-            let is_granted = limit.is_granted();
-            found = Some((of.to_string(), limit));
-            if is_granted {
+            let of = of.to_string();
+            let has_grant = limit.is_granted() || is_suspended(&of, &pool.code, now, state);
+            found = Some((of, limit));
+            if has_grant {
                 break;
             }
         }
@@ -88,8 +87,10 @@ impl Charged {
             window_start: start,
             used: 0,
             held: 0,
-            burns: BTreeMap::new(),
+            burns: Burns::default(),
+            rolling_burnt: 0,
             rolled_until: None,
+            expired_until: None,
             notified: 0,
             events: 0,
         });
@@ -112,6 +113,8 @@ impl Charged {
             let holdings = ctx.state.entitlement().holdings.find(&counter.scope)?;
             month.next_boundary(holdings.anchor?, start)
         });
+        // A window that has ended gives no more units.
+        let resets_at = resets_at.filter(|at| *at > ctx.now);
         Some(Self::of_counter(limit, counter, &terms.pool, resets_at, ctx.now, ctx.state))
     }
 
@@ -131,7 +134,8 @@ impl Charged {
             {
                 counter.used = counter.used.saturating_sub(rolled.quantity).max(0);
                 counter.rolled_until = Some(rolled.until);
-                forget_burns(&mut counter, rolled.quantity, &limit, state);
+                let burnt = counter.rolling_burnt.saturating_sub(rolled.burnt);
+                counter.rolling_burnt = burnt.max(0);
             }
             counter.rolled_until = counter.rolled_until.max(Some(start));
             // Records of this batch are newer than all loaded ones.
@@ -139,23 +143,12 @@ impl Charged {
             let back = oldest.as_micros().saturating_add(days.saturating_mul(DAY_US));
             resets_at = Timestamp::from_micros(back);
         }
-        let overdue = overdue(&counter.id, state);
-        Self { limit, counter, overdue, resets_at, is_rolling }
+        Self { limit, counter, resets_at, is_rolling }
     }
 
     /// Whether its window is rolling.
     pub(crate) fn is_rolling(&self) -> bool {
         self.is_rolling
-    }
-
-    /// The number of units in holds that have not expired.
-    fn held(&self) -> i64 {
-        self.counter.held.saturating_sub(self.overdue).max(0)
-    }
-
-    /// The number of boost units that were burnt for this window.
-    fn burnt(&self) -> i64 {
-        self.counter.burns.values().fold(0i64, |sum, burnt| sum.saturating_add(*burnt))
     }
 
     /// The limit of this window in units; `None` if there is no limit.
@@ -165,20 +158,19 @@ impl Charged {
             Limit::Unlimited => None,
             Limit::Units { base, left } => {
                 let left = left.iter().fold(0i64, |sum, (_, left)| sum.saturating_add(*left));
-                Some(base.saturating_add(self.burnt()).saturating_add(left))
+                Some(base.saturating_add(self.counter.burnt()).saturating_add(left))
             }
         }
     }
 
     /// The pool as the API shows it.
     pub(crate) fn meter(&self) -> Meter {
-        let Counter { used, scope, .. } = &self.counter;
-        let held = self.held();
+        let Counter { used, held, scope, .. } = &self.counter;
         let limit = self.units();
-        let remaining = limit.map(|limit| limit.saturating_sub(*used).saturating_sub(held).max(0));
+        let remaining = limit.map(|limit| limit.saturating_sub(*used).saturating_sub(*held).max(0));
         Meter {
             used: *used,
-            held,
+            held: *held,
             limit,
             remaining,
             unlimited: limit.is_none(),
@@ -193,15 +185,16 @@ impl Charged {
         match self.units() {
             None => true,
             Some(limit) => {
-                let sum = self.counter.used.checked_add(self.held());
+                let sum = self.counter.used.checked_add(self.counter.held);
                 let sum = sum.and_then(|sum| sum.checked_add(quantity));
                 self.limit.is_granted() && sum.is_some_and(|sum| sum <= limit)
             }
         }
     }
 
-    /// Takes used or held units, and burns consumable boosts for units that the base limit does not
-    /// cover.
+    /// Takes used or held units, and burns consumable boosts for those that nothing else covers.
+    ///
+    /// Returns what was burnt, if the record or hold keeps it: in a rolling window.
     ///
     /// # Errors
     ///
@@ -211,15 +204,31 @@ impl Charged {
         used: i64,
         held: i64,
         ctx: &mut Context<'_>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Burns, Rejection> {
         let overflow = || core::Rejection::AmountOverflow { path: "/quantity".to_owned() };
         let add = |count: i64, more| count.checked_add(more).filter(|sum| is_exact(*sum));
         self.counter.used = add(self.counter.used, used).ok_or_else(overflow)?;
         self.counter.held = add(self.counter.held, held).ok_or_else(overflow)?;
-        let burnt = self.burnt();
-        let taken = self.counter.used.saturating_add(self.held());
-        let Limit::Units { base, left } = &mut self.limit else { return Ok(()) };
-        let mut uncovered = taken.saturating_sub(base.saturating_add(burnt));
+        let burns = self.burn(used.saturating_add(held), ctx);
+        if self.is_rolling {
+            self.counter.rolling_burnt = self.counter.rolling_burnt.saturating_add(burns.units());
+            return Ok(burns);
+        }
+        self.counter.burns.append(&burns);
+        Ok(Burns::default())
+    }
+
+    /// Burns units for `taken` units that the counter has just got, and at most as many.
+    ///
+    /// A lower limit may leave more of the earlier units uncovered. Those were admitted without
+    /// burning, and are not paid for now.
+    fn burn(&mut self, taken: i64, ctx: &mut Context<'_>) -> Burns {
+        let mut burns = Burns::default();
+        let counted = self.counter.used.saturating_add(self.counter.held);
+        let burnt = self.counter.burnt();
+        let Limit::Units { base, left } = &mut self.limit else { return burns };
+        let covered = base.saturating_add(burnt);
+        let mut uncovered = counted.saturating_sub(covered).min(taken);
         for (boost_id, left) in left.iter_mut() {
             let burning = uncovered.min(*left);
             if burning <= 0 {
@@ -227,16 +236,35 @@ impl Charged {
             }
             *left = left.saturating_sub(burning);
             uncovered = uncovered.saturating_sub(burning);
-            let burnt = self.counter.burns.entry(boost_id.clone()).or_default();
-            *burnt = burnt.saturating_add(burning);
+            burns.push(boost_id, burning);
             consume(boost_id, burning, ctx);
         }
-        Ok(())
+        burns
     }
 
-    /// Gives units back and restores consumable boosts; the last one burnt is restored first.
-    pub(crate) fn give_back(&mut self, used: i64, held: i64, ctx: &mut Context<'_>) {
-        give_back(&mut self.counter, used, held, &self.limit, ctx);
+    /// Gives units back, and makes as many burnt units whole again, last burnt first.
+    ///
+    /// In a rolling window these are units of `own`: what the record or hold burnt, of which `stays`
+    /// units stay recorded.
+    pub(crate) fn give_back(
+        &mut self,
+        used: i64,
+        held: i64,
+        (own, stays): (&mut Burns, i64),
+        ctx: &mut Context<'_>,
+    ) {
+        self.counter.used = self.counter.used.saturating_sub(used).max(0);
+        self.counter.held = self.counter.held.saturating_sub(held).max(0);
+        let units = used.saturating_add(held);
+        if self.is_rolling {
+            let before = own.units();
+            own.make_whole(units, ctx);
+            own.shorten(stays);
+            let gone = before.saturating_sub(own.units());
+            self.counter.rolling_burnt = self.counter.rolling_burnt.saturating_sub(gone).max(0);
+        } else {
+            self.counter.burns.make_whole(units, ctx);
+        }
         if let Limit::Units { .. } = self.limit {
             // Restored units count as left again, so the limit is computed anew.
             let Counter { scope: of, pool, .. } = &self.counter;

@@ -1,9 +1,8 @@
 //! Counters: the usage of a pool in a window, and the bounds of windows.
 
-use super::{FeatureTerms, Need, PoolTerms};
+use super::{Burns, FeatureTerms, Need, PoolTerms};
 use crate::core::{Context, Guarded, Step, Wants};
 use ifmatch_types::{Interval, Reset, Timestamp, Version};
-use std::collections::BTreeMap;
 
 /// A day in microseconds.
 pub(crate) const DAY_US: i64 = 86_400_000_000;
@@ -25,10 +24,16 @@ pub struct Counter {
     pub used: i64,
     /// The number of units in holds, in addition to `used`.
     pub held: i64,
-    /// The number of units burnt for this window, by id of consumable boost.
-    pub burns: BTreeMap<String, i64>,
+    /// What was burnt for this window; empty for `rolling`, where records and holds keep it.
+    pub burns: Burns,
+    /// The number of units that the records and holds in a rolling window burnt.
+    pub rolling_burnt: i64,
     /// Records up to and including this instant no longer count; only for `rolling`.
     pub rolled_until: Option<Timestamp>,
+    /// Holds that expired up to and including this instant no longer count.
+    ///
+    /// Their rows may still be active, because one commit ends a limited number of them.
+    pub expired_until: Option<Timestamp>,
     /// The highest threshold that was reported, in percent.
     pub notified: i64,
     /// The number of thresholds that were reported; used as the version of the events.
@@ -41,6 +46,13 @@ impl Guarded for Counter {
     }
 }
 
+impl Counter {
+    /// The number of units that were burnt for this window.
+    pub(crate) fn burnt(&self) -> i64 {
+        self.burns.units().saturating_add(self.rolling_burnt)
+    }
+}
+
 /// The usage that left a rolling window since its counter was last saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RolledOff {
@@ -48,6 +60,8 @@ pub struct RolledOff {
     pub until: Timestamp,
     /// The number of units that left.
     pub quantity: i64,
+    /// The number of units that were burnt for them.
+    pub burnt: i64,
     /// The time of the oldest record that still counts and was not completely reversed.
     pub oldest: Option<Timestamp>,
 }
@@ -88,13 +102,35 @@ pub(crate) fn want_counter(
         return wants.push(Need::Counter(key.to_owned()));
     }
     let Some(counter) = entitlement.counters.original(key) else { return };
-    if counter.held > 0 && !entitlement.due_holds.contains_key(key) {
-        wants.push(Need::DueHolds(key.to_owned(), now));
+    if counter.held > 0 {
+        want_due_holds(counter, now, wants);
+        want_burnt(&counter.scope, &counter.burns, wants);
     }
     if let Some(start) = rolling_start(&terms.pool, now)
         && !entitlement.rolled.contains_key(key)
     {
         wants.push(Need::RolledOff(key.to_owned(), counter.rolled_until, start));
+    }
+}
+
+/// Requests the expired holds of a counter.
+pub(crate) fn want_due_holds(counter: &Counter, now: Timestamp, wants: &mut Wants<'_, '_, Need>) {
+    if !wants.state.entitlement().due_holds.contains_key(&counter.id) {
+        wants.push(Need::DueHolds(counter.id.clone(), counter.expired_until, now));
+    }
+}
+
+/// Requests boosts of a scope that were burnt and may be made whole again.
+///
+/// A boost that was burnt out long ago is not among the scope's holdings.
+pub(crate) fn want_burnt(of: &str, burns: &Burns, wants: &mut Wants<'_, '_, Need>) {
+    if !wants.state.entitlement().holdings.is_loaded(of) {
+        return;
+    }
+    for (boost_id, _) in burns.iter() {
+        if !wants.state.entitlement().boosts.is_loaded(boost_id) {
+            wants.push(Need::BurntBoost(boost_id.to_owned()));
+        }
     }
 }
 

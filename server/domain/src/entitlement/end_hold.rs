@@ -1,7 +1,7 @@
 //! Ending a hold: settling it for the units used, or releasing it.
 
 use super::{
-    Need, Outcome, Rejection, ScopeRef, StoredHold,
+    Burns, Need, Outcome, Rejection, ScopeRef, StoredHold,
     charge::Charged,
     hold::end,
     read::want_charged_then,
@@ -64,7 +64,8 @@ impl EndHold {
             return wants.push(Need::Hold(self.hold_id.clone()));
         }
         if let Some(stored) = holds.original(&self.hold_id) {
-            want_charged_then(&self.scope, &stored.hold.feature, &stored.counter_id, wants);
+            let feature = &stored.hold.feature;
+            want_charged_then(&self.scope, feature, &stored.counter_id, &stored.burns, wants);
         }
     }
 
@@ -79,7 +80,7 @@ impl EndHold {
             .cloned()
             .ok_or_else(|| core::Rejection::NotFound { what: "hold", id: self.hold_id.clone() })?;
         let settled = self.end.settled()?;
-        if !stored.hold.is_active(ctx.now) && !Mutant::SettleEndedHold.is_planted() {
+        if !stored.is_active(ctx) && !Mutant::SettleEndedHold.is_planted() {
             let status = match stored.hold.status {
                 Status::Active => Status::Expired,
                 ended => ended,
@@ -90,10 +91,11 @@ impl EndHold {
         let charged = Charged::then(&stored.counter_id, &terms, ctx);
         let mut charged = charged.expect("a hold's counter is never removed");
         let held = stored.hold.quantity;
+        let mut burns = stored.burns.clone();
         let mut hold = Hold { ended_at: Some(ctx.now), ..stored.hold.clone() };
         match settled {
             None => {
-                charged.give_back(0, held, ctx);
+                charged.give_back(0, held, (&mut burns, 0), ctx);
                 hold.status = Status::Released;
             }
             Some(quantity) => {
@@ -106,20 +108,20 @@ impl EndHold {
                 charged.counter.held = charged.counter.held.saturating_sub(moved).max(0);
                 charged.counter.used = charged.counter.used.saturating_add(moved);
                 if more > 0 {
-                    charged.take(more, 0, ctx)?;
+                    burns.append(&charged.take(more, 0, ctx)?);
                 } else {
-                    charged.give_back(0, held.saturating_sub(moved), ctx);
+                    charged.give_back(0, held.saturating_sub(moved), (&mut burns, moved), ctx);
                 }
                 let id = fresh_record_id(ctx);
                 let what = (hold.feature.clone(), quantity, Metadata::new());
-                store(&id, &self.scope, &charged, what, ctx);
+                store(&id, &self.scope, &charged, what, burns, ctx);
                 hold.status = Status::Settled;
                 hold.settled_quantity = Some(quantity);
                 hold.record_id = Some(id);
             }
         }
         let by = ctx.meta.by(false);
-        end(StoredHold { hold: hold.clone(), ..stored }, by, ctx);
+        end(StoredHold { hold: hold.clone(), burns: Burns::default(), ..stored }, by, ctx);
         let meter = match settled {
             Some(_) => charged.keep(ctx),
             None => charged.keep_given_back(ctx),

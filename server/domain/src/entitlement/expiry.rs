@@ -2,6 +2,7 @@
 
 use super::{
     AssignmentRecord, BoostRecord, Need, Outcome, Rejection, ScopeRef,
+    counter::{want_burnt, want_due_holds},
     overdue::expire_holds,
     scope::{want_chain, want_holdings},
 };
@@ -37,9 +38,9 @@ impl ExpireEntitlements {
         for key in counters.iter().take(COUNTERS_AT_ONCE) {
             if !entitlement.counters.is_loaded(key) {
                 wants.push(Need::Counter(key.clone()));
-            }
-            if !entitlement.due_holds.contains_key(key) {
-                wants.push(Need::DueHolds(key.clone(), now));
+            } else if let Some(counter) = entitlement.counters.original(key) {
+                want_due_holds(counter, now, wants);
+                want_burnt(&counter.scope, &counter.burns, wants);
             }
         }
     }
@@ -51,8 +52,7 @@ impl ExpireEntitlements {
         let mut more = due.len() > COUNTERS_AT_ONCE;
         for counter_id in due.iter().take(COUNTERS_AT_ONCE) {
             expire_holds(counter_id, ctx);
-            more |=
-                ctx.state.entitlement().due_holds.get(counter_id).is_some_and(|due| due.rest > 0);
+            more |= ctx.state.entitlement().due_holds.get(counter_id).is_some_and(|due| due.is_cut);
         }
         let holdings = ctx.state.entitlement().holdings.find(&of).cloned().unwrap_or_default();
         for id in &holdings.assignments {

@@ -35,7 +35,7 @@ pub struct PoolTerms {
 
 /// The terms of a feature that are read without a lock.
 ///
-/// Once the feature is granted, only `status` may change.
+/// Once the feature is granted, only `releasable` and `status` may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureTerms {
     /// The feature's id.
@@ -48,6 +48,8 @@ pub struct FeatureTerms {
     pub has_parent: bool,
     /// The pool of units that it draws from.
     pub pool: PoolTerms,
+    /// Whether recorded usage of it can be given back. It may change.
+    pub releasable: bool,
     /// Its status. An archived feature cannot be newly granted.
     pub status: CatalogStatus,
     /// Whether its terms are frozen.
@@ -62,6 +64,7 @@ impl From<&FeatureRecord> for FeatureTerms {
             feature_type: record.feature.feature_type,
             has_parent: record.feature.parent_code.is_some(),
             pool: record.pool.clone(),
+            releasable: record.feature.releasable,
             status: record.feature.status,
             granted: record.granted,
         }

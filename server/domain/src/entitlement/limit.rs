@@ -19,16 +19,6 @@ impl Limit {
     pub(crate) fn is_granted(&self) -> bool {
         *self != Self::Absent
     }
-
-    /// The number of taken units above the base limit, which consumable boosts must cover.
-    pub(crate) fn uncovered(&self, used: i64, held: i64) -> i64 {
-        let base = match self {
-            Self::Units { base, .. } => *base,
-            Self::Absent => 0,
-            Self::Unlimited => i64::MAX,
-        };
-        used.saturating_add(held).saturating_sub(base).max(0)
-    }
 }
 
 /// The limit of a scope for a feature.

@@ -32,6 +32,7 @@ mod usage;
 pub use action::Action;
 pub use assignment::{AssignPackage, AssignmentRecord};
 pub use boost::{BoostRecord, addon_key};
+pub use burn::Burns;
 pub use counter::{Counter, RolledOff, counter_key, rolling_start};
 pub(crate) use denial::log_denial;
 pub use denial::{Denial, DenialReason};

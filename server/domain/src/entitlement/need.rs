@@ -22,14 +22,17 @@ pub enum Need {
     Counter(String),
     /// The usage that left a counter's rolling window after the first instant, up to the second.
     RolledOff(String, Option<Timestamp>, Timestamp),
-    /// The holds of a counter that have expired at an instant: some as rows, the rest as a sum.
-    DueHolds(String, Timestamp),
+    /// The holds of a counter that have expired by the second instant: some as rows, and the sum of
+    /// those that expired after the first.
+    DueHolds(String, Option<Timestamp>, Timestamp),
     /// The counters of a scope with holds that have expired at an instant.
     DueCounters(String, Timestamp),
     /// A usage record.
     Record(String),
     /// A usage hold.
     Hold(String),
+    /// A boost that may have been burnt out long ago, and is not among the holdings.
+    BurntBoost(String),
 }
 
 impl SystemNeed for Need {
@@ -39,7 +42,7 @@ impl SystemNeed for Need {
             Self::FeatureCode(_) | Self::ExternalService(_) | Self::Addon(_) => Turn::Facts,
             Self::Holdings(_) | Self::Counter(_) | Self::RolledOff(..) => Turn::Facts,
             Self::DueHolds(..) | Self::DueCounters(..) => Turn::Facts,
-            Self::Record(_) | Self::Hold(_) => Turn::Facts,
+            Self::Record(_) | Self::Hold(_) | Self::BurntBoost(_) => Turn::Facts,
         }
     }
 }

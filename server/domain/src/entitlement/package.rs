@@ -223,6 +223,15 @@ fn resolve(
         if terms.feature_type == FeatureType::Boolean && grant.grant != GrantKind::Enabled {
             errors.push(format!("/grants/{index}/grant"), "must be enabled for a boolean feature");
         }
+        // A grant from before this rule stays until it is changed.
+        let is_kept = known.iter().any(|known| known.shown() == *grant);
+        if terms.feature_type == FeatureType::Unlimited
+            && grant.grant == GrantKind::Limit
+            && !is_kept
+        {
+            let message = "must not be limit for an unlimited feature";
+            errors.push(format!("/grants/{index}/grant"), message);
+        }
         freeze(&terms, ctx);
         resolved.push(PoolGrant {
             feature: grant.feature.clone(),

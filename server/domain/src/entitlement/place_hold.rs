@@ -39,9 +39,12 @@ impl PlaceHold {
         let terms = countable(&new.feature, ctx.state)?;
         let mut charged = Charged::now(&chain, &terms, ctx);
         admit(&charged, &self.scope, &terms, new.quantity, new.quantity)?;
-        charged.take(0, new.quantity, ctx)?;
+        let burns = charged.take(0, new.quantity, ctx)?;
         let ttl_us = new.ttl_ms.saturating_mul(1_000);
-        let expires_at = Timestamp::from_micros(ctx.now.as_micros().saturating_add(ttl_us));
+        // It must expire after all that the counter knows to have expired, also if the clock was
+        // set back.
+        let from = charged.counter.expired_until.unwrap_or(ctx.now).max(ctx.now);
+        let expires_at = Timestamp::from_micros(from.as_micros().saturating_add(ttl_us));
         let hold = Hold {
             id: HoldId::from_unchecked(ctx.ids.fresh(HoldId::PREFIX)),
             scope: self.scope.to_string(),
@@ -63,6 +66,7 @@ impl PlaceHold {
             hold: hold.clone(),
             counter_id: charged.counter.id.clone(),
             charged_scope: charged.counter.scope.clone(),
+            burns,
         };
         ctx.state.entitlement_mut().holds.put(hold.id.to_string(), stored);
         let meter = charged.keep(ctx);

@@ -3,9 +3,9 @@
 //! The read follows the same rules that admit usage.
 
 use super::{
-    FeatureTerms, Need, ScopeRef,
+    Burns, FeatureTerms, Need, ScopeRef,
     charge::Charged,
-    counter::want_counter,
+    counter::{want_burnt, want_counter},
     counter_key,
     feature::{self, want_feature_code},
     scope::{want_chain, want_holdings},
@@ -30,12 +30,9 @@ pub fn entitlement(
         chain.push(ScopeRef::workspace(row.record.workspace_id.as_str()));
     }
     let mut charged = Charged::of_chain(&chain, &terms, now, state);
-    let due =
-        state.entitlement().due_holds.get(&charged.counter.id).into_iter().flat_map(|due| &due.ids);
-    let due = due.filter_map(|id| state.entitlement().holds.find(id));
-    let over = due.filter(|stored| !stored.hold.is_active(now));
-    let held = over.fold(0i64, |sum, stored| sum.saturating_add(stored.hold.quantity));
-    charged.counter.held = charged.counter.held.saturating_sub(held).max(0);
+    if let Some(due) = state.entitlement().due_holds.get(&charged.counter.id) {
+        due.hide(&mut charged.counter, now, state);
+    }
     let mut meter = charged.meter();
     let is_granted = charged.limit.is_granted();
     let allowed = match terms.feature_type {
@@ -109,11 +106,12 @@ fn pools_to_be(terms: Option<FeatureTerms>, state: &State) -> Vec<FeatureTerms> 
     terms.into_iter().chain(parents.cloned()).collect()
 }
 
-/// Requests the pool that an earlier request was charged to.
+/// Requests the pool that an earlier request was charged to, and the boosts that were burnt.
 pub(crate) fn want_charged_then(
     scope: &ScopeRef,
     feature: &str,
     counter_id: &str,
+    burns: &Burns,
     wants: &mut Wants<'_, '_, Need>,
 ) {
     want_pools(scope, std::iter::once(feature), wants);
@@ -121,5 +119,9 @@ pub(crate) fn want_charged_then(
         && let Some(now) = wants.state.clock
     {
         want_counter(counter_id, &terms, now, wants);
+        if let Some(counter) = wants.state.entitlement().counters.original(counter_id) {
+            want_burnt(&counter.scope, &counter.burns, wants);
+            want_burnt(&counter.scope, burns, wants);
+        }
     }
 }

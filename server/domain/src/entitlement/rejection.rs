@@ -34,6 +34,11 @@ pub enum Rejection {
         /// Its status.
         status: &'static str,
     },
+    /// Usage of the feature cannot be given back.
+    FeatureNotReleasable {
+        /// The feature's code.
+        feature: String,
+    },
     /// The reversal is larger than the rest of the record.
     ReversalExceedsRecord {
         /// The requested number of units.
@@ -79,6 +84,7 @@ impl Rejection {
             | Self::PackageInUse
             | Self::PackageInactive { .. }
             | Self::HoldNotActive { .. }
+            | Self::FeatureNotReleasable { .. }
             | Self::ReversalExceedsRecord { .. }
             | Self::DuplicateExternalService { .. }
             | Self::DuplicateAddon { .. }

@@ -93,6 +93,20 @@ pub(crate) fn want_chain(of: &ScopeRef, wants: &mut Wants<'_, '_, Need>) -> Opti
     are_locked.then_some(chain)
 }
 
+/// Requests the scope of an assignment or boost; returns it and its fallback once both are locked.
+///
+/// The list is empty for an object that does not exist.
+pub(crate) fn want_scope_of(
+    kind: Kind,
+    id: &str,
+    wants: &mut Wants<'_, '_, Need>,
+) -> Option<Vec<ScopeRef>> {
+    match wants.owner(kind, id)?.as_deref().and_then(ScopeRef::parse) {
+        Some(scope) => want_chain(&scope, wants),
+        None => Some(Vec::new()),
+    }
+}
+
 /// Requests the holdings of scopes, read after their row locks; returns whether all are loaded.
 pub(crate) fn want_holdings(chain: &[ScopeRef], wants: &mut Wants<'_, '_, Need>) -> bool {
     let mut are_loaded = true;

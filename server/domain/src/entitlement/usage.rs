@@ -1,7 +1,7 @@
 //! Check and record: usage is recorded only if it fits within the limit.
 
 use super::{
-    Denial, DenialReason, Need, Outcome, Rejection, ScopeRef,
+    Burns, Denial, DenialReason, Need, Outcome, Rejection, ScopeRef,
     charge::Charged,
     feature::{self, FeatureTerms},
     log::log,
@@ -48,6 +48,8 @@ pub struct StoredRecord {
     pub counter_id: String,
     /// Whether it was recorded in a rolling window, which it leaves later.
     pub is_rolling: bool,
+    /// What was burnt for it; only in a rolling window.
+    pub burns: Burns,
 }
 
 impl Guarded for StoredRecord {
@@ -122,11 +124,12 @@ fn record(
     let of = chain.first().expect("a chain begins with the scope itself");
     let mut charged = Charged::now(chain, terms, ctx);
     admit(&charged, of, terms, new.quantity, new.quantity)?;
+    let mut burns = Burns::default();
     if !Mutant::RecordWithoutCounting.is_planted() {
-        charged.take(new.quantity, 0, ctx)?;
+        burns = charged.take(new.quantity, 0, ctx)?;
     }
     let (id, feature, quantity) = (fresh_record_id(ctx), new.feature.clone(), new.quantity);
-    store(&id, of, &charged, (feature.clone(), quantity, new.metadata.clone()), ctx);
+    store(&id, of, &charged, (feature.clone(), quantity, new.metadata.clone()), burns, ctx);
     Ok(Recorded { id, feature, quantity, meter: charged.keep(ctx) })
 }
 
@@ -156,6 +159,7 @@ pub(crate) fn store(
     of: &ScopeRef,
     charged: &Charged,
     (feature, quantity, metadata): (String, i64, ifmatch_types::Metadata),
+    burns: Burns,
     ctx: &mut Context<'_>,
 ) {
     let record = UsageRecord {
@@ -171,7 +175,7 @@ pub(crate) fn store(
         request_id: ctx.meta.request_id.clone(),
     };
     let counter_id = charged.counter.id.clone();
-    let stored = StoredRecord { record, counter_id, is_rolling: charged.is_rolling() };
+    let stored = StoredRecord { record, counter_id, is_rolling: charged.is_rolling(), burns };
     ctx.state.entitlement_mut().records.put(id.to_string(), stored);
 }
 
@@ -220,7 +224,8 @@ impl ReverseUsage {
             return wants.push(Need::Record(self.record_id.clone()));
         }
         if let Some(stored) = records.original(&self.record_id) {
-            want_charged_then(&self.scope, &stored.record.feature, &stored.counter_id, wants);
+            let feature = &stored.record.feature;
+            want_charged_then(&self.scope, feature, &stored.counter_id, &stored.burns, wants);
         }
     }
 
@@ -242,17 +247,25 @@ impl ReverseUsage {
         errors.range("/quantity", new.quantity, 1, QUANTITY_MAX);
         errors.into_result()?;
         let record = &stored.record;
+        let terms = countable(&record.feature, ctx.state)?;
+        if !terms.releasable {
+            return Err(Rejection::FeatureNotReleasable { feature: terms.code });
+        }
         let left = record.quantity.saturating_sub(record.reversed);
         if new.quantity > left {
             return Err(Rejection::ReversalExceedsRecord { requested: new.quantity, left });
         }
         let reversed = record.reversed.saturating_add(new.quantity);
-        let terms = countable(&record.feature, ctx.state)?;
         let charged = Charged::then(&stored.counter_id, &terms, ctx);
         let mut charged = charged.expect("a record's counter is never removed");
-        let counts = charged.counter.rolled_until.is_none_or(|until| record.at > until);
-        if counts {
-            charged.give_back(new.quantity, 0, ctx);
+        let mut burns = stored.burns.clone();
+        let stays = record.quantity.saturating_sub(reversed);
+        if charged.counter.rolled_until.is_none_or(|until| record.at > until) {
+            charged.give_back(new.quantity, 0, (&mut burns, stays), ctx);
+        } else {
+            // It has left the window together with what it burnt. Only its boosts get units back.
+            burns.make_whole(new.quantity, ctx);
+            burns.shorten(stays);
         }
         let details = json!({
             "record_id": record.id, "feature": record.feature, "quantity": new.quantity,
@@ -269,7 +282,7 @@ impl ReverseUsage {
         ctx.state
             .entitlement_mut()
             .records
-            .put(self.record_id.clone(), StoredRecord { record, ..stored });
+            .put(self.record_id.clone(), StoredRecord { record, burns, ..stored });
         Ok(Outcome::Reversed(answer))
     }
 }

@@ -696,11 +696,70 @@ fn wrong_fields_are_named() {
         (json!({"hold_ttl_ms": 0}), "/hold_ttl_ms"),
         (json!({"hold_ttl_ms": 2_592_000_001_i64}), "/hold_ttl_ms"),
         (json!({"horizon_days": 3_651}), "/horizon_days"),
+        (json!({"time_zone": ""}), "/time_zone"),
+        (json!({"time_zone": "Europe/Nowhere"}), "/time_zone"),
+        (json!({"time_zone": "europe/berlin"}), "/time_zone"),
+        (json!({"time_zone": "CEST"}), "/time_zone"),
+        (json!({"time_zone": "+02:00"}), "/time_zone"),
+        (json!({"time_zone": "Etc/Unknown"}), "/time_zone"),
+        (json!({"time_zone": "../Europe/Berlin"}), "/time_zone"),
         (json!({"name": ""}), "/name"),
     ] {
         assert_eq!(wrong_field(book.edit(&room, changed.clone()).unwrap_err()), path, "{changed}");
     }
     assert_holds(&book.world);
+}
+
+/// Today is judged where the bookable is, with the changes of its clocks.
+#[test]
+fn a_booking_starts_today_in_the_time_zone_of_its_bookable_or_later() {
+    for (zone, now, today) in [
+        ("UTC", "2027-01-10T23:59:59Z", 10),
+        ("Asia/Tokyo", "2027-01-10T14:59:59Z", 10),
+        ("Asia/Tokyo", "2027-01-10T15:00:00Z", 11),
+        ("Pacific/Kiritimati", "2027-01-10T10:00:00Z", 11),
+        ("America/Los_Angeles", "2027-01-11T07:59:59Z", 10),
+        ("America/Los_Angeles", "2027-01-11T08:00:00Z", 11),
+        ("Asia/Kathmandu", "2027-01-10T18:15:00Z", 11),
+    ] {
+        let mut book = Book::at(now);
+        let room = room(&mut book, json!({"time_zone": zone, "capacity": 9}));
+        let late = create(Kind::Booking, days(&room, today - 1, today + 1, json!({})));
+        assert_eq!(wrong_field(book.refused(late)), "/start_date", "{zone} {now}");
+        let id = held(&mut book, &room, today, today + 1);
+        let earlier = format!("2027-01-{:02}", today - 1);
+        let moved = book.edit(&id, json!({"start_date": earlier}));
+        assert_eq!(wrong_field(moved.unwrap_err()), "/start_date", "{zone} {now}");
+        // Who leaves early gives back the days after today there.
+        book.edit(&id, json!({"status": "confirmed"})).unwrap();
+        book.edit(&id, json!({"status": "in_use"})).unwrap();
+        book.edit(&id, json!({"status": "completed"})).unwrap();
+        let until = book.world.bookings[&id].record.taken_until.to_string();
+        assert_eq!(until, format!("2027-01-{:02}", today + 1), "{zone} {now}");
+        // Days before today there do not keep the capacity up.
+        book.edit(&room, json!({"time_zone": "UTC"})).unwrap();
+        assert_holds(&book.world);
+    }
+    // Clocks go forward in Berlin on 28 March 2027: its midnight is an hour earlier in UTC.
+    for (now, is_refused) in [("2027-03-28T22:00:00Z", true), ("2027-03-28T21:59:59Z", false)] {
+        let mut book = Book::at(now);
+        let room = room(&mut book, json!({"time_zone": "Europe/Berlin"}));
+        let body = json!({"bookable_id": room, "start_date": "2027-03-28", "quantity": 1,
+            "end_date": "2027-03-30"});
+        assert_eq!(book.run(create(Kind::Booking, body)).is_err(), is_refused, "{now}");
+    }
+}
+
+#[test]
+fn a_capacity_is_kept_up_by_days_from_today_on_where_the_bookable_is() {
+    for (zone, is_refused) in [("UTC", false), ("America/Los_Angeles", true)] {
+        let mut book = Book::at("2027-01-10T12:00:00Z");
+        let room = room(&mut book, json!({"time_zone": zone, "hold_ttl_ms": 864_000_000}));
+        held(&mut book, &room, 10, 10);
+        book.now = at("2027-01-11T01:00:00Z");
+        let lowered = book.edit(&room, json!({"capacity": 0}));
+        assert_eq!(lowered.is_err(), is_refused, "{zone}");
+    }
 }
 
 #[test]

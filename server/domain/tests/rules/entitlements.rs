@@ -1,6 +1,7 @@
 //! The rules of entitlements, one by one and against a slow, simple reference.
 
 mod assignments;
+mod burning;
 mod catalog;
 mod consumables;
 mod denials;

@@ -275,13 +275,19 @@ fn assert_assignments(world: &World) {
 fn assert_counters(world: &World) {
     for (id, counter) in &world.counters {
         let of = world.records.values().filter(|stored| stored.counter_id == *id);
-        let of = of.map(|stored| &stored.record);
-        let counting = of.filter(|r| counter.rolled_until.is_none_or(|until| r.at > until));
-        let used: i64 = counting.map(|r| r.quantity - r.reversed).sum();
+        let counting: Vec<_> = of.filter(|s| Some(s.record.at) > counter.rolled_until).collect();
+        let used: i64 = counting.iter().map(|s| s.record.quantity - s.record.reversed).sum();
         let of = world.holds.values().filter(|stored| stored.counter_id == *id);
         let active = of.filter(|stored| stored.hold.status == HoldStatus::Active);
-        let held: i64 = active.map(|stored| stored.hold.quantity).sum();
+        let active = active.filter(|s| Some(s.hold.expires_at) > counter.expired_until);
+        let active: Vec<_> = active.collect();
+        let held: i64 = active.iter().map(|stored| stored.hold.quantity).sum();
         assert_eq!((counter.used, counter.held), (used, held), "{id}");
+        // A rolling window burnt what its records and holds burnt. A fixed one keeps it itself.
+        let by_records = counting.iter().map(|stored| stored.burns.units());
+        let burnt: i64 = by_records.chain(active.iter().map(|stored| stored.burns.units())).sum();
+        assert_eq!(counter.rolling_burnt, burnt, "{id}");
+        assert!(counter.rolled_until.is_none() || counter.burns.units() == 0, "{id}");
         let told: Vec<i64> = world.history(id).map(|event| event.entry.version).collect();
         assert_eq!(told, (1..=counter.events).collect::<Vec<_>>(), "{id}");
         let levels = world.history(id).map(|event| event.state["threshold"].as_i64().unwrap());
@@ -293,6 +299,7 @@ fn assert_counters(world: &World) {
     }
     for (id, stored) in &world.records {
         let record = &stored.record;
+        assert!(stored.burns.units() <= record.quantity - record.reversed, "{id}");
         assert!((0..=record.quantity).contains(&record.reversed), "{id}");
         assert!(world.counters.contains_key(&stored.counter_id), "{id}");
     }
@@ -310,8 +317,11 @@ fn assert_counters(world: &World) {
 fn assert_burns(world: &World) {
     for (id, row) in &world.boosts {
         let boost = &row.record.boost;
-        let burnt = world.counters.values().filter_map(|counter| counter.burns.get(id));
-        let burnt: i64 = burnt.sum();
+        let kept = world.counters.values().map(|counter| &counter.burns);
+        let kept = kept.chain(world.records.values().map(|stored| &stored.burns));
+        let kept = kept.chain(world.holds.values().map(|stored| &stored.burns));
+        let burnt = kept.flat_map(|burns| burns.iter()).filter(|(boost_id, _)| boost_id == id);
+        let burnt: i64 = burnt.map(|(_, units)| units).sum();
         let amount = boost.amount.unwrap_or_default();
         assert!(0 <= burnt && burnt <= boost.consumed && boost.consumed <= amount, "{id}");
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// A feature's fields: few codes, and some features draw from the pool of another.
 pub fn a_feature(raw: Raw) -> Value {
     let code = format!("f{}", raw.other % 6);
-    match raw.amount % 6 {
+    let mut feature = match raw.amount % 6 {
         0 => json!({"code": code, "type": "limit", "parent_code": "f0"}),
         1 => json!({"code": code, "type": "limit", "parent_code": format!("f{}", raw.choice % 6)}),
         2 => json!({"code": code, "type": "limit", "reset": "rolling",
@@ -24,7 +24,10 @@ pub fn a_feature(raw: Raw) -> Value {
         3 => json!({"code": code, "type": "limit", "reset": "monthly"}),
         4 => json!({"code": code, "type": name(&["boolean", "unlimited"], raw.choice)}),
         _ => json!({"code": code, "type": "limit"}),
-    }
+    };
+    // The usage of most features can be given back.
+    feature["releasable"] = json!(!raw.mode.is_multiple_of(4));
+    feature
 }
 
 /// The fields of a package.

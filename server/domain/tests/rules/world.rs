@@ -17,7 +17,7 @@ use ifmatch_domain::{
     },
     decide,
     entitlement::{
-        self, AssignmentRecord, BoostRecord, Counter, DueHolds, FeatureRecord, FeatureTerms,
+        self, AssignmentRecord, BoostRecord, Burns, Counter, DueHolds, FeatureRecord, FeatureTerms,
         Holdings, LogLine, PackageRecord, RolledOff, ScopeRef, StoredHold, StoredRecord, addon_key,
         entitlement,
     },
@@ -365,23 +365,34 @@ impl World {
             Need::Entitlement(entitlement::Need::RolledOff(id, from, until)) => {
                 let of = self.records.values().filter(|stored| stored.counter_id == id);
                 let of = of.filter(|stored| stored.record.reversed < stored.record.quantity);
-                let of: Vec<_> = of.map(|stored| &stored.record).collect();
-                let left = of.iter().filter(|r| Some(r.at) > from && r.at <= until);
-                let quantity = left.map(|r| r.quantity - r.reversed).sum();
-                let oldest = of.iter().map(|r| r.at).filter(|at| *at > until).min();
-                state.entitlement_mut().rolled.insert(id, RolledOff { until, quantity, oldest });
+                let of: Vec<_> = of.collect();
+                let is_left = |at: Timestamp| Some(at) > from && at <= until;
+                let left = of.iter().filter(|stored| is_left(stored.record.at));
+                let left: Vec<_> = left.collect();
+                let quantity = left.iter().map(|s| s.record.quantity - s.record.reversed).sum();
+                let burnt = left.iter().map(|s| s.burns.units()).sum();
+                let oldest = of.iter().map(|s| s.record.at).filter(|at| *at > until).min();
+                let rolled = RolledOff { until, quantity, burnt, oldest };
+                state.entitlement_mut().rolled.insert(id, rolled);
             }
-            Need::Entitlement(entitlement::Need::DueHolds(id, now)) => {
-                let due = self.due_holds(now).filter(|(_, stored)| stored.counter_id == id);
+            Need::Entitlement(entitlement::Need::DueHolds(id, from, until)) => {
+                let due = self.due_holds(until).filter(|(_, stored)| stored.counter_id == id);
                 let mut found: Vec<_> = due.collect();
                 found.sort_by_key(|(hold_id, stored)| (stored.hold.expires_at, *hold_id));
                 let at_once = found.len().min(self.ended_at_once());
-                let mut due = DueHolds::default();
+                let mut ids = BTreeSet::new();
                 for (hold_id, stored) in &found[..at_once] {
                     state.entitlement_mut().holds.load((*hold_id).clone(), Some((*stored).clone()));
-                    due.ids.insert((*hold_id).clone());
+                    ids.insert((*hold_id).clone());
                 }
-                due.rest = found[at_once..].iter().map(|(_, stored)| stored.hold.quantity).sum();
+                let (is_cut, mut units, mut burns) = (at_once < found.len(), 0, Burns::default());
+                for (_, stored) in found {
+                    if Some(stored.hold.expires_at) > from {
+                        units += stored.hold.quantity;
+                        burns.append(&stored.burns);
+                    }
+                }
+                let due = DueHolds { until, ids, is_cut, units, burns };
                 state.entitlement_mut().due_holds.insert(id, due);
             }
             Need::Entitlement(entitlement::Need::DueCounters(scope, now)) => {
@@ -392,6 +403,10 @@ impl World {
             Need::Entitlement(entitlement::Need::Record(id)) => {
                 let record = self.records.get(&id).cloned();
                 state.entitlement_mut().records.load(id, record);
+            }
+            Need::Entitlement(entitlement::Need::BurntBoost(id)) => {
+                let boost = self.boosts.get(&id).cloned();
+                state.entitlement_mut().boosts.load(id, boost);
             }
             Need::Entitlement(entitlement::Need::Hold(id)) => {
                 let hold = self.holds.get(&id).cloned();

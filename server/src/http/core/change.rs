@@ -145,7 +145,8 @@ pub fn read_on_conflict(params: &mut Params) -> Result<bool, HttpProblem> {
     }
 }
 
-async fn delete_kind(kind: Kind, app: &App, id: String, mut mutation: Mutation) -> HttpResult {
+/// Deletes an object of this kind.
+pub async fn delete_kind(kind: Kind, app: &App, id: String, mut mutation: Mutation) -> HttpResult {
     check_id(kind, &id)?;
     let mut body = mutation.body.object()?;
     let mut params = mutation.params()?;

@@ -4,7 +4,7 @@ use super::scope_path::ScopePath;
 use crate::{
     app::App,
     http::core::{
-        change::{Method, change},
+        change::{Method, change, delete_kind},
         history::{history_of_kind, version_of_kind},
         list::list_kind,
         objects::{check_id, get_kind},
@@ -19,11 +19,10 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{
     Action, Rejection, core,
-    entitlement::{self, AssignPackage, GrantBoost, ScopeRef},
+    entitlement::{self, AssignPackage, GrantBoost},
 };
-use ifmatch_store::{Db, Found};
+use ifmatch_store::Db;
 use ifmatch_types::Kind;
-use serde_json::Value;
 
 /// `POST /v1/{scope}/packages`
 pub async fn assign(app: web::Data<App>, path: ScopePath, mut mutation: Mutation) -> HttpResult {
@@ -115,6 +114,34 @@ pub async fn boost(app: web::Data<App>, request: HttpRequest, path: ScopePath) -
     get_kind(Kind::Boost, &app, &request, &id).await
 }
 
+/// `DELETE /v1/{scope}/boosts/{boost_id}`
+pub async fn revoke_boost(app: web::Data<App>, path: ScopePath, mutation: Mutation) -> HttpResult {
+    // A read is enough, because a boost never moves to another scope.
+    let id = member(&app, Kind::Boost, path).await?;
+    delete_kind(Kind::Boost, &app, id, mutation).await
+}
+
+/// `GET /v1/{scope}/boosts/{boost_id}/history`
+pub async fn boost_history(
+    app: web::Data<App>,
+    request: HttpRequest,
+    path: ScopePath,
+) -> HttpResult {
+    let id = member(&app, Kind::Boost, path).await?;
+    history_of_kind(Kind::Boost, &app, &request, id).await
+}
+
+/// `GET /v1/{scope}/boosts/{boost_id}/versions/{version}`
+pub async fn boost_version(
+    app: web::Data<App>,
+    request: HttpRequest,
+    path: ScopePath,
+) -> HttpResult {
+    let version = path.detail.clone();
+    let id = member(&app, Kind::Boost, path).await?;
+    version_of_kind(Kind::Boost, &app, &request, id, &version).await
+}
+
 /// `GET /v1/{scope}/entitlements`
 pub async fn list(app: web::Data<App>, request: HttpRequest, path: ScopePath) -> HttpResult {
     let mut params = Params::of(&request)?;
@@ -166,17 +193,16 @@ pub async fn log(app: web::Data<App>, request: HttpRequest, path: ScopePath) -> 
     Ok(page(entries, limit, |last| cursor(&last.id)))
 }
 
-/// The id of an assignment or boost of this scope. One of another scope is not found.
+/// The id of an assignment or boost of this scope, deleted or not. One of another scope is not
+/// found.
 async fn member(app: &App, kind: Kind, path: ScopePath) -> Result<String, HttpProblem> {
-    let scope = path.scope()?;
+    let scope = path.scope()?.to_string();
     check_id(kind, &path.member)?;
-    match app.reads.find(kind, &path.member).await? {
-        Some(Found::Living { body, .. }) if is_of(&scope, &body) => Ok(path.member),
-        _ => Err(Rejection::Core(core::Rejection::not_found(kind, &path.member)).into()),
+    let id = path.member.clone();
+    let owner = app.reads.run(move |db| db.owner(kind, &id)).await?;
+    if owner.as_ref() == Some(&scope) {
+        Ok(path.member)
+    } else {
+        Err(Rejection::Core(core::Rejection::not_found(kind, &path.member)).into())
     }
-}
-
-fn is_of(scope: &ScopeRef, body: &str) -> bool {
-    let body: Value = serde_json::from_str(body).unwrap_or_default();
-    body.get("scope").and_then(Value::as_str) == Some(scope.to_string().as_str())
 }

@@ -39,6 +39,11 @@ pub fn problem(rejection: Rejection) -> HttpProblem {
             format!("the hold is {status}: its units are not set aside any more"),
         )
         .with("hold_status", status),
+        Rejection::FeatureNotReleasable { feature } => HttpProblem::new(
+            Code::FeatureNotReleasable,
+            format!("{feature} is not releasable: what was used of it cannot be given back"),
+        )
+        .with("feature", feature),
         Rejection::ReversalExceedsRecord { requested, left } => HttpProblem::new(
             Code::ReversalExceedsRecord,
             format!("{requested} is more than the {left} that are left of the record"),

@@ -6,12 +6,12 @@ mod usage;
 
 use super::entitlements;
 use crate::http::core::{
-    collection::{KNOWN, READS, collection, listed, paths},
-    endpoint::{Endpoint, get, group, post, schema},
+    collection::{KNOWN, READS, collection, history_of, listed, paths},
+    endpoint::{Endpoint, delete, get, group, post, schema},
 };
 use ifmatch_types::{
-    Boost, BoostAnswer, Code, Entitlement, EntitlementLogEntry, Feature, FeatureFields, Kind,
-    NewBoost, Package, PackageFields,
+    Boost, BoostAnswer, Code, Deleted, Entitlement, EntitlementLogEntry, Feature, FeatureFields,
+    Kind, NewBoost, Package, PackageFields,
 };
 
 /// The section of the OpenAPI document.
@@ -49,7 +49,33 @@ macro_rules! boosts_and_entitlements {
                     .versioned()
                     .summary("Read a boost")
                     .answers::<Boost>(200)
-                    .problems(KNOWN),
+                    .problems(READS),
+                delete(
+                    concat!("/v1/", $path, "/{id}/boosts/{boost_id}"),
+                    entitlements::revoke_boost,
+                )
+                .agent()
+                .versioned()
+                .idempotent()
+                .summary("Revoke a boost: it counts no more, and what it burnt stays burnt")
+                .answers::<Deleted>(200)
+                .problems(READS),
+                history_of(get(
+                    concat!("/v1/", $path, "/{id}/boosts/{boost_id}/history"),
+                    entitlements::boost_history,
+                ))
+                .summary("List a boost's history: what it burnt, and who revoked it"),
+                get(
+                    concat!("/v1/", $path, "/{id}/boosts/{boost_id}/versions/{version}"),
+                    entitlements::boost_version,
+                )
+                .viewer()
+                .scoped()
+                .tagged()
+                .summary("Read an old version of a boost")
+                .answers::<Boost>(200)
+                .problems(READS)
+                .problems(&[Code::VersionPruned]),
                 get(concat!("/v1/", $path, "/{id}/entitlements"), entitlements::list)
                     .viewer_or_usage()
                     .scoped()

@@ -25,7 +25,7 @@ names!(RangeMode, BookableStatus, BookingStatus);
 
 record! {
     BookableRow => Row<Bookable> {
-        id, version, name, capacity, range_mode, min_days, max_days, hold_ttl_ms, horizon_days,
+        id, version, name, capacity, time_zone, range_mode, min_days, max_days, hold_ttl_ms, horizon_days,
         status, metadata, created_at, updated_at, updated_by,
     }
 }

@@ -117,7 +117,7 @@ pub(crate) fn load_owners(
     Ok(())
 }
 
-fn owners_of<R: StoredObject>(
+pub(crate) fn owners_of<R: StoredObject>(
     db: &mut Db,
     ids: Vec<String>,
 ) -> Result<Vec<(String, String)>, StoreError>

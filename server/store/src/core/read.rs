@@ -3,7 +3,7 @@
 use super::{
     db::Db,
     error::StoreError,
-    object::{RowOf, StoredObject, find_objects},
+    object::{RowOf, StoredObject, find_objects, owners_of},
     sql::Sql,
 };
 use crate::{on_backend, schema::StoredRow, systems::stored_kind};
@@ -29,6 +29,16 @@ pub enum Found {
 }
 
 impl Db {
+    /// The owner of an object, deleted or not. `None` if it does not exist or has none.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn owner(&mut self, kind: Kind, id: &str) -> Result<Option<String>, StoreError> {
+        let owned = stored_kind!(kind, R => owners_of::<R>(self, vec![id.to_owned()])?);
+        Ok(owned.into_iter().next().map(|(_, owner)| owner))
+    }
+
     /// Looks up objects of one kind. The ids must be sorted and unique.
     ///
     /// Returns what was found, with its id. An absent object has no entry.

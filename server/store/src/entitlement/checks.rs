@@ -10,9 +10,18 @@ pub(crate) const CHECKS: &[Check] = &[
          WHERE r.counter_id = c.id AND (c.rolled_until IS NULL OR r.at > c.rolled_until))",
     ),
     (
-        "a counter's held is the sum of its active holds",
+        "a counter's held is the sum of its active holds that it has not taken back",
         "SELECT c.id FROM counters AS c WHERE c.held <> (SELECT coalesce(sum(h.quantity), 0) \
-         FROM usage_holds AS h WHERE h.counter_id = c.id AND h.status = 'active')",
+         FROM usage_holds AS h WHERE h.counter_id = c.id AND h.status = 'active' \
+         AND (c.expired_until IS NULL OR h.expires_at > c.expired_until))",
+    ),
+    (
+        "a rolling window burnt what its records and active holds burnt",
+        "SELECT c.id FROM counters AS c WHERE c.rolling_burnt <> (SELECT coalesce(sum(r.burnt), 0) \
+         FROM usage_records AS r WHERE r.counter_id = c.id AND r.is_rolling \
+         AND (c.rolled_until IS NULL OR r.at > c.rolled_until)) + (SELECT coalesce(sum(h.burnt), 0) \
+         FROM usage_holds AS h WHERE h.counter_id = c.id AND h.status = 'active' \
+         AND (c.expired_until IS NULL OR h.expires_at > c.expired_until))",
     ),
     (
         "a settled hold has one record of what it was settled at",

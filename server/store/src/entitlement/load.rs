@@ -37,6 +37,7 @@ pub(crate) struct Wanted {
     addons: BTreeSet<String>,
     records: BTreeSet<String>,
     holds: BTreeSet<String>,
+    burnt_boosts: BTreeSet<String>,
     time: TimeNeeds,
     asked: Option<Asked>,
 }
@@ -67,8 +68,9 @@ impl Wanted {
             Need::Addon(key) => (&mut self.addons, key),
             Need::Record(id) => (&mut self.records, id),
             Need::Hold(id) => (&mut self.holds, id),
+            Need::BurntBoost(id) => (&mut self.burnt_boosts, id),
             Need::RolledOff(id, from, until) => return self.time.rolled_off(id, from, until),
-            Need::DueHolds(id, now) => return self.time.due_holds(id, now),
+            Need::DueHolds(id, from, until) => return self.time.due_holds(id, from, until),
             Need::DueCounters(scope, now) => return self.time.due_counters(scope, now),
         };
         ids.insert(id);
@@ -130,6 +132,14 @@ impl System for Wanted {
             Lock::None,
             |of| of.record.id.as_str(),
             &mut state.entitlement_mut().records,
+        )?;
+        let boosts = take(&mut self.burnt_boosts);
+        load_rows(
+            db,
+            boosts,
+            Lock::None,
+            |of| of.record.boost.id.as_str(),
+            &mut state.entitlement_mut().boosts,
         )?;
         let holds = take(&mut self.holds);
         load_rows(

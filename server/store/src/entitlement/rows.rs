@@ -18,8 +18,8 @@ use crate::{
 use ifmatch_domain::{
     core::{Guarded, Row},
     entitlement::{
-        AssignmentRecord, BoostRecord, Counter, FeatureRecord, LogLine, PackageRecord, PoolGrant,
-        PoolTerms, StoredHold, StoredRecord, addon_key,
+        AssignmentRecord, BoostRecord, Burns, Counter, FeatureRecord, LogLine, PackageRecord,
+        PoolGrant, PoolTerms, StoredHold, StoredRecord, addon_key,
     },
 };
 use ifmatch_types::{
@@ -27,11 +27,9 @@ use ifmatch_types::{
     CatalogStatus, EntitlementLogEntry, Feature, FeatureId, FeatureType, Grant, Hold, HoldId,
     HoldStatus, Package, PackageId, RecordId, Reset, UsageRecord,
 };
-use std::collections::BTreeMap;
-
 ids!(FeatureId, PackageId, AssignmentId, BoostId, RecordId, HoldId);
 names!(FeatureType, Reset, CatalogStatus, AssignmentStatus, BoostKind, BoostDuration, HoldStatus,);
-json!(Vec<PoolGrant>, BTreeMap<String, i64>);
+json!(Vec<PoolGrant>, Burns);
 
 record! {
     FeatureRow => Row<FeatureRecord> {
@@ -82,7 +80,8 @@ record! {
 
 record! {
     CounterRow => Counter {
-        id, version, scope, pool, window_start, used, held, burns, rolled_until, notified, events,
+        id, version, scope, pool, window_start, used, held, burns as burnt_in_order, rolling_burnt,
+        rolled_until, expired_until, notified, events,
     }
 }
 
@@ -93,9 +92,9 @@ record! {
             by: By { actor, key_id, on_behalf_of, source, forced = false, },
             request_id,
         },
-        counter_id, is_rolling,
+        counter_id, is_rolling, burns,
     }
-    write |stored| { version: stored.guard() }
+    write |stored| { version: stored.guard(), burnt: stored.burns.units() }
 }
 
 record! {
@@ -104,9 +103,9 @@ record! {
             id, scope, feature, quantity, status, expires_at, settled_quantity, record_id,
             created_at, ended_at,
         },
-        counter_id, charged_scope,
+        counter_id, charged_scope, burns,
     }
-    write |stored| { version: stored.guard() }
+    write |stored| { version: stored.guard(), burnt: stored.burns.units() }
 }
 
 record! {
@@ -156,4 +155,5 @@ impl StoredObject for AssignmentRecord {
 impl StoredObject for BoostRecord {
     const FILTERS: &'static [Field] = &[("scope", Text), ("feature", Text), ("kind", Text)];
     const SORTS: &'static [Field] = &[("created_at", Instant)];
+    const OWNER: Option<&'static str> = Some("scope");
 }

@@ -5,7 +5,7 @@ use crate::{
         db::Db,
         error::StoreError,
         load::ENDED_AT_ONCE,
-        record::Record,
+        record::{Record, read_column},
         select::{Each, load_all, run},
         sql::Cell,
     },
@@ -17,7 +17,7 @@ use diesel::{
 };
 use ifmatch_domain::{
     State,
-    entitlement::{DueHolds, RolledOff, StoredHold},
+    entitlement::{Burns, DueHolds, RolledOff, StoredHold},
 };
 use ifmatch_types::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,15 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub(super) struct TimeNeeds {
     rolled: BTreeMap<String, (Option<Timestamp>, Timestamp)>,
-    due_holds: BTreeMap<String, Timestamp>,
+    due_holds: BTreeMap<String, Due>,
     due_counters: BTreeMap<String, Timestamp>,
+}
+
+/// The holds of a counter that have expired by `until`. It still counts those that expired after
+/// `from`.
+struct Due {
+    from: Option<Timestamp>,
+    until: Timestamp,
 }
 
 impl TimeNeeds {
@@ -41,9 +48,14 @@ impl TimeNeeds {
         self.rolled.insert(counter_id, (from, until));
     }
 
-    /// Adds a need for the holds of a counter that have expired at `now`.
-    pub(super) fn due_holds(&mut self, counter_id: String, now: Timestamp) {
-        self.due_holds.insert(counter_id, now);
+    /// Adds a need for the holds of a counter that have expired by `until`.
+    pub(super) fn due_holds(
+        &mut self,
+        counter_id: String,
+        from: Option<Timestamp>,
+        until: Timestamp,
+    ) {
+        self.due_holds.insert(counter_id, Due { from, until });
     }
 
     /// Adds a need for the counters of a scope with holds that have expired at `now`.
@@ -72,7 +84,11 @@ const ROLLED_OFF: Each<'_> = Each {
          FROM usage_records WHERE is_rolling AND reversed < quantity AND counter_id = ",
         " AND at > ",
         " AND at <= ",
-        ") AS quantity, (SELECT at FROM usage_records WHERE is_rolling AND reversed < quantity \
+        ") AS quantity, (SELECT coalesce(CAST(sum(burnt) AS bigint), 0) \
+         FROM usage_records WHERE is_rolling AND reversed < quantity AND counter_id = ",
+        " AND at > ",
+        " AND at <= ",
+        ") AS burnt, (SELECT at FROM usage_records WHERE is_rolling AND reversed < quantity \
          AND counter_id = ",
         " AND at > ",
     ],
@@ -87,17 +103,19 @@ fn load_rolled(
     let keys = wanted.iter().map(|(id, (from, until))| {
         let from = Cell::Int(from.map_or(i64::MIN, Timestamp::as_micros));
         let (id, until) = (Cell::Text(id.clone()), Cell::Int(until.as_micros()));
-        vec![id.clone(), id.clone(), from, until.clone(), id, until]
+        let range = [id.clone(), from, until.clone()];
+        [vec![id.clone()], range.to_vec(), range.to_vec(), vec![id, until]].concat()
     });
-    let found: Vec<(String, i64, Option<i64>)> =
-        load_all!(db, ROLLED_OFF.of(db.is_sqlite(), keys), (Text, BigInt, Nullable<BigInt>));
-    for (id, quantity, oldest) in found {
+    let sql = ROLLED_OFF.of(db.is_sqlite(), keys);
+    let found: Vec<(String, i64, i64, Option<i64>)> =
+        load_all!(db, sql, (Text, BigInt, BigInt, Nullable<BigInt>));
+    for (id, quantity, burnt, oldest) in found {
         if let Some((_, until)) = wanted.get(&id) {
             let oldest = oldest.and_then(Timestamp::from_micros);
             state
                 .entitlement_mut()
                 .rolled
-                .insert(id, RolledOff { until: *until, quantity, oldest });
+                .insert(id, RolledOff { until: *until, quantity, burnt, oldest });
         }
     }
     Ok(())
@@ -105,7 +123,7 @@ fn load_rolled(
 
 fn load_due_holds(
     db: &mut Db,
-    wanted: BTreeMap<String, Timestamp>,
+    wanted: BTreeMap<String, Due>,
     state: &mut State,
 ) -> Result<(), StoreError> {
     let mut found: BTreeMap<String, Vec<StoredHold>> = BTreeMap::new();
@@ -117,17 +135,27 @@ fn load_due_holds(
         let count = found.get(id).map_or(0, Vec::len);
         i64::try_from(count).is_ok_and(|count| count >= ENDED_AT_ONCE)
     };
-    let cut = wanted.iter().filter(|(id, _)| is_cut(id));
-    let mut held: BTreeMap<String, i64> = held_by_expired(db, cut)?.into_iter().collect();
-    for id in wanted.into_keys() {
-        let mut due = DueHolds::default();
-        let mut rest = held.remove(&id).unwrap_or_default();
-        for stored in found.remove(&id).unwrap_or_default() {
-            rest = rest.saturating_sub(stored.hold.quantity);
-            due.ids.insert(stored.hold.id.to_string());
+    let cut: BTreeMap<&String, &Due> = wanted.iter().filter(|(id, _)| is_cut(id)).collect();
+    let mut sums: BTreeMap<String, i64> = counted(db, &cut)?.into_iter().collect();
+    let mut burnt = burnt_for(db, &cut)?;
+    let is_cut: BTreeSet<String> = cut.into_keys().cloned().collect();
+    for (id, Due { from, until }) in wanted {
+        let rows = found.remove(&id).unwrap_or_default();
+        let ids = rows.iter().map(|stored| stored.hold.id.to_string()).collect();
+        let is_cut = is_cut.contains(&id);
+        let mut due = DueHolds { until, ids, is_cut, units: 0, burns: Burns::default() };
+        if is_cut {
+            due.units = sums.remove(&id).unwrap_or_default();
+            due.burns = burnt.remove(&id).unwrap_or_default();
+        } else {
+            for stored in rows.iter().filter(|stored| Some(stored.hold.expires_at) > from) {
+                due.units = due.units.saturating_add(stored.hold.quantity);
+                due.burns.append(&stored.burns);
+            }
+        }
+        for stored in rows {
             state.entitlement_mut().holds.load(stored.hold.id.to_string(), Some(stored));
         }
-        due.rest = rest.max(0);
         state.entitlement_mut().due_holds.insert(id, due);
     }
     Ok(())
@@ -136,7 +164,7 @@ fn load_due_holds(
 /// The expired holds of counters, earliest first, up to [`ENDED_AT_ONCE`] for each counter.
 fn expired_holds(
     db: &mut Db,
-    wanted: &BTreeMap<String, Timestamp>,
+    wanted: &BTreeMap<String, Due>,
 ) -> Result<Vec<UsageHoldRow>, StoreError> {
     let head = format!("SELECT {} FROM usage_holds", UsageHoldRow::column_list());
     let head = format!("{head} WHERE status = 'active' AND counter_id = ");
@@ -148,28 +176,59 @@ fn expired_holds(
         true => [&head, " AND (counter_id = ", " AND expires_at <= ", order],
         false => [&head, " AND (counter_id, expires_at) <= (", ", ", order],
     };
-    let keys = wanted.iter().map(|(id, now)| {
-        let (id, now) = (Cell::Text(id.clone()), Cell::Int(now.as_micros()));
+    let keys = wanted.iter().map(|(id, due)| {
+        let (id, now) = (Cell::Text(id.clone()), Cell::Int(due.until.as_micros()));
         vec![id.clone(), id, now, Cell::Int(ENDED_AT_ONCE)]
     });
     run(db, Each { texts: &texts, tail: "" }.of(db.is_sqlite(), keys))
 }
 
-/// The total quantity of all expired holds of each counter.
-fn held_by_expired<'a>(
-    db: &mut Db,
-    counters: impl Iterator<Item = (&'a String, &'a Timestamp)>,
-) -> Result<Vec<(String, i64)>, StoreError> {
+/// The number of units of each counter in all holds that it still counts and that have expired.
+fn counted(db: &mut Db, due: &BTreeMap<&String, &Due>) -> Result<Vec<(String, i64)>, StoreError> {
     let each = Each {
         texts: &[
             "SELECT counter_id, CAST(sum(quantity) AS bigint) FROM usage_holds \
              WHERE status = 'active' AND counter_id = ",
+            " AND expires_at > ",
             " AND expires_at <= ",
         ],
         tail: " GROUP BY counter_id",
     };
-    let keys = counters.map(|(id, now)| vec![Cell::Text(id.clone()), Cell::Int(now.as_micros())]);
-    Ok(load_all!(db, each.of(db.is_sqlite(), keys), (Text, BigInt)))
+    Ok(load_all!(db, each.of(db.is_sqlite(), ranges(due)), (Text, BigInt)))
+}
+
+/// What those holds burnt, by counter; only in rolling windows.
+///
+/// Each hold is read once, because the counter then takes it back.
+fn burnt_for(
+    db: &mut Db,
+    due: &BTreeMap<&String, &Due>,
+) -> Result<BTreeMap<String, Burns>, StoreError> {
+    let each = Each {
+        texts: &[
+            "SELECT counter_id, burns FROM usage_holds \
+             WHERE status = 'active' AND burnt > 0 AND counter_id = ",
+            " AND expires_at > ",
+            " AND expires_at <= ",
+        ],
+        tail: "",
+    };
+    let found: Vec<(String, String)> =
+        load_all!(db, each.of(db.is_sqlite(), ranges(due)), (Text, Text));
+    let mut burnt: BTreeMap<String, Burns> = BTreeMap::new();
+    for (counter_id, text) in found {
+        let burns: Burns = read_column::<UsageHoldRow, _>(&counter_id, "burns", text)?;
+        burnt.entry(counter_id).or_default().append(&burns);
+    }
+    Ok(burnt)
+}
+
+/// A key of each counter, with the instants between which its holds expired.
+fn ranges<'a>(due: &'a BTreeMap<&String, &Due>) -> impl Iterator<Item = Vec<Cell>> + 'a {
+    due.iter().map(|(id, Due { from, until })| {
+        let from = Cell::Int(from.map_or(i64::MIN, Timestamp::as_micros));
+        vec![Cell::Text((*id).clone()), from, Cell::Int(until.as_micros())]
+    })
 }
 
 fn load_due_counters(

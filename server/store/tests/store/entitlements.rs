@@ -12,9 +12,9 @@ use ifmatch_domain::{
     Need, State,
     core::{self, Row, Tombstone},
     entitlement::{
-        self, AssignmentRecord, BURNT_OUT_KEPT_US, BoostRecord, Counter, DueHolds, FeatureRecord,
-        Holdings, LogLine, PackageRecord, PoolGrant, PoolTerms, RolledOff, StoredHold,
-        StoredRecord, addon_key,
+        self, AssignmentRecord, BURNT_OUT_KEPT_US, BoostRecord, Burns, Counter, DueHolds,
+        FeatureRecord, Holdings, LogLine, PackageRecord, PoolGrant, PoolTerms, RolledOff,
+        StoredHold, StoredRecord, addon_key,
     },
 };
 use ifmatch_store::{Db, StoreError};
@@ -25,7 +25,7 @@ use ifmatch_types::{
     UsageRecord,
 };
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The name of a case, and the rows that a batch puts into its state.
 type Case = (&'static str, fn(&mut State));
@@ -141,6 +141,15 @@ fn boost(full: bool) -> Row<BoostRecord> {
     Row { record: BoostRecord { boost, pool, anchor_at, is_over: full }, deleted: None }
 }
 
+/// Burnt units of two boosts, in an order that is not that of their ids.
+fn burns(units: i64) -> Burns {
+    let mut burns = Burns::default();
+    burns.push("z", 1);
+    burns.push(ODD, units - 2);
+    burns.push("z", 1);
+    burns
+}
+
 fn counter(full: bool) -> Counter {
     Counter {
         id: format!("{SCOPE}/{ODD}/{full}"),
@@ -150,8 +159,10 @@ fn counter(full: bool) -> Counter {
         window_start: full.then(|| extremes().0),
         used: if full { i64::MAX } else { 0 },
         held: if full { i64::MAX } else { 0 },
-        burns: if full { BTreeMap::from([(ODD.to_owned(), i64::MAX)]) } else { BTreeMap::new() },
+        burns: if full { burns(i64::MAX) } else { Burns::default() },
+        rolling_burnt: if full { i64::MAX } else { 0 },
         rolled_until: full.then(|| extremes().1),
+        expired_until: full.then(|| extremes().0),
         notified: if full { 100 } else { 0 },
         events: if full { i64::MAX } else { 0 },
     }
@@ -181,7 +192,8 @@ fn record(full: bool) -> StoredRecord {
         by: by(full),
         request_id: ODD.to_owned(),
     };
-    StoredRecord { record, counter_id: counter(full).id, is_rolling: full }
+    let burns = if full { burns(9) } else { Burns::default() };
+    StoredRecord { record, counter_id: counter(full).id, is_rolling: full, burns }
 }
 
 fn hold(full: bool) -> StoredHold {
@@ -197,7 +209,9 @@ fn hold(full: bool) -> StoredHold {
         created_at: instant(1),
         ended_at: full.then(|| instant(2)),
     };
-    StoredHold { hold, counter_id: counter(full).id, charged_scope: SCOPE.to_owned() }
+    let burns = if full { burns(7) } else { Burns::default() };
+    let (counter_id, charged_scope) = (counter(full).id, SCOPE.to_owned());
+    StoredHold { hold, counter_id, charged_scope, burns }
 }
 
 fn line(full: bool) -> LogLine {
@@ -331,7 +345,7 @@ fn what_is_not_there_is_loaded_as_absent(database: &Database) {
             Need::Entitlement(entitlement::Need::Record(none())),
             Need::Entitlement(entitlement::Need::Hold(none())),
             Need::Entitlement(entitlement::Need::RolledOff(none(), None, instant(0))),
-            Need::Entitlement(entitlement::Need::DueHolds(none(), instant(0))),
+            Need::Entitlement(entitlement::Need::DueHolds(none(), None, instant(0))),
             Need::Entitlement(entitlement::Need::DueCounters(none(), instant(0))),
             Need::Core(core::Need::Owner(Kind::Namespace, none())),
             Need::Core(core::Need::Owner(Kind::Assignment, none())),
@@ -354,10 +368,10 @@ fn what_is_not_there_is_loaded_as_absent(database: &Database) {
             && state.entitlement().feature_terms.is_empty()
     );
     assert_eq!(state.entitlement().holdings.get("nothing"), Some(&Holdings::default()));
-    let nothing = RolledOff { until: instant(0), quantity: 0, oldest: None };
+    let nothing = RolledOff { until: instant(0), quantity: 0, burnt: 0, oldest: None };
     assert_eq!(state.entitlement().rolled["nothing"], nothing);
     assert!(
-        state.entitlement().due_holds["nothing"] == DueHolds::default()
+        state.entitlement().due_holds["nothing"] == due(0, &[])
             && state.entitlement().due_counters["nothing"].is_empty()
     );
     assert_eq!(state.owners.values().collect::<Vec<_>>(), [&None, &None]);
@@ -433,6 +447,8 @@ fn what_left_a_rolling_window_is_summed_up(database: &Database) {
                 row.record.id = RecordId::from_unchecked(format!("usg_{n}_{full}"));
                 row.record.at = instant(n);
                 row.record.quantity = 10_i64.pow(u32::try_from(n).unwrap());
+                row.burns = Burns::default();
+                row.burns.push("bst_1", n);
                 row.record.reversed = match n {
                     2 => 70,
                     3 => row.record.quantity,
@@ -445,14 +461,14 @@ fn what_left_a_rolling_window_is_summed_up(database: &Database) {
         }
     })
     .unwrap();
-    for (from, until, quantity, oldest) in [
-        (None, -1, 0, Some(0)),
-        (None, 0, 1, Some(1)),
-        (None, 2, 41, Some(4)),
-        (Some(0), 2, 40, Some(4)),
-        (Some(2), 3, 0, Some(4)),
-        (Some(3), 9, 10_000, None),
-        (Some(9), 9, 0, None),
+    for (from, until, quantity, burnt, oldest) in [
+        (None, -1, 0, 0, Some(0)),
+        (None, 0, 1, 0, Some(1)),
+        (None, 2, 41, 1 + 2, Some(4)),
+        (Some(0), 2, 40, 1 + 2, Some(4)),
+        (Some(2), 3, 0, 0, Some(4)),
+        (Some(3), 9, 10_000, 4, None),
+        (Some(9), 9, 0, 0, None),
     ] {
         let id = counter(true).id;
         let need = Need::Entitlement(entitlement::Need::RolledOff(
@@ -461,45 +477,61 @@ fn what_left_a_rolling_window_is_summed_up(database: &Database) {
             instant(until),
         ));
         let rolled = read(&mut db, vec![need]).entitlement().rolled[&id];
-        let oldest = oldest.map(instant);
-        assert_eq!(rolled, RolledOff { until: instant(until), quantity, oldest });
+        let (until, oldest) = (instant(until), oldest.map(instant));
+        assert_eq!(rolled, RolledOff { until, quantity, burnt, oldest });
     }
     let id = counter(false).id;
     let need = Need::Entitlement(entitlement::Need::RolledOff(id.clone(), None, instant(9)));
     assert_eq!(read(&mut db, vec![need]).entitlement().rolled[&id].quantity, 0);
 }
 
-fn of_very_many_holds_that_are_over_a_slice_is_loaded_and_the_rest_added_up(database: &Database) {
+/// What is due on a counter with these expired holds.
+fn due(until: i64, ids: &[&str]) -> DueHolds {
+    let ids: BTreeSet<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+    let burns = Burns::default();
+    DueHolds { until: instant(until), ids, is_cut: false, units: 0, burns }
+}
+
+/// The rows of a slice are loaded. The units, and what they burnt, are those of all holds that
+/// expired since the counter took holds back.
+fn of_very_many_holds_that_are_over_a_slice_is_loaded_and_all_are_added_up(database: &Database) {
     let mut db = database.lane();
     let id = counter(false).id;
+    let count = i64::try_from(ENDED_AT_ONCE).unwrap() + 3;
     save(&mut db, |state| {
-        let mut plain = counter(false);
-        plain.burns.clear();
-        state.entitlement_mut().counters.put(id.clone(), plain);
-        let count = i64::try_from(ENDED_AT_ONCE).unwrap() + 3;
+        state.entitlement_mut().counters.put(id.clone(), counter(false));
         for n in 0..count {
             let mut over = hold(false);
             over.hold.id = HoldId::from_unchecked(format!("hld_{n:04}"));
             over.hold.quantity = n + 1;
             // A hold with a later id expired earlier.
             over.hold.expires_at = instant(1_000 - n);
+            over.burns.push(&format!("bst_{}", n % 2), n);
             state.entitlement_mut().holds.put(over.hold.id.to_string(), over);
         }
     })
     .unwrap();
-    let needs = || {
-        vec![
-            Need::Entitlement(entitlement::Need::Counter(id.clone())),
-            Need::Entitlement(entitlement::Need::DueHolds(id.clone(), instant(1_000))),
-        ]
-    };
-    let due = read(&mut db, needs()).entitlement_mut().due_holds.remove(&id).unwrap();
-    assert_eq!((due.ids.len(), due.ids.first().unwrap().as_str()), (ENDED_AT_ONCE, "hld_0003"));
-    assert_eq!(due.rest, 1 + 2 + 3);
-    // Burnt consumables make no difference: each hold gives back its share when it is ended.
-    execute(&mut db, "UPDATE counters SET version = 2, burns = '{\"bst_1\": 1}'");
-    let due = read(&mut db, needs()).entitlement_mut().due_holds.remove(&id).unwrap();
-    assert_eq!((due.ids.len(), due.rest), (ENDED_AT_ONCE, 1 + 2 + 3));
+    let sum = |numbers: std::ops::RangeInclusive<i64>| numbers.sum::<i64>();
+    for (from, until, first, units, burnt) in [
+        (None, 1_000, "hld_0003", sum(1..=count), sum(0..=count - 1)),
+        (Some(997), 1_000, "hld_0003", 1 + 2 + 3, 1 + 2),
+        (Some(1_000), 1_000, "hld_0003", 0, 0),
+        (None, 997, "hld_0003", sum(4..=count), sum(3..=count - 1)),
+        (Some(995), 997, "hld_0003", 4 + 5, 3 + 4),
+    ] {
+        let need = entitlement::Need::DueHolds(id.clone(), from.map(instant), instant(until));
+        let state = &mut read(&mut db, vec![Need::Entitlement(need)]);
+        let due = state.entitlement_mut().due_holds.remove(&id).unwrap();
+        let ids = (due.ids.len(), due.ids.first().unwrap().as_str());
+        assert_eq!(ids, (ENDED_AT_ONCE, first), "{from:?} {until}");
+        assert!(due.is_cut);
+        assert_eq!((due.units, due.burns.units()), (units, burnt), "{from:?} {until}");
+    }
+    let need = entitlement::Need::DueHolds(id.clone(), Some(instant(500)), instant(501));
+    let state = &mut read(&mut db, vec![Need::Entitlement(need)]);
+    let due = state.entitlement_mut().due_holds.remove(&id).unwrap();
+    assert_eq!((due.ids.len(), due.is_cut), (4, false), "those that expired earlier must end too");
+    assert_eq!((due.units, due.burns.units()), (500, 499));
 }
 
 fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
@@ -514,19 +546,20 @@ fn holds_are_due_from_the_instant_at_which_they_expire(database: &Database) {
     })
     .unwrap();
     let id = counter(false).id;
-    for (now, due, counters) in [
+    for (now, ids, counters) in [
         (7, vec![], false),
         (8, vec!["hld_false"], true),
         (20, vec!["hld_false", "hld_other"], true),
     ] {
         let needs = vec![
-            Need::Entitlement(entitlement::Need::DueHolds(id.clone(), instant(now))),
+            Need::Entitlement(entitlement::Need::DueHolds(id.clone(), None, instant(now))),
             Need::Entitlement(entitlement::Need::DueCounters(SCOPE.to_owned(), instant(now))),
         ];
         let state = read(&mut db, needs);
-        let expected: BTreeSet<String> = due.into_iter().map(str::to_owned).collect();
-        assert_eq!(state.entitlement().due_holds[&id], DueHolds { ids: expected.clone(), rest: 0 });
-        assert!(expected.iter().all(|hold| state.entitlement().holds.is_loaded(hold)));
+        let units = i64::MAX.saturating_mul(i64::try_from(ids.len()).unwrap());
+        let expected = DueHolds { units, ..due(now, &ids) };
+        assert_eq!(state.entitlement().due_holds[&id], expected);
+        assert!(expected.ids.iter().all(|hold| state.entitlement().holds.is_loaded(hold)));
         assert_eq!(state.entitlement().due_counters[SCOPE].contains(&id), counters);
     }
     let over = |db: &mut Db, now| {
@@ -717,7 +750,7 @@ both_databases!(
     holdings_are_what_may_still_count_and_the_anchor_of_all_there_was,
     what_left_a_rolling_window_is_summed_up,
     holds_are_due_from_the_instant_at_which_they_expire,
-    of_very_many_holds_that_are_over_a_slice_is_loaded_and_the_rest_added_up,
+    of_very_many_holds_that_are_over_a_slice_is_loaded_and_all_are_added_up,
     a_row_changed_behind_the_lanes_back_fails_the_batch,
     a_key_that_was_taken_meanwhile_is_a_race,
     the_database_refuses_what_no_rule_of_entitlements_would_write,

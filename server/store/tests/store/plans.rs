@@ -178,7 +178,7 @@ fn look_up(db: &mut Db) {
         Need::Core(core::Need::InUse(Kind::Package, id())),
         Need::Core(core::Need::InUse(Kind::Bookable, id())),
         Need::Core(core::Need::Owner(Kind::Namespace, id())),
-        Need::Entitlement(entitlement::Need::DueHolds(id(), now)),
+        Need::Entitlement(entitlement::Need::DueHolds(id(), None, now)),
         Need::Entitlement(entitlement::Need::DueCounters(id(), now)),
     ];
     read(db, needs);

@@ -206,6 +206,7 @@ pub fn bookable(full: bool) -> Row<Bookable> {
         min_days: if full { 366 } else { 1 },
         max_days: 366,
         hold_ttl_ms: if full { 2_592_000_000 } else { 1 },
+        time_zone: if full { ODD.to_owned() } else { "UTC".to_owned() },
         horizon_days: if full { 3_650 } else { 1 },
         status: if full { BookableStatus::Archived } else { BookableStatus::Active },
         metadata: metadata(full),

@@ -42,7 +42,7 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
     let database = Database::create(Backend::Postgres);
     let mut db = database.lane();
     const NOW: fn() -> Timestamp = || Timestamp::from_micros(0).unwrap();
-    let looks: [(&str, MakeNeed); 38] = [
+    let looks: [(&str, MakeNeed); 39] = [
         ("plans", |id| Need::Core(core::Need::Object(Kind::Plan, id))),
         ("workspaces", |id| Need::Core(core::Need::Object(Kind::Workspace, id))),
         ("shared plans", |id| Need::Core(core::Need::Reference(Kind::Plan, id))),
@@ -80,7 +80,8 @@ fn every_look_up_is_one_statement_for_the_whole_batch() {
         ("add-ons", |key| Need::Entitlement(entitlement::Need::Addon(key))),
         ("counters", |key| Need::Entitlement(entitlement::Need::Counter(key))),
         ("rolled off", |id| Need::Entitlement(entitlement::Need::RolledOff(id, None, NOW()))),
-        ("due holds", |id| Need::Entitlement(entitlement::Need::DueHolds(id, NOW()))),
+        ("due holds", |id| Need::Entitlement(entitlement::Need::DueHolds(id, None, NOW()))),
+        ("burnt boosts", |id| Need::Entitlement(entitlement::Need::BurntBoost(id))),
         ("due counters", |id| Need::Entitlement(entitlement::Need::DueCounters(id, NOW()))),
         ("records", |key| Need::Entitlement(entitlement::Need::Record(key))),
         ("holds", |key| Need::Entitlement(entitlement::Need::Hold(key))),

@@ -66,8 +66,8 @@ pub fn furnish(db: &mut Db) -> Book {
     run(&mut book, create(Kind::Feature, json!({"code": "f", "type": "limit"})));
     let rolling = json!({"code": "r", "type": "limit", "reset": "rolling", "rolling_days": 1});
     run(&mut book, create(Kind::Feature, rolling));
-    let grants = json!([{"feature": "f", "grant": "limit", "limit": 20},
-        {"feature": "r", "grant": "unlimited"}]);
+    let grants = json!([{"feature": "f", "grant": "limit", "limit": 4},
+        {"feature": "r", "grant": "limit", "limit": 3}]);
     run(&mut book, create(Kind::Package, json!({"code": "p", "is_base": true, "grants": grants})));
     let scope = ScopeRef::workspace(workspace);
     let again = json!({"package": "p"});
@@ -84,14 +84,16 @@ pub fn furnish(db: &mut Db) -> Book {
     let assign = AssignPackage { scope: scope.clone(), body: members(again) };
     run(&mut book, Action::Entitlement(entitlement::Action::AssignPackage(assign.clone())));
     run(&mut book, Action::Entitlement(entitlement::Action::AssignPackage(assign)));
-    let body = members(boost);
-    run(
-        &mut book,
-        Action::Entitlement(entitlement::Action::GrantBoost(GrantBoost {
-            scope: scope.clone(),
-            body,
-        })),
-    );
+    // In a fixed window and in a rolling one, units of two boosts are burnt.
+    let burnt = |feature: &str, amount: i64| {
+        json!({"feature": feature, "kind": "add_limit", "amount": amount,
+            "duration": "consumable"})
+    };
+    for boost in [boost, burnt("f", 1), burnt("f", 50), burnt("r", 1), burnt("r", 50)] {
+        let (scope, body) = (scope.clone(), members(boost));
+        let grant = GrantBoost { scope, body };
+        run(&mut book, Action::Entitlement(entitlement::Action::GrantBoost(grant)));
+    }
     run(&mut book, used("f"));
     run(&mut book, used("r"));
     for _ in 0..2 {
@@ -223,6 +225,7 @@ fn corruptions() -> Vec<(String, &'static str)> {
     ];
     let used = "a counter's used";
     let settled = "a settled hold has one record";
+    let burnt = "a rolling window burnt what its records";
     for (sql, sentence) in [
         ("UPDATE counters SET used = used + 1 WHERE pool = 'f'", used),
         ("UPDATE counters SET used = used + 1 WHERE pool = 'r'", used),
@@ -235,6 +238,10 @@ fn corruptions() -> Vec<(String, &'static str)> {
             "UPDATE usage_holds SET status = 'released', ended_at = 1 WHERE status = 'active'",
             "a counter's held",
         ),
+        ("UPDATE counters SET rolling_burnt = rolling_burnt + 1 WHERE pool = 'f'", burnt),
+        ("UPDATE counters SET rolling_burnt = rolling_burnt - 1 WHERE pool = 'r'", burnt),
+        ("UPDATE usage_records SET burnt = 0 WHERE feature = 'r'", burnt),
+        ("UPDATE counters SET expired_until = 9000000000000000 WHERE held > 0", "a counter's held"),
         ("UPDATE usage_holds SET settled_quantity = 3 WHERE status = 'settled'", settled),
         ("UPDATE usage_holds SET record_id = 'nothing' WHERE status = 'settled'", settled),
         ("UPDATE usage_records SET counter_id = 'nothing' WHERE quantity = 2", settled),

@@ -359,7 +359,7 @@ fn wrong_assignments_are_refused_by_field() {
 }
 
 #[test]
-fn assignments_and_boosts_are_neither_made_nor_deleted_as_objects() {
+fn assignments_and_boosts_are_not_made_as_objects_and_assignments_not_deleted() {
     let mut quota = Quota::of_calls(10);
     let (workspace, _) = quota.scopes();
     let assignment = quota.book.world.assignments.keys().next().unwrap().clone();
@@ -370,7 +370,6 @@ fn assignments_and_boosts_are_neither_made_nor_deleted_as_objects() {
         create(Kind::Assignment, json!({"status": "active"})),
         create(Kind::Boost, fields),
         delete(Kind::Assignment, &assignment, 1),
-        delete(Kind::Boost, &boost, 1),
         patch(Kind::Boost, &boost, 1, json!({"amount": 9})),
         patch(Kind::Assignment, &assignment, 1, json!({"package": "other"})),
     ] {

@@ -36,6 +36,8 @@ fn a_feature_is_frozen_by_whatever_relies_on_it() {
         quota.feature("other", json!({}));
         for (wish, fields) in [
             (json!({"type": "boolean"}), vec!["type"]),
+            // A package may grant a limit of it, which an unlimited feature does not take.
+            (json!({"type": "unlimited"}), vec!["type"]),
             (json!({"reset": "none", "rolling_days": null}), vec!["reset", "rolling_days"]),
             (json!({"rolling_days": 4}), vec!["rolling_days"]),
             (json!({"parent_code": "other"}), vec!["parent_code"]),
@@ -112,6 +114,7 @@ fn wrong_features_are_refused_by_field() {
 fn wrong_packages_are_refused_by_field() {
     let mut quota = Quota::of_calls(10);
     quota.feature("sso", json!({"type": "boolean"}));
+    quota.feature("exports", json!({"type": "unlimited"}));
     let old = quota.feature("old", json!({"status": "archived"}));
     let grant =
         |grant: &str, limit: Value| json!([{"feature": "calls", "grant": grant, "limit": limit}]);
@@ -125,6 +128,7 @@ fn wrong_packages_are_refused_by_field() {
         (listed(json!({"calls": i64::MAX})), vec!["/grants/0/limit"]),
         (listed(json!({"sso": 1})), vec!["/grants/0/grant"]),
         (listed(json!({"sso": "unlimited"})), vec!["/grants/0/grant"]),
+        (listed(json!({"calls": 1, "exports": 1})), vec!["/grants/1/grant"]),
         (listed(json!({"old": 1})), vec!["/grants/0/feature"]),
         (grant("limit", Value::Null), vec!["/grants/0/limit"]),
         (grant("limit", json!(1.5)), vec!["/grants/0/limit"]),

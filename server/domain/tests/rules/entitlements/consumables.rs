@@ -139,10 +139,12 @@ fn units_that_were_burnt_leave_a_rolling_window_with_what_they_were_burnt_for() 
     quota.take(&workspace, "calls", 6).unwrap();
     assert_eq!((quota.burnt(&boost), quota.calls(&workspace)), (5, (15, 0, Some(15), Some(0))));
     quota.pass_days(6);
-    assert_eq!(quota.calls(&workspace), (6, 0, Some(10), Some(4)), "room is made once");
-    quota.take(&workspace, "calls", 4).unwrap();
+    assert_eq!(quota.calls(&workspace), (6, 0, Some(15), Some(9)), "5 of the 6 were burnt");
+    quota.take(&workspace, "calls", 9).unwrap();
     assert_eq!(denied(quota.take(&workspace, "calls", 1)), FULL);
-    quota.pass_days(7);
+    quota.pass_days(1);
+    assert_eq!(quota.calls(&workspace), (9, 0, Some(10), Some(1)), "what was burnt left with them");
+    quota.pass_days(6);
     assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)));
     assert_eq!(denied(quota.take(&workspace, "calls", 11)), FULL);
     assert_eq!(quota.burnt(&boost), 5);

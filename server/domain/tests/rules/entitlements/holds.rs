@@ -143,9 +143,13 @@ fn a_backlog_of_holds_is_ended_slice_by_slice_and_blocks_nobody() {
     assert_eq!(recorded.meter.remaining, Some(1));
     assert_eq!(ended(&quota), [true, false, false], "one per commit in these tests");
     assert_eq!(denied(quota.take(&workspace, "calls", 2)), FULL);
+    let counter = quota.book.world.counters.values().next().unwrap();
+    assert_eq!((counter.used, counter.held), (9, 0), "the counter counts none of them");
     quota.hold(&one, 1, HOUR_MS).unwrap();
-    assert_eq!(ended(&quota), [true, true, false]);
     assert_eq!(quota.calls(&workspace), (9, 1, Some(10), Some(0)));
+    for held in &holds {
+        assert!(quota.release(held).is_err(), "an expired hold gives back once");
+    }
     quota.sweep(&workspace);
     assert_eq!(ended(&quota), [true, true, true]);
     assert_eq!(quota.calls(&workspace), (9, 1, Some(10), Some(0)));

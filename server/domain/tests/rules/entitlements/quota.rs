@@ -2,7 +2,7 @@
 
 use crate::{
     book::{Book, with},
-    commands::{at, members},
+    commands::{at, delete, members},
     invariants::assert_holds,
     world::Decided,
 };
@@ -59,10 +59,12 @@ impl Quota {
         (self.workspace.clone(), self.one.clone())
     }
 
-    /// A feature of type `limit` that never resets, unless `changed` says otherwise.
+    /// A feature of type `limit` that never resets and whose usage can be given back, unless
+    /// `changed` says otherwise.
     #[track_caller]
     pub fn feature(&mut self, code: &str, changed: Value) -> String {
-        self.book.make(Kind::Feature, with(json!({"code": code, "type": "limit"}), changed))
+        let usual = json!({"code": code, "type": "limit", "releasable": true});
+        self.book.make(Kind::Feature, with(usual, changed))
     }
 
     /// A package with grants such as `{"code": 10, "other": "enabled"}`.
@@ -112,6 +114,12 @@ impl Quota {
     pub fn consumable(&mut self, scope: &ScopeRef, amount: i64, changed: Value) -> String {
         let usual = json!({"kind": "add_limit", "amount": amount, "duration": "consumable"});
         self.boost(scope, "calls", with(usual, changed))
+    }
+
+    /// Revokes a boost at its current version.
+    pub fn revoke(&mut self, boost: &str) -> Decided {
+        let version = self.book.version(boost);
+        self.book.run(delete(Kind::Boost, boost, version))
     }
 
     pub fn try_use(

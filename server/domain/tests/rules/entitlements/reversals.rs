@@ -1,7 +1,7 @@
 //! Reversals: never more than was recorded, and on the counter that was charged.
 
-use super::quota::{FULL, Quota, denied, wrong};
-use crate::commands::members;
+use super::quota::{FULL, HOUR_MS, Quota, denied, wrong};
+use crate::commands::{at, members};
 use ifmatch_domain::{
     Action, Rejection, core,
     entitlement::{self, ReverseUsage},
@@ -79,6 +79,54 @@ fn what_has_left_a_rolling_window_makes_no_room_when_it_is_reversed() {
     assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)));
     quota.pass_days(3);
     assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)), "it leaves the window once");
+}
+
+/// Seats come back; calls do not. A feature may become one or the other at any time.
+#[test]
+fn usage_of_a_feature_that_is_not_releasable_cannot_be_given_back() {
+    let mut quota = Quota::of_calls(10);
+    let (workspace, _) = quota.scopes();
+    let child = json!({"parent_code": "calls", "releasable": false});
+    let child = quota.feature("calls.fast", child);
+    let recorded = quota.take(&workspace, "calls.fast", 4).unwrap();
+    let hold = quota
+        .try_hold(&workspace, json!({"feature": "calls.fast", "quantity": 2, "ttl_ms": 1_000}))
+        .unwrap();
+    quota.release(&hold).unwrap();
+    for quantity in [1, 5] {
+        assert_eq!(
+            quota.reverse(&recorded, quantity).unwrap_err(),
+            Rejection::Entitlement(entitlement::Rejection::FeatureNotReleasable {
+                feature: "calls.fast".to_owned()
+            })
+        );
+    }
+    assert_eq!(wrong(quota.reverse(&recorded, 0)), ["/quantity"], "fields come first");
+    assert_eq!(quota.calls(&workspace), (4, 0, Some(10), Some(6)));
+    quota.book.edit(&child, json!({"releasable": true})).unwrap();
+    quota.reverse(&recorded, 1).unwrap();
+    assert_eq!(quota.calls(&workspace), (3, 0, Some(10), Some(7)));
+}
+
+#[test]
+fn a_window_that_has_ended_does_not_say_when_it_resets() {
+    let mut quota = Quota::default();
+    let (workspace, _) = quota.scopes();
+    quota.feature("calls", json!({"reset": "monthly"}));
+    quota.package("base", json!({"is_base": true}), json!({"calls": 10}));
+    quota.assign(&workspace, "base");
+    let recorded = quota.take(&workspace, "calls", 4).unwrap();
+    let hold = quota.hold(&workspace, 2, 24 * HOUR_MS).unwrap();
+    let end = Some(at("2027-02-01T00:00:00Z"));
+    assert_eq!(quota.reverse(&recorded, 1).unwrap().meter.resets_at, end);
+    quota.until("2027-01-31T23:59:59Z");
+    let late = quota.hold(&workspace, 2, 24 * HOUR_MS).unwrap();
+    assert_eq!(late.meter.resets_at, end);
+    assert!(quota.settle(&hold, 1).is_err());
+    quota.until("2027-02-01T00:00:00Z");
+    assert_eq!(quota.reverse(&recorded, 1).unwrap().meter.resets_at, None);
+    assert_eq!(denied(quota.settle(&late, 20)), FULL);
+    assert_eq!(quota.settle(&late, 1).unwrap().meter.resets_at, None);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which counter is charged: the namespace's own or its workspace's.
 
-use super::quota::{FULL, NOT_INCLUDED, Quota, denied};
+use super::quota::{FULL, HOUR_MS, NOT_INCLUDED, Quota, denied, object_id};
 use crate::commands::delete;
 use ifmatch_domain::{Rejection, core, entitlement::ScopeRef};
 use ifmatch_types::Kind;
@@ -27,25 +27,84 @@ fn a_namespace_with_a_grant_is_charged_on_its_own_counter() {
     let mut quota = Quota::of_calls(10);
     let (workspace, one) = quota.scopes();
     quota.package("own", json!({}), json!({"calls": 2}));
+    let fallen_back = quota.take(&one, "calls", 3).unwrap();
+    assert_eq!(fallen_back.meter.charged_scope, workspace.to_string());
     let assignment = quota.assign(&one, "own");
     let recorded = quota.take(&one, "calls", 2).unwrap();
     assert_eq!(recorded.meter.charged_scope, one.to_string());
     assert_eq!(denied(quota.take(&one, "calls", 1)), FULL, "it does not fall back when it is full");
-    assert_eq!(quota.calls(&workspace), (0, 0, Some(10), Some(10)));
-    assert_eq!(quota.calls(&quota.two), (0, 0, Some(10), Some(10)));
-    // Without its own grant it uses the workspace's. Earlier usage stays where it was charged.
-    quota.book.edit(&assignment, json!({"status": "suspended"})).unwrap();
-    assert_eq!(quota.calls(&one), (0, 0, Some(10), Some(10)));
-    let fallen_back = quota.take(&one, "calls", 3).unwrap();
-    assert_eq!(fallen_back.meter.charged_scope, workspace.to_string());
-    quota.book.edit(&assignment, json!({"status": "active"})).unwrap();
-    assert_eq!(quota.calls(&one), (2, 0, Some(2), Some(0)));
+    assert_eq!(quota.calls(&workspace), (3, 0, Some(10), Some(7)));
+    assert_eq!(quota.calls(&quota.two), (3, 0, Some(10), Some(7)));
     // Each unit is returned to the counter that it was charged to.
     let back = quota.reverse(&fallen_back, 3).unwrap();
     assert_eq!((back.meter.charged_scope, back.meter.used), (workspace.to_string(), 0));
     let back = quota.reverse(&recorded, 1).unwrap();
     assert_eq!((back.meter.charged_scope, back.meter.used), (one.to_string(), 1));
     assert_eq!(quota.calls(&one), (1, 0, Some(2), Some(1)));
+    // Without its own grant it uses the workspace's again.
+    quota.book.edit(&assignment, json!({"status": "cancelled"})).unwrap();
+    assert_eq!(quota.calls(&one), (0, 0, Some(10), Some(10)));
+}
+
+/// Suspending a package never gives a namespace access to its workspace's pool.
+#[test]
+fn a_namespace_with_a_suspended_package_is_denied_and_does_not_fall_back() {
+    for grant in [json!(2), json!("unlimited"), json!("enabled")] {
+        let mut quota = Quota::of_calls(10);
+        let (workspace, one) = quota.scopes();
+        quota.feature("other", json!({}));
+        quota.package("own", json!({}), json!({"calls": grant}));
+        quota.package("others", json!({"is_base": true}), json!({"other": 1}));
+        let assignment = quota.assign(&one, "own");
+        let others = quota.assign(&one, "others");
+        let held = quota.hold(&workspace, 1, HOUR_MS).unwrap();
+        quota.book.edit(&assignment, json!({"status": "suspended"})).unwrap();
+        quota.book.edit(&others, json!({"status": "suspended"})).unwrap();
+        assert_eq!(denied(quota.take(&one, "calls", 1)), NOT_INCLUDED, "{grant}");
+        assert_eq!(denied(quota.hold(&one, 1, HOUR_MS)), NOT_INCLUDED, "{grant}");
+        let told = quota.look(&one, "calls");
+        assert_eq!((told.allowed, told.meter.limit), (false, Some(0)), "{grant}");
+        assert_eq!(told.meter.charged_scope, one.to_string(), "{grant}");
+        let add = json!({"kind": "add_limit", "amount": 5, "duration": "permanent"});
+        let boost = quota.try_boost(&one, "calls", add).unwrap();
+        assert!(!boost.effective, "it waits until the package is active again: {grant}");
+        assert_eq!(denied(quota.take(&one, "calls", 1)), NOT_INCLUDED, "{grant}");
+        // The other namespace and the workspace notice nothing.
+        assert_eq!(quota.calls(&quota.two), (0, 1, Some(10), Some(9)), "{grant}");
+        quota.release(&held).unwrap();
+        // A boost of its own is a grant, with or without the package.
+        quota.boost(&one, "calls", json!({"kind": "enable", "duration": "permanent"}));
+        assert_eq!(quota.calls(&one), (0, 0, Some(5), Some(5)), "{grant}");
+    }
+}
+
+#[test]
+fn a_suspended_package_claims_its_pool_until_it_ends() {
+    for end in ["cancelled", "expires_at", "cancel_at"] {
+        let mut quota = Quota::of_calls(10);
+        let (_, one) = quota.scopes();
+        quota.package("own", json!({}), json!({"calls": 2}));
+        let soon = json!("2027-01-02T00:00:00Z");
+        let body = match end {
+            "expires_at" => json!({"package": "own", "expires_at": soon}),
+            _ => json!({"package": "own"}),
+        };
+        let assignment = object_id(quota.try_assign(&one, body));
+        let mut wish = json!({"status": "suspended"});
+        if end == "cancel_at" {
+            wish["cancel_at"] = soon;
+        }
+        quota.book.edit(&assignment, wish).unwrap();
+        assert_eq!(denied(quota.take(&one, "calls", 1)), NOT_INCLUDED, "{end}");
+        match end {
+            "cancelled" => {
+                quota.book.edit(&assignment, json!({"status": "cancelled"})).unwrap();
+            }
+            _ => quota.until("2027-01-02T00:00:00Z"),
+        }
+        assert_eq!(quota.calls(&one), (0, 0, Some(10), Some(10)), "{end}: its end is no pause");
+        quota.take(&one, "calls", 3).unwrap();
+    }
 }
 
 #[test]

@@ -86,6 +86,7 @@ code_rows! {
     PackageInUse: 409, "package-in-use", "The package is in use", NEVER;
     PackageInactive: 409, "package-inactive", "The package is not active", NEVER;
     HoldNotActive: 409, "hold-not-active", "The hold is not active", NEVER;
+    FeatureNotReleasable: 409, "feature-not-releasable", "Usage cannot be given back", NEVER;
     ReversalExceedsRecord: 422, "reversal-exceeds-record", "More than was recorded", NEVER;
     DuplicateExternalService: 409, "duplicate-external-service", "The external service id is taken", NEVER;
     DuplicateAddon: 409, "duplicate-addon", "The add-on id is taken", NEVER;

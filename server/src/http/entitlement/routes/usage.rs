@@ -64,7 +64,7 @@ macro_rules! records {
                     .body::<NewReversal>()
                     .answers::<Reversed>(201)
                     .problems(READS)
-                    .problems(&[Code::ReversalExceedsRecord]),
+                    .problems(&[Code::FeatureNotReleasable, Code::ReversalExceedsRecord]),
             ],
         )
     };

@@ -1,0 +1,1 @@
+ALTER TABLE bookables DROP COLUMN time_zone;
