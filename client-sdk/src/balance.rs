@@ -2,8 +2,8 @@
 
 use crate::{Call, Client, Collection, Error, List, credits::read, reply::Reply};
 use ifmatch_types::{
-    Balance, BalanceTransaction, BillingPreview, Kind, NewBalanceAdjustment, SettledSubscription,
-    Subscription, SubscriptionId, Timestamp, Version, WorkspaceId,
+    Balance, BalanceTransaction, BillingPeriod, BillingPreview, Kind, NewBalanceAdjustment,
+    SettledSubscription, Subscription, SubscriptionId, Timestamp, Version, WorkspaceId,
 };
 use serde_json::json;
 
@@ -99,6 +99,24 @@ impl Collection<Subscription> {
     pub fn preview_invoices(&self, id: &SubscriptionId, as_of: Timestamp) -> Call<BillingPreview> {
         let body = json!({ "as_of": as_of, "subscription_id": id });
         Call::post(self.client(), &["billing-runs", "preview"], &body, Reply::decode)
+    }
+}
+
+/// What a subscription costs.
+impl Collection<Subscription> {
+    /// The periods of a subscription that have begun, newest first: what each costs by its terms, and
+    /// what living invoices charge for it.
+    ///
+    /// ```
+    /// # async fn example(billing: ifmatch::Client, id: ifmatch::SubscriptionId)
+    /// # -> Result<(), ifmatch::Error> {
+    /// for period in billing.subscriptions().periods(&id).await?.items {
+    ///     println!("{} costs {}, charged {}", period.start, period.cost, period.charged);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn periods(&self, id: &SubscriptionId) -> List<BillingPeriod> {
+        List::new(self.client(), &[Kind::Subscription.collection(), id.as_str(), "periods"])
     }
 }
 

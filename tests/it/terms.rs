@@ -77,6 +77,12 @@ async fn a_change_is_settled_at_once_and_once(server: Server) {
     let copied = json!({"workspace_id": subscription["workspace_id"], "currency": "USD",
         "lines": invoice["lines"]});
     api.post("/v1/invoices", &copied).key(&unique("copy")).await.problem(422, "VALIDATION_FAILED");
+    let periods = api.list(&format!("/v1/subscriptions/{}/periods", id(&subscription))).await;
+    assert_eq!(periods.len(), 1);
+    assert_eq!((&periods[0]["cost"], &periods[0]["charged"]), (&json!(2000), &json!(2000)));
+    let segments = periods[0]["segments"].as_array().unwrap();
+    let costs: Vec<_> = segments.iter().map(|segment| segment["cost"].clone()).collect();
+    assert_eq!(costs, [500, 1500]);
     verify(&server).await;
 }
 

@@ -1,7 +1,7 @@
 //! Invoices and payments.
 
 use crate::{
-    InvoiceId, Metadata, PaymentId, SubscriptionId, Timestamp, Version, WorkspaceId, known,
+    InvoiceId, Metadata, PaymentId, PlanId, SubscriptionId, Timestamp, Version, WorkspaceId, known,
 };
 
 names! {
@@ -157,6 +157,32 @@ wire! {
         /// The caller's own keys and values.
         #[serde(default)]
         pub metadata: Metadata,
+    }
+
+    /// A period of a subscription: what it costs, and what was charged for it.
+    pub struct BillingPeriod {
+        /// The first instant.
+        pub start: Timestamp,
+        /// The first instant after it.
+        pub end: Timestamp,
+        /// What it costs by the terms until now, in the plan's currency's minor unit.
+        pub cost: i64,
+        /// What living invoices charge for it.
+        pub charged: i64,
+        /// The terms that took effect within it, oldest first.
+        pub segments: Vec<BillingSegment>,
+    }
+
+    /// Terms that took effect within a period, until the next ones or its end.
+    pub struct BillingSegment {
+        /// When they took effect.
+        pub start: Timestamp,
+        /// The plan.
+        pub plan_id: PlanId,
+        /// The number of units.
+        pub quantity: i64,
+        /// What they cost for their days.
+        pub cost: i64,
     }
 
     /// An invoice as a billing run would make it. It has no number yet and is not stored.

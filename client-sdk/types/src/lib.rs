@@ -63,8 +63,9 @@ pub use id::{
 };
 pub use integer::INTEGER_MAX;
 pub use invoice::{
-    BillingPreview, Invoice, InvoiceFields, InvoiceLine, InvoiceLineFields, InvoicePreview,
-    InvoiceStatus, NewPayment, Payment, PaymentStatus, SettledSubscription,
+    BillingPeriod, BillingPreview, BillingSegment, Invoice, InvoiceFields, InvoiceLine,
+    InvoiceLineFields, InvoicePreview, InvoiceStatus, NewPayment, Payment, PaymentStatus,
+    SettledSubscription,
 };
 pub use kind::Kind;
 pub use ledger::{

@@ -57,6 +57,12 @@ impl Charges {
         self.recurring.contains(&start)
     }
 
+    /// What was charged for the period that begins here.
+    pub(super) fn charged_for(&self, start: Timestamp) -> i64 {
+        let of_period = (start, Timestamp::MIN)..=(start, Timestamp::MAX);
+        self.sums.range(of_period).fold(0, |sum, (_, charged)| sum.saturating_add(*charged))
+    }
+
     /// Whether each charge is for one of these periods.
     pub(super) fn belong_to(&self, periods: &[Period]) -> bool {
         let starts: BTreeSet<Timestamp> = periods.iter().map(|period| period.start).collect();

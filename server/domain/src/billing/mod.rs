@@ -35,7 +35,7 @@ pub use need::Need;
 pub use outcome::Outcome;
 pub use payment::{RecordPayment, ReinstatePayment, ReversePayment, StoredPayment};
 pub use plan::PlanTerms;
-pub use recheck::recheck;
+pub use recheck::{periods_of, recheck};
 pub use rejection::Rejection;
 pub use run::{BillSubscription, FinishBillingRun};
 pub use settle::SettleSubscription;

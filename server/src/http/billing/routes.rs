@@ -10,9 +10,9 @@ use crate::http::core::{
     endpoint::{Endpoint, get, group, post, schema},
 };
 use ifmatch_types::{
-    Balance, BalanceTransaction, BillingPreview, BillingRun, Code, Invoice, InvoiceFields,
-    Namespace, NamespaceFields, NewBalanceAdjustment, NewPayment, Payment, Plan, PlanFields,
-    SettledSubscription, Subscription, SubscriptionFields, Workspace, WorkspaceFields,
+    Balance, BalanceTransaction, BillingPeriod, BillingPreview, BillingRun, Code, Invoice,
+    InvoiceFields, Namespace, NamespaceFields, NewBalanceAdjustment, NewPayment, Payment, Plan,
+    PlanFields, SettledSubscription, Subscription, SubscriptionFields, Workspace, WorkspaceFields,
 };
 
 /// Every route of billing.
@@ -135,6 +135,16 @@ fn runs() -> Vec<Endpoint> {
                 .summary("Tell which invoices billing runs would make, also in the future")
                 .optional_body::<NewBillingPreview>()
                 .answers::<BillingPreview>(200),
+            get("/v1/subscriptions/{id}/periods", runs::periods)
+                .viewer()
+                .scoped()
+                .paged()
+                .operation_id("list_billing_periods")
+                .summary(
+                    "List a subscription's periods, newest first: what each costs and was charged",
+                )
+                .answers_page::<BillingPeriod>(200)
+                .problems(READS),
             post("/v1/subscriptions/{id}/settle", runs::settle)
                 .agent()
                 .names_version()

@@ -5,19 +5,23 @@ use crate::{
     http::core::{
         finish::to_the_end,
         objects::{check_id, living, take_version},
+        page::PageText,
         problem::{HttpProblem, HttpResult},
+        query::{Params, cursor},
         render::Reply,
         request::Mutation,
     },
     workers::billing::Run,
 };
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{
     Action, Outcome,
     billing::{self, FinishBillingRun, PreviewBilling, SettleSubscription},
 };
 use ifmatch_store::DueSubscription;
-use ifmatch_types::{BillingPreview, BillingRun, Kind, Timestamp, TimestampError, pointer};
+use ifmatch_types::{
+    BillingPeriod, BillingPreview, BillingRun, Kind, Timestamp, TimestampError, pointer,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -142,6 +146,31 @@ async fn due(app: &App, as_of: Timestamp) -> Result<(Vec<String>, i64), HttpProb
     let seen = i64::try_from(due.len()).unwrap_or(i64::MAX);
     let ids = due.into_iter().map(|due| due.id).collect();
     Ok((ids, count.saturating_sub(seen).max(0)))
+}
+
+/// `GET /v1/subscriptions/{id}/periods`
+pub async fn periods(
+    app: web::Data<App>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> HttpResult {
+    let mut params = Params::of(&request)?;
+    let limit = params.limit()?;
+    let before: Option<Timestamp> = params.cursor()?;
+    params.end()?;
+    check_id(Kind::Subscription, &id)?;
+    living(Kind::Subscription, &id, app.reads.find(Kind::Subscription, &id).await?)?;
+    let id = id.into_inner();
+    let page = app.reads.run(move |db| {
+        let mut newest_first = db.billing_periods(&id)?;
+        newest_first.reverse();
+        PageText::read(limit, |last: Option<&BillingPeriod>, rows| {
+            let before = last.map(|last| last.start).or(before);
+            let rest = newest_first.iter().filter(|p| before.is_none_or(|before| p.start < before));
+            Ok(rest.take(usize::try_from(rows).unwrap_or_default()).cloned().collect())
+        })
+    });
+    Ok(page.await?.answer(|last| cursor(&last.start)))
 }
 
 /// `POST /v1/subscriptions/{id}/settle`

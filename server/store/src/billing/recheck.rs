@@ -1,4 +1,4 @@
-//! Computes the periods of all subscriptions anew, for `verify`.
+//! Computes the periods of subscriptions anew, for `verify` and for people.
 
 use crate::{
     StoreError,
@@ -11,7 +11,7 @@ use ifmatch_domain::{
     billing::{self, recheck as broken_rule},
     core,
 };
-use ifmatch_types::Kind;
+use ifmatch_types::{BillingPeriod, Kind};
 use std::collections::BTreeSet;
 
 /// Number of subscriptions that are looked at at a time.
@@ -29,15 +29,34 @@ pub(crate) fn recheck(db: &mut Db, broken: &mut Vec<Broken>) -> Result<(), Store
         let ids: Vec<String> = on_backend!(db, c => sql.load(c))?;
         let Some(last) = ids.last() else { return Ok(()) };
         after.clone_from(last);
-        let mut state = State::default();
-        db.peek(ids.iter().flat_map(needs), &mut state)?;
-        db.peek(plans(&ids, &state), &mut state)?;
+        let mut state = look(db, &ids)?;
         for id in ids {
             if let Some(invariant) = broken_rule(&id, &mut state) {
                 broken.push(Broken { invariant, id });
             }
         }
     }
+}
+
+impl Db {
+    /// The periods of a subscription that have begun, oldest first; read in one snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn billing_periods(&mut self, id: &str) -> Result<Vec<BillingPeriod>, StoreError> {
+        let mut state = self.in_one_snapshot(|db| look(db, &[id.to_owned()]))?;
+        let periods = billing::periods_of(id, &mut state);
+        periods.map_err(|rejection| StoreError::Unforeseen(format!("{rejection:?}").into()))
+    }
+}
+
+/// Loads all that periods, costs and charges of subscriptions follow from, without locks.
+fn look(db: &mut Db, ids: &[String]) -> Result<State, StoreError> {
+    let mut state = State::default();
+    db.peek(ids.iter().flat_map(needs), &mut state)?;
+    db.peek(plans(ids, &state), &mut state)?;
+    Ok(state)
 }
 
 fn needs(id: &String) -> [Need; 3] {

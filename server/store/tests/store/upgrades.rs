@@ -14,7 +14,7 @@ const FIRST: usize = 3;
 /// The tables that `furnish` leaves empty.
 const NOT_FURNISHED: [&str; 4] = ["redactions", "answers", "api_keys", "secrets"];
 
-fn migrations(backend: Backend) -> FileBasedMigrations {
+pub fn migrations(backend: Backend) -> FileBasedMigrations {
     let name = match backend {
         Backend::Sqlite => "sqlite",
         Backend::Postgres => "postgres",
