@@ -10,6 +10,7 @@
 
 mod batches;
 mod billing;
+mod billing_edges;
 mod book;
 mod bookings;
 mod catch_up;

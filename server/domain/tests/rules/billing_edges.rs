@@ -1,0 +1,79 @@
+//! Billing in odd corners: many changes on one day, same instants, voids before a preview.
+
+use crate::{book::Book, commands::at, invariants::assert_holds};
+use ifmatch_domain::{
+    Outcome,
+    billing::{self, PreviewBilling, SettleSubscription},
+    core::Precondition,
+};
+use ifmatch_types::{Invoice, InvoicePreview, InvoiceStatus};
+use serde_json::json;
+
+/// A subscription to a plan of 31.00 a month from 1 January 2027, and the ids of further plans.
+fn book(plans: &[(&str, &str, i64)]) -> (Book, String, Vec<String>) {
+    let mut book = Book::default();
+    let workspace = book.workspace();
+    let first = book.plan("first", json!({"amount": 3100}));
+    let make = |(code, interval, amount): &(&str, &str, i64)| {
+        book.plan(code, json!({"interval": interval, "amount": amount}))
+    };
+    let ids = std::iter::once(first).chain(plans.iter().map(make).collect::<Vec<_>>());
+    let ids: Vec<String> = ids.collect();
+    let id = book.subscription(&workspace, &ids[0], json!({}));
+    (book, id, ids)
+}
+
+fn run(book: &mut Book, id: &str) {
+    let now = book.now.to_string();
+    let mut steps = 0;
+    while book.bill(id, &now).1 {
+        steps += 1;
+        assert!(steps < 10, "a run comes to an end");
+    }
+}
+
+fn settle(book: &mut Book, id: &str) -> Option<Invoice> {
+    let precondition = Precondition::Version(book.version(id));
+    let settle = SettleSubscription { subscription_id: id.to_owned(), precondition };
+    match book.run(billing::Action::SettleSubscription(settle).into()).unwrap() {
+        Outcome::Billing(billing::Outcome::Settled(newest)) => newest,
+        other => panic!("a settlement was expected: {other:?}"),
+    }
+}
+
+fn preview(book: &mut Book, id: &str, until: &str) -> Vec<InvoicePreview> {
+    let preview = PreviewBilling { subscription_ids: vec![id.to_owned()], as_of: at(until) };
+    match book.run(billing::Action::PreviewBilling(preview).into()).unwrap() {
+        Outcome::Billing(billing::Outcome::BillingPreviewed(invoices)) => invoices,
+        other => panic!("a preview was expected: {other:?}"),
+    }
+}
+
+/// The totals of the living invoices, in the order of their numbers.
+fn totals(book: &Book, id: &str) -> Vec<i64> {
+    let of = book.world.invoices_of(id).filter(|i| i.status != InvoiceStatus::Void);
+    let mut living: Vec<_> = of.map(|i| (i.number.clone(), i.total)).collect();
+    living.sort();
+    living.into_iter().map(|(_, total)| total).collect()
+}
+
+#[test]
+fn any_number_of_changes_of_interval_on_one_day_are_billed() {
+    for ends in ["run", "settle", "canceled"] {
+        let (mut book, id, plans) = book(&[("week", "week", 700)]);
+        run(&mut book, &id);
+        for n in 0i64..61 {
+            book.now = at(&format!("2027-01-01T{:02}:{:02}:00Z", 1 + n / 60, n % 60));
+            let plan = if n % 2 == 0 { &plans[1] } else { &plans[0] };
+            book.edit(&id, json!({"plan_id": plan})).unwrap();
+        }
+        match ends {
+            "run" => run(&mut book, &id),
+            "settle" => drop(settle(&mut book, &id)),
+            _ => drop(book.edit(&id, json!({"status": "canceled"})).unwrap()),
+        }
+        settle(&mut book, &id);
+        assert_eq!(totals(&book, &id).iter().sum::<i64>(), 700, "{ends}");
+        assert_holds(&book.world);
+    }
+}
