@@ -77,3 +77,18 @@ fn any_number_of_changes_of_interval_on_one_day_are_billed() {
         assert_holds(&book.world);
     }
 }
+
+#[test]
+fn a_preview_makes_a_voided_invoice_again_first() {
+    let (mut book, id, _) = book(&[]);
+    run(&mut book, &id);
+    book.now = at("2027-01-20T00:00:00Z");
+    let january = book.world.recurring(&id).next().unwrap().id.to_string();
+    book.edit(&january, json!({"status": "void"})).unwrap();
+    let previews = preview(&mut book, &id, "2027-02-01T00:00:00Z");
+    assert_eq!(previews.iter().map(|preview| preview.total).collect::<Vec<_>>(), [3100, 3100]);
+    run(&mut book, &id);
+    book.now = at("2027-02-01T00:00:00Z");
+    run(&mut book, &id);
+    assert_eq!(totals(&book, &id), [3100, 3100]);
+}
