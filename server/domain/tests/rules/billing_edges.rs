@@ -92,3 +92,20 @@ fn a_preview_makes_a_voided_invoice_again_first() {
     run(&mut book, &id);
     assert_eq!(totals(&book, &id), [3100, 3100]);
 }
+
+#[test]
+fn what_changes_no_cost_makes_no_line_and_no_invoice() {
+    let (mut book, id, plans) = book(&[("other", "month", 6200)]);
+    run(&mut book, &id);
+    book.now = at("2027-01-11T00:00:00Z");
+    book.edit(&id, json!({"status": "past_due"})).unwrap();
+    book.edit(&id, json!({"plan_id": plans[1]})).unwrap();
+    book.edit(&id, json!({"plan_id": plans[0]})).unwrap();
+    book.edit(&id, json!({"status": "paused"})).unwrap();
+    book.now = at("2027-01-12T00:00:00Z");
+    book.edit(&id, json!({"status": "active"})).unwrap();
+    assert_eq!(settle(&mut book, &id), None);
+    book.now = at("2027-02-01T00:00:00Z");
+    run(&mut book, &id);
+    assert_eq!(book.last_lines(&id), [("first × 1".to_owned(), 3100)]);
+}
