@@ -109,3 +109,21 @@ fn what_changes_no_cost_makes_no_line_and_no_invoice() {
     run(&mut book, &id);
     assert_eq!(book.last_lines(&id), [("first × 1".to_owned(), 3100)]);
 }
+
+#[test]
+fn an_invoice_of_hundreds_of_lines_can_be_voided() {
+    let (mut book, id, plans) = book(&[("year", "year", 36_500)]);
+    book.edit(&id, json!({"plan_id": plans[1]})).unwrap();
+    run(&mut book, &id);
+    for n in 0..205i64 {
+        let (month, day) = (1 + n / 28, 1 + n % 28);
+        book.now = at(&format!("2027-{month:02}-{day:02}T01:00:00Z"));
+        book.edit(&id, json!({"quantity": 2 + n})).unwrap();
+    }
+    let invoice = settle(&mut book, &id).unwrap();
+    assert!(invoice.lines.len() > 200, "{}", invoice.lines.len());
+    let invoice = invoice.id.to_string();
+    book.edit(&invoice, json!({"notes": "too many"})).unwrap();
+    book.edit(&invoice, json!({"status": "void"})).unwrap();
+    assert!(settle(&mut book, &id).is_some());
+}
