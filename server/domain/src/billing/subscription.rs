@@ -279,6 +279,10 @@ impl SubscriptionRecord {
         if asked.plan_id.is_some() || asked.quantity.is_some() {
             self.append(self.reached_at, ctx);
         }
+        if status == Some(Status::Canceled) {
+            // A period that begins at this very instant has begun, whether a run came or not.
+            bill::make_all_due(self, self.reached_at, ctx)?;
+        }
         if let Some(status) = status {
             self.change_status(status, ctx);
         }
@@ -366,6 +370,10 @@ impl SubscriptionRecord {
     fn stops_at(&self, ctx: &Context<'_>) -> Result<Option<Timestamp>, Rejection> {
         let subscription = &self.subscription;
         if !subscription.cancel_at_period_end {
+            return Ok(None);
+        }
+        if subscription.ended_at.is_some() && subscription.ended_at == self.billed_until {
+            // It was canceled at the very instant at which its last period began.
             return Ok(None);
         }
         let now = self.reached_at;

@@ -111,6 +111,32 @@ fn what_changes_no_cost_makes_no_line_and_no_invoice() {
 }
 
 #[test]
+fn a_cancellation_at_the_instant_of_a_boundary_pays_for_the_period_that_began() {
+    // With a run at that instant or without, with a flag or without.
+    for (is_run, body) in [
+        (true, json!({"status": "canceled"})),
+        (false, json!({"status": "canceled"})),
+        (true, json!({"status": "canceled", "cancel_at_period_end": true})),
+        (false, json!({"status": "canceled", "cancel_at_period_end": true})),
+    ] {
+        let (mut book, id, _) = book(&[]);
+        run(&mut book, &id);
+        book.now = at("2027-02-01T00:00:00Z");
+        if is_run {
+            run(&mut book, &id);
+        }
+        book.edit(&id, body.clone()).unwrap();
+        assert_eq!(totals(&book, &id), [3100, 3100], "{is_run} {body}");
+        // What is voided then is due again.
+        let february = book.world.recurring(&id).max_by_key(|i| i.period_start).unwrap();
+        let february = february.id.to_string();
+        book.edit(&february, json!({"status": "void"})).unwrap();
+        assert_eq!(settle(&mut book, &id).map(|invoice| invoice.total), Some(3100), "{body}");
+        assert_eq!(settle(&mut book, &id), None);
+    }
+}
+
+#[test]
 fn an_invoice_of_hundreds_of_lines_can_be_voided() {
     let (mut book, id, plans) = book(&[("year", "year", 36_500)]);
     book.edit(&id, json!({"plan_id": plans[1]})).unwrap();
@@ -126,4 +152,46 @@ fn an_invoice_of_hundreds_of_lines_can_be_voided() {
     book.edit(&invoice, json!({"notes": "too many"})).unwrap();
     book.edit(&invoice, json!({"status": "void"})).unwrap();
     assert!(settle(&mut book, &id).is_some());
+}
+
+#[test]
+fn the_largest_prices_are_refused_and_never_panic() {
+    for (quantity, amount, start) in [
+        (1_000_000, ifmatch_types::INTEGER_MAX, "1970-01-01T00:00:00Z"),
+        (1_000_000, ifmatch_types::INTEGER_MAX, "2199-12-31T23:59:59Z"),
+        (1, ifmatch_types::INTEGER_MAX, "2026-12-31T23:59:59.999999Z"),
+    ] {
+        let mut book = Book::default();
+        let workspace = book.workspace();
+        let most = book.plan("most", json!({"amount": amount, "interval": "year"}));
+        let least = book.plan("least", json!({"amount": 0, "interval": "year"}));
+        let fields = json!({"quantity": quantity, "start_at": start});
+        let id = book.subscription(&workspace, &most, fields);
+        for now in ["2027-01-01T00:00:00Z", "2027-03-01T00:00:00Z", "2200-03-01T00:00:00Z"] {
+            book.now = at(now);
+            let (_, _, _) = (
+                book.edit(&id, json!({"plan_id": least})),
+                book.edit(&id, json!({"plan_id": most, "quantity": 1})),
+                book.edit(&id, json!({"quantity": quantity})),
+            );
+            for action in [
+                billing::Action::PreviewBilling(PreviewBilling {
+                    subscription_ids: vec![id.clone()],
+                    as_of: at("9000-01-01T00:00:00Z"),
+                }),
+                billing::Action::SettleSubscription(SettleSubscription {
+                    subscription_id: id.clone(),
+                    precondition: Precondition::Version(book.version(&id)),
+                }),
+                billing::Action::BillSubscription(billing::BillSubscription {
+                    subscription_id: id.clone(),
+                    as_of: book.now,
+                }),
+            ] {
+                let _ = book.run(action.into());
+            }
+        }
+        let _ = book.edit(&id, json!({"status": "canceled"}));
+        assert_holds(&book.world);
+    }
 }
