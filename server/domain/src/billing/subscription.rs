@@ -380,7 +380,6 @@ impl SubscriptionRecord {
         Ok(Some(match (subscription.status, subscription.ended_at) {
             (_, Some(ended_at)) => ended_at,
             (Status::Trialing, _) => self.first(),
-            _ if now < subscription.start_at => subscription.start_at,
             _ if now < self.first() => self.first(),
             _ => self.walk(now, None, None, ctx)?.at(now).map_or(now, |period| period.end),
         }))

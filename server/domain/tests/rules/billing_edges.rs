@@ -195,3 +195,23 @@ fn the_largest_prices_are_refused_and_never_panic() {
         assert_holds(&book.world);
     }
 }
+
+#[test]
+fn a_flagged_trial_ends_where_it_would_whatever_its_status() {
+    for path in [vec![], vec!["paused"], vec!["paused", "active"]] {
+        let mut book = Book::default();
+        let workspace = book.workspace();
+        let plan = book.plan("trial", json!({"trial_days": 14}));
+        let start_at = json!({"start_at": "2027-03-01T00:00:00Z"});
+        let id = book.subscription(&workspace, &plan, start_at);
+        book.edit(&id, json!({"cancel_at_period_end": true})).unwrap();
+        for status in &path {
+            book.edit(&id, json!({"status": status})).unwrap();
+        }
+        book.now = at("2027-05-01T00:00:00Z");
+        run(&mut book, &id);
+        let expected = json!(at("2027-03-15T00:00:00Z"));
+        assert_eq!(book.field(&id, "ended_at"), expected, "{path:?}");
+        assert_eq!(totals(&book, &id), [] as [i64; 0]);
+    }
+}
