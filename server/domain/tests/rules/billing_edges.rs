@@ -197,6 +197,20 @@ fn the_largest_prices_are_refused_and_never_panic() {
 }
 
 #[test]
+fn a_run_of_an_earlier_instant_leaves_what_is_due_now() {
+    let (mut book, id, _) = book(&[]);
+    run(&mut book, &id);
+    book.now = at("2027-01-20T00:00:00Z");
+    book.edit(&id, json!({"quantity": 2})).unwrap();
+    let january = book.world.recurring(&id).next().unwrap().id.to_string();
+    book.edit(&january, json!({"status": "void"})).unwrap();
+    assert_eq!(book.bill(&id, "2027-01-10T00:00:00Z"), (0, false));
+    assert_eq!(book.world.subscriptions[&id].record.due_at, Some(book.now), "a run will find it");
+    run(&mut book, &id);
+    assert_eq!(totals(&book, &id), [3100]);
+}
+
+#[test]
 fn a_flagged_trial_ends_where_it_would_whatever_its_status() {
     for path in [vec![], vec!["paused"], vec!["paused", "active"]] {
         let mut book = Book::default();
