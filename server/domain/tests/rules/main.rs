@@ -21,7 +21,6 @@ mod fuzz;
 mod idempotency;
 mod invariants;
 mod invoices;
-mod late_runs;
 mod ledger;
 mod lock_model;
 mod locks;
