@@ -52,6 +52,19 @@ pub(super) fn make_due(
     Ok(made)
 }
 
+/// Like [`make_due`], but refuses to leave anything out.
+pub(super) fn make_all_due(
+    record: &mut SubscriptionRecord,
+    until: Timestamp,
+    ctx: &mut Context<'_>,
+) -> Result<Vec<Invoice>, Rejection> {
+    let made = make_due(record, until, ctx)?;
+    match made.left_at {
+        Some(due_at) => Err(Rejection::BillingBehind { due_at }),
+        None => Ok(made.invoices),
+    }
+}
+
 /// Makes an invoice of all differences up to the end of the running period, if there are any.
 pub(super) fn make_difference(
     record: &mut SubscriptionRecord,
@@ -74,10 +87,7 @@ pub(super) fn conclude(
     ctx: &mut Context<'_>,
 ) -> Result<(), Rejection> {
     let ended_at = record.subscription.ended_at.unwrap_or(record.reached_at);
-    let made = make_due(record, ended_at, ctx)?;
-    if let Some(due_at) = made.left_at {
-        return Err(Rejection::BillingBehind { due_at });
-    }
+    make_all_due(record, ended_at, ctx)?;
     make_difference(record, ctx)?;
     record.refresh(ctx)
 }

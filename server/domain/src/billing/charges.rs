@@ -86,7 +86,10 @@ impl Charges {
                 let owed = left.entry(part.at).or_default();
                 *owed = owed.saturating_add(cost);
             }
-            for (segment_start, amount) in left.into_iter().filter(|(_, amount)| *amount != 0) {
+            // Changes that make no difference to the price of the period make no lines.
+            let owed: i128 = left.values().copied().map(i128::from).sum();
+            let differing = left.into_iter().filter(|(_, amount)| owed != 0 && *amount != 0);
+            for (segment_start, amount) in differing {
                 let parts = period.parts.iter().rev();
                 let part = parts.clone().find(|part| part.at <= segment_start);
                 let Some(part) = part.or_else(|| period.parts.first()) else { continue };

@@ -32,14 +32,26 @@ impl PreviewBilling {
         let mut previews = Vec::new();
         for id in &self.subscription_ids {
             // It may have been deleted since it was looked up.
-            let invoices = match step(id, self.as_of, ctx) {
-                Ok(step) => step.invoices,
+            let invoices = match self.make_for(id, ctx) {
+                Ok(invoices) => invoices,
                 Err(Rejection::Core(core::Rejection::Deleted(..))) => Vec::new(),
                 Err(rejection) => return Err(rejection),
             };
             previews.extend(invoices.into_iter().take(PERIODS_MAX).filter_map(preview));
         }
         Ok(previews)
+    }
+
+    /// Makes what a run now would make, and then what is due later.
+    ///
+    /// The running period of a voided invoice gets its invoice again now. Later, it would be an
+    /// older period that is settled with the next one.
+    fn make_for(&self, id: &str, ctx: &mut Context<'_>) -> Result<Vec<Invoice>, Rejection> {
+        let mut now = step(id, self.as_of.min(ctx.now), ctx)?;
+        if !now.more && self.as_of > ctx.now {
+            now.invoices.extend(step(id, self.as_of, ctx)?.invoices);
+        }
+        Ok(now.invoices)
     }
 }
 

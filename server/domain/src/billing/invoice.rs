@@ -19,6 +19,9 @@ use serde_json::{Map, Value};
 /// The series of invoice numbers; also the key of its sequence row.
 pub const SERIES: &str = "INV";
 
+/// Maximum number of lines of an invoice that a caller writes.
+const LINES_MAX: usize = 200;
+
 /// The last number assigned in a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sequence {
@@ -73,10 +76,6 @@ impl Resource for Invoice {
         errors.reference("/workspace_id", fields.workspace_id.as_str());
         if let Some(currency) = &fields.currency {
             errors.currency("/currency", currency);
-        }
-        if fields.lines.len() > 200 {
-            errors
-                .push("/lines", format!("must have at most 200 lines, has {}", fields.lines.len()));
         }
         for (index, line) in fields.lines.iter_mut().enumerate() {
             check_line(index, line, errors);
@@ -271,6 +270,11 @@ pub(crate) trait InvoiceRules {
 
 impl InvoiceRules for Invoice {
     fn edit(&mut self, fields: InvoiceFields, ctx: &mut Context<'_>) -> Result<(), Rejection> {
+        // Billing makes as many lines as it needs, so only what a caller writes is limited.
+        if fields.lines.len() > LINES_MAX {
+            let told = format!("must have at most {LINES_MAX} lines, has {}", fields.lines.len());
+            return Err(core::Rejection::invalid("/lines", told).into());
+        }
         if fields.workspace_id != self.workspace_id {
             referenced::<Workspace>("/workspace_id", fields.workspace_id.as_str(), ctx.state)?;
         }

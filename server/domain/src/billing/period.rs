@@ -237,12 +237,21 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         running.end = segment.at;
-        if running.start == segment.at {
-            // It began at this very instant, so the new period takes its place.
-            self.found.pop();
+        let (start, is_empty) = (running.start, running.is_empty());
+        if is_empty && self.counts(start) {
+            // It has no invoice, so it must not use up the limit.
             self.counted = self.counted.saturating_sub(1);
         }
+        if start == segment.at {
+            // It began at this very instant, so the new period takes its place.
+            self.found.pop();
+        }
         self.begin(segment, segment.at, segment.at)
+    }
+
+    /// Whether a period that begins here counts for the limit.
+    fn counts(&self, start: Timestamp) -> bool {
+        self.course.billed_until.is_none_or(|billed| start > billed)
     }
 
     fn begin(
@@ -251,7 +260,7 @@ impl<'a> Walk<'a> {
         start: Timestamp,
         anchor: Timestamp,
     ) -> Result<(), Rejection> {
-        if self.course.billed_until.is_none_or(|billed| start > billed) {
+        if self.counts(start) {
             if self.course.most == Some(self.counted) {
                 self.stopped_at = self.stopped_at.or(Some(start));
                 self.is_running = false;

@@ -56,7 +56,7 @@ pub(super) fn step(id: &str, as_of: Timestamp, ctx: &mut Context<'_>) -> Result<
     let mut invoices = made.invoices;
     let more = made.left_at.is_some();
     // What was due until here is made.
-    record.due_at = None;
+    record.due_at = record.due_at.filter(|due| *due > as_of);
     if more {
         record.reached_at = record.reached_at.max(record.billed_until.unwrap_or(as_of));
         record.refresh(ctx)?;

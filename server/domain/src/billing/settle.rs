@@ -34,17 +34,14 @@ impl SettleSubscription {
         let now = ctx.now.max(record.reached_at);
         record.end_trial(now, ctx);
         let until = record.subscription.ended_at.unwrap_or(now);
-        let made = bill::make_due(&mut record, until, ctx)?;
-        if let Some(due_at) = made.left_at {
-            return Err(Rejection::BillingBehind { due_at });
-        }
+        let made = bill::make_all_due(&mut record, until, ctx)?;
         record.due_at = None;
         if record.subscription.status != Status::Canceled {
             record.bring_to(now, ctx)?;
         }
         let difference = bill::make_difference(&mut record, ctx)?;
         store(record, before, ctx);
-        let newest = difference.or_else(|| made.invoices.into_iter().next_back());
+        let newest = difference.or_else(|| made.into_iter().next_back());
         Ok(Outcome::Settled(newest))
     }
 }

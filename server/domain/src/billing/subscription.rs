@@ -291,6 +291,10 @@ impl SubscriptionRecord {
         if asked.plan_id.is_some() || asked.quantity.is_some() {
             self.append(self.reached_at, ctx);
         }
+        if status == Some(Status::Canceled) {
+            // A period that begins at this very instant has begun, whether a run came or not.
+            bill::make_all_due(self, self.reached_at, ctx)?;
+        }
         if let Some(status) = status {
             self.change_status(status, ctx);
         }
@@ -380,11 +384,14 @@ impl SubscriptionRecord {
         if !subscription.cancel_at_period_end {
             return Ok(None);
         }
+        if subscription.ended_at.is_some() && subscription.ended_at == self.billed_until {
+            // It was canceled at the very instant at which its last period began.
+            return Ok(None);
+        }
         let now = self.reached_at;
         Ok(Some(match (subscription.status, subscription.ended_at) {
             (_, Some(ended_at)) => ended_at,
             (Status::Trialing, _) => self.first(),
-            _ if now < subscription.start_at => subscription.start_at,
             _ if now < self.first() => self.first(),
             _ => {
                 let reach = Reach { stops_at: None, most: None, skips: true };

@@ -65,7 +65,7 @@ fn cancel_at_period_end_ends_it_at_the_boundary() {
         (0, vec![], 1, "2027-02-01T00:00:00Z"),
         (0, vec!["past_due"], 1, "2027-02-01T00:00:00Z"),
         (14, vec![], 0, "2027-01-15T00:00:00Z"),
-        (0, vec!["paused"], 0, "2027-02-01T00:00:00Z"),
+        (0, vec!["paused"], 1, "2027-02-01T00:00:00Z"),
     ] {
         let (mut book, id) =
             book(json!({"trial_days": trial_days}), json!({"cancel_at_period_end": true}));
@@ -81,13 +81,15 @@ fn cancel_at_period_end_ends_it_at_the_boundary() {
 }
 
 #[test]
-fn only_what_runs_is_billed() {
-    for (status, made) in [("past_due", 3), ("paused", 0), ("canceled", 0)] {
+fn only_periods_that_began_are_billed() {
+    // The canceled one was billed when it ended.
+    for (status, made) in [("past_due", 3), ("paused", 1), ("canceled", 0)] {
         let (mut book, id) = book(json!({}), json!({}));
         book.edit(&id, json!({"status": status})).unwrap();
         let before = book.world.clone();
         assert_eq!(book.bill(&id, "2027-03-15T00:00:00Z"), (made, false), "{status}");
         assert_eq!(book.world == before, made == 0);
+        assert_eq!(book.bills(&id).len(), if status == "past_due" { 3 } else { 1 });
     }
     let (mut book, id) = book(json!({}), json!({"start_at": "2027-06-01T00:00:00Z"}));
     assert_eq!(book.bill(&id, "2027-05-31T00:00:00Z"), (0, false), "it has not begun");
@@ -95,7 +97,7 @@ fn only_what_runs_is_billed() {
 }
 
 #[test]
-fn a_pause_costs_nothing() {
+fn the_time_after_the_paused_period_costs_nothing() {
     let (mut book, id) = book(json!({}), json!({}));
     book.bill(&id, "2027-01-01T00:00:00Z");
     book.edit(&id, json!({"status": "paused"})).unwrap();
@@ -104,7 +106,7 @@ fn a_pause_costs_nothing() {
     book.bill(&id, "2027-05-20T00:00:00Z");
     assert_eq!(
         book.bills(&id),
-        [bill("2027-01-01", "2027-02-01", 3000), bill("2027-05-01", "2027-06-01", 3000),]
+        [bill("2027-01-01", "2027-02-01", 3000), bill("2027-05-20", "2027-06-20", 3000),]
     );
 }
 
@@ -131,6 +133,7 @@ fn periods_end_with_the_month_and_know_leap_years() {
     ] {
         let plan = json!({"interval": interval, "interval_count": count});
         let (mut book, id) = book(plan, json!({"start_at": format!("{start}T10:00:00Z")}));
+        book.bill(&id, &format!("{start}T10:00:00Z"));
         for end in boundaries {
             assert_eq!(
                 book.field(&id, "current_period_end"),
@@ -201,4 +204,32 @@ fn an_invoice_made_by_hand_stands_for_no_period() {
         json!({"workspace_id": workspace, "subscription_id": id, "status": "open", "tax": 1});
     book.ok(create(Kind::Invoice, body));
     assert_eq!(book.bill(&id, "2027-01-01T00:00:00Z"), (1, false));
+}
+
+#[test]
+fn what_changes_before_the_first_period_begins_is_no_change_within_it() {
+    for day in ["2026-12-20", "2027-01-01"] {
+        let start_at = json!({"start_at": "2027-01-01T00:00:00Z"});
+        let mut book = Book::at(&format!("{day}T00:00:00Z"));
+        let workspace = book.workspace();
+        let plan = book.plan("p", json!({}));
+        let year = book.plan("year", json!({"amount": 36_500, "interval": "year"}));
+        let id = book.subscription(&workspace, &plan, start_at);
+        book.edit(&id, json!({"plan_id": year, "quantity": 2})).unwrap();
+        book.bill(&id, "2027-05-01T00:00:00Z");
+        assert_eq!(book.bills(&id), [bill("2027-01-01", "2028-01-01", 73_000)]);
+    }
+}
+
+#[test]
+fn a_trial_that_no_run_has_ended_is_not_ended_again() {
+    let changed = json!({"start_at": "2026-10-29T00:00:00Z"});
+    let (mut book, id) = book(json!({"trial_days": 10}), changed);
+    book.edit(&id, json!({"status": "active", "quantity": 2})).unwrap();
+    assert_eq!(book.field(&id, "trial_end"), json!(at("2026-11-08T00:00:00Z")));
+    book.bill(&id, "2027-01-01T00:00:00Z");
+    assert_eq!(
+        book.bills(&id),
+        [bill("2026-11-08", "2026-12-08", 3000), bill("2026-12-08", "2027-01-08", 3000)]
+    );
 }

@@ -10,7 +10,10 @@ use crate::{
 use ifmatch_domain::{
     Action, Command,
     access::{self, CreateApiKey, RevokeApiKey},
-    billing::{self, BillSubscription, FinishBillingRun, RecordPayment, ReversePayment},
+    billing::{
+        self, AdjustBalance, BillSubscription, FinishBillingRun, PreviewBilling, RecordPayment,
+        ReversePayment, SettleSubscription,
+    },
     core::{self, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, RecordDenied},
     entitlement::{
         self, AssignPackage, CheckAndRecord, EndHold, ExpireEntitlements, GrantBoost, HoldEnd,
@@ -326,7 +329,7 @@ fn read(
             payment_id: ids[usize::from(version) % ids.len()].clone(),
             reason: id,
         })),
-        9 => any_bill(id, mode),
+        9 => any_bill(id, body, update_precondition, mode),
         10 => Action::Core(core::Action::Transact(vec![
             Operation::Create(create),
             Operation::Update(update),
@@ -346,11 +349,32 @@ fn read(
     command
 }
 
-fn any_bill(subscription_id: String, mode: u8) -> Action {
+fn any_bill(
+    subscription_id: String,
+    mut body: Map<String, Value>,
+    precondition: Precondition,
+    mode: u8,
+) -> Action {
     let micros =
         [i64::MIN, 0, 1_893_456_000_000_000, 253_402_207_200_000_000][usize::from(mode % 4)];
     let as_of = Timestamp::from_micros(micros).unwrap_or(Book::default().now);
-    Action::Billing(billing::Action::BillSubscription(BillSubscription { subscription_id, as_of }))
+    Action::Billing(match mode / 4 % 4 {
+        0 => billing::Action::SettleSubscription(SettleSubscription {
+            subscription_id,
+            precondition,
+        }),
+        1 => {
+            let subscription_ids = vec![subscription_id; 2];
+            billing::Action::PreviewBilling(PreviewBilling { subscription_ids, as_of })
+        }
+        2 => {
+            let amount = [i64::MIN, -1, 1, i64::MAX][usize::from(mode % 4)];
+            body.extend(members(json!({"currency": "USD", "amount": amount, "reason": "r"})));
+            let workspace_id = subscription_id;
+            billing::Action::AdjustBalance(AdjustBalance { workspace_id, body })
+        }
+        _ => billing::Action::BillSubscription(BillSubscription { subscription_id, as_of }),
+    })
 }
 
 /// A command of a worker, or an admin's decision.

@@ -123,8 +123,12 @@ fn a_merge_over_many_versions_sees_their_sum() {
 fn a_clean_merge_still_obeys_the_rules() {
     let (mut book, id) = book();
     book.edit(&id, json!({"notes": "theirs", "status": "canceled"})).unwrap();
-    // The paths are disjoint, so it merges into the canceled subscription.
+    // The paths are disjoint, but it has ended.
     let mine = merging(patch(Kind::Subscription, &id, 1, json!({"quantity": 2})));
+    let (fields, ended_at) = (vec!["quantity"], Some(book.now));
+    let ended = billing::Rejection::SubscriptionEnded { fields, ended_at };
+    assert_eq!(book.refused(mine), Rejection::Billing(ended));
+    let mine = merging(patch(Kind::Subscription, &id, 1, json!({"metadata": {"why": "price"}})));
     assert_eq!(book.ok(mine).how, How::Merged(1));
     let workspace = book.field(&id, "workspace_id");
     let invoice = book.invoice(workspace.as_str().unwrap(), json!({}));

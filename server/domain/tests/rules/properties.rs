@@ -13,7 +13,7 @@ use ifmatch_domain::{
     decide,
     entitlement::{self, AssignPackage, ScopeRef},
 };
-use ifmatch_types::{Kind, Timestamp, merge, merge::touches};
+use ifmatch_types::{ChangeKind, Kind, Timestamp, merge, merge::touches};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -232,6 +232,11 @@ fn the_random_commands_come_to_every_kind_of_outcome() {
         "ApiKeyCreated",
         "ApiKeyRevoked",
         "Billed",
+        "Settled",
+        "BillingPreviewed",
+        "BalanceAdjusted",
+        "InsufficientBalance",
+        "SubscriptionEnded",
         "Deleted",
         "Previewed",
         "Boost",
@@ -319,12 +324,12 @@ fn edit(book: &Book, raw: Raw) -> Value {
     reader.edit_of_subscription(raw).into()
 }
 
-/// Asserts that a merge changed only the patch's own paths and what follows from them.
+/// Asserts that a merge changed only the patch's own paths and what follows.
 ///
-/// Paths that follow are those derived from a status.
+/// Any change of a subscription brings it to the present: its period may move on, its trial and it
+/// may have ended. Only a change of status ends a trial early.
 fn assert_merge_is_narrow(base: &Value, before: &Value, after: &Value, wish: &Value) {
-    let derived =
-        ["/canceled_at", "/ended_at", "/trial_end", "/current_period_start", "/current_period_end"];
+    let of_present = ["/canceled_at", "/ended_at", "/current_period_start", "/current_period_end"];
     let mut wanted = base.clone();
     for (key, value) in wish.as_object().unwrap() {
         match value.as_object() {
@@ -339,8 +344,14 @@ fn assert_merge_is_narrow(base: &Value, before: &Value, after: &Value, wish: &Va
     let attempted = merge::diff(base, &wanted);
     for change in merge::diff(before, after) {
         let is_attempted = attempted.iter().any(|attempt| touches(&attempt.path, &change.path));
-        let follows = derived.contains(&change.path.as_str())
-            && attempted.iter().any(|attempt| attempt.path == "/status");
+        let sets_status = attempted.iter().any(|attempt| attempt.path == "/status");
+        let follows = match change.path.as_str() {
+            "/status" => {
+                change.to == "canceled" || (change.from == "trialing" && change.to == "active")
+            }
+            "/trial_end" => sets_status,
+            path => of_present.contains(&path),
+        };
         assert!(is_attempted || follows, "{} was not attempted: {wish}", change.path);
     }
 }
@@ -363,6 +374,7 @@ fn assert_told(command: &Command, before: &World, decided: &Decided, after: &Wor
     let is_indirect = matches!(
         command.action,
         Action::Billing(billing::Action::BillSubscription(_))
+            | Action::Billing(billing::Action::SettleSubscription(_))
             | Action::Billing(billing::Action::RecordPayment(_))
             | Action::Billing(billing::Action::ReversePayment(_))
             | Action::Billing(billing::Action::ReinstatePayment(_))
@@ -377,8 +389,13 @@ fn assert_told(command: &Command, before: &World, decided: &Decided, after: &Wor
     );
     if !is_indirect {
         let mut done: BTreeMap<String, i64> = BTreeMap::new();
-        // Any command that needs room may also end expired holds.
-        let own = made.iter().filter(|event| event.entry.by.actor != "expiry");
+        // Any command that needs room may also end expired holds, and any change of a
+        // subscription makes its invoices if it has ended.
+        let own = made.iter().filter(|event| {
+            let is_bill = event.entry.kind == ChangeKind::Created
+                && !event.state["lines"][0]["period_start"].is_null();
+            event.entry.by.actor != "expiry" && !is_bill
+        });
         own.for_each(|event| *done.entry(event.id.clone()).or_default() += 1);
         assert_eq!(told, done, "{command:#?}");
     }

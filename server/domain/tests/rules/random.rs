@@ -10,7 +10,10 @@ use crate::{
 use ifmatch_domain::{
     Action, Command,
     access::{self, CreateApiKey, RevokeApiKey},
-    billing::{self, BillSubscription, RecordPayment, ReinstatePayment, ReversePayment},
+    billing::{
+        self, AdjustBalance, BillSubscription, PreviewBilling, RecordPayment, ReinstatePayment,
+        ReversePayment, SettleSubscription,
+    },
     booking::{self, ExpireBookings},
     core::{self, Change, DeleteObject, Mode, Operation, Precondition, RedactObject, UpdateObject},
     provisioning::{
@@ -91,10 +94,7 @@ impl Reader<'_> {
                     "provider_ref": format!("ref{}", raw.other % 12)}),
             })),
             16 => self.reverse(raw),
-            17..=19 => Action::Billing(billing::Action::BillSubscription(BillSubscription {
-                subscription_id: pick(&self.world.subscriptions, raw.target),
-                as_of: later(self.now, i64::from(raw.amount % 90)),
-            })),
+            17..=19 => Action::Billing(self.billing_action(raw)),
             20 | 21 => Action::Core(core::Action::Transact(self.operations(raw))),
             22 if raw.mode.is_multiple_of(2) => {
                 Action::Core(core::Action::Redact(self.redaction(raw)))
@@ -112,6 +112,35 @@ impl Reader<'_> {
                 Action::Booking(booking::Action::ExpireBookings(ExpireBookings { bookable_id }))
             }
             _ => self.entitlement_action(raw),
+        }
+    }
+
+    fn billing_action(&self, raw: Raw) -> billing::Action {
+        let subscription_id = pick(&self.world.subscriptions, raw.target);
+        match raw.other % 8 {
+            0 => {
+                let row = self.world.subscriptions.get(&subscription_id);
+                let version = row.map_or(1, |row| row.record.subscription.version);
+                let precondition = Precondition::Version(version - i64::from(raw.version / 200));
+                billing::Action::SettleSubscription(SettleSubscription {
+                    subscription_id,
+                    precondition,
+                })
+            }
+            1 => billing::Action::PreviewBilling(PreviewBilling {
+                subscription_ids: self.world.subscriptions.keys().cloned().collect(),
+                as_of: later(self.now, i64::from(raw.amount)),
+            }),
+            2 => billing::Action::AdjustBalance(AdjustBalance {
+                workspace_id: self.target(Kind::Workspace, raw.target),
+                body: members(json!({"currency": "USD", "reason": "goodwill",
+                    "amount": i64::from(raw.amount) * 20 - 2000})),
+            }),
+            // A run never looks ahead, but it may be late or ask for an earlier instant.
+            _ => billing::Action::BillSubscription(BillSubscription {
+                subscription_id,
+                as_of: later(self.now, -i64::from(raw.amount % 90 / raw.choice.max(1))),
+            }),
         }
     }
 

@@ -73,6 +73,14 @@ impl Day {
         format!("{:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
 
+    /// The date of an instant in UTC, and its time of day.
+    pub fn of_instant(instant: Timestamp) -> (Self, String) {
+        let text = instant.to_string();
+        let (date, time) = text.split_once('T').unwrap();
+        let parts: Vec<i64> = date.split('-').map(|part| part.parse().unwrap()).collect();
+        (Self::of(parts[0], parts[1], parts[2]), time.trim_end_matches('Z').to_owned())
+    }
+
     /// This date at a time of day, in UTC.
     pub fn at(self, time: &str) -> Timestamp {
         format!("{}T{time}Z", self.text()).parse().unwrap()
@@ -85,7 +93,7 @@ pub fn price_of_days(amount: i64, from: i64, to: i64, total: i64) -> i64 {
 }
 
 /// The share of the first `days` days, rounded half away from zero.
-fn until(amount: i64, days: i64, total: i64) -> i64 {
+pub fn until(amount: i64, days: i64, total: i64) -> i64 {
     let doubled = 2 * amount.abs() * days;
     (doubled + total) / (2 * total) * amount.signum()
 }

@@ -144,7 +144,7 @@ fn a_workspace_can_be_deleted_together_with_all_that_lives_in_it() {
 }
 
 #[test]
-fn a_draft_that_moves_away_frees_its_workspace_and_its_subscription() {
+fn a_draft_that_moves_away_frees_its_workspace_but_not_its_subscription() {
     let mut book = Book::default();
     let (one, two) = (book.workspace(), book.workspace());
     let plan = book.plan("p", json!({}));
@@ -154,7 +154,15 @@ fn a_draft_that_moves_away_frees_its_workspace_and_its_subscription() {
     let operations = vec![
         operation(patch(Kind::Invoice, &draft, 1, moved)),
         operation(delete(Kind::Subscription, &subscription, 1)),
-        operation(delete(Kind::Workspace, &one, 1)),
+    ];
+    let rejection = Box::new(Rejection::Billing(billing::Rejection::SubscriptionInUse));
+    let expected = Rejection::Operation { failed_index: 1, rejection };
+    assert_eq!(book.refused(transact(operations)), expected);
+    let three = book.workspace();
+    let draft = book.invoice(&three, json!({}));
+    let operations = vec![
+        operation(patch(Kind::Invoice, &draft, 1, json!({"workspace_id": two}))),
+        operation(delete(Kind::Workspace, &three, 1)),
     ];
     book.run(transact(operations)).unwrap();
     let refused = book.refused(delete(Kind::Workspace, &two, 1));
