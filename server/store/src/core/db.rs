@@ -58,7 +58,7 @@ const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = 
 const SQLITE_PATIENCE: Duration = Duration::from_secs(5);
 
 const POSTGRES_SESSION: &str = "SET synchronous_commit = on; SET TIME ZONE 'UTC'; \
-     SET client_min_messages = warning;";
+     SET client_min_messages = warning; SET jit = off;";
 
 /// Session settings of the lane on PostgreSQL.
 ///

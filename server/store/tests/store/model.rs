@@ -239,5 +239,5 @@ fn every_kind_of_action_is_among_the_random_ones() {
             Action::Entitlement(entitlement::Action::ExpireEntitlements(_)) => "expire",
         });
     }
-    assert_eq!(kinds.len(), 24, "{kinds:?}");
+    assert_eq!(kinds.len(), 27, "{kinds:?}");
 }
