@@ -155,7 +155,9 @@ impl Resource for SubscriptionRecord {
         if !asked.is_anything() {
             return Ok(after);
         }
-        if self.may_be_brought(ctx) {
+        // A boundary that has not passed changes nothing for notes, also if its terms are loaded.
+        let is_due = self.due_at.is_some_and(|due| due <= ctx.now);
+        if (is_due || !asked.billed().is_empty()) && self.may_be_brought(ctx) {
             after.bring_to(ctx.now.max(self.reached_at), ctx)?;
         }
         let was_ended = self.subscription.status == Status::Canceled;

@@ -407,6 +407,10 @@ fn verdict(decided: &Result<Outcome, Rejection>) -> Verdict {
     match decided {
         Ok(_) => Verdict::Accepted,
         Err(Rejection::Billing(billing::Rejection::SubscriptionEnded { .. })) => Verdict::Ended,
+        // A caller who saw that it has ended asked for another status.
+        Err(Rejection::Core(core::Rejection::InvalidTransition { from: "canceled", .. })) => {
+            Verdict::Ended
+        }
         Err(Rejection::Core(core::Rejection::InvalidTransition { .. })) => Verdict::NoTransition,
         Err(other) => panic!("no edit is refused for this: {other:?}"),
     }

@@ -103,7 +103,7 @@ fn a_preview_tells_the_refusal_and_the_consequences() {
         assert_eq!(found.would_change, asked);
         let refusal = refusal.expect("it ended");
         assert!(
-            matches!(refusal, Rejection::Billing(billing::Rejection::SubscriptionEnded { .. })),
+            matches!(refusal, Rejection::Core(core::Rejection::InvalidTransition { .. })),
             "{refusal:?}"
         );
     }

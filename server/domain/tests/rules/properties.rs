@@ -36,8 +36,14 @@ pub fn furnished() -> World {
     book.subscription(&two, &trial, json!({}));
     book.invoice(&one, json!({}));
     book.invoice(&two, json!({"status": "open"}));
-    book.make(Kind::Feature, json!({"code": "f0", "type": "limit", "reset": "monthly"}));
-    book.make(Kind::Feature, json!({"code": "f1", "type": "limit", "parent_code": "f0"}));
+    book.make(
+        Kind::Feature,
+        json!({"code": "f0", "type": "limit", "reset": "monthly", "releasable": true}),
+    );
+    book.make(
+        Kind::Feature,
+        json!({"code": "f1", "type": "limit", "parent_code": "f0", "releasable": true}),
+    );
     let rolling = json!({"code": "f2", "type": "limit", "reset": "rolling", "rolling_days": 7});
     book.make(Kind::Feature, rolling);
     let grants = json!([{"feature": "f0", "grant": "limit", "limit": 30},

@@ -198,6 +198,9 @@ const CHARGES_TAIL: &str = " AND charged_until IS NOT NULL AND status <> 'void' 
 const CHARGES_TAIL_SETTLED: &str = "), -9000000000000000000) AND charged_until IS NOT NULL \
      AND status <> 'void' AND deleted_at IS NULL";
 
+/// Subscriptions that were asked for, each with whether all its rows are there.
+type Asked = Vec<(String, bool)>;
+
 /// Asks for rows of subscriptions, all or those of periods that may not be settled.
 #[derive(Default)]
 struct OfSubscriptions {
@@ -236,7 +239,7 @@ impl OfSubscriptions {
         &mut self,
         db: &mut Db,
         lookups: &mut Lookups,
-    ) -> Result<(Vec<R>, Vec<(String, bool)>), StoreError> {
+    ) -> Result<(Vec<R>, Asked), StoreError> {
         let mut rows = Vec::new();
         for place in take(&mut self.asked) {
             rows.extend(lookups.take::<R>(place, db)?);

@@ -54,15 +54,15 @@ impl Db {
 /// Loads all that periods, costs and charges of subscriptions follow from, without locks.
 fn look(db: &mut Db, ids: &[String]) -> Result<State, StoreError> {
     let mut state = State::default();
-    db.peek(ids.iter().flat_map(needs), &mut state)?;
+    db.peek(ids.iter().flat_map(|id| needs(id)), &mut state)?;
     db.peek(plans(ids, &state), &mut state)?;
     Ok(state)
 }
 
-fn needs(id: &String) -> [Need; 3] {
-    let (subscription_id, whole) = (id.clone(), true);
+fn needs(id: &str) -> [Need; 3] {
+    let (subscription_id, whole) = (id.to_owned(), true);
     [
-        Need::Core(core::Need::Object(Kind::Subscription, id.clone())),
+        Need::Core(core::Need::Object(Kind::Subscription, id.to_owned())),
         Need::Billing(billing::Need::Terms { subscription_id: id.clone(), whole }),
         Need::Billing(billing::Need::Charges { subscription_id, whole }),
     ]
