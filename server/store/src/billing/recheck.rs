@@ -63,7 +63,7 @@ fn needs(id: &str) -> [Need; 3] {
     let (subscription_id, whole) = (id.to_owned(), true);
     [
         Need::Core(core::Need::Object(Kind::Subscription, id.to_owned())),
-        Need::Billing(billing::Need::Terms { subscription_id: id.clone(), whole }),
+        Need::Billing(billing::Need::Terms { subscription_id: id.to_owned(), whole }),
         Need::Billing(billing::Need::Charges { subscription_id, whole }),
     ]
 }
