@@ -61,11 +61,11 @@ wire! {
         #[cfg_attr(feature = "openapi", schema(read_only))]
         pub amount: Option<i64>,
         /// The period as the server shows it; any other value is refused.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default)]
         #[cfg_attr(feature = "openapi", schema(read_only))]
         pub period_start: Option<Timestamp>,
         /// The start of the terms as the server shows it; any other value is refused.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default)]
         #[cfg_attr(feature = "openapi", schema(read_only))]
         pub segment_start: Option<Timestamp>,
     }

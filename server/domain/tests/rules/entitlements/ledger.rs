@@ -238,7 +238,10 @@ impl Ledger {
             let burnt = self.burnt.remove(last);
             self.given[burnt.boost].consumable.as_mut().unwrap().left += 1;
         }
-        while is_rolling && self.burnt.iter().filter(|burnt| is_of(burnt)).count() as i64 > stays {
+        while is_rolling
+            && i64::try_from(self.burnt.iter().filter(|burnt| is_of(burnt)).count()).unwrap()
+                > stays
+        {
             let last = self.burnt.iter().rposition(is_of).unwrap();
             self.burnt.remove(last);
         }
