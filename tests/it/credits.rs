@@ -272,15 +272,15 @@ async fn transfers_are_found_by_kind_purpose_and_time(server: Server) {
     };
     assert_eq!(versions("kind=topup").await, [6, 1], "newest first");
     assert_eq!(versions("kind=reserve").await, [3, 2]);
-    assert_eq!(versions("kind=refund").await, [] as [i64; 0]);
+    assert_eq!(versions("kind=refund").await, [0i64; 0]);
     assert_eq!(versions("ref=render%2017%20%26%20more").await, [4, 2], "its reservation and post");
-    assert_eq!(versions("ref=render").await, [] as [i64; 0], "the whole text");
+    assert_eq!(versions("ref=render").await, [0i64; 0], "the whole text");
     assert_eq!(versions("ref=render%2017%20%26%20more&kind=post").await, [4]);
     let since = |n: usize| format!("since={}", all[n]["at"].as_str().unwrap());
     assert_eq!(versions(&since(5)).await, [6, 5, 4, 3, 2, 1]);
     assert_eq!(versions(&since(2)).await, [6, 5, 4], "from this instant on");
     assert_eq!(versions(&format!("{}&kind=topup", since(4))).await, [6]);
-    assert_eq!(versions("since=2999-01-01T00:00:00Z").await, [] as [i64; 0]);
+    assert_eq!(versions("since=2999-01-01T00:00:00Z").await, [0i64; 0]);
     // Clocks of several servers differ: the instants need not be in the order of the versions.
     let at = instant(&all[5]["at"]).as_microsecond();
     for (version, at) in [(5, at - 1), (2, at + 3_600_000_000)] {

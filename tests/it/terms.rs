@@ -99,7 +99,7 @@ async fn a_preview_says_what_the_next_runs_make(server: Server) {
     assert_eq!(preview(json!({})).await.len(), 2);
     let of_one = preview(json!({"subscription_id": subscription["id"]})).await;
     assert_eq!(of_one.len(), 1);
-    assert_eq!(invoices(&api, &subscription).await, [] as [Value; 0], "nothing is written");
+    assert_eq!(invoices(&api, &subscription).await, Vec::<Value>::new(), "nothing is written");
     run(&api).await;
     let made = invoices(&api, &subscription).await;
     for field in ["lines", "total", "period_start", "period_end", "amount_due", "currency"] {
