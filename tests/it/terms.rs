@@ -68,7 +68,7 @@ async fn a_change_is_settled_at_once_and_once(server: Server) {
     // Half of the days for two more.
     assert_eq!(invoice["total"], 1000);
     assert_eq!((&invoice["period_start"], &invoice["status"]), (&Value::Null, &json!("open")));
-    let line = &invoice["lines"][0];
+    let line = &invoice["lines"][1];
     let start = &api.read("subscriptions", &subscription).await["current_period_start"];
     assert_eq!(&line["period_start"], start);
     assert!(line["segment_start"].is_string() && line["segment_start"] != *start, "{line}");
