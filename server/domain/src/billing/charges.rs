@@ -25,17 +25,16 @@ impl Guarded for Charges {
 impl Charges {
     /// Adds what an invoice charges, if it is a living one.
     pub fn add(&mut self, invoice: &Invoice) {
-        self.count(invoice.status, invoice.period_start, &invoice.lines, 1);
+        self.count(invoice, 1);
     }
 
-    /// Adds the lines of an invoice of this status.
-    pub fn count(
-        &mut self,
-        status: InvoiceStatus,
-        period_start: Option<Timestamp>,
-        lines: &[InvoiceLine],
-        sign: i64,
-    ) {
+    /// Takes back what a living invoice charges, because it is being voided.
+    pub(super) fn remove(&mut self, invoice: &Invoice) {
+        self.count(invoice, -1);
+    }
+
+    fn count(&mut self, invoice: &Invoice, sign: i64) {
+        let Invoice { status, period_start, ref lines, .. } = *invoice;
         if matches!(status, InvoiceStatus::Void | InvoiceStatus::Draft) {
             return;
         }

@@ -481,9 +481,7 @@ fn uncharge(invoice: &Invoice, ctx: &mut Context<'_>) {
     if super::charged_until(invoice).is_none() {
         return;
     }
-    change_charges(id.as_str(), ctx, |charges| {
-        charges.count(invoice.status, invoice.period_start, &invoice.lines, -1);
-    });
+    change_charges(id.as_str(), ctx, |charges| charges.remove(invoice));
     let row = ctx.state.billing().subscriptions.get(id.as_str());
     let mut record = row.expect("the subscription of an invoice is kept").record.clone();
     record.settled_at = None;

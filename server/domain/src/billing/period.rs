@@ -99,7 +99,7 @@ pub(super) struct Course<'a> {
     pub(super) most: Option<usize>,
     /// Whether periods may be left out that are followed by one of the same length.
     ///
-    /// Whoever wants only the latest one need not go through many years day by day.
+    /// The latest one is then found without going through many years day by day.
     pub(super) skips: bool,
 }
 

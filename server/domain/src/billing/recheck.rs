@@ -82,12 +82,17 @@ fn broken(record: &SubscriptionRecord, ctx: &Context<'_>) -> Option<&'static str
         return Some("what is charged for a subscription is charged for one of its periods");
     }
     let settled_at = record.settled_at?;
+    let unsettled = Some("a subscription's settled period is one of its periods");
+    let terms = ctx.state.billing().terms.get(record.subscription.id.as_str())?;
+    if !terms.segments.iter().any(|segment| record.settled_term.as_ref() == Some(&segment.id)) {
+        return unsettled;
+    }
     let at = record.subscription.ended_at.unwrap_or(record.reached_at);
     let from_settled = record.periods(at, None, ctx).ok()?;
     let is_later =
         all.all.iter().skip_while(|period| period.start < settled_at || period.is_record);
     if !is_later.eq(&from_settled.all) {
-        return Some("a subscription's settled period is one of its periods");
+        return unsettled;
     }
     let owed = charges.differences(&all.all, &prices).ok()?;
     owed.iter()

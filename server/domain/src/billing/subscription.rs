@@ -38,7 +38,7 @@ pub struct SubscriptionRecord {
     pub billed_until: Option<Timestamp>,
     /// The start of a period before which everything is settled; `None` if nothing is known.
     ///
-    /// It spares bills the whole past. Whoever voids an older charge clears it.
+    /// It spares bills the whole past. Voiding an invoice clears it.
     pub settled_at: Option<Timestamp>,
     /// The instant that this period is counted from.
     pub settled_anchor: Option<Timestamp>,

@@ -730,7 +730,7 @@ fn a_booking_starts_today_in_the_time_zone_of_its_bookable_or_later() {
         let earlier = format!("2027-01-{:02}", today - 1);
         let moved = book.edit(&id, json!({"start_date": earlier}));
         assert_eq!(wrong_field(moved.unwrap_err()), "/start_date", "{zone} {now}");
-        // Who leaves early gives back the days after today there.
+        // An early return gives back the days after today there.
         book.edit(&id, json!({"status": "confirmed"})).unwrap();
         book.edit(&id, json!({"status": "in_use"})).unwrap();
         book.edit(&id, json!({"status": "completed"})).unwrap();

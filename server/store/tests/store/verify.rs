@@ -223,6 +223,22 @@ fn corruptions() -> Vec<(String, &'static str)> {
         ("UPDATE namespaces SET version = 2".to_owned(), state),
         ("DELETE FROM events WHERE resource_type = 'namespace'".to_owned(), state),
     ];
+    let settled_period = "a subscription's settled period";
+    for (sql, sentence) in [
+        ("UPDATE invoices SET balance_applied = 1", "an invoice's balance_applied"),
+        ("DELETE FROM subscription_terms", "a subscription has terms"),
+        ("UPDATE subscription_terms SET seq = 2", "the segments of a subscription's terms"),
+        ("UPDATE subscription_terms SET status = 'paused'", "a subscription's latest terms"),
+        (
+            "UPDATE subscription_terms SET at = at + 86400000000",
+            "what is charged for a subscription",
+        ),
+        ("UPDATE subscriptions SET settled_at = settled_at + 1", settled_period),
+        ("UPDATE subscriptions SET settled_term = 'none'", settled_period),
+        ("UPDATE plans SET amount = amount + 1", "what is settled of a subscription"),
+    ] {
+        all.push((sql.to_owned(), sentence));
+    }
     let used = "a counter's used";
     let settled = "a settled hold has one record";
     let burnt = "a rolling window burnt what its records";
