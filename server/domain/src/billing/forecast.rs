@@ -1,7 +1,7 @@
 //! What billing runs would make: they are carried out and undone.
 
 use super::{Need, Outcome, Rejection, bill::PERIODS_MAX, run::step, terms::want_bills};
-use crate::core::{self, Context, Wants};
+use crate::core::{Context, Wants};
 use ifmatch_types::{Invoice, InvoicePreview, Timestamp};
 
 /// Tell which invoices billing runs would make until an instant. Nothing is written.
@@ -31,11 +31,15 @@ impl PreviewBilling {
     fn make(&self, ctx: &mut Context<'_>) -> Result<Vec<InvoicePreview>, Rejection> {
         let mut previews = Vec::new();
         for id in &self.subscription_ids {
-            // It may have been deleted since it was looked up.
+            let checkpoint = ctx.state.checkpoint();
             let invoices = match self.make_for(id, ctx) {
                 Ok(invoices) => invoices,
-                Err(Rejection::Core(core::Rejection::Deleted(..))) => Vec::new(),
-                Err(rejection) => return Err(rejection),
+                Err(rejection) if self.subscription_ids.len() == 1 => return Err(rejection),
+                // As in a run, one that cannot be billed or was deleted meanwhile hurts no other.
+                Err(_) => {
+                    ctx.state.rollback(&checkpoint);
+                    Vec::new()
+                }
             };
             previews.extend(invoices.into_iter().take(PERIODS_MAX).filter_map(preview));
         }

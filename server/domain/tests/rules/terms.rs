@@ -393,6 +393,28 @@ fn a_preview_is_what_the_runs_then_make() {
 }
 
 #[test]
+fn one_that_cannot_be_billed_hurts_no_other_in_a_preview() {
+    let mut customer = Customer::of("A");
+    let workspace = customer.workspace.clone();
+    let most = json!({"amount": ifmatch_types::INTEGER_MAX});
+    let plan = customer.book.plan("most", most);
+    let too_much = customer.book.subscription(&workspace, &plan, json!({"quantity": 2}));
+    let as_of = customer.book.now;
+    let preview = |ids: &[&String]| {
+        let subscription_ids = ids.iter().map(|id| (*id).clone()).collect();
+        Action::from(billing::Action::PreviewBilling(PreviewBilling { subscription_ids, as_of }))
+    };
+    customer.book.refused(preview(&[&too_much]));
+    let id = customer.id.clone();
+    match customer.book.run(preview(&[&too_much, &id])).unwrap() {
+        Outcome::Billing(billing::Outcome::BillingPreviewed(invoices)) => {
+            assert_eq!(invoices.iter().map(|i| i.total).collect::<Vec<_>>(), [3100]);
+        }
+        other => panic!("a preview was expected: {other:?}"),
+    }
+}
+
+#[test]
 fn what_has_ended_keeps_its_terms() {
     let mut customer = Customer::of("A");
     let plan = plan_id(&customer.book, "B");
