@@ -184,7 +184,26 @@ fn what_an_old_invoice_charged_is_due_again_if_it_is_voided(database: &Database)
     assert_eq!(lane.bill("2027-05-01", &id), ["3100", "4600", "9300"]);
 }
 
+/// The invoice of the running period settled an earlier one, too. What it charged for that is not
+/// taken for a part of the running period.
+fn what_the_running_invoice_settled_is_not_due_again(database: &Database) {
+    let mut lane = Lane::on(database);
+    let (small, large) = (lane.plan("small", 3100, 0), lane.plan("large", 6200, 0));
+    let id = lane.subscribe(&large, "2027-01-01", 1);
+    lane.bill("2027-01-01", &id);
+    lane.edit("2027-01-16", &id, json!({"plan_id": small}));
+    assert_eq!(lane.bill("2027-02-01", &id), ["6200", "1500"]);
+    let backend = if lane.db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres };
+    on_backend!(&mut lane.db, c => c.revert_last_migration(migrations(backend)).map(drop)).unwrap();
+    let lines = r#"[{"description":"small × 1","quantity":1,"unit_amount":3100,"amount":3100},
+        {"description":"Unused time on large","quantity":1,"unit_amount":-1600,"amount":-1600}]"#;
+    execute(&mut lane.db, &format!("UPDATE invoices SET lines = '{lines}' WHERE subtotal = 1500"));
+    lane.db.migrate().unwrap();
+    assert_eq!(lane.bill("2027-03-01", &id), ["6200", "1500", "3100"]);
+}
+
 both_databases![
+    what_the_running_invoice_settled_is_not_due_again,
     subscriptions_in_every_state_go_on_as_they_were_invoiced,
     what_an_old_invoice_charged_is_due_again_if_it_is_voided,
 ];
