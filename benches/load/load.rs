@@ -54,6 +54,11 @@ impl Target {
         Ok(self.seeded.order.clone().ok_or("a product")?)
     }
 
+    /// The number of subscriptions.
+    pub fn subscriptions(&self) -> usize {
+        self.seeded.subscriptions.len()
+    }
+
     fn path(&self, place: usize) -> Result<String, Failure> {
         let id = self.seeded.subscriptions.get(place).ok_or("a place in the list")?;
         Ok(format!("/v1/subscriptions/{id}"))
@@ -143,6 +148,7 @@ impl Client {
                 Workload::LockPairs | Workload::LockHandover => {
                     return Err("locks have clients of their own".into());
                 }
+                Workload::BillingRun => return Err("a run is not repeated".into()),
             }
         }
         Ok(self.tally)

@@ -9,6 +9,7 @@
 //! disk.
 
 mod baseline;
+mod billing;
 #[expect(
     dead_code,
     unused_imports,

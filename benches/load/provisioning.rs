@@ -28,8 +28,9 @@ use tokio::{
 const SERVERS: usize = 1_000;
 /// How long the panel takes for a call.
 const LATENCY: Duration = Duration::from_secs(2);
-/// Concurrent connections for orders.
-const CONNECTIONS: usize = 40;
+/// Concurrent connections for orders. They are writes, too; few of them say little about servers in
+/// flight.
+const CONNECTIONS: usize = 2;
 /// Pause between two looks at whether all servers are made.
 const PACE: Duration = Duration::from_millis(200);
 /// Maximum time until all servers are made.

@@ -1,7 +1,7 @@
 //! The whole run: the systems take turns, so that none has the quiet hours for itself.
 
 use crate::{
-    Failure,
+    Failure, billing,
     database::Place,
     load::Target,
     locks::Service,
@@ -106,7 +106,9 @@ impl Suite {
              WHERE resource_type = 'subscription'";
         let state_width = usize::try_from(place.number(SEEDED, sql)?)?;
         place.settle(SEEDED)?;
-        if place.is_postgres() {
+        let is_wanted_script =
+            |system: System| system.form() == Form::Script && !self.wanted(system).is_empty();
+        if place.is_postgres() && System::ALL.into_iter().any(is_wanted_script) {
             place.copy(SEEDED, SEEDED_FOR_PGBENCH)?;
             pgbench::prepare(&place, SEEDED_FOR_PGBENCH)?;
         }
@@ -124,11 +126,18 @@ impl Suite {
         }
         if system.form() == Form::Server {
             ground.place.copy(SEEDED, MEASURED)?;
+            let (once, often): (Vec<_>, Vec<_>) =
+                cells.into_iter().partition(|(workload, _)| workload.is_done_once());
             // The cells with one server first, then those with two.
             for servers in 1..=2 {
                 let of_these = |cell: &&(Workload, usize)| ground.servers(cell.0) == servers;
-                let cells: Vec<_> = cells.iter().filter(of_these).copied().collect();
+                let cells: Vec<_> = often.iter().filter(of_these).copied().collect();
                 self.run_servers(ground, system, (servers, &cells), 0)?;
+            }
+            for cell in once {
+                ground.place.remove(MEASURED)?;
+                ground.place.copy(SEEDED, MEASURED)?;
+                self.run_servers(ground, system, (1, &[cell]), 0)?;
             }
         } else {
             ground.place.copy(SEEDED_FOR_PGBENCH, MEASURED)?;
@@ -206,6 +215,7 @@ impl Suite {
                 Workload::Provisioning => {
                     provisioning::measure_updates(&target, *clients, seconds)?
                 }
+                Workload::BillingRun => billing::measure_run(&target)?,
                 _ => measure(&target, *workload, *clients, seconds)?,
             };
             self.record(place, system, (*workload, *clients), records, measured);
@@ -248,7 +258,10 @@ impl Suite {
         let workloads = Workload::ALL.into_iter().filter(chosen);
         workloads
             .filter(|workload| is_meant && system.can(*workload))
-            .flat_map(|workload| self.options.clients.iter().map(move |n| (workload, *n)))
+            .flat_map(|workload| {
+                let clients = if workload.is_done_once() { &[1] } else { &*self.options.clients };
+                clients.iter().map(move |n| (workload, *n))
+            })
             .collect()
     }
 

@@ -31,10 +31,12 @@ pub enum Workload {
     LockPairs,
     /// The same on one lock, for which all other clients wait.
     LockHandover,
+    /// One billing run over all subscriptions, each of which gets an invoice.
+    BillingRun,
 }
 
 impl Workload {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Update,
         Self::Provisioning,
         Self::Read,
@@ -49,6 +51,7 @@ impl Workload {
         Self::CreditMany,
         Self::LockPairs,
         Self::LockHandover,
+        Self::BillingRun,
     ];
 
     /// The name in options and JSON.
@@ -68,6 +71,7 @@ impl Workload {
             Self::CreditMany => "credit-many",
             Self::LockPairs => "lock-pairs",
             Self::LockHandover => "lock-handover",
+            Self::BillingRun => "billing-run",
         }
     }
 
@@ -90,6 +94,9 @@ impl Workload {
             Self::CreditMany => "10,000 accounts, reserve credits",
             Self::LockPairs => "acquire and release, each client its own lock",
             Self::LockHandover => "one lock, all others wait; times from release to next grant",
+            Self::BillingRun => {
+                "one billing run, an invoice for each subscription; times of the run"
+            }
         }
     }
 
@@ -111,6 +118,11 @@ impl Workload {
     /// Whether it acquires and releases locks.
     pub fn is_lock(self) -> bool {
         matches!(self, Self::LockPairs | Self::LockHandover)
+    }
+
+    /// Whether it leaves nothing to do for another run on the same database. It has one client.
+    pub fn is_done_once(self) -> bool {
+        self == Self::BillingRun
     }
 
     /// Server processes that the clients share. SQLite always has one.
@@ -137,6 +149,7 @@ impl Workload {
                 &["SELECT count(*) FROM bookings", "SELECT sum(reserved) FROM booking_days"]
             }
             Self::SignUps => &["SELECT count(*) FROM subscriptions"],
+            Self::BillingRun => &["SELECT count(*) FROM invoices"],
             Self::CreditHot | Self::CreditMany => &[
                 "SELECT count(*) FROM transfers",
                 "SELECT coalesce(sum(reserved), 0) FROM ledger_accounts",

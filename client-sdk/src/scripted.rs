@@ -20,6 +20,7 @@ use std::{
 use tokio::time::Instant;
 
 mod acquiring;
+mod billing;
 mod fences;
 mod locks;
 mod own_writes;
@@ -140,6 +141,19 @@ impl Script {
         let body: Value = serde_json::from_str(self.at(index).1.body_text()?).ok()?;
         body.get("version")?.as_i64()
     }
+}
+
+fn answer(status: u16, body: Value) -> ScriptStep {
+    ScriptStep::Answer(status, Vec::new(), body)
+}
+
+fn url(script: &Script, index: usize) -> String {
+    let base = reqwest::Url::parse("http://billing.test").expect("a URL");
+    script.at(index).1.url(&base).expect("a URL").to_string()
+}
+
+fn body(script: &Script, index: usize) -> Value {
+    serde_json::from_str(script.at(index).1.body_text().expect("a body")).expect("JSON")
 }
 
 fn subscription(version: i64, quantity: i64) -> Value {

@@ -15,6 +15,7 @@ both_databases![
     a_rush_books_exactly_what_is_free,
     a_worker_that_was_paused_too_long_writes_nothing,
     workers_spend_credits_to_exactly_zero,
+    a_year_is_billed_to_the_cent_with_a_void_a_credit_and_an_upgrade,
     servers_that_exist_are_paid_for_whatever_the_panel_does,
 ];
 
@@ -154,6 +155,19 @@ async fn workers_spend_credits_to_exactly_zero(server: Server) {
     let path = format!("/v1/workspaces/{}/credits", workspaces[0]["id"].as_str().unwrap());
     let left = server.api().get(&path).await.ok(200);
     assert_eq!((&left["available"], &left["reserved"]), (&0.into(), &0.into()));
+}
+
+async fn a_year_is_billed_to_the_cent_with_a_void_a_credit_and_an_upgrade(server: Server) {
+    let finished = run(&server, "billing_year", &[], "").await.succeeded();
+    says(&finished, &["Remaining time on Basic", "VERDICT: every period was charged"]);
+    let invoices = server.api().list("/v1/invoices").await;
+    assert_eq!(invoices.len(), 13, "twelve months and the upgrade");
+    let living = || invoices.iter().filter(|invoice| invoice["status"] != "void");
+    assert_eq!(living().count(), 12);
+    let due: i64 = living().map(|invoice| invoice["amount_due"].as_i64().unwrap()).sum();
+    assert_eq!(due, 0);
+    let covered = |invoice: &Value| invoice["balance_applied"].as_i64().unwrap();
+    assert_eq!(living().map(covered).sum::<i64>(), 500, "the credit is spent once");
 }
 
 async fn servers_that_exist_are_paid_for_whatever_the_panel_does(server: Server) {

@@ -18,10 +18,6 @@ fn server(version: i64, status: &str) -> Value {
         "created_at": at, "updated_at": at, "updated_by": "somebody"})
 }
 
-fn answer(status: u16, body: Value) -> ScriptStep {
-    ScriptStep::Answer(status, Vec::new(), body)
-}
-
 fn fields() -> ServerFields {
     let workspace = WorkspaceId::from_unchecked("wsp_1");
     ServerFields::new(workspace, ProductId::from_unchecked("prd_1"), "Survival", 7)
@@ -29,15 +25,6 @@ fn fields() -> ServerFields {
 
 fn server_id() -> ServerId {
     ServerId::from_unchecked(SERVER)
-}
-
-fn url(script: &Script, index: usize) -> String {
-    let base = reqwest::Url::parse("http://billing.test").expect("a URL");
-    script.at(index).1.url(&base).expect("a URL").to_string()
-}
-
-fn body(script: &Script, index: usize) -> Value {
-    serde_json::from_str(script.at(index).1.body_text().expect("a body")).expect("JSON")
 }
 
 /// The milliseconds that a send asked the server to wait.

@@ -31,10 +31,16 @@ use tokio::{
 
 /// Maximum number of calls at the same time.
 const CALLS_MAX: usize = 256;
+/// Maximum number of commands in the lanes at the same time.
+///
+/// A batch is as slow as all its commands. Hundreds of calls can end at the same moment, and all
+/// other writes of their batch would wait for them. A panel's call takes seconds, so its steps may
+/// take turns.
+const COMMANDS_MAX: usize = 8;
 /// Maximum time between two looks for what is due.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Minimum time between two looks, however often something is committed.
-const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(100);
 /// Pause before an outcome is sent to the lane again.
 const RESEND_PAUSE: Duration = Duration::from_millis(200);
 /// The name of this worker in timelines and histories.
@@ -47,6 +53,7 @@ struct Desk {
     circuit: RefCell<Circuit>,
     failures: RefCell<Vec<String>>,
     places: Arc<Semaphore>,
+    commands: Semaphore,
 }
 
 /// Works until the server stops.
@@ -58,6 +65,7 @@ pub async fn run(app: web::Data<App>, panel: Panel) {
         circuit: RefCell::new(Circuit::default()),
         failures: RefCell::default(),
         places: Arc::new(Semaphore::new(CALLS_MAX)),
+        commands: Semaphore::new(COMMANDS_MAX),
     });
     while !desk.app.stopping.load(Ordering::Relaxed) {
         let pause = match desk.look().await {
@@ -127,6 +135,7 @@ impl Desk {
         self.circuit.borrow_mut().note(&answered.observation, &self.app.windows, Instant::now());
         let record = RecordCall {
             server_id: server_id.to_owned(),
+            workspace_id: record.server.workspace_id.clone(),
             generation,
             observation: answered.observation,
             detail: answered.detail,
@@ -162,6 +171,8 @@ impl Desk {
     }
 
     async fn submit(&self, action: provisioning::Action) -> Result<Outcome, Refusal> {
+        // It is never closed. Without a turn, the command would only come too early.
+        let _turn = self.commands.acquire().await.ok();
         self.app.lanes.submit(command(NAME, Action::Provisioning(action))).await
     }
 }

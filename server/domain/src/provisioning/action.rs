@@ -17,12 +17,12 @@ pub enum Action {
 }
 
 impl Action {
-    /// The server that the action is about.
+    /// The server that the action is about, or the workspace whose account it locks.
     pub fn subject(&self) -> Option<&str> {
         Some(match self {
             Self::ClaimServer(claim) => &claim.server_id,
             Self::StartCall(start) => &start.server_id,
-            Self::RecordCall(record) => &record.server_id,
+            Self::RecordCall(record) => record.workspace_id.as_str(),
             Self::ResolveServer(resolve) => &resolve.server_id,
         })
     }

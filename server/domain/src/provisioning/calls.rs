@@ -10,7 +10,7 @@ use super::{
     timeline::{Told, note},
 };
 use crate::core::{self, Context, Wants, change_internally, keep_internally};
-use ifmatch_types::{Kind, PanelObservation, ServerStep, ServerVerdict};
+use ifmatch_types::{Kind, PanelObservation, ServerStep, ServerVerdict, WorkspaceId};
 
 /// Take a server whose call is due, for the length of a lease.
 #[derive(Clone, Debug)]
@@ -94,6 +94,8 @@ impl StartCall {
 pub struct RecordCall {
     /// The server.
     pub server_id: String,
+    /// The workspace that pays for it. Its account is locked, so calls for its servers share a lane.
+    pub workspace_id: WorkspaceId,
     /// The number of the worker's claim.
     pub generation: i64,
     /// What the call told.

@@ -21,7 +21,7 @@ use ifmatch_domain::{
     },
     provisioning::{self, ClaimServer, Observation, RecordCall, ResolveServer, StartCall},
 };
-use ifmatch_types::{ApiKeyId, AuditResource, BillingRun, Kind, Timestamp};
+use ifmatch_types::{ApiKeyId, AuditResource, BillingRun, Kind, Timestamp, WorkspaceId};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
@@ -394,6 +394,7 @@ fn provisioning(
         1 => provisioning::Action::StartCall(StartCall { server_id, generation }),
         2 => provisioning::Action::RecordCall(RecordCall {
             server_id,
+            workspace_id: WorkspaceId::from_unchecked("wsp_1"),
             generation,
             observation: Observation::Throttled { retry_after_ms: i64::MAX },
             detail: Some("d".repeat(5_000)),

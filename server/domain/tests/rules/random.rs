@@ -177,6 +177,7 @@ impl Reader<'_> {
             _ => provisioning::Action::RecordCall(RecordCall {
                 observation: self.observation(record, raw),
                 server_id,
+                workspace_id: record.expect("it was called").server.workspace_id.clone(),
                 generation,
                 detail: None,
                 windows,

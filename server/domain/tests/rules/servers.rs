@@ -86,6 +86,7 @@ fn call(book: &mut Book, id: &str, observation: Observation) {
     assert!(start(book, id));
     let record_call = RecordCall {
         server_id: id.to_owned(),
+        workspace_id: record(book, id).server.workspace_id.clone(),
         generation: record(book, id).generation,
         observation,
         detail: None,
