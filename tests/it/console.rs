@@ -7,13 +7,15 @@ use crate::harness::{
 };
 use serde_json::{Value, json};
 
+mod billing;
 mod credits;
 mod locks;
 mod servers;
 
-both_databases![
-    a_plan_is_created_found_and_edited,
-    changes_of_different_fields_are_both_kept,
+both_databases![a_plan_is_created_found_and_edited, changes_of_different_fields_are_both_kept,];
+
+// The page sees the API only.
+sqlite_only![
     the_same_field_is_a_persons_decision_for_each_path,
     an_admin_forces_after_seeing_what_that_overwrites,
 ];

@@ -23,6 +23,13 @@ const CLIENTS: u64 = 3;
 /// Subscriptions that are edited at the same time.
 const AT_ONCE: usize = 32;
 
+/// The number of the first subscription, by which its faults are drawn. `IFMATCH_TEST_SEED` is the
+/// number of runs of this many edits before this one.
+fn first() -> u64 {
+    let run = std::env::var("IFMATCH_TEST_SEED").ok();
+    run.map_or(0, |n| n.parse().expect("IFMATCH_TEST_SEED is a number")) * subscriptions()
+}
+
 /// Subscriptions to edit, so that there are `IFMATCH_TEST_GATEWAY_EDITS` edits or a few more.
 fn subscriptions() -> u64 {
     let wanted = std::env::var("IFMATCH_TEST_GATEWAY_EDITS").ok();
@@ -150,7 +157,8 @@ async fn edit_by_all(server: &Server, number: u64) -> Tally {
 }
 
 async fn edits_of_many_clients_are_applied_once_or_told_as_unknown(server: Server) {
-    let edited = stream::iter(0..subscriptions()).map(|number| edit_by_all(&server, number));
+    let edited =
+        stream::iter(first()..first() + subscriptions()).map(|number| edit_by_all(&server, number));
     let tallies: Vec<Tally> = edited.buffer_unordered(AT_ONCE).collect().await;
     let applied: i64 = tallies.iter().map(|tally| tally.applied).sum();
     let unknown: usize = tallies.iter().map(|tally| tally.unknown).sum();

@@ -167,7 +167,7 @@ wire! {
         pub end: Timestamp,
         /// What it costs by the terms until now, in the plan's currency's minor unit.
         pub cost: i64,
-        /// What living invoices charge for it.
+        /// What living invoices charge for it, in the currency's minor unit.
         pub charged: i64,
         /// The terms that took effect within it, oldest first.
         pub segments: Vec<BillingSegment>,
@@ -181,7 +181,7 @@ wire! {
         pub plan_id: PlanId,
         /// The number of units.
         pub quantity: i64,
-        /// What they cost for their days.
+        /// What they cost for their days, in the currency's minor unit.
         pub cost: i64,
     }
 
@@ -201,7 +201,8 @@ wire! {
         pub tax: i64,
         /// `subtotal + tax`, in the currency's minor unit.
         pub total: i64,
-        /// What it would take from the customer's balance. Below 0: what it would give.
+        /// What it would take from the customer's balance, in the currency's minor unit. Below 0:
+        /// what it would give.
         pub balance_applied: i64,
         /// What would be due, in the currency's minor unit.
         pub amount_due: i64,

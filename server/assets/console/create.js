@@ -6,7 +6,7 @@ import { isConflict, mayResend, read, send, write } from "./api.js";
 import { Draft, inputs } from "./form.js";
 import { changedMeanwhile, failure, fieldsOf } from "./parts.js";
 import { hashOf, parentOf } from "./route.js";
-import { notes, splitSummary } from "./words.js";
+import { label, notes, splitSummary, titleOf } from "./words.js";
 
 const MADE = { 201: "Created.", 202: "Accepted. It is being made; its status tells when it is there." };
 
@@ -144,7 +144,7 @@ export class CreateView {
   #done({ status, headers, body }) {
     this.made = body;
     if (this.isDecision) {
-      this.page.leaveNotes([`Done. This is version ${body.version}.`, ...notes(headers)]);
+      this.page.leaveNotes([this.#decided(body), ...notes(headers)]);
       this.page.go(hashOf(parentOf(this.path)));
       return;
     }
@@ -154,6 +154,15 @@ export class CreateView {
       this.page.leaveNotes([MADE[status] ?? "It already exists; this is it.", ...notes(headers)]);
       this.page.go(hashOf(path));
     }
+  }
+
+  /** What a decision led to: a version of the object or, as its only member says, another object or none. */
+  #decided(body) {
+    if (body.version !== undefined) return `Done. This is version ${body.version}.`;
+    const [[name, other]] = Object.entries(body);
+    const kind = label(name).toLowerCase();
+    if (other === null) return `Done. There was no ${kind} to make.`;
+    return html`Done. This made the ${kind} <a href=${hashOf(this.page.doc.pathOfId(other.id))}>${titleOf(other)}</a>.`;
   }
 
   /** Shows a result that has no page of its own. Some of it, such as a key, is shown only once. */

@@ -35,8 +35,8 @@ export class ApiDocument extends States {
     return fits.sort((a, b) => parameters(a) - parameters(b))[0];
   }
 
-  /** The shape of a place: list, events, history, timeline, version, object (also one without an ID, such as a workspace's
-   * credits), table (an answer that contains a list) or other. */
+  /** The shape of a place: list, periods (a list whose items are split into parts), events, history, timeline, version,
+   * object (also one without an ID, such as a workspace's credits), table (an answer that contains a list) or other. */
   shapeOf(place) {
     const answer = this.#answer(place);
     if (answer === undefined) return "other";
@@ -44,9 +44,10 @@ export class ApiDocument extends States {
     if (place.path.endsWith("/timeline")) return "timeline";
     if (place.path.endsWith("/versions/{version}")) return "version";
     if (this.itemOf(place) === "Event") return "events";
-    if (this.itemOf(place) !== undefined) return "list";
-    if (place.path.endsWith("}")) return "object";
-    return this.rowsOf(place) === undefined ? "object" : "table";
+    if (this.itemOf(place) !== undefined) return this.partsOf(place) === undefined ? "list" : "periods";
+    if (place.path.endsWith("}") || this.rowsOf(place) === undefined) return "object";
+    // A table with lists or actions of its own, such as a workspace's balance, needs a page.
+    return this.places.some(({ path }) => path.startsWith(`${place.path}/`)) ? "object" : "table";
   }
 
   #answer(place) {
@@ -72,6 +73,15 @@ export class ApiDocument extends States {
     return lists.length === 1 ? { name: lists[0].name, item: lists[0].items } : undefined;
   }
 
+  /** The field that splits a list's items into parts, such as a period's segments. An item has a start and an end; a part
+   * has a start and lasts until the next one. */
+  partsOf(list) {
+    const fields = this.fields(this.itemOf(list));
+    const has = (known, name) => known.some((field) => field.name === name);
+    if (!has(fields, "start") || !has(fields, "end")) return undefined;
+    return fields.find(({ items }) => items !== undefined && has(this.fields(items), "start"));
+  }
+
   /** The top-level lists, in the order of the document's tags. A collection is a list whose objects have a history. */
   tops() {
     return (this.#tops ??= this.#findTops());
@@ -95,7 +105,7 @@ export class ApiDocument extends States {
   belowOf(place) {
     const below = this.places.filter((other) => {
       const rest = other.path.startsWith(`${place.path}/`) ? other.path.slice(place.path.length + 1) : "";
-      return /^[^/{]+$/.test(rest) && ["list", "timeline", "table", "object"].includes(this.shapeOf(other));
+      return /^[^/{]+$/.test(rest) && ["list", "periods", "timeline", "table", "object"].includes(this.shapeOf(other));
     });
     // Logs come last, because they are long.
     const isLog = (other) => this.fields(this.itemOf(other) ?? "").some(({ name }) => name === "request_id");
@@ -157,6 +167,13 @@ export class ApiDocument extends States {
     const filter = `${kindOf(entity)}_id`;
     const lists = this.tops().filter(({ place }) => this.filters(place).some((field) => field.name === filter));
     return lists.map((top) => ({ ...top, filter }));
+  }
+
+  /** The previews of what is going to be made for objects of this schema, such as a subscription's next invoices. */
+  previewsAbout(entity) {
+    const wanted = [`${kindOf(entity)}_id`, "as_of"];
+    const names = (place) => this.bodyFields(place, "post").map(({ name }) => name);
+    return this.places.filter((place) => /^[^{]+\/preview$/.test(place.path) && wanted.every((name) => names(place).includes(name)));
   }
 
   /** The page of an ID that a person typed; undefined if there is none. Beside objects with a history, records have pages,

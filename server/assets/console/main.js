@@ -13,11 +13,11 @@ import { ObjectView } from "./object.js";
 import { hashOf, parse } from "./route.js";
 import { readRights, SignIn } from "./sign_in.js";
 import { session } from "./session.js";
-import { TimelineView } from "./timeline.js";
+import { PeriodsView, TimelineView } from "./timeline.js";
 
 const READY_EVERY_MS = 15000;
 const READY = { true: "Ready", false: "Not ready", undefined: "No answer" };
-const VIEWS = { list: ListView, events: EventsView, object: ObjectView, history: HistoryView, timeline: TimelineView, version: VersionView };
+const VIEWS = { list: ListView, events: EventsView, object: ObjectView, history: HistoryView, periods: PeriodsView, timeline: TimelineView, version: VersionView };
 
 class Nowhere {
   title = "Not found";
@@ -91,6 +91,8 @@ async function route() {
   if (view !== next) return;
   page.changed();
   requestAnimationFrame(() => {
+    // A form can be filled in while what it is about is still loading. The keys must not go elsewhere.
+    if (document.activeElement?.closest("form.card")) return;
     scrollTo(0, 0);
     document.querySelector("main h1")?.focus({ preventScroll: true });
   });

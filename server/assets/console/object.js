@@ -9,11 +9,11 @@ import { hashOf, lastOf, parentOf } from "./route.js";
 import { kindOf } from "./document.js";
 import { ListView } from "./list.js";
 import { Poll } from "./poll.js";
-import { TableView } from "./table.js";
-import { TimelineView } from "./timeline.js";
+import { PreviewView, TableView } from "./table.js";
+import { PeriodsView, TimelineView } from "./timeline.js";
 import { Watch } from "./watch.js";
 
-const BELOW = { list: ListView, timeline: TimelineView, table: TableView };
+const BELOW = { list: ListView, periods: PeriodsView, timeline: TimelineView, table: TableView };
 const ACCEPTED = 202;
 const SHOWN_ABOVE = ["id", "version", "updated_at", "updated_by", "created_at", "status"];
 
@@ -28,6 +28,8 @@ export class ObjectView {
     });
     if (inside) return;
     this.notes = page.takeNotes();
+    const previews = page.doc.previewsAbout(this.entity).filter(({ operations }) => page.may(operations.post));
+    this.below.unshift(...previews.map((place) => new PreviewView(page, place, this)));
     // Servers stand before the credits that they cost.
     const parts = this.below.findIndex((view) => view instanceof ObjectView);
     this.below.splice(Math.max(parts, 0), 0, ...this.#workedOn());

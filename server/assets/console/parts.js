@@ -45,9 +45,10 @@ export function value(doc, field, found, object = {}, isShort = false) {
 function large(doc, field, found, object) {
   if (Array.isArray(found) && found.every((item) => "path" in Object(item) && "from" in Object(item))) return differences(found);
   if (Array.isArray(found) && field?.items) {
-    const columns = doc.fields(field.items);
+    // A column without any value tells nothing.
+    const columns = doc.fields(field.items).filter(({ name }) => found.some((item) => (item[name] ?? "") !== ""));
     return html`<table class="inner"><thead><tr>${columns.map((column) => html`<th scope="col" class=${column.type === "integer" ? "number" : ""}>${label(column.name)}</th>`)}</tr></thead>
-      <tbody>${found.map((item) => html`<tr>${columns.map((column) => html`<td class=${column.type === "integer" ? "number" : ""}>${value(doc, column, item[column.name], { currency: object.currency, ...item })}</td>`)}</tr>`)}</tbody></table>`;
+      <tbody>${found.map((item) => html`<tr>${columns.map((column) => html`<td data-field=${column.name} class=${column.type === "integer" ? "number" : ""}>${value(doc, column, item[column.name], { currency: object.currency, ...item })}</td>`)}</tr>`)}</tbody></table>`;
   }
   if (field?.members && doc.fields(field.members).length > 0) {
     const members = doc.fields(field.members).filter(({ name }) => name in found);
@@ -143,5 +144,8 @@ export function news(event, more) {
 export const actionLinks = (page, place, path, entity, object) => page.doc.actionsNow(place, entity, object).filter(({ operations }) => page.may(operations.post))
   .map((action) => html`<a class="button" href=${hashOf(`${path}/${lastOf(action.path)}`, { view: "new" })}>${splitSummary(action.operations.post.summary)[0]}</a>`);
 
-export const fieldsOf = (doc, fields, object) => html`<dl class="fields">${fields.map((field) => html`
-  <div><dt>${label(field.name)}</dt><dd data-field=${field.name}>${value(doc, field, object[field.name], object)}</dd></div>`)}</dl>`;
+/** The fields of an object. What is only a list, such as a balance, needs no label. */
+export const fieldsOf = (doc, fields, object) => (fields.length === 1 && fields[0].items
+  ? html`<div data-field=${fields[0].name}>${value(doc, fields[0], object[fields[0].name], object)}</div>`
+  : html`<dl class="fields">${fields.map((field) => html`
+  <div><dt>${label(field.name)}</dt><dd data-field=${field.name}>${value(doc, field, object[field.name], object)}</dd></div>`)}</dl>`);

@@ -5,11 +5,12 @@ export class Schemas {
     this.json = json;
   }
 
-  /** The fields of a schema: the required ones, then the others, each in the document's order. */
+  /** The fields of a schema: the required ones in the document's order, then the others by name. */
   fields(name) {
     const schema = this.#whole(this.named(name));
     const required = schema.required ?? [];
-    const names = [...required, ...Object.keys(schema.properties ?? {}).filter((key) => !required.includes(key))];
+    const others = Object.keys(schema.properties ?? {}).filter((key) => !required.includes(key));
+    const names = [...required, ...others.sort((a, b) => (startFirst(a) < startFirst(b) ? -1 : 1))];
     const known = names.filter((key) => schema.properties[key]);
     return known.map((key) => ({
       ...this.field(key, schema.properties[key]),
@@ -86,3 +87,6 @@ export class Schemas {
 
 /** The name of the schema that is referred to. */
 export const nameOf = (schema) => schema.$ref.slice(schema.$ref.lastIndexOf("/") + 1);
+
+/** By this name, a start is sorted before its end. */
+const startFirst = (name) => name.replace(/_end$/, "_start~");

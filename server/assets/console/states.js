@@ -15,7 +15,7 @@ export class States {
     this.schemas = new Schemas(json);
   }
 
-  /** The fields of a schema: the required ones, then the others, each in the document's order. */
+  /** The fields of a schema: the required ones in the document's order, then the others by name. */
   fields(name) {
     return this.schemas.fields(name);
   }

@@ -1,8 +1,9 @@
-// An answer that contains a list without pages, such as a bookable's availability by day.
+// Answers that contain a list without pages, such as a bookable's availability by day, or a subscription's next invoices.
 
 import { html, nothing } from "./lit-html.js";
-import { read } from "./api.js";
-import { failure, value } from "./parts.js";
+import { read, send, write } from "./api.js";
+import { failure, fieldsOf, value, when } from "./parts.js";
+import { kindOf } from "./document.js";
 import { label } from "./words.js";
 
 const DAYS = 14;
@@ -51,5 +52,49 @@ export class TableView {
         <tbody>${this.items.map((item) => html`<tr>${fields.map((field) => html`<td class=${field.type === "integer" ? "number" : ""}>${value(doc, field, item[field.name], item)}</td>`)}</tr>`)}</tbody>
       </table></div>`}
     </section>`;
+  }
+}
+
+/** Names the instant until which a preview looks: the end of what runs. */
+const UNTIL = "current_period_end";
+
+/** What is going to be made for an object if nothing changes. The server is only asked; it writes nothing. */
+export class PreviewView {
+  constructor(page, place, above) {
+    Object.assign(this, { page, place, above });
+    this.rows = page.doc.answerFields(place.operations.post).find(({ items }) => items !== undefined);
+    // Its object and that object's owner are on the page already. Each amount shows the currency.
+    const told = page.doc.fields(this.rows.items).filter(({ name, of }) => of === undefined && name !== "currency");
+    const rank = ({ format, isLarge }) => (format === "date-time" ? 0 : isLarge ? 1 : 2);
+    this.fields = told.toSorted((a, b) => rank(a) - rank(b));
+  }
+
+  async load() {
+    const { object, entity, clock } = this.above;
+    // What is late is made by the next run.
+    this.until = Date.parse(object[UNTIL]) > clock.serverTime ? object[UNTIL] : undefined;
+    const body = { [`${kindOf(entity)}_id`]: object.id, ...(this.until === undefined ? {} : { as_of: this.until }) };
+    try {
+      const answer = await send(write("POST", this.place.path, { body }));
+      Object.assign(this, { items: answer.body[this.rows.name], error: undefined });
+    } catch (error) {
+      this.error = error;
+    }
+  }
+
+  template() {
+    // A key of one workspace may not ask for it.
+    if (this.error?.problem?.code === "FORBIDDEN") return nothing;
+    const name = label(this.rows.name).toLowerCase();
+    return html`<section class="card" aria-label="Next ${name}">
+      <header class="head"><h2>Next ${name}</h2></header>
+      ${failure(this.error)} ${this.items ? this.#preview() : this.error ? nothing : html`<p class="quiet">Loading…</p>`}
+    </section>`;
+  }
+
+  #preview() {
+    return html`<p class="quiet">What would be made ${this.until === undefined ? "now" : html`until ${when(this.until)}`} if nothing changes. This is only a preview; nothing is written.</p>
+      ${this.items.length === 0 ? html`<p class="empty">Nothing would be made.</p>` : nothing}
+      ${this.items.map((item) => html`<div class="next">${fieldsOf(this.page.doc, this.fields, item)}</div>`)}`;
   }
 }

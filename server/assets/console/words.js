@@ -72,6 +72,8 @@ export function explain(status, problem, retryAfter) {
       return "Some fields are wrong; each shows the reason. Nothing was saved.";
     case "INSUFFICIENT_CREDITS":
       return "What is reserved cannot be spent either. No credits were moved.";
+    case "INSUFFICIENT_BALANCE":
+      return "A balance cannot go below zero. Nothing was moved.";
     case "EXCEEDS_RESERVATION":
       return "Nothing was charged.";
     case "RESERVATION_OWNED":

@@ -1,10 +1,10 @@
 //! Credits in the console: balances, transfers, and reservations that wait for a person.
 
 use super::{NOTICE, SAVE};
-use crate::harness::{ADMIN_KEY, Api, Browser, Server, both_databases, eventually, id};
+use crate::harness::{ADMIN_KEY, Api, Browser, Server, eventually, id, sqlite_only};
 use serde_json::{Value, json};
 
-both_databases![
+sqlite_only![
     an_operator_sees_balances_and_transfers_newest_first,
     pending_reservations_are_listed_oldest_first_with_their_age,
     an_admin_tops_up_and_adjusts_with_a_reason,

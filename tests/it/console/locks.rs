@@ -1,10 +1,10 @@
 //! Locks in the console: who holds them, for how long, and how an admin takes one away.
 
 use super::NOTICE;
-use crate::harness::{ADMIN_KEY, Api, Browser, Server, both_databases, eventually, id};
+use crate::harness::{ADMIN_KEY, Api, Browser, Server, eventually, id, sqlite_only};
 use serde_json::{Value, json};
 
-both_databases![
+sqlite_only![
     locks_are_shown_as_they_are_now,
     an_admin_takes_a_lock_from_its_holder_with_a_reason,
     what_cannot_be_forced_is_told_in_words,

@@ -4,10 +4,10 @@
 //! would write is written into the database while no server runs.
 
 use super::{NOTICE, Place, SAVE};
-use crate::harness::{ADMIN_KEY, Api, Browser, Server, Settings, both_databases, eventually, id};
+use crate::harness::{ADMIN_KEY, Api, Browser, Server, Settings, eventually, id, sqlite_only};
 use serde_json::{Value, json};
 
-both_databases![
+sqlite_only![
     a_product_is_made_and_edited_member_by_member,
     a_server_is_ordered_from_its_workspace_and_reserves_its_credits,
     a_server_and_its_timeline_follow_what_others_do,

@@ -64,8 +64,8 @@ macro_rules! postgres_only {
     };
 }
 
-/// Makes the test `name::sqlite` of each scenario about the layer before the API: it is expensive,
-/// and a second database would show nothing new.
+/// Makes the test `name::sqlite` of each scenario about the layer before the API, or about a page that
+/// sees only the API: it is expensive, and a second database would show nothing new.
 macro_rules! sqlite_only {
     ($($name:ident),* $(,)?) => {
         $(
