@@ -9,6 +9,7 @@ use std::{
     io, mem,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -53,10 +54,23 @@ impl Port {
     pub async fn close(&mut self, at: SocketAddr) -> io::Result<()> {
         if let Self::Open(accepting) = self {
             accepting.shutdown().await;
-            *self = Self::Closed(bind(at)?);
+            *self = Self::Closed(bind_again(at).await?);
         }
         Ok(())
     }
+}
+
+/// Binds a port that was just left. A connection of another test may have taken it for a moment.
+async fn bind_again(at: SocketAddr) -> io::Result<TcpSocket> {
+    for _ in 0..100 {
+        match bind(at) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            bound => return bound,
+        }
+    }
+    bind(at)
 }
 
 fn bind(at: SocketAddr) -> io::Result<TcpSocket> {

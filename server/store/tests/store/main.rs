@@ -25,6 +25,7 @@ mod random_usage;
 mod world;
 
 mod answers;
+mod checkpoints;
 mod corrupt;
 mod database;
 mod entitlements;
