@@ -80,6 +80,8 @@ impl EndHold {
             .cloned()
             .ok_or_else(|| core::Rejection::NotFound { what: "hold", id: self.hold_id.clone() })?;
         let settled = self.end.settled()?;
+        // A feature that an admin deleted by force has no counters any more.
+        let terms = countable(&stored.hold.feature, ctx.state)?;
         if !stored.is_active(ctx) && !Mutant::SettleEndedHold.is_planted() {
             let status = match stored.hold.status {
                 Status::Active => Status::Expired,
@@ -87,7 +89,6 @@ impl EndHold {
             };
             return Err(Rejection::HoldNotActive { status: status.name() });
         }
-        let terms = countable(&stored.hold.feature, ctx.state)?;
         let charged = Charged::then(&stored.counter_id, &terms, ctx);
         let mut charged = charged.expect("a hold's counter is never removed");
         let held = stored.hold.quantity;

@@ -1,12 +1,16 @@
 //! Holds: settled, released or expired exactly once, and no obstacle after their end.
 
 use super::quota::{FULL, HOUR_MS, Quota, denied, wrong};
-use crate::commands::{at, command, members};
+use crate::{
+    book::Book,
+    commands::{at, command, delete, force, members},
+    properties::furnished,
+};
 use ifmatch_domain::{
     Action, Outcome, Rejection, core,
-    entitlement::{self, CheckAndRecord, EndHold, HoldEnd, ReverseUsage},
+    entitlement::{self, CheckAndRecord, EndHold, HoldEnd, PlaceHold, ReverseUsage, ScopeRef},
 };
-use ifmatch_types::HoldStatus;
+use ifmatch_types::{HoldStatus, Kind};
 use serde_json::json;
 
 #[test]
@@ -318,4 +322,32 @@ fn a_backlog_of_holds_keeps_no_consumable_burnt() {
     let decided = quota.book.world.carry_out(&[used, reversed], now);
     assert!(decided.iter().all(Result::is_ok), "{decided:?}");
     assert_eq!(quota.burnt(&boost), 0);
+}
+
+/// An admin deletes a feature by force, although a hold counts its units.
+#[test]
+fn the_hold_of_a_feature_that_is_gone_is_refused_by_its_feature() {
+    let mut book = Book { world: furnished(), seed: 1 << 80, ..Book::default() };
+    let scope = ScopeRef::workspace("wsp_00000000000000010000000100000000".to_owned());
+    let body = members(json!({"feature": "f1", "quantity": 1, "ttl_ms": HOUR_MS}));
+    let place = PlaceHold { scope: scope.clone(), body };
+    let placed = book.run(Action::Entitlement(entitlement::Action::PlaceHold(place))).unwrap();
+    let Outcome::Entitlement(entitlement::Outcome::Hold { answer: held, .. }) = placed else {
+        panic!("{placed:?}")
+    };
+    let feature = book.world.features.values().find(|row| row.record.feature.code == "f1");
+    let id = feature.unwrap().record.feature.id.to_string();
+    let Action::Core(core::Action::Delete(mut delete)) = delete(Kind::Feature, &id, 1) else {
+        panic!("it deletes");
+    };
+    delete.force = Some(force());
+    book.run(Action::Core(core::Action::Delete(delete))).unwrap();
+    for end in
+        [HoldEnd::Release(Default::default()), HoldEnd::Settle(members(json!({"quantity": 1})))]
+    {
+        let hold_id = held.hold.id.to_string();
+        let end = EndHold { scope: scope.clone(), hold_id, end };
+        let ended = book.run(Action::Entitlement(entitlement::Action::EndHold(end)));
+        assert_eq!(wrong(ended), ["/feature"]);
+    }
 }
