@@ -5,7 +5,6 @@
 //! told to try again.
 
 mod batch;
-mod checkpoints;
 mod queue;
 mod rounds;
 
@@ -152,12 +151,6 @@ impl Lanes {
             let name = format!("lane-{number}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
             queues.push(sender);
-        }
-        if let DatabaseUrl::Sqlite(_) = config.url {
-            let (url, commits) = (config.url.clone(), commits.clone());
-            let name = "checkpoints".to_owned();
-            let builder = std::thread::Builder::new().name(name);
-            threads.push(builder.spawn(move || checkpoints::run(&url, commits))?);
         }
         let waiting = Budget::new(WAITING_BYTES_MAX, WAITING_BYTES_MAX_PER_KEY);
         Ok((Self { queues, waiting, commits, outage, observe: config.seams.observe }, threads))

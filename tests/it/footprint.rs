@@ -1,8 +1,6 @@
 //! How many bytes a small change of a large object costs.
 
-use crate::harness::{
-    Api, Backend, Cluster, Database, Server, block_on, eventually, id, unique, version,
-};
+use crate::harness::{Api, Backend, Cluster, Database, Server, block_on, id, unique, version};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf, sync::Arc};
 use uuid::Uuid;
@@ -19,10 +17,6 @@ struct Figures {
     written: u64,
 }
 
-fn bytes(path: PathBuf) -> u64 {
-    fs::metadata(path).map_or(0, |found| found.len())
-}
-
 fn figures(database: &Database) -> Figures {
     match database.cluster() {
         Some(cluster) => {
@@ -34,6 +28,7 @@ fn figures(database: &Database) -> Figures {
         }
         None => {
             let file = database.url().strip_prefix("sqlite://").unwrap();
+            let bytes = |path: PathBuf| fs::metadata(path).map_or(0, |found| found.len());
             let written = bytes(format!("{file}-wal").into());
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
             Figures { stored: bytes(file.into()), written }
@@ -124,20 +119,4 @@ async fn a_kept_answer_shows_what_was_answered(server: Server) {
     }
 }
 
-/// A commit would move the log only after 8,000 pages.
-async fn the_log_is_moved_before_a_commit_has_to(server: Server) {
-    let api = server.api();
-    let file = server.database().url().strip_prefix("sqlite://").unwrap().to_owned();
-    let log = format!("{file}-wal");
-    for _ in 0..100 {
-        large(&api).await;
-    }
-    assert!(bytes(log.into()) < 8_000 * 4_096, "no commit had to move it");
-    eventually("the log is moved into the database", async || {
-        (bytes(file.clone().into()) > 6_000_000).then_some(())
-    })
-    .await;
-}
-
 crate::harness::both_databases![a_kept_answer_shows_what_was_answered];
-crate::harness::sqlite_only![the_log_is_moved_before_a_commit_has_to];

@@ -25,7 +25,6 @@ mod random_usage;
 mod world;
 
 mod answers;
-mod checkpoints;
 mod corrupt;
 mod database;
 mod entitlements;
