@@ -40,7 +40,7 @@ async fn bill_all(target: &Target) -> Result<u64, Failure> {
         if count("failed") != Some(0) {
             return Err(format!("a billing run: {text}").into());
         }
-        // Servers of before this field bill everything that is due, or fail.
+        // Older servers have no such field. They bill everything that is due, or fail.
         if count("remaining").unwrap_or(0) == 0 {
             return Ok(made);
         }

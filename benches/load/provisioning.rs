@@ -28,8 +28,8 @@ use tokio::{
 const SERVERS: usize = 1_000;
 /// How long the panel takes for a call.
 const LATENCY: Duration = Duration::from_secs(2);
-/// Concurrent connections for orders. They are writes, too; few of them say little about servers in
-/// flight.
+/// Concurrent connections for orders. Orders are writes, too: a burst of them would be measured
+/// instead of servers in flight.
 const CONNECTIONS: usize = 2;
 /// Pause between two looks at whether all servers are made.
 const PACE: Duration = Duration::from_millis(200);

@@ -31,12 +31,6 @@ use tokio::{
 
 /// Maximum number of calls at the same time.
 const CALLS_MAX: usize = 256;
-/// Maximum number of servers with commands in the lanes at the same time.
-///
-/// A batch is as slow as all its commands. Hundreds of calls can end at the same moment, and all
-/// other writes of their batch would wait for them. A panel's call takes seconds, so its steps may
-/// take turns.
-const TURNS_MAX: usize = 8;
 /// Maximum time between two looks for what is due.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Minimum time between two looks, however often something is committed.
@@ -53,8 +47,6 @@ struct Desk {
     circuit: RefCell<Circuit>,
     failures: RefCell<Vec<String>>,
     places: Arc<Semaphore>,
-    /// Turns in the lanes. The semaphore is never closed, so that each wait for one ends with one.
-    turns: Semaphore,
 }
 
 /// Works until the server stops.
@@ -66,7 +58,6 @@ pub async fn run(app: web::Data<App>, panel: Panel) {
         circuit: RefCell::new(Circuit::default()),
         failures: RefCell::default(),
         places: Arc::new(Semaphore::new(CALLS_MAX)),
-        turns: Semaphore::new(TURNS_MAX),
     });
     while !desk.app.stopping.load(Ordering::Relaxed) {
         let pause = match desk.look().await {
@@ -118,7 +109,6 @@ impl Desk {
 
     /// Claims a server, makes the call that it is due, and records what the call told.
     async fn call(&self, server_id: &str) -> Result<(), Refusal> {
-        let turn = self.turns.acquire().await;
         let began_at = Instant::now();
         let Some(record) = self.claim(server_id).await? else { return Ok(()) };
         let (Some(call), generation) = (record.progress.running_call, record.generation) else {
@@ -133,7 +123,6 @@ impl Desk {
         {
             return Ok(());
         }
-        drop(turn);
         let answered = self.panel.call(call, &record).await;
         self.circuit.borrow_mut().note(&answered.observation, &self.app.windows, Instant::now());
         let record = RecordCall {
@@ -165,10 +154,7 @@ impl Desk {
         let lease = millis(self.app.windows.lease_ms());
         loop {
             let action = provisioning::Action::RecordCall(record.clone());
-            let turn = self.turns.acquire().await;
-            let recorded = self.submit(action).await;
-            drop(turn);
-            match recorded {
+            match self.submit(action).await {
                 Err(Refusal::TryAgain) if began_at.elapsed() < lease => sleep(RESEND_PAUSE).await,
                 Err(refusal) => return Err(refusal),
                 Ok(_) => return Ok(()),
