@@ -99,7 +99,8 @@ pub(super) struct Course<'a> {
     pub(super) most: Option<usize>,
     /// Whether periods may be left out that are followed by one of the same length.
     ///
-    /// The latest one is then found without going through many years day by day.
+    /// The latest one is then found without going through many years day by day. The first one that
+    /// was never billed is not left out.
     pub(super) skips: bool,
 }
 
@@ -205,9 +206,13 @@ impl<'a> Walk<'a> {
     /// The last boundary until an instant, if periods begin at all boundaries from this one on.
     fn skip(&self, segment: &Segment, boundary: Timestamp, until: Timestamp) -> Timestamp {
         // A period that is to end it is the running one, so it is never skipped.
-        if self.course.stops_at.is_some_and(|stops_at| stops_at <= until) {
+        let stops = self.course.stops_at.is_some_and(|stops_at| stops_at <= until);
+        let is_first_unbilled = self.counts(boundary) && self.counted == 0;
+        if stops || is_first_unbilled {
             return boundary;
         }
+        let billed_until = self.course.billed_until.filter(|_| !self.counts(boundary));
+        let until = billed_until.map_or(until, |billed| billed.min(until));
         let step = self.prices.get(&segment.plan_id).step();
         step.boundaries(self.anchor, boundary).last(until).unwrap_or(boundary)
     }

@@ -448,7 +448,8 @@ impl SubscriptionRecord {
         self.walk(until, Reach { stops_at: self.stops_at(ctx)?, most, skips: false }, ctx)
     }
 
-    /// Like [`periods`](Self::periods); those that the latest one only repeats may be left out.
+    /// Like [`periods`](Self::periods); those that the latest one only repeats may be left out, but
+    /// for the first that was never billed.
     fn latest(&self, until: Timestamp, ctx: &Context<'_>) -> Result<Periods, Rejection> {
         self.walk(until, Reach { stops_at: self.stops_at(ctx)?, most: None, skips: true }, ctx)
     }
@@ -482,13 +483,12 @@ impl SubscriptionRecord {
         self.show(&found, at);
         let overdue = self.due_at.filter(|due| *due <= self.reached_at);
         let is_unbilled = |start: Timestamp| self.billed_until.is_none_or(|until| start > until);
-        // If nothing was overdue, only the latest periods can be new.
         let unbilled =
             found.all.iter().find(|period| is_unbilled(period.start) && !period.is_empty());
+        let earliest = [overdue, unbilled.map(|period| period.start)].into_iter().flatten().min();
         self.due_at = match self.subscription.status {
             Status::Canceled => None,
-            _ if overdue.is_some() => overdue,
-            _ if unbilled.is_some() => unbilled.map(|period| period.start),
+            _ if earliest.is_some() => earliest,
             Status::Trialing => self.subscription.trial_end,
             _ => self.stops_at(ctx)?.or(found.next),
         };

@@ -154,7 +154,7 @@ impl Life {
         self.carry_out(&batch);
     }
 
-    /// Carries out a batch. Each decision is what the reference says.
+    /// Carries out a batch. Each decision is what the reference says, and a run finds what is due.
     pub fn carry_out(&mut self, events: &[Event]) {
         let actions: Vec<Action> = events.iter().filter_map(|e| self.action(*e)).collect();
         let events: Vec<Event> =
@@ -172,6 +172,8 @@ impl Life {
             self.check(*event, &before, &after, decided);
         }
         self.world.save(&state);
+        let is_due = self.record().due_at.is_some_and(|due| due <= self.now);
+        assert!(is_due || self.preview(self.now).is_empty(), "{events:?} {:?}", self.record());
     }
 
     /// The subscription in the middle of a batch.

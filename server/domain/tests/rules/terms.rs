@@ -317,6 +317,23 @@ fn a_quantity_is_prorated_as_a_plan_is() {
 }
 
 #[test]
+fn a_run_of_the_past_leaves_the_next_period_due() {
+    let mut c = Customer::of("A");
+    c.run().on("2030-01-20").edit(json!({"quantity": 2}));
+    for (as_of, billed, due_at) in [
+        ("2027-02-15", (1, false), "2027-03-01"),
+        ("2029-12-15", (24, true), "2029-03-01"),
+        ("2029-12-15", (10, false), "2030-01-01"),
+        ("2030-01-20", (1, false), "2030-02-01"),
+    ] {
+        let id = c.id.clone();
+        assert_eq!(c.book.bill(&id, &format!("{as_of}T00:00:00Z")), billed, "{as_of}");
+        let record = &c.book.world.subscriptions[&id].record;
+        assert_eq!(record.due_at, Some(at(&format!("{due_at}T00:00:00Z"))), "{as_of}");
+    }
+}
+
+#[test]
 fn many_seats_for_most_of_a_month_are_charged() {
     let mut customer = Customer::of("A");
     customer.run().on("2027-01-02").edit(json!({"quantity": 100}));
