@@ -149,7 +149,7 @@ tables! {
         deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
         reached_at: BigInt, due_at: Nullable<BigInt>, billed_until: Nullable<BigInt>,
         settled_at: Nullable<BigInt>, settled_anchor: Nullable<BigInt>, settled_term: Nullable<Text>,
-        had_draft: Bool,
+        had_draft: Bool, last_term: BigInt,
     }
     /// A segment of a subscription's terms. Rows are only added.
     subscription_terms => SegmentRow {

@@ -7,7 +7,7 @@ use super::{
     Need, PlanTerms, Rejection, Segment, Terms, bill,
     period::{Course, Periods, Settled, periods},
     segment_id,
-    terms::{Prices, want_bills, want_terms},
+    terms::{Prices, are_terms_loaded, renews, want_bills, want_terms},
 };
 use crate::core::{
     self, Context, DeleteObject, Errors, Resource, ScopedWrites, State, Step, UpdateObject, Wants,
@@ -46,6 +46,8 @@ pub struct SubscriptionRecord {
     pub settled_term: Option<String>,
     /// Whether a draft invoice was taken off it. Other invoices still name it.
     pub had_draft: bool,
+    /// The number of its latest segment.
+    pub last_term: i64,
 }
 
 impl Resource for SubscriptionRecord {
@@ -141,6 +143,7 @@ impl Resource for SubscriptionRecord {
             settled_anchor: None,
             settled_term: None,
             had_draft: false,
+            last_term: 0,
         };
         let terms = Terms { segments: Vec::new(), is_whole: true };
         ctx.state.billing_mut().terms.put(id, terms);
@@ -155,10 +158,16 @@ impl Resource for SubscriptionRecord {
         if !asked.is_anything() {
             return Ok(after);
         }
-        // A boundary that has not passed changes nothing for notes, also if its terms are loaded.
+        let now = ctx.now.max(self.reached_at);
+        let billed = asked.billed();
+        let is_simple = billed.iter().all(|field| *field == "quantity") && self.runs_on(Some(now));
         let is_due = self.due_at.is_some_and(|due| due <= ctx.now);
-        if (is_due || !asked.billed().is_empty()) && self.may_be_brought(ctx) {
-            after.bring_to(ctx.now.max(self.reached_at), ctx)?;
+        if is_simple || !self.may_be_brought(ctx) {
+            if !billed.is_empty() {
+                after.reached_at = now;
+            }
+        } else if is_due || !billed.is_empty() {
+            after.bring_to(now, ctx)?;
         }
         let was_ended = self.subscription.status == Status::Canceled;
         if after.subscription.status == Status::Canceled {
@@ -168,6 +177,9 @@ impl Resource for SubscriptionRecord {
             }
         } else {
             after.take_on(&asked, ctx)?;
+            if !is_simple && !billed.is_empty() && after.may_be_brought(ctx) {
+                after.refresh(ctx)?;
+            }
         }
         if let Some(notes) = asked.notes {
             after.subscription.notes = notes;
@@ -193,7 +205,17 @@ impl Resource for SubscriptionRecord {
         let Some(row) = wants.state.billing().subscriptions.original(&update.id) else { return };
         let body = update.change.body();
         let is_due = row.record.due_at.is_some_and(|due| Some(due) <= wants.state.opened_at);
-        if !is_due && !BILLED.iter().any(|field| body.contains_key(*field)) {
+        let mut billed = BILLED.into_iter().filter(|field| body.contains_key(*field));
+        let is_free = match billed.next() {
+            None => !is_due || row.record.runs_on(wants.state.opened_at),
+            // It appends a segment. Nothing else follows from it before the boundary.
+            Some(first) => {
+                first == "quantity"
+                    && billed.next().is_none()
+                    && row.record.runs_on(wants.state.opened_at)
+            }
+        };
+        if is_free {
             return;
         }
         let cancels = body.get("status").is_some_and(|status| status == Status::Canceled.name());
@@ -309,7 +331,7 @@ impl SubscriptionRecord {
         if self.subscription.status == Status::Canceled {
             return bill::conclude(self, ctx);
         }
-        if is_billed { self.refresh(ctx) } else { Ok(()) }
+        Ok(())
     }
 
     fn change_status(&mut self, to: Status, ctx: &mut Context<'_>) {
@@ -358,13 +380,21 @@ impl SubscriptionRecord {
         }
     }
 
+    /// Whether the period that is shown runs at an instant, and is followed by another.
+    fn runs_on(&self, at: Option<Timestamp>) -> bool {
+        let Subscription { status, cancel_at_period_end, current_period_end, .. } =
+            &self.subscription;
+        renews(*status) && !cancel_at_period_end && at.is_some() && at < *current_period_end
+    }
+
     /// Whether everything is loaded that bringing it to the present may need.
     ///
-    /// A change of notes loads nothing before something is due.
+    /// A change of notes loads nothing before something is due, and neither does a change of the
+    /// quantity while [it runs on](Self::runs_on), however many changes there were before.
     fn may_be_brought(&self, ctx: &Context<'_>) -> bool {
-        let billing = ctx.state.billing();
         let ends = self.subscription.cancel_at_period_end;
-        billing.terms.is_loaded(self.id()) && (!ends || billing.charges.is_loaded(self.id()))
+        let are_known = are_terms_loaded(self.id(), ctx.state);
+        are_known && (!ends || ctx.state.billing().charges.is_loaded(self.id()))
     }
 
     /// Ends it if `cancel_at_period_end` is set and there is nothing left to wait for.
@@ -410,12 +440,13 @@ impl SubscriptionRecord {
         self.append(at, ctx);
     }
 
-    /// Appends the terms of now to the loaded ones.
-    fn append(&self, at: Timestamp, ctx: &mut Context<'_>) {
+    /// Appends the terms of now to the loaded ones, or alone if none were loaded.
+    fn append(&mut self, at: Timestamp, ctx: &mut Context<'_>) {
         let Subscription { id, plan_id, quantity, status, .. } = &self.subscription;
         let terms = &mut ctx.state.billing_mut().terms;
-        let mut changed = terms.get(id.as_str()).cloned().unwrap_or_default();
-        let seq = changed.last().map_or(1, |last| last.seq.saturating_add(1));
+        let mut changed = terms.find(id.as_str()).cloned().unwrap_or_default();
+        let seq = self.last_term.saturating_add(1);
+        self.last_term = seq;
         changed.segments.push(Segment {
             id: segment_id(id.as_str(), seq),
             subscription_id: id.clone(),

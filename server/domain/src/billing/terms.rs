@@ -1,7 +1,7 @@
 //! The terms of a subscription: an append-only list of segments. What it costs follows from them.
 
 use super::{Need, PlanTerms, subscription::plan_terms};
-use crate::core::{Context, Guarded, Wants};
+use crate::core::{Context, Guarded, State, Wants};
 use ifmatch_types::{Kind, PlanId, SubscriptionId, SubscriptionStatus as Status, Timestamp};
 use std::collections::BTreeMap;
 
@@ -64,11 +64,10 @@ impl Guarded for Terms {
     }
 }
 
-impl Terms {
-    /// The latest segment.
-    pub(super) fn last(&self) -> Option<&Segment> {
-        self.segments.last()
-    }
+/// Whether a subscription's segments are known, and not only those that this batch appended.
+pub(super) fn are_terms_loaded(id: &str, state: &State) -> bool {
+    let terms = &state.billing().terms;
+    terms.original(id).is_some() || terms.find(id).is_some_and(|terms| terms.is_whole)
 }
 
 /// The terms of all plans that some segments name.

@@ -3,7 +3,7 @@
 
 use crate::{
     book::{Book, with},
-    commands::at,
+    commands::{at, command, patch},
     invariants::assert_holds,
 };
 use ifmatch_domain::{
@@ -12,7 +12,7 @@ use ifmatch_domain::{
     core::Precondition,
     ledger::account_id,
 };
-use ifmatch_types::{Invoice, InvoicePreview, InvoiceStatus};
+use ifmatch_types::{Invoice, InvoicePreview, InvoiceStatus, Kind};
 use serde_json::{Value, json};
 
 /// One customer with one subscription, from 1 January 2027 on, and short commands about it.
@@ -331,6 +331,29 @@ fn a_run_of_the_past_leaves_the_next_period_due() {
         let record = &c.book.world.subscriptions[&id].record;
         assert_eq!(record.due_at, Some(at(&format!("{due_at}T00:00:00Z"))), "{as_of}");
     }
+}
+
+#[test]
+fn a_change_of_quantity_needs_none_of_the_earlier_ones() {
+    let mut c = Customer::of("A");
+    let loads_terms = |c: &mut Customer, body: Value| {
+        let patch = patch(Kind::Subscription, &c.id, c.book.version(&c.id), body);
+        let batch = [command(c.book.fresh_seed(), patch)];
+        c.book.world.load(&batch, c.book.now).billing().terms.is_loaded(&c.id)
+    };
+    for day in 2..30 {
+        c.on(&format!("2027-01-{day:02}")).edit(json!({"quantity": day}));
+    }
+    assert!(!loads_terms(&mut c, json!({"quantity": 5})));
+    assert!(loads_terms(&mut c, json!({"quantity": 5, "status": "past_due"})));
+    c.on("2027-02-01");
+    assert!(loads_terms(&mut c, json!({"quantity": 5})), "a boundary has passed");
+    c.run();
+    assert!(!loads_terms(&mut c, json!({"quantity": 5})));
+    c.flag();
+    assert!(loads_terms(&mut c, json!({"quantity": 5})), "its end depends on them");
+    assert_eq!(c.charged_for("2027-01-01"), (1..30).map(|day| 100 * day).sum::<i64>() + 200 * 29);
+    assert_holds(&c.book.world);
 }
 
 #[test]

@@ -29,6 +29,12 @@ pub(crate) const CHECKS: &[Check] = &[
          HAVING min(seq) <> 1 OR max(seq) <> count(*)",
     ),
     (
+        "a subscription knows the number of its latest terms",
+        "SELECT s.id FROM subscriptions AS s JOIN (SELECT subscription_id, max(seq) AS last \
+         FROM subscription_terms GROUP BY subscription_id) AS t ON t.subscription_id = s.id \
+         WHERE t.last <> s.last_term",
+    ),
+    (
         "a subscription's latest terms are its own",
         "SELECT s.id FROM subscriptions AS s JOIN subscription_terms AS t ON t.id = \
          (SELECT max(l.id) FROM subscription_terms AS l WHERE l.id > s.id || '/' \

@@ -32,7 +32,7 @@ fn terms(state: &State, writes: &mut Writes) {
         appended.extend(change.row.segments.iter().skip(loaded));
     }
     appended.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    writes.insert(appended.into_iter().map(Record::to_row).collect());
+    writes.append(appended.into_iter().map(Record::to_row).collect());
 }
 
 fn payments(state: &State, writes: &mut Writes) {

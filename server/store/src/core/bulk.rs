@@ -1,7 +1,7 @@
 //! The writes of a batch: inserts and guarded updates of many rows.
 //!
-//! On PostgreSQL each table takes one statement. If their order does not matter, all statements go
-//! in one round trip. On SQLite each row takes one cached statement inside the same transaction,
+//! On PostgreSQL each table takes one statement, and neighbours whose order does not matter go in one
+//! round trip. On SQLite each row takes one cached statement inside the same transaction,
 //! which is faster there than any bulk form (measured).
 
 use super::{
@@ -109,14 +109,19 @@ impl Writes {
 
     /// Runs all writes.
     pub(crate) fn run(self, db: &mut Db) -> Result<(), StoreError> {
-        match db {
-            Db::Postgres(connection)
-                if self.writes.len() > 1 && !self.writes.iter().any(|write| write.in_order) =>
-            {
-                run_at_once(self.writes, connection)
-            }
-            db => self.writes.into_iter().try_for_each(|write| write.run(db)),
+        if self.is_sqlite {
+            return self.writes.into_iter().try_for_each(|write| write.run(db));
         }
+        let mut group = Vec::new();
+        for write in self.writes {
+            if write.in_order {
+                run_group(std::mem::take(&mut group), db)?;
+                write.run(db)?;
+            } else {
+                group.push(write);
+            }
+        }
+        run_group(group, db)
     }
 }
 
@@ -128,6 +133,14 @@ impl Write {
             saved = saved.saturating_add(rows);
         }
         assert_saved(self.table, self.expected, saved)
+    }
+}
+
+/// Runs writes between two that keep their place.
+fn run_group(group: Vec<Write>, db: &mut Db) -> Result<(), StoreError> {
+    match db {
+        Db::Postgres(connection) if group.len() > 1 => run_at_once(group, connection),
+        db => group.into_iter().try_for_each(|write| write.run(db)),
     }
 }
 

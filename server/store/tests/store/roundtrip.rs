@@ -136,6 +136,7 @@ fn subscription(full: bool) -> Row<SubscriptionRecord> {
         settled_anchor: optional(12),
         settled_term: full.then(|| "sub_1/00000007".to_owned()),
         had_draft: full,
+        last_term: 7,
     };
     Row { record, deleted: deleted(full) }
 }

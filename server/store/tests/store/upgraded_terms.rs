@@ -31,6 +31,16 @@ impl Lane {
         lane
     }
 
+    /// Goes back to the schema before there were terms.
+    fn downgrade(&mut self) {
+        let backend = if self.db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres };
+        for later in ["20261130000110", "20261129000100"] {
+            let reverted =
+                on_backend!(&mut self.db, c => c.revert_last_migration(migrations(backend)));
+            assert_eq!(reverted.unwrap().to_string(), later);
+        }
+    }
+
     #[track_caller]
     fn run(&mut self, day: &str, action: Action) -> Outcome {
         self.seed += 1 << 32;
@@ -105,8 +115,7 @@ fn subscriptions_in_every_state_go_on_as_they_were_invoiced(database: &Database)
     lane.edit("2027-01-12", &canceled, json!({"status": "canceled"}));
     lane.edit("2027-01-11", &changed, json!({"plan_id": large}));
     lane.edit("2027-01-16", &active, json!({"quantity": 1}));
-    let backend = if lane.db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres };
-    on_backend!(&mut lane.db, c => c.revert_last_migration(migrations(backend)).map(drop)).unwrap();
+    lane.downgrade();
     // What the older server remembered of these edits.
     let change = |from: &str| {
         format!(
@@ -165,8 +174,7 @@ fn what_an_old_invoice_charged_is_due_again_if_it_is_voided(database: &Database)
     lane.edit("2027-01-16", &id, json!({"plan_id": small}));
     assert_eq!(lane.bill("2027-02-01", &id), ["6200", "1500"]);
     lane.bill("2027-03-01", &id);
-    let backend = if lane.db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres };
-    on_backend!(&mut lane.db, c => c.revert_last_migration(migrations(backend)).map(drop)).unwrap();
+    lane.downgrade();
     // Older lines name no period.
     let lines = r#"[{"description":"small × 1","quantity":1,"unit_amount":3100,"amount":3100},
         {"description":"Unused time on large","quantity":1,"unit_amount":-1600,"amount":-1600}]"#;
@@ -193,8 +201,7 @@ fn what_the_running_invoice_settled_is_not_due_again(database: &Database) {
     lane.bill("2027-01-01", &id);
     lane.edit("2027-01-16", &id, json!({"plan_id": small}));
     assert_eq!(lane.bill("2027-02-01", &id), ["6200", "1500"]);
-    let backend = if lane.db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres };
-    on_backend!(&mut lane.db, c => c.revert_last_migration(migrations(backend)).map(drop)).unwrap();
+    lane.downgrade();
     let lines = r#"[{"description":"small × 1","quantity":1,"unit_amount":3100,"amount":3100},
         {"description":"Unused time on large","quantity":1,"unit_amount":-1600,"amount":-1600}]"#;
     execute(&mut lane.db, &format!("UPDATE invoices SET lines = '{lines}' WHERE subtotal = 1500"));
