@@ -47,7 +47,8 @@ impl Client {
                 return Ok(made);
             }
         }
-        Err(Error::Conflict(Box::new(Conflict::reported(edit, report)?)))
+        let conflict = Conflict::reported(edit, report)?;
+        Err(Error::Conflict(Box::new(Conflict { in_turn: sending.had_turn, ..conflict })))
     }
 
     /// The result of an earlier send without an answer, found in the history. Editing the object

@@ -67,6 +67,10 @@ pub struct Conflict<T> {
     /// [`update`](crate::Collection::update). Two equal edits of this kind are two edits, not one.
     #[serde(default)]
     pub is_relative: bool,
+    /// Whether the server told it in this caller's turn. The next attempt nearly always succeeds if
+    /// it is made at once.
+    #[serde(skip)]
+    pub(crate) in_turn: bool,
 }
 
 impl<T> Conflict<T> {
@@ -148,6 +152,7 @@ impl Conflict<Value> {
             groups_split: Vec::new(),
             attempts: 1,
             is_relative: false,
+            in_turn: false,
         };
         conflict.move_to(remote)?;
         Ok(conflict)
@@ -250,6 +255,7 @@ impl<T> Conflict<T> {
             groups_split: self.groups_split,
             attempts: self.attempts,
             is_relative: self.is_relative,
+            in_turn: self.in_turn,
         })
     }
 }

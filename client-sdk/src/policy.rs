@@ -215,6 +215,8 @@ pub struct Attempt<T> {
     /// The grant that must be the current one at the commit, if the policy says so.
     pub fence: Option<Fence>,
     pub(crate) deadline: Deadline,
+    /// The id of the conflict that was told in this caller's turn; empty if none was.
+    pub(crate) turn: String,
 }
 
 impl<T: Resource> Attempt<T> {
@@ -265,7 +267,12 @@ impl<T: Resource> Collection<T> {
         let edit = attempt.edit()?;
         let request = edit.request(Some(attempt.idempotency_key), attempt.force.as_deref());
         let request = self.client().signed(request.fenced_by(attempt.fence.as_ref()));
-        let mut sending = Sending::new(request, attempt.deadline);
+        let sending = Sending::new(request, attempt.deadline);
+        // A forced write is never stale.
+        let mut sending = match attempt.force {
+            None => sending.preferring_turn(attempt.turn),
+            Some(_) => sending,
+        };
         let reply = self.client().send_edit(&mut sending, &edit).await?;
         sending.read(reply.versioned()).map_err(|error| with_edit(error, &edit))
     }

@@ -44,6 +44,10 @@ pub(crate) struct Request {
     pub(crate) idempotency_key: Option<String>,
     /// The same for every send, for the logs. A gateway may replace it.
     pub(crate) request_id: String,
+    /// How long a stale write waits for its turn, in seconds, and the turn that it has. Each send has
+    /// its own.
+    #[serde(skip)]
+    pub(crate) turn_wait: Option<(u64, String)>,
 }
 
 /// A mark that tells API keys apart: 32 bits (FNV-1a), from which no key can be found.
@@ -77,6 +81,7 @@ impl Request {
             sender: None,
             idempotency_key: None,
             request_id: fresh_key(),
+            turn_wait: None,
         }
     }
 
@@ -101,6 +106,14 @@ impl Request {
         let mut forced = self.query("force", true);
         forced.force_reason = Some(reason.to_owned());
         forced
+    }
+
+    /// Asks the server to keep a refusal until this caller's turn (RFC 7240).
+    ///
+    /// `turn` is the id of the conflict that it had in its turn; empty if it had none.
+    pub(crate) fn waiting_for_turn(mut self, wait_s: u64, turn: &str) -> Self {
+        self.turn_wait = Some((wait_s, turn.to_owned()));
+        self
     }
 
     pub(crate) fn fenced_by(mut self, fence: Option<&Fence>) -> Self {
@@ -198,6 +211,9 @@ impl Request {
         }
         if let Some(key) = &self.idempotency_key {
             put("idempotency-key", key)?;
+        }
+        if let Some((wait_s, turn)) = &self.turn_wait {
+            put("prefer", &format!("wait={wait_s}; turn=\"{turn}\""))?;
         }
         if let Some(reason) = &self.force_reason {
             put("x-force-reason", reason)?;

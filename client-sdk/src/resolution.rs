@@ -19,8 +19,9 @@ use std::{future::Future, ops::ControlFlow};
 ///
 /// `fetch` gets the object as it is, `apply` edits it, `send` writes the edit. When `send` fails
 /// with a conflict, the policy decides: by default the edit is applied again to the object as it is
-/// now and sent with a new key; the first time at once, with the state that came with the conflict,
-/// then after a random pause and a fresh `fetch`. An edit that changes nothing is not sent.
+/// now and sent with a new key; the first time, and in this caller's turn, at once, with the state
+/// that came with the conflict, else after a random pause and a fresh `fetch`. An edit that changes
+/// nothing is not sent.
 ///
 /// [`update`](crate::Collection::update) and [`save`](crate::Collection::save) are made of this.
 ///
@@ -131,6 +132,12 @@ impl<T: Resource> Course<'_, T> {
         self.number >= self.policy.attempts_max
     }
 
+    /// The turn that the next attempt is made in; empty if in none.
+    fn turn(&self) -> String {
+        let met = self.met.as_ref().filter(|met| met.in_turn);
+        met.and_then(|met| met.conflict_id.clone()).unwrap_or_default()
+    }
+
     fn attempt(
         &self,
         step: Step<T>,
@@ -152,6 +159,7 @@ impl<T: Resource> Course<'_, T> {
             force,
             fence: self.policy.fence.clone(),
             deadline: self.deadline,
+            turn: self.turn(),
         })
     }
 
@@ -191,9 +199,9 @@ impl<T: Resource> Course<'_, T> {
     }
 
     /// Waits from the second conflict on, so that the writers of a hot object spread out. The state
-    /// in the conflict is old after that.
+    /// in the conflict is old after that. In its turn, this writer is awaited.
     async fn pause(&mut self, conflict: Conflict<Value>) -> Result<Paused, Error> {
-        if self.number == 0 || self.exhausted() {
+        if self.number == 0 || conflict.in_turn || self.exhausted() {
             return Ok(Paused::Ready(conflict));
         }
         let wait = self.backoff.next();
@@ -270,6 +278,8 @@ impl<T: Resource> Course<'_, T> {
     }
 
     async fn park(&mut self, conflict: Conflict<Value>) -> Error {
+        // Its turn is over by the time that somebody decides.
+        let conflict = Conflict { in_turn: false, ..conflict };
         match self.policy.client.store().park(conflict).await {
             Ok(id) => Error::Unresolved(id),
             Err(error) => error,

@@ -21,18 +21,23 @@ pub(crate) struct Sending {
     pub(crate) deadline: Deadline,
     /// Whether an earlier send may have been applied although no answer came.
     pub(crate) in_doubt: bool,
+    /// Whether the last answer came in this caller's turn, so that its next write is awaited.
+    pub(crate) had_turn: bool,
     wait: Wait,
     backoff: Backoff,
     sends: u32,
 }
 
 /// How long the server may wait before it answers, beyond the client's patience.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Wait {
     /// As the body says, in every send.
     Fixed(Duration),
     /// Until then. Each send asks for what is left, in its query.
     Until(Deadline),
+    /// For its turn, if it is stale: at most half of the time that is left, because more follows, and
+    /// half of the time that a send has, so that silence is not taken for a wait for long.
+    Turn(String),
 }
 
 /// Why a request got no 2xx.
@@ -49,7 +54,8 @@ pub(crate) enum SendError {
 /// The result of one exchange.
 enum Told {
     Done(Reply),
-    Refused(Box<Problem>),
+    /// A refusal, and whether it came in this caller's turn.
+    Refused(Box<Problem>, bool),
     Bare(u16, String),
     Again(Trouble),
 }
@@ -74,6 +80,7 @@ impl Sending {
             request,
             deadline,
             in_doubt: false,
+            had_turn: false,
             wait: Wait::Fixed(Duration::ZERO),
             backoff: Backoff::new(),
             sends: 0,
@@ -95,11 +102,30 @@ impl Sending {
         self
     }
 
+    /// Asks the server to let it wait for its turn rather than be refused at once as stale.
+    ///
+    /// `turn` is the id of the conflict that it had in its turn; empty if it had none.
+    pub(crate) fn preferring_turn(mut self, turn: String) -> Self {
+        self.wait = Wait::Turn(turn);
+        self
+    }
+
     /// The request as it is sent now, and how long the server may wait before it answers.
-    fn next(&self) -> (Cow<'_, Request>, Duration) {
-        let (request, left) = match self.wait {
-            Wait::Fixed(wait) => return (Cow::Borrowed(&self.request), wait),
+    fn next(&self, send_timeout: Duration) -> (Cow<'_, Request>, Duration) {
+        let (request, left) = match &self.wait {
+            Wait::Fixed(wait) => return (Cow::Borrowed(&self.request), *wait),
             Wait::Until(until) => (&self.request, until.cap(WAIT_MAX)),
+            Wait::Turn(turn) => {
+                let left = self.deadline.cap(Duration::MAX).unwrap_or_default() / 2;
+                let wait_s = left.min(WAIT_MAX).min(send_timeout / 2).as_secs();
+                return match wait_s {
+                    0 => (Cow::Borrowed(&self.request), Duration::ZERO),
+                    _ => (
+                        Cow::Owned(self.request.clone().waiting_for_turn(wait_s, turn)),
+                        Duration::from_secs(wait_s),
+                    ),
+                };
+            }
         };
         match left {
             Some(wait) => (Cow::Owned(request.clone().query("wait_ms", ms(wait))), wait),
@@ -140,7 +166,7 @@ impl Client {
             fence.check().map_err(SendError::Gone)?;
         }
         loop {
-            let (request, wait) = sending.next();
+            let (request, wait) = sending.next(self.send_timeout());
             let patience = self.send_timeout().saturating_add(wait);
             let Some(limit) = sending.deadline.cap(patience) else {
                 let error = sending.lost(GaveUp::Deadline, "there was no time to ask".into(), None);
@@ -148,16 +174,17 @@ impl Client {
             };
             let told = self.exchange(&request, limit).await?;
             sending.sends += 1;
+            sending.had_turn = matches!(told, Told::Refused(_, true));
             let trouble = match told {
                 Told::Done(reply) => return Ok(reply),
-                Told::Refused(problem)
+                Told::Refused(problem, _)
                     if sending.in_doubt && !self.settles(&sending.request, problem.code) =>
                 {
                     let cause = problem.detail.clone();
                     let error = sending.lost(GaveUp::Refused, cause, Some(problem));
                     return Err(SendError::Gone(error));
                 }
-                Told::Refused(problem) => return Err(SendError::Refused(problem)),
+                Told::Refused(problem, _) => return Err(SendError::Refused(problem)),
                 Told::Bare(status, text) => return Err(SendError::Bare(status, text)),
                 Told::Again(trouble) => trouble,
             };
@@ -284,7 +311,7 @@ fn read(answer: Answer) -> Told {
         RetryAction::Unknown(_) => matches!(status, 408 | 429 | 500..=599),
     };
     if !resend {
-        return Told::Refused(Box::new(problem));
+        return Told::Refused(Box::new(problem), had_turn(&headers));
     }
     Told::Again(Trouble {
         cause: problem.detail.clone(),
@@ -292,6 +319,13 @@ fn read(answer: Answer) -> Told {
         maybe_applied: !matches!(problem.code, Code::TryAgain | Code::RateLimited),
         problem: Some(Box::new(problem)),
     })
+}
+
+/// `Preference-Applied: wait` (RFC 7240 §3).
+fn had_turn(headers: &HeaderMap) -> bool {
+    let mut lines =
+        headers.get_all("preference-applied").iter().filter_map(|one| one.to_str().ok());
+    lines.any(|line| line.split(',').any(|one| one.trim().eq_ignore_ascii_case("wait")))
 }
 
 /// A proxy's answer for people: the target of a redirect, or the beginning of its body.

@@ -7,6 +7,7 @@
 mod batch;
 mod queue;
 mod rounds;
+mod turns;
 
 use crate::{
     budget::{Budget, Reserved},
@@ -26,6 +27,8 @@ use std::{
     time::Instant,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use turns::{Answer, Contender, Entered, Turns, Written};
+pub use turns::{HasEnded, Patience};
 
 /// Maximum bytes of the commands that wait in the lanes.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -51,10 +54,20 @@ struct Job {
     subject: Subject,
     /// Lines that are logged for this command say which request it belongs to.
     context: LogContext,
-    answer: oneshot::Sender<Result<Outcome, Refusal>>,
+    answer: oneshot::Sender<Answer>,
     /// Its bytes among all that wait, until it was answered.
     weight: Reserved,
     queued_at: Instant,
+}
+
+impl Job {
+    /// A job for a command, and where its answer arrives.
+    fn new(command: Command, weight: Reserved) -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        let subject = Subject::of(&command);
+        let context = LogContext::of_command(&command.meta);
+        (Self { command, subject, context, answer, weight, queued_at: Instant::now() }, answered)
+    }
 }
 
 /// The hash of what a command is about.
@@ -126,10 +139,42 @@ impl Outage {
     }
 }
 
+/// The queues of all lanes.
+struct Entrances(Vec<mpsc::Sender<Job>>);
+
+impl Entrances {
+    /// Puts a command into its lane's queue, or returns it because the queue is full.
+    fn enter(&self, job: Job) -> Result<(), Box<Job>> {
+        match self.queue_of(job.subject) {
+            Some(queue) => queue.try_send(job).map_err(|full| Box::new(full.into_inner())),
+            None => Err(Box::new(job)),
+        }
+    }
+
+    /// Puts a command into its lane's queue, or answers that it must be sent again.
+    fn enter_or_answer(&self, job: Job) -> bool {
+        match self.enter(job) {
+            Ok(()) => true,
+            Err(job) => {
+                // Its caller may be gone.
+                let _ = job.answer.send(Err(Refusal::TryAgain));
+                false
+            }
+        }
+    }
+
+    fn queue_of(&self, subject: Subject) -> Option<&mpsc::Sender<Job>> {
+        let lanes = u64::try_from(self.0.len()).ok()?;
+        let lane = subject.0.checked_rem(lanes)?;
+        self.0.get(usize::try_from(lane).ok()?)
+    }
+}
+
 /// All lanes of this process.
 pub struct Lanes {
-    queues: Vec<mpsc::Sender<Job>>,
+    entrances: Arc<Entrances>,
     waiting: Arc<Budget>,
+    turns: Arc<Turns>,
     commits: watch::Receiver<u64>,
     outage: Outage,
     observe: fn(&Result<Outcome, Refusal>),
@@ -153,7 +198,10 @@ impl Lanes {
             queues.push(sender);
         }
         let waiting = Budget::new(WAITING_BYTES_MAX, WAITING_BYTES_MAX_PER_KEY);
-        Ok((Self { queues, waiting, commits, outage, observe: config.seams.observe }, threads))
+        let entrances = Arc::new(Entrances(queues));
+        let turns = Turns::new(Arc::clone(&entrances));
+        let observe = config.seams.observe;
+        Ok((Self { entrances, waiting, turns, commits, outage, observe }, threads))
     }
 
     /// Decides a command and makes its effect durable.
@@ -180,19 +228,61 @@ impl Lanes {
         outcome
     }
 
-    async fn decide(&self, command: Command, bytes: usize) -> Result<Outcome, Refusal> {
+    /// Like [`submit_with_body`](Self::submit_with_body), for a caller that would rather wait for its
+    /// turn than be refused because its version is stale. Tells as well whether it was refused in its
+    /// turn.
+    pub async fn submit_in_turn(
+        &self,
+        command: Command,
+        body_bytes: usize,
+        patience: Patience,
+        has_ended: HasEnded,
+    ) -> (Result<Outcome, Refusal>, bool) {
+        let bytes = body_bytes.saturating_add(COMMAND_BYTES);
+        let (outcome, had_turn) = self.decide_in_turn(command, bytes, patience, has_ended).await;
+        (self.observe)(&outcome);
+        let is_refused = turns::conflict(&outcome).is_some();
+        (outcome, had_turn && is_refused)
+    }
+
+    async fn decide_in_turn(
+        &self,
+        command: Command,
+        bytes: usize,
+        patience: Patience,
+        has_ended: HasEnded,
+    ) -> (Answer, bool) {
+        let deadline = Instant::now() + patience.wait;
+        let (undecided, turn) = (command.clone(), patience.turn);
+        let contender = Box::new(Contender { command: undecided, bytes, turn, has_ended });
+        let contender = match self.turns.enter_undecided(contender) {
+            Ok(place) => return place.answered(deadline).await,
+            Err(contender) => contender,
+        };
+        let answer = self.decide(command, bytes).await;
+        let Some(conflict) = turns::conflict(&answer) else { return (answer, false) };
+        match self.turns.enter(conflict, contender) {
+            Entered::First => (answer, true),
+            Entered::Full => (answer, false),
+            Entered::Waiting(place) => place.answered(deadline).await,
+        }
+    }
+
+    async fn decide(&self, command: Command, bytes: usize) -> Answer {
         let Some(weight) = self.waiting.reserve(command.meta.actor.key_id.as_ref(), bytes) else {
             tracing::debug!("the commands that wait are too large");
             return Err(Refusal::TryAgain);
         };
-        let (answer, outcome) = oneshot::channel();
-        let subject = Subject::of(&command);
-        let context = LogContext::of_command(&command.meta);
-        let job = Job { command, subject, context, answer, weight, queued_at: Instant::now() };
-        let queued = self.queue_of(subject).is_some_and(|queue| queue.try_send(job).is_ok());
-        if !queued {
+        let written = Some(&command.action).filter(|_| self.turns.are_given());
+        let written = written.and_then(Written::of);
+        let written = written.map(|written| (written.object.to_owned(), written.names));
+        let (job, outcome) = Job::new(command, weight);
+        if self.entrances.enter(job).is_err() {
             tracing::debug!("a lane's queue is full");
             return Err(Refusal::TryAgain);
+        }
+        if let Some((object, names)) = written {
+            self.turns.follow(&object, names);
         }
         outcome.await.unwrap_or_else(|_| {
             tracing::error!("the lane dropped a command");
@@ -200,22 +290,21 @@ impl Lanes {
         })
     }
 
-    fn queue_of(&self, subject: Subject) -> Option<&mpsc::Sender<Job>> {
-        let lanes = u64::try_from(self.queues.len()).ok()?;
-        let lane = subject.0.checked_rem(lanes)?;
-        self.queues.get(usize::try_from(lane).ok()?)
+    /// Lets everybody who waits for a turn be decided now, because the server stops.
+    pub fn end_turns(&self) {
+        self.turns.close();
     }
 
     /// Measures how many commands wait in each queue now.
     pub fn measure(&self) {
-        for (lane, queue) in self.queues.iter().enumerate() {
+        for (lane, queue) in self.entrances.0.iter().enumerate() {
             metrics::queue_depth(lane, queue.max_capacity().saturating_sub(queue.capacity()));
         }
     }
 
     /// Whether every lane still takes commands.
     pub fn are_alive(&self) -> bool {
-        self.queues.iter().all(|queue| !queue.is_closed())
+        self.entrances.0.iter().all(|queue| !queue.is_closed())
     }
 
     /// Whether a write failed because of the database, and none has succeeded since.

@@ -50,6 +50,8 @@ metrics_table! {
         "Time from a batch's first read to its commit";
     RERUNS: Counter, Count, "ifmatch_lane_reruns_total",
         "Batches that had to be run again, by reason";
+    TURNS: Counter, Count, "ifmatch_turns_total",
+        "Turns of stale writes that preferred to wait, by what became of them: given, used or passed";
     QUEUE_DEPTH: Gauge, Count, "ifmatch_lane_queue_commands",
         "Commands waiting in a lane's queue now, by lane";
     EVENT_FOLLOWERS: Gauge, Count, "ifmatch_event_followers",
@@ -302,6 +304,11 @@ pub fn booking_occupancy(reserved: i64, capacity: i64) {
     histogram!(BOOKING_OCCUPANCY).record(f64::from(parts) / 10_000.0);
 }
 
+/// A turn at an object was given to a waiting write, used by the next write, or passed on unused.
+pub fn turn(event: &'static str) {
+    counter!(TURNS, "event" => event).increment(1);
+}
+
 /// A request for a lock ended with this outcome, after this wait.
 pub fn lock_acquisition(outcome: &'static str, waited: Duration) {
     counter!(LOCK_ACQUISITIONS, "outcome" => outcome).increment(1);
@@ -391,6 +398,7 @@ mod tests {
             batch_committed(3, Duration::from_millis(1));
             lane_wait(Duration::from_micros(90));
             batch_rerun("guard");
+            turn("given");
             queue_depth(0, 7);
             event_followers(2);
             unread_streams(1);

@@ -272,6 +272,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
         stop.received().await;
         app.stopping.store(true, Ordering::Relaxed);
         app.locks.room.close();
+        app.lanes.end_turns();
         tracing::info!("stopping: no longer ready");
         // Load balancers that check `/readyz` send requests elsewhere from now on.
         sleep(drain).await;

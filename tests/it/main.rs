@@ -65,5 +65,6 @@ mod subscriptions;
 mod surface;
 mod terms;
 mod transactions;
+mod turns;
 mod unread_streams;
 mod vocabulary;

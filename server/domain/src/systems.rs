@@ -426,6 +426,17 @@ impl Action {
     }
 }
 
+impl Rejection {
+    /// The conflict, if a stale version is the reason.
+    pub fn conflict(&self) -> Option<&ifmatch_types::Conflict> {
+        match self {
+            Self::Core(core::Rejection::Conflict(conflict)) => Some(conflict),
+            Self::Operation { rejection, .. } => rejection.conflict(),
+            _ => None,
+        }
+    }
+}
+
 impl Action {
     /// Answers a repeat of a request: with the kept answer, or with what has become of it.
     fn repeat(&self, answer: KeptAnswer, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {

@@ -28,6 +28,7 @@ pub mod ops;
 pub mod page;
 pub mod pages;
 pub mod precondition;
+pub mod preference;
 pub mod preview;
 pub mod problem;
 pub mod query;

@@ -6,10 +6,15 @@ use super::{
     rounds::{Round, Rounds},
 };
 use crate::metrics;
-use ifmatch_domain::{Mutant, Outcome, Settings, State, decide, needs};
+use ifmatch_domain::{
+    Mutant, Need, Outcome, Settings, State,
+    core::{self, Recent},
+    decide, needs,
+};
 use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
-use ifmatch_types::Timestamp;
+use ifmatch_types::{Timestamp, Version};
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -46,6 +51,7 @@ pub(super) struct Lane {
     pruned_at: Instant,
     /// The state of the last batch. It is freed only after the batch's commands were answered.
     spent: Option<State>,
+    recent: Recent,
 }
 
 /// The purpose of a run of a batch.
@@ -109,6 +115,7 @@ impl Lane {
             was_connected: false,
             pruned_at: Instant::now(),
             spent: None,
+            recent: Recent::default(),
         }
     }
 
@@ -122,7 +129,9 @@ impl Lane {
                 if Mutant::AnswerBeforeCommit.is_planted() {
                     self.commit_late();
                 }
-                self.spent = None;
+                if let Some(spent) = self.spent.take() {
+                    self.recent.keep(&spent);
+                }
                 self.prune();
             }));
             if carried_out.is_err() {
@@ -313,8 +322,21 @@ impl Lane {
                     return Err(StoreError::Unforeseen(what.into()));
                 }
             };
+            let wanted = self.recall(wanted, &mut state);
             self.connection()?.load(wanted, &mut state)?;
         }
+    }
+
+    /// Answers needs of the past from memory. Returns the others.
+    fn recall(&mut self, mut wanted: BTreeSet<Need>, state: &mut State) -> BTreeSet<Need> {
+        let of_the_past = |need: &Need| matches!(need, Need::Core(core::Need::History(..)));
+        let past: BTreeSet<_> = wanted.extract_if(.., of_the_past).filter_map(past_of).collect();
+        if !past.is_empty() {
+            let unknown = self.recent.recall(past, state);
+            let need = |(id, version)| Need::Core(core::Need::History(id, version));
+            wanted.extend(unknown.into_iter().map(need));
+        }
+        wanted
     }
 
     /// Ends a transaction that wrote nothing. If even that fails, only the connection is lost.
@@ -341,6 +363,7 @@ impl Lane {
     fn connection(&mut self) -> Result<&mut Db, StoreError> {
         if self.db.is_none() {
             self.db = Some(Db::connect(&self.url, Use::Lane)?);
+            self.recent.clear();
             if self.was_connected {
                 metrics::reconnected();
                 tracing::info!(lane = self.number, "the database is back");
@@ -431,6 +454,13 @@ fn decide_one(
             tracing::error!("a rule panicked; its command had no effect");
             Err(Refusal::Internal)
         }
+    }
+}
+
+fn past_of(need: Need) -> Option<(String, Version)> {
+    match need {
+        Need::Core(core::Need::History(id, version)) => Some((id, version)),
+        _ => None,
     }
 }
 

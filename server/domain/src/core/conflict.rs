@@ -1,11 +1,28 @@
 //! Explains a stale write: what changed since, who changed it, and whether a merge is possible.
 
-use super::{commit::Found, context::Context, resource::Resource};
+use super::{commit::Found, context::Context, resource::Resource, state::State};
+use foldhash::HashMap;
 use ifmatch_types::{
     Conflict, ConflictChange, Difference, HistoryEntry, MergeReport, ResourceRef, Version,
     merge::{self, touches},
 };
 use serde_json::Value;
+
+/// How a stale write compares with what changed since the version `named`.
+pub(crate) fn judge<R: Resource>(
+    found: &Found<R>,
+    named: Version,
+    base: Option<&Value>,
+    attempted: &[Difference],
+    state: &State,
+) -> MergeReport {
+    match (base, state.changes_since(found.record.id(), named)) {
+        (Some(base), Some(since)) => {
+            merge::judge(R::KIND, attempted, &net_changes(base, &found.body, &since))
+        }
+        _ => MergeReport::unknown_base(),
+    }
+}
 
 /// Explains why a request that names the version `named` cannot be applied to the found object.
 pub(crate) fn explain<R: Resource>(
@@ -21,7 +38,7 @@ pub(crate) fn explain<R: Resource>(
         (Some(base), Some(since)) => {
             let net = net_changes(base, &found.body, &since);
             let report = merge::judge(R::KIND, attempted, &net);
-            (net.into_iter().filter_map(|change| authored(change, &since)).collect(), report)
+            (authored(net, &since), report)
         }
         _ => (Vec::new(), MergeReport::unknown_base()),
     };
@@ -62,18 +79,38 @@ fn is_redaction(entry: &HistoryEntry) -> bool {
     entry.reason.is_some() && !entry.by.forced
 }
 
-/// A net change, with the author of the latest change to its path.
-fn authored(change: Difference, since: &[&HistoryEntry]) -> Option<ConflictChange> {
-    let latest = since
-        .iter()
-        .rev()
-        .find(|entry| entry.changes.iter().any(|made| touches(&made.path, &change.path)))?;
-    Some(ConflictChange {
-        path: change.path,
-        base: change.from,
-        current: change.to,
-        version: latest.version,
-        at: latest.at,
-        by: latest.by.clone(),
-    })
+/// Net changes, each with the author of the latest change to its path.
+///
+/// One pass over the changes since, because there may be many of both.
+fn authored(net: Vec<Difference>, since: &[&HistoryEntry]) -> Vec<ConflictChange> {
+    let mut at: HashMap<&str, &HistoryEntry> = HashMap::default();
+    let mut within: HashMap<&str, &HistoryEntry> = HashMap::default();
+    for entry in since {
+        for made in &entry.changes {
+            at.insert(&made.path, entry);
+            within.extend(outer(&made.path).map(|path| (path, *entry)));
+        }
+    }
+    let latest = |path: &str| {
+        let around = outer(path).filter_map(|outer| at.get(outer));
+        let touching = at.get(path).into_iter().chain(within.get(path)).chain(around);
+        touching.max_by_key(|entry| entry.version).copied()
+    };
+    let authored = net.into_iter().filter_map(|change| {
+        let latest = latest(&change.path)?;
+        Some(ConflictChange {
+            path: change.path,
+            base: change.from,
+            current: change.to,
+            version: latest.version,
+            at: latest.at,
+            by: latest.by.clone(),
+        })
+    });
+    authored.collect()
+}
+
+/// The paths that a path lies within, the longest first. A path touches those and what lies in it.
+fn outer(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0)).skip(1)
 }

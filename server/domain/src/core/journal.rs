@@ -2,7 +2,6 @@
 
 use super::outcome::Document;
 use ifmatch_types::{AuditRecord, HistoryEntry, Version, WorkspaceId};
-use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -12,9 +11,9 @@ use std::{
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// Snapshots of the versions that stale writes name.
-    pub bases: BTreeMap<Version, Value>,
+    pub bases: BTreeMap<Version, Arc<Document>>,
     /// All changes since the earliest of those versions.
-    pub entries: Vec<HistoryEntry>,
+    pub entries: Vec<Arc<HistoryEntry>>,
     /// `entries` has all changes after this version.
     pub since: Version,
     /// The versions whose snapshot was requested, whether it was found or not.

@@ -32,6 +32,8 @@ mutants! {
     DropEvent "drop-event": "Every fifth version of an object has no event.",
     ReadUnsettledEvents "read-unsettled-events": "The event stream skips late commits.",
     MergeSameField "merge-same-field": "A merge overwrites a change of the same field.",
+    AdmitInTurn "admit-in-turn": "A stale write that waited for its turn names the current version.",
+    TrustRecent "trust-recent": "The remembered past of an object is used at any stored version.",
     ForceWithoutRecord "force-without-record": "A forced write leaves no audit record.",
     StaleCounter "stale-counter": "Usage is added to the loaded counter, not to the current one.",
     RecordWithoutCounting "record-without-counting": "Usage is recorded but not counted.",

@@ -17,7 +17,7 @@ impl State {
         known.then(|| {
             loaded
                 .into_iter()
-                .flat_map(|history| &history.entries)
+                .flat_map(|history| history.entries.iter().map(|entry| &**entry))
                 .chain(batch)
                 .filter(|entry| entry.version > base)
                 .collect()
@@ -48,6 +48,6 @@ impl State {
         if let Some(row) = loaded.filter(|row| row.record.version() == version) {
             return Some(json(row.record.entity()));
         }
-        self.histories.get(id)?.bases.get(&version).cloned()
+        self.histories.get(id)?.bases.get(&version).map(|state| Value::clone(state))
     }
 }

@@ -247,25 +247,37 @@ fn stale<R: Resource>(
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, R::Rejection> {
     let named = command.precondition.latest();
-    let mut report = conflict::explain(&found, named, base, attempted, ctx);
-    if Mutant::MergeSameField.is_planted() && base.is_some() {
-        report.merge.verdict = Verdict::Clean;
-    }
-    match (report.merge.verdict, named) {
-        (Verdict::Identical, _) if merging => return Ok(Outcome::Object(found.unchanged())),
-        (Verdict::Clean, Some(named)) if merging => {
-            let next = Next::of(merged(&found, attempted, ctx)?, &found, ctx);
-            if next.changes.is_empty() {
-                return Ok(Outcome::Object(found.unchanged()));
-            }
-            let how = How::Merged(named);
-            let answer = next.commit(ChangeKind::Merged, how, Note::default(), ctx);
-            return Ok(Outcome::Object(answer));
+    if let Some(named) = named.filter(|_| merging) {
+        let report = conflict::judge(&found, named, base, attempted, ctx.state);
+        let is_planted = Mutant::MergeSameField.is_planted() && base.is_some();
+        if report.verdict == Verdict::Clean || is_planted {
+            return merge_in(found, named, attempted, ctx);
         }
-        (Verdict::Clean, _) => report.merge.preview = preview(&found, attempted, ctx),
-        _ => {}
+        if report.verdict == Verdict::Identical {
+            return Ok(Outcome::Object(found.unchanged()));
+        }
+    }
+    // Only a refusal tells who changed what. That costs more than the verdict.
+    let mut report = conflict::explain(&found, named, base, attempted, ctx);
+    if report.merge.verdict == Verdict::Clean {
+        report.merge.preview = preview(&found, attempted, ctx);
     }
     Err(Rejection::Conflict(Box::new(report)).into())
+}
+
+/// Applies a stale write on top of the current version.
+fn merge_in<R: Resource>(
+    found: Found<R>,
+    named: Version,
+    attempted: &[Difference],
+    ctx: &mut Context<'_>,
+) -> Result<Outcome, R::Rejection> {
+    let next = Next::of(merged(&found, attempted, ctx)?, &found, ctx);
+    if next.changes.is_empty() {
+        return Ok(Outcome::Object(found.unchanged()));
+    }
+    let answer = next.commit(ChangeKind::Merged, How::Merged(named), Note::default(), ctx);
+    Ok(Outcome::Object(answer))
 }
 
 /// The conflict of a delete or a check that names another version than the current one.

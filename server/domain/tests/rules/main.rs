@@ -36,6 +36,7 @@ mod random;
 mod random_billing;
 mod random_usage;
 mod reach;
+mod recent;
 mod redactions;
 mod reference;
 mod reference_billing;

@@ -523,11 +523,11 @@ impl World {
         let mut history = History {
             since: known.first().map_or(Version::MAX, |event| event.entry.version),
             asked: BTreeSet::from([version]),
-            entries: known.iter().map(|event| event.entry.clone()).collect(),
+            entries: known.iter().map(|event| Arc::new(event.entry.clone())).collect(),
             bases: BTreeMap::new(),
         };
         if let Some(base) = known.first().filter(|event| event.entry.version == version) {
-            history.bases.insert(version, (**base.state).clone());
+            history.bases.insert(version, Arc::clone(&base.state));
         }
         if let Some(before) = state.histories.remove(&id) {
             history.merge(before);

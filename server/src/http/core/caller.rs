@@ -44,11 +44,14 @@ impl Caller {
     ///
     /// `UNAUTHENTICATED`.
     pub fn refuse_ended(&self, request: &HttpRequest) -> Result<(), HttpProblem> {
-        let app = request.app_data::<web::Data<App>>();
-        match app.is_some_and(|app| app.keyring.has_ended(&self.key_id)) {
-            true => Err(unaccepted()),
-            false => Ok(()),
-        }
+        if self.has_ended(request)() { Err(unaccepted()) } else { Ok(()) }
+    }
+
+    /// Tells at any later time whether the key has ended.
+    pub fn has_ended(&self, request: &HttpRequest) -> impl Fn() -> bool + Send + Sync + use<> {
+        let app = request.app_data::<web::Data<App>>().cloned();
+        let key_id = self.key_id.clone();
+        move || app.as_ref().is_some_and(|app| app.keyring.has_ended(&key_id))
     }
 
     /// A command from a request of this caller.

@@ -1,8 +1,8 @@
 //! The middleware around every request: an id, its log context, metrics, and security headers.
 
 use super::{
-    address::limit_by_address, body::BodyRead, endpoint::EndpointInfo, problem::HttpProblem,
-    request::request_id,
+    address::limit_by_address, body::BodyRead, endpoint::EndpointInfo, preference::HadTurn,
+    problem::HttpProblem, request::request_id,
 };
 use crate::{
     listener::Line,
@@ -60,6 +60,10 @@ pub async fn frame<B: MessageBody + 'static>(
         context.within(|| tracing::debug!(status, duration_us, "answered"));
     }
     write_headers(response.headers_mut(), context.request_id());
+    if response.request().extensions().contains::<HadTurn>() {
+        let (name, wait) = ("preference-applied", HeaderValue::from_static("wait"));
+        response.headers_mut().insert(HeaderName::from_static(name), wait);
+    }
     if has_body && !response.request().extensions().contains::<BodyRead>() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         if let Some(Serving(line)) = &serving {

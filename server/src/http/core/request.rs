@@ -7,12 +7,13 @@ use super::{
     fence, force, idempotency,
     objects::check_id,
     precondition,
+    preference::{self, HadTurn},
     problem::HttpProblem,
     query::{Params, Query},
 };
 use crate::{
     app::App,
-    lane::Refusal,
+    lane::{Patience, Refusal},
     log::{LogContext, RequestId},
 };
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
@@ -42,6 +43,8 @@ pub struct Mutation {
     /// The conditional headers.
     pub conditions: precondition::Headers,
     guard: Guard,
+    /// What it says about waiting for its turn.
+    patience: Option<Patience>,
     request: HttpRequest,
 }
 
@@ -119,6 +122,12 @@ impl Mutation {
     pub async fn submit(&self, app: &App, action: Action) -> Result<Outcome, HttpProblem> {
         let claims = self.guard.claim.as_ref().is_some_and(|claim| claim.matches.is_some());
         self.decide(app, action).await.map_err(|refusal| {
+            // The key may have ended while the request waited for its turn.
+            if self.patience.is_some()
+                && let Err(ended) = self.caller.refuse_ended(&self.request)
+            {
+                return ended;
+            }
             let problem = HttpProblem::from(refusal);
             if claims { problem.over_header() } else { problem }
         })
@@ -133,7 +142,17 @@ impl Mutation {
         let request_id = request_id(&self.request);
         let (idempotency, guard) = (self.idempotency.clone(), self.guard.clone());
         let command = self.caller.command(&request_id, idempotency, guard, action);
-        app.lanes.submit_with_body(command, self.body.size()).await
+        let bytes = self.body.size();
+        let Some(patience) = self.patience.clone() else {
+            return app.lanes.submit_with_body(command, bytes).await;
+        };
+        let has_ended = self.caller.has_ended(&self.request);
+        let (outcome, had_turn) =
+            app.lanes.submit_in_turn(command, bytes, patience, Box::new(has_ended)).await;
+        if had_turn {
+            self.request.extensions_mut().insert(HadTurn);
+        }
+        outcome
     }
 
     /// The kept answer to an earlier request with the same Idempotency-Key, if there is one.
@@ -177,7 +196,8 @@ impl FromRequest for Mutation {
             if let Some(fence) = &guard.fence {
                 request.extensions_mut().insert(fence.clone());
             }
-            Ok(Self { caller, body, idempotency, conditions, guard, request })
+            let patience = preference::wait(request.headers());
+            Ok(Self { caller, body, idempotency, conditions, guard, patience, request })
         })
     }
 }

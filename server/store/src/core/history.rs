@@ -11,7 +11,10 @@ use super::{
 use crate::schema::{EventRow, StoredRow};
 use ifmatch_domain::{State, core::History};
 use ifmatch_types::Version;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Maximum number of changes that are read of one object.
 ///
@@ -57,9 +60,9 @@ fn history_of(mut rows: Vec<EventRow>, asked: BTreeSet<Version>) -> Result<Histo
     let since = rows.first().map_or(Version::MAX, |row| row.version);
     let mut history = History { since, asked, ..History::default() };
     for row in &rows {
-        history.entries.push(entry_from(row)?);
+        history.entries.push(Arc::new(entry_from(row)?));
         if !row.state.is_empty() {
-            history.bases.insert(row.version, state_from(row)?);
+            history.bases.insert(row.version, Arc::new(state_from(row)?.into()));
         }
     }
     Ok(history)

@@ -91,7 +91,10 @@ fn versions_go_when_the_next_one_is_old(database: &Database) {
     let needs = [3, 12].map(|version| Need::Core(core::Need::History(large.clone(), version)));
     let history = read(&mut db, needs.to_vec()).histories.remove(&large).unwrap();
     assert_eq!(history.bases.keys().copied().collect::<Vec<_>>(), [12]);
-    assert_eq!((history.bases[&12].to_string(), history.since), (large_texts[11].clone(), 10));
+    assert_eq!(
+        (history.bases[&12].text().to_owned(), history.since),
+        (large_texts[11].clone(), 10)
+    );
 
     // The chain goes on from the oldest that is kept.
     run(&mut db, &mut book, day(21), patch(Kind::Workspace, &large, 20, json!({"name": "z"})));

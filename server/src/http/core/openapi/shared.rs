@@ -5,6 +5,7 @@ use crate::http::core::{
     precondition::is_about_an_object,
 };
 use actix_web::http::Method;
+use ifmatch_types::Code;
 use utoipa::openapi::{
     HeaderBuilder, RefOr, Required, Schema,
     path::{
@@ -58,6 +59,10 @@ fn of_versions() -> Vec<SharedParameter> {
     let if_match = "The version this was computed from, quoted: `\"7\"`. Needed unless the body or \
         the query names it.";
     let version = "The version this was computed from, unless `If-Match` names it.";
+    let prefer = "`wait=<seconds>`, at most 45: rather than be refused at once because the version \
+        is stale, be refused when this caller's turn has come, with the object as it is then. With \
+        the parameter `turn` nobody who names turns comes between: `wait=5; turn` at first, then \
+        `wait=5; turn=<conflict_id>` with that of the refusal.";
     let on_conflict = "`merge`: if the version is stale and no change since touches the same \
         fields, apply this one on top.";
     vec![
@@ -66,6 +71,7 @@ fn of_versions() -> Vec<SharedParameter> {
         shared("ObjectExcluded", Header, "If-None-Match", excludes, schema::text()),
         shared("IfMatch", Header, "If-Match", if_match, schema::text()),
         shared("Version", Query, "version", version, schema::at_least(1)),
+        shared("Prefer", Header, "Prefer", prefer, schema::text()),
         shared("OnConflict", Query, "on_conflict", on_conflict, schema::one_of(&["merge"])),
     ]
 }
@@ -124,6 +130,9 @@ pub fn parameters_of(endpoint: &Endpoint) -> Vec<&'static str> {
     if is_forcible(endpoint) {
         names.extend(["Force", "ForceReason"]);
     }
+    if may_conflict(endpoint) {
+        names.push("Prefer");
+    }
     if docs.previews {
         names.extend(["IfMatch", "OnConflict", "Force"]);
     }
@@ -157,14 +166,22 @@ pub fn is_conditional(endpoint: &Endpoint) -> bool {
     is_about_one && endpoint.info.access != Access::Open
 }
 
+/// Whether a write may be refused because a version that it names is stale.
+fn may_conflict(endpoint: &Endpoint) -> bool {
+    let claims = is_conditional(endpoint) && endpoint.method != Method::GET;
+    let operations = endpoint.docs.problems.contains(&Code::ConflictVersionMismatch);
+    names_version(endpoint) || claims || operations
+}
+
 /// All response headers: the name on the wire and the description.
-pub const HEADERS: [(&str, &str); 13] = [
+pub const HEADERS: [(&str, &str); 14] = [
     (
         "X-Request-Id",
         "The id of the request in the log; the caller's own id if it sent a valid one.",
     ),
     ("ETag", "The version, quoted: `\"7\"`."),
     ("Location", "The path of the new object, if it has one."),
+    ("Preference-Applied", "`wait`: this request waited for its turn (RFC 7240)."),
     ("X-Changed", "`false`: the object already was as requested, and nothing was written."),
     (
         "X-Merged-From",
@@ -231,6 +248,9 @@ pub fn problem_headers(endpoint: &Endpoint, status: u16) -> Vec<&'static str> {
     }
     if status == 415 {
         names.push("Accept-Encoding");
+    }
+    if matches!(status, 409 | 412) && may_conflict(endpoint) {
+        names.push("Preference-Applied");
     }
     names
 }
