@@ -1,8 +1,8 @@
 //! The body of a version conflict: everything a client needs to resolve it.
 
-use crate::harness::{Server, Settings, both_databases, id, version};
+use crate::harness::{Server, Settings, both_databases, id, postgres_only, version};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{future::IntoFuture, sync::Arc};
 
 both_databases![
     second_writer_gets_the_winner_in_the_conflict,
@@ -17,6 +17,7 @@ both_databases![
     a_stale_put_is_a_conflict_and_not_a_validation_error,
     a_stale_delete_shows_what_would_have_been_lost,
 ];
+postgres_only![what_another_server_wrote_is_told_as_well];
 
 async fn second_writer_gets_the_winner_in_the_conflict(server: Server) {
     let api = server.api();
@@ -216,4 +217,33 @@ async fn a_stale_delete_shows_what_would_have_been_lost(server: Server) {
     assert_eq!(conflict["current"], now);
     assert_eq!(conflict["changes"][0]["path"], "/name");
     assert_eq!(version(&api.read("workspaces", &workspace).await), 2);
+}
+
+async fn what_another_server_wrote_is_told_as_well(server: Server) {
+    let sibling = server.sibling().await;
+    let (here, there) = (server.api(), sibling.api());
+    let made = here.make_subscription(json!({})).await;
+    let path = format!("/v1/subscriptions/{}", id(&made));
+    let paths = |conflict: &Value| {
+        let changes = conflict["changes"].as_array().unwrap();
+        changes.iter().map(|change| change["path"].clone()).collect::<Vec<_>>()
+    };
+    // None repeats another one, which would ask for what that one named.
+    let stale = |named: i64, text: &str| {
+        let notes = format!("{text}{named}");
+        here.patch(&path, &json!({"notes": notes, "version": named})).into_future()
+    };
+    // Stale writes let this server remember the latest versions.
+    for named in 1..6 {
+        here.patch(&path, &json!({"notes": format!("{named}"), "version": named})).await.ok(200);
+        assert_eq!(paths(&stale(named, "a").await.conflict(409)), ["/notes"]);
+    }
+    there.patch(&path, &json!({"quantity": 7, "version": 6})).await.ok(200);
+    for named in [4, 5] {
+        let conflict = stale(named, "b").await.conflict(409);
+        assert_eq!(conflict["current_version"], 7);
+        assert_eq!(paths(&conflict), ["/quantity", "/notes"]);
+        let quantity = &conflict["changes"][0];
+        assert_eq!((&quantity["current"], &quantity["version"]), (&json!(7), &json!(7)));
+    }
 }
