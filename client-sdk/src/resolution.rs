@@ -199,9 +199,11 @@ impl<T: Resource> Course<'_, T> {
     }
 
     /// Waits from the second conflict on, so that the writers of a hot object spread out. The state
-    /// in the conflict is old after that. In its turn, this writer is awaited.
+    /// in the conflict is old after that. In its turn, this writer is awaited; if it lost all the same,
+    /// others do not wait, and the next conflict is followed by a pause.
     async fn pause(&mut self, conflict: Conflict<Value>) -> Result<Paused, Error> {
-        if self.number == 0 || conflict.in_turn || self.exhausted() {
+        let is_awaited = conflict.in_turn && self.number == 1;
+        if self.number == 0 || is_awaited || self.exhausted() {
             return Ok(Paused::Ready(conflict));
         }
         let wait = self.backoff.next();

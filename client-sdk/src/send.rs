@@ -115,6 +115,10 @@ impl Sending {
         let (request, left) = match &self.wait {
             Wait::Fixed(wait) => return (Cow::Borrowed(&self.request), *wait),
             Wait::Until(until) => (&self.request, until.cap(WAIT_MAX)),
+            // A kept answer is not waited for.
+            Wait::Turn(_) if self.in_doubt => {
+                return (Cow::Borrowed(&self.request), Duration::ZERO);
+            }
             Wait::Turn(turn) => {
                 let left = self.deadline.cap(Duration::MAX).unwrap_or_default() / 2;
                 let wait_s = left.min(WAIT_MAX).min(send_timeout / 2).as_secs();

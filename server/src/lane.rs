@@ -44,6 +44,8 @@ pub enum Refusal {
     Rejected(Rejection),
     /// The lane is busy or the database is away. Nothing was written.
     TryAgain,
+    /// Its API key ended while it waited for its turn. Nothing was written.
+    KeyEnded,
     /// Something unforeseen. Its effect is unknown; the log says more.
     Internal,
 }
@@ -275,19 +277,27 @@ impl Lanes {
         };
         let written = Some(&command.action).filter(|_| self.turns.are_given());
         let written = written.and_then(Written::of);
+        // One that names no version and needs to is refused for that.
+        let written = written.filter(|written| !written.is_strict || written.names.is_some());
         let written = written.map(|written| (written.object.to_owned(), written.names));
+        // The object may be foreign to the holder of a scoped key.
+        let is_scoped = command.meta.actor.workspace_id.is_some();
         let (job, outcome) = Job::new(command, weight);
         if self.entrances.enter(job).is_err() {
             tracing::debug!("a lane's queue is full");
             return Err(Refusal::TryAgain);
         }
-        if let Some((object, names)) = written {
-            self.turns.follow(&object, names);
+        if let Some((object, names)) = written.as_ref().filter(|_| !is_scoped) {
+            self.turns.follow(object, *names);
         }
-        outcome.await.unwrap_or_else(|_| {
+        let outcome = outcome.await.unwrap_or_else(|_| {
             tracing::error!("the lane dropped a command");
             Err(Refusal::Internal)
-        })
+        });
+        if let Some((object, names)) = written.filter(|_| is_scoped && outcome.is_ok()) {
+            self.turns.follow(&object, names);
+        }
+        outcome
     }
 
     /// Lets everybody who waits for a turn be decided now, because the server stops.

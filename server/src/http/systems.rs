@@ -24,7 +24,7 @@ pub fn seams() -> Seams {
         observe: |decided| match decided {
             Ok(outcome) => observe_outcome(outcome),
             Err(Refusal::Rejected(rejection)) => observe_rejection(rejection),
-            Err(Refusal::TryAgain | Refusal::Internal) => {}
+            Err(Refusal::TryAgain | Refusal::KeyEnded | Refusal::Internal) => {}
         },
         committed: booking::observe::committed,
     }

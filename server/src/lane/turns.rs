@@ -3,7 +3,7 @@
 //! A turn is the right to be told what an object is now, and to be the next to write it. The first
 //! waiter's command goes into the lane right behind a write of the object, so that both are in one
 //! batch, and its refusal tells the object as that write leaves it. The turn passes on when the next
-//! write of the object arrives, when its slot ends, or when its caller is gone.
+//! PATCH, PUT or DELETE of the object arrives, when its slot ends, or when its caller is gone.
 //!
 //! A turn admits nothing. Each write is decided by the version it names, in a lane, and the queues
 //! of several processes know nothing of each other.
@@ -204,15 +204,22 @@ impl Turns {
             return Err(contender);
         };
         let is_stale = is_strict && names.is_some_and(|named| named < contended.version);
+        let is_own = contended.turn.token.is_some() && contender.turn == contended.turn.token;
         let is_foreign = contended.turn.names_turns
+            && !is_own
+            && is_strict
             && names.is_some()
-            && contender.turn.is_some()
-            && contender.turn != contended.turn.token;
+            && contender.turn.is_some();
         if !(is_stale || is_foreign) {
             return Err(contender);
         }
         let (waiter, answer) = contender.wait(number, &self.waiting)?;
         contended.waiters.push_back(waiter);
+        if is_own {
+            // Another write came first, so this was its turn.
+            metrics::turn("used");
+            self.pass_on(&mut objects, &object);
+        }
         Ok(self.place(&object, number, answer))
     }
 
@@ -227,7 +234,7 @@ impl Turns {
     }
 
     /// Passes the turn on, because a write of the object has just gone into its lane.
-    pub(super) fn follow(&self, object: &str, names: Option<Version>) {
+    pub(super) fn follow(self: &Arc<Self>, object: &str, names: Option<Version>) {
         let mut objects = self.lock();
         let Some(contended) = objects.by_id.get_mut(object) else { return };
         if let Some(version) = names {
@@ -258,31 +265,42 @@ impl Turns {
     }
 
     /// Gives the turn at an object to its first waiter. Without one, nobody contends for it.
-    fn pass_on(&self, objects: &mut Objects, object: &str) {
+    ///
+    /// If the lane is full, the waiter keeps its place until another slot is over.
+    fn pass_on(self: &Arc<Self>, objects: &mut Objects, object: &str) {
         let Some(contended) = objects.by_id.get_mut(object) else { return };
-        while let Some(mut waiter) = contended.waiters.pop_front() {
-            if Mutant::AdmitInTurn.is_planted() {
-                admit(&mut waiter.job, contended.version);
+        while let Some(waiter) = contended.waiters.pop_front() {
+            let Waiter { number, names_turns, mut job, has_ended } = waiter;
+            if job.refuse_ended(&has_ended) {
+                continue;
             }
-            let (number, names_turns) = (waiter.number, waiter.names_turns);
-            if self.decide_now(waiter) {
-                contended.turn = Turn { number, is_told: false, names_turns, token: None };
-                metrics::turn("given");
+            if Mutant::AdmitInTurn.is_planted() {
+                admit(&mut job, contended.version);
+            }
+            if let Err(job) = self.entrances.enter(job) {
+                let waiter = Waiter { number, names_turns, job: *job, has_ended };
+                contended.waiters.push_front(waiter);
+                self.await_use(object, contended.turn.number, contended.pace.slot);
                 return;
             }
+            contended.turn = Turn { number, is_told: false, names_turns, token: None };
+            metrics::turn("given");
+            return;
         }
         objects.by_id.remove(object);
         self.contended.store(objects.by_id.len(), Ordering::Relaxed);
     }
 
     /// Puts a waiter's command into its lane, unless its client is gone or its key has ended.
-    fn decide_now(&self, waiter: Waiter) -> bool {
-        let Waiter { job, has_ended, .. } = waiter;
-        !job.answer.is_closed() && !has_ended() && self.entrances.enter_or_answer(job)
+    fn decide_now(&self, waiter: Waiter) {
+        let Waiter { mut job, has_ended, .. } = waiter;
+        if !job.refuse_ended(&has_ended) {
+            self.entrances.enter_or_answer(job);
+        }
     }
 
     /// Ends a turn that was not used, or a wait.
-    fn end(&self, object: &str, number: u64) {
+    fn end(self: &Arc<Self>, object: &str, number: u64) {
         let mut objects = self.lock();
         let Some(contended) = objects.by_id.get_mut(object) else { return };
         if contended.turn.number == number {
@@ -304,6 +322,20 @@ impl Turns {
 
     fn lock(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    /// Whether its client is gone or its key has ended, and tells the client so.
+    fn refuse_ended(&mut self, has_ended: &HasEnded) -> bool {
+        let has_ended = has_ended();
+        if has_ended {
+            let (gone, _) = oneshot::channel();
+            let answer = std::mem::replace(&mut self.answer, gone);
+            // The client may be gone as well.
+            let _ = answer.send(Err(Refusal::KeyEnded));
+        }
+        has_ended || self.answer.is_closed()
     }
 }
 
@@ -380,8 +412,8 @@ impl Place {
             return false;
         }
         let Some(conflict) = conflict.filter(|told| told.resource.id == self.object) else {
-            // It wrote, or cannot write. The turn ends when this is dropped.
-            return true;
+            // It wrote, or cannot write: the turn ends when this is dropped.
+            return false;
         };
         contended.turn.is_told = true;
         contended.turn.token = contended.turn.names_turns.then(|| conflict.conflict_id.clone());
@@ -406,8 +438,8 @@ pub(super) struct Written<'a> {
     pub(super) object: &'a str,
     /// The latest version it names.
     pub(super) names: Option<Version>,
-    /// Whether it is refused if that version is stale.
-    is_strict: bool,
+    /// Whether it is refused if that version is stale, or if it names none.
+    pub(super) is_strict: bool,
 }
 
 impl<'a> Written<'a> {

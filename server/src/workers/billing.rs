@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
                     self.count(0, 0, 1);
                     return Bill::Decided;
                 }
-                Err(Refusal::TryAgain) => return Bill::Busy,
+                Err(Refusal::TryAgain | Refusal::KeyEnded) => return Bill::Busy,
                 Err(Refusal::Internal) | Ok(_) => {
                     tracing::error!(subscription_id = id, "a subscription could not be billed");
                     self.count(0, 0, 1);

@@ -204,15 +204,15 @@ impl Resource for SubscriptionRecord {
     fn want_for_change<'c>(update: &'c UpdateObject, wants: &mut Wants<'_, 'c, Need>) {
         let Some(row) = wants.state.billing().subscriptions.original(&update.id) else { return };
         let body = update.change.body();
-        let is_due = row.record.due_at.is_some_and(|due| Some(due) <= wants.state.opened_at);
+        // The clock is read after all locks, and what is needed is asked again then.
+        let now = wants.state.clock.or(wants.state.opened_at);
+        let is_due = row.record.due_at.is_some_and(|due| Some(due) <= now);
         let mut billed = BILLED.into_iter().filter(|field| body.contains_key(*field));
         let is_free = match billed.next() {
-            None => !is_due || row.record.runs_on(wants.state.opened_at),
+            None => !is_due || row.record.runs_on(now),
             // It appends a segment. Nothing else follows from it before the boundary.
             Some(first) => {
-                first == "quantity"
-                    && billed.next().is_none()
-                    && row.record.runs_on(wants.state.opened_at)
+                first == "quantity" && billed.next().is_none() && row.record.runs_on(now)
             }
         };
         if is_free {

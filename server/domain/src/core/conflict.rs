@@ -8,6 +8,27 @@ use ifmatch_types::{
 };
 use serde_json::Value;
 
+/// What changed between an old state and the current one, and how a write compares with it.
+struct Comparison<'a> {
+    net: Vec<Difference>,
+    since: Vec<&'a HistoryEntry>,
+    report: MergeReport,
+}
+
+/// Compares a stale write with what changed since its base; `None` if that is not known.
+fn compare<'a, R: Resource>(
+    found: &Found<R>,
+    named: Option<Version>,
+    base: Option<&Value>,
+    attempted: &[Difference],
+    state: &'a State,
+) -> Option<Comparison<'a>> {
+    let since = state.changes_since(found.record.id(), named?)?;
+    let net = net_changes(base?, &found.body, &since);
+    let report = merge::judge(R::KIND, attempted, &net);
+    Some(Comparison { net, since, report })
+}
+
 /// How a stale write compares with what changed since the version `named`.
 pub(crate) fn judge<R: Resource>(
     found: &Found<R>,
@@ -16,12 +37,8 @@ pub(crate) fn judge<R: Resource>(
     attempted: &[Difference],
     state: &State,
 ) -> MergeReport {
-    match (base, state.changes_since(found.record.id(), named)) {
-        (Some(base), Some(since)) => {
-            merge::judge(R::KIND, attempted, &net_changes(base, &found.body, &since))
-        }
-        _ => MergeReport::unknown_base(),
-    }
+    let compared = compare(found, Some(named), base, attempted, state);
+    compared.map_or_else(MergeReport::unknown_base, |compared| compared.report)
 }
 
 /// Explains why a request that names the version `named` cannot be applied to the found object.
@@ -33,14 +50,9 @@ pub(crate) fn explain<R: Resource>(
     ctx: &mut Context<'_>,
 ) -> Conflict {
     let id = found.record.id();
-    let since = named.and_then(|named| ctx.state.changes_since(id, named));
-    let (changes, merge) = match (base, since) {
-        (Some(base), Some(since)) => {
-            let net = net_changes(base, &found.body, &since);
-            let report = merge::judge(R::KIND, attempted, &net);
-            (authored(net, &since), report)
-        }
-        _ => (Vec::new(), MergeReport::unknown_base()),
+    let (changes, merge) = match compare(found, named, base, attempted, ctx.state) {
+        Some(Comparison { net, since, report }) => (authored(net, &since), report),
+        None => (Vec::new(), MergeReport::unknown_base()),
     };
     Conflict {
         conflict_id: ctx.ids.fresh("cfl_"),

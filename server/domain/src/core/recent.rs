@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-/// Maximum objects. Beyond it, the one that was asked for least recently is forgotten.
+/// Maximum objects, but for those of one batch. The one asked for least recently is forgotten.
 const OBJECTS_MAX: usize = 32;
 /// Maximum versions of an object.
 const VERSIONS_MAX: usize = 1_000;
@@ -56,9 +56,10 @@ impl Recent {
         state: &mut State,
     ) -> BTreeSet<(String, Version)> {
         let mut unknown = BTreeSet::new();
+        let began = self.asked;
         let mut known: BTreeMap<String, BTreeSet<Version>> = BTreeMap::new();
         for (id, version) in wanted {
-            let tail = self.tail_of(&id);
+            let tail = self.tail_of(&id, began);
             let loaded = Kind::of_id(&id).and_then(|kind| state.loaded_version(kind, &id));
             if tail.reaches(version, loaded) {
                 known.entry(id).or_default().insert(version);
@@ -98,10 +99,12 @@ impl Recent {
         self.objects.clear();
     }
 
-    fn tail_of(&mut self, id: &str) -> &Tail {
+    /// The tail of an object; a new one takes the place of one that was asked for before `began`.
+    fn tail_of(&mut self, id: &str, began: u64) -> &Tail {
         self.asked = self.asked.saturating_add(1);
         if !self.objects.contains_key(id) && self.objects.len() >= OBJECTS_MAX {
-            let oldest = self.objects.iter().min_by_key(|(_, tail)| tail.asked);
+            let before = self.objects.iter().filter(|(_, tail)| tail.asked <= began);
+            let oldest = before.min_by_key(|(_, tail)| tail.asked);
             if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
                 self.objects.remove(&oldest);
             }

@@ -6,6 +6,7 @@
 pub mod code;
 pub mod rejection;
 
+use super::caller::unaccepted;
 use crate::{lane::Refusal, log::RequestId};
 use actix_web::{
     HttpResponse, ResponseError,
@@ -201,6 +202,7 @@ impl From<Refusal> for HttpProblem {
                 "the server is busy or its database is away; nothing was written, send the \
                  request again",
             ),
+            Refusal::KeyEnded => unaccepted(),
             Refusal::Internal => Self::internal(),
         }
     }

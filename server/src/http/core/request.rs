@@ -122,12 +122,6 @@ impl Mutation {
     pub async fn submit(&self, app: &App, action: Action) -> Result<Outcome, HttpProblem> {
         let claims = self.guard.claim.as_ref().is_some_and(|claim| claim.matches.is_some());
         self.decide(app, action).await.map_err(|refusal| {
-            // The key may have ended while the request waited for its turn.
-            if self.patience.is_some()
-                && let Err(ended) = self.caller.refuse_ended(&self.request)
-            {
-                return ended;
-            }
             let problem = HttpProblem::from(refusal);
             if claims { problem.over_header() } else { problem }
         })

@@ -106,7 +106,7 @@ async fn release(app: &App, mutation: &Mutation, lock: &LockRecord) -> &'static 
             Ok(_) => return "released",
             // A repeat of the request has the grant now, or it ended.
             Err(Refusal::Rejected(_)) => return "kept",
-            Err(Refusal::TryAgain | Refusal::Internal) => {}
+            Err(Refusal::TryAgain | Refusal::KeyEnded | Refusal::Internal) => {}
         }
         if Instant::now() >= expires_at || app.stopping.load(Ordering::Relaxed) {
             return "failed";
