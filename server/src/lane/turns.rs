@@ -134,7 +134,7 @@ pub(super) struct Place {
 
 /// What became of a writer that wants a turn.
 pub(super) enum Entered {
-    /// Nobody is before it: it is its turn now.
+    /// It has the turn, because no other writer contends for the object.
     First,
     /// It waits.
     Waiting(Place),
