@@ -256,6 +256,9 @@ impl World {
                     Kind::Assignment => {
                         self.assignments.get(&id).map(|row| row.record.assignment.scope.clone())
                     }
+                    Kind::Boost => {
+                        self.boosts.get(&id).map(|row| row.record.boost.scope.clone())
+                    }
                     Kind::Booking => {
                         let row = self.bookings.get(&id);
                         row.map(|row| row.record.booking.bookable_id.to_string())
@@ -268,7 +271,7 @@ impl World {
                         let row = self.servers.get(&id);
                         row.map(|row| row.record.server.workspace_id.to_string())
                     }
-                    _ => None,
+                    other => panic!("this world knows no owner of {other:?}"),
                 };
                 state.owners.insert((kind, id), owner);
             }
