@@ -488,7 +488,9 @@ fn uncharge(invoice: &Invoice, ctx: &mut Context<'_>) {
     record.settled_anchor = None;
     record.settled_term = None;
     if record.subscription.status != SubscriptionStatus::Canceled {
-        record.due_at = Some(record.due_at.map_or(ctx.now, |due| due.min(ctx.now)));
+        // Not now, which may be later: a run of the past would take that for a date to come.
+        let since = record.reached_at;
+        record.due_at = Some(record.due_at.map_or(since, |due| due.min(since)));
     }
     keep_internally(record, ctx);
 }

@@ -118,3 +118,15 @@ proptest! {
         prop_assert_eq!(previews, made);
     }
 }
+
+#[test]
+fn a_run_of_the_past_leaves_a_voided_invoice_due() {
+    let mut life = Life::begin((0, 0, false));
+    life.live(&[
+        (Wait::Together, Event::Settle),
+        (Wait::Micros(3_600_000_000), Event::Void(0)),
+        (Wait::Together, Event::Run(1)),
+    ]);
+    life.settle();
+    life.assert_charged_right();
+}

@@ -256,9 +256,7 @@ impl World {
                     Kind::Assignment => {
                         self.assignments.get(&id).map(|row| row.record.assignment.scope.clone())
                     }
-                    Kind::Boost => {
-                        self.boosts.get(&id).map(|row| row.record.boost.scope.clone())
-                    }
+                    Kind::Boost => self.boosts.get(&id).map(|row| row.record.boost.scope.clone()),
                     Kind::Booking => {
                         let row = self.bookings.get(&id);
                         row.map(|row| row.record.booking.bookable_id.to_string())
