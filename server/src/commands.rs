@@ -17,7 +17,7 @@ use ifmatch_domain::{
     Action, Command, Outcome, Rejection,
     core::{self, Actor, Guard, Meta},
 };
-use ifmatch_store::{Db, StoreError, Use, sqlite_version};
+use ifmatch_store::{Db, PoolError, StoreError, Use, sqlite_version};
 use ifmatch_types::{Source, Timestamp};
 use std::{
     io::{ErrorKind, Write},
@@ -32,6 +32,9 @@ const SQLITE_OLDEST: i32 = 3_051_003;
 /// Maximum difference between clocks. A larger one makes deadlines and histories confusing.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(1);
 
+/// Connections of a subcommand at a time: its own, and one of a lane.
+const COMMAND_CONNECTIONS: usize = 2;
+
 /// Why a subcommand failed. The text is for the person at the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
@@ -41,6 +44,9 @@ pub enum CommandError {
     /// The database failed.
     #[error("database_url: {0}")]
     Store(#[from] StoreError),
+    /// The pool in front of the database cannot be worked with.
+    #[error("database_url: {0}")]
+    Pool(#[from] PoolError),
     /// The command was refused.
     #[error("{0}")]
     Refused(String),
@@ -84,6 +90,7 @@ fn write_line(line: impl std::fmt::Display) -> Result<(), CommandError> {
 /// `migrate`
 pub fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
     let mut db = open_or_create(config)?;
+    config.database_url.check_pool(COMMAND_CONNECTIONS)?;
     let done = db.migrate()?;
     if done.is_empty() {
         say("the schema is up to date")?;
@@ -105,15 +112,19 @@ pub fn open(config: &Config) -> Result<Db, CommandError> {
 }
 
 /// Opens a database to work with: brings its schema up to date, or requires that it is.
-pub fn prepare(config: &Config) -> Result<Db, CommandError> {
+///
+/// A pool in front of it must give this many connections at a time.
+pub fn prepare(config: &Config, connections: usize) -> Result<Db, CommandError> {
     if !config.no_migrate {
         let mut db = open_or_create(config)?;
+        config.database_url.check_pool(connections)?;
         for name in db.migrate()? {
             tracing::info!(name, "migrated");
         }
         return Ok(db);
     }
     let mut db = open(config)?;
+    config.database_url.check_pool(connections)?;
     match db.pending_migrations()?.as_slice() {
         [] => Ok(db),
         names => Err(CommandError::Refused(format!(
@@ -125,13 +136,17 @@ pub fn prepare(config: &Config) -> Result<Db, CommandError> {
 
 /// Refuses a database that cannot be worked with.
 ///
-/// A SQLite version may corrupt it. A PostgreSQL with another encoding cannot store every text.
+/// A SQLite version may corrupt it. A PostgreSQL with another encoding cannot store every text, and
+/// some databases that look like PostgreSQL skip events.
 fn check(mut db: Db) -> Result<Db, CommandError> {
     if sqlite_version() < SQLITE_OLDEST {
         return Err(CommandError::Setting(format!(
             "the SQLite in this program is {}; 3.51.3 or newer is needed",
             sqlite_version()
         )));
+    }
+    if let Some(why) = db.refusal()? {
+        return Err(CommandError::Setting(format!("database_url: {why}")));
     }
     match db.encoding()? {
         Some(encoding) if encoding != "UTF8" => Err(CommandError::Setting(format!(
@@ -143,8 +158,8 @@ fn check(mut db: Db) -> Result<Db, CommandError> {
 }
 
 /// `openapi`
-pub fn openapi() -> Result<ExitCode, CommandError> {
-    let document = routes::document();
+pub fn openapi(config: &Config) -> Result<ExitCode, CommandError> {
+    let document = routes::document(config.public_url.as_deref());
     say(format_args!("{document:#}"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -206,6 +221,11 @@ pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
         Err(error) => tell("database", Err(error.to_string()))?,
         Ok(mut db) => {
             tell("database", db.product().map_err(|error| error.to_string()))?;
+            if config.database_url.is_pooled() {
+                let pool = config.database_url.check_pool(COMMAND_CONNECTIONS);
+                let pool = pool.map_err(|error| error.to_string());
+                tell("pool", pool.map(|()| "keeps its clients apart".to_owned()))?;
+            }
             let pending = db.pending_migrations().map_err(|error| error.to_string());
             tell(
                 "migrations",

@@ -127,8 +127,17 @@ impl Config {
     }
 
     /// Checks the rules that involve more than one setting.
-    fn check(self) -> Result<Self, ConfigError> {
+    fn check(mut self) -> Result<Self, ConfigError> {
         let wrong = |sentence: &str| Err(ConfigError::Setting(sentence.to_owned()));
+        self.database_url
+            .check()
+            .map_err(|error| ConfigError::Setting(format!("database_url: {error}")))?;
+        if let Some(schema) = &self.schema {
+            self.database_url = self
+                .database_url
+                .in_schema(schema)
+                .map_err(|error| ConfigError::Setting(format!("schema: {error}")))?;
+        }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return wrong("tls_cert, tls_key: one is set and the other is not; TLS needs both");
         }

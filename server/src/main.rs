@@ -62,7 +62,7 @@ fn run(action: Task, config: &Config) -> Result<ExitCode, commands::CommandError
         Task::Serve => serve::serve(config).map(|()| ExitCode::SUCCESS),
         Task::Migrate => commands::migrate(config),
         Task::Keys(keys) => commands::keys(config, keys),
-        Task::Openapi => commands::openapi(),
+        Task::Openapi => commands::openapi(config),
         Task::Doctor => commands::doctor(config),
         Task::Verify => commands::verify(config),
         Task::Restored => commands::restored(config),

@@ -53,6 +53,10 @@ enum Points {
 }
 
 impl Reads {
+    /// Maximum number of connections to PostgreSQL, with the threads for point reads and the log.
+    pub const MAX_CONNECTIONS: usize =
+        CONNECTIONS + CONNECTIONS_FOR_KEYS + CONNECTIONS_FOR_PROBES + 2;
+
     /// Starts the readers of a database. They connect when they are needed.
     ///
     /// # Errors

@@ -33,8 +33,10 @@ pub const SECTIONS: &[&str] = &[
 ];
 
 /// The OpenAPI document.
-pub fn document() -> Value {
-    openapi::document(&endpoints(), SECTIONS, problem::status_of)
+///
+/// `public_url` is where clients reach the server, if that is known.
+pub fn document(public_url: Option<&str>) -> Value {
+    openapi::document(&endpoints(), SECTIONS, problem::status_of, public_url)
 }
 
 /// Every endpoint of the server.
@@ -62,7 +64,7 @@ mod tests {
     #[test]
     fn the_document_is_sound_and_says_every_route() {
         let endpoints = super::endpoints();
-        assert_sound(&endpoints, &super::document());
+        assert_sound(&endpoints, &super::document(None));
     }
 
     #[test]

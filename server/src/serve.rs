@@ -10,7 +10,7 @@ use crate::{
             auth::gate,
             denials::{self, Denials},
             endpoint,
-            frame::{frame, no_such_path, wrong_method},
+            frame::{PublicUrl, frame, no_such_path, wrong_method},
             limit::Limiter,
             openapi::DocumentText,
             ops::Readiness,
@@ -61,10 +61,12 @@ const ANSWER_BYTES_MAX_PER_KEY: usize = 16 * 1024 * 1024;
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum time for running requests to end when the server stops, in seconds.
 const SHUTDOWN_TIMEOUT_S: u64 = 20;
+/// Maximum time from the end of the drain to the end of the process, in seconds.
+const STOP_TIMEOUT_S: u64 = 27;
 
 /// Serves until it is told to stop.
 pub fn serve(config: &Config) -> Result<(), CommandError> {
-    commands::prepare(config)?;
+    commands::prepare(config, config.lanes().saturating_add(Reads::MAX_CONNECTIONS))?;
     let io = |what: &str| {
         let what = what.to_owned();
         move |cause| CommandError::Io { what, cause }
@@ -206,7 +208,9 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
         },
     };
     let refusals = web::Data::new(Refusals::default());
-    let document = web::Data::new(DocumentText(routes::document().to_string()));
+    let document = routes::document(config.public_url.as_deref());
+    let document = web::Data::new(DocumentText(document.to_string()));
+    let public_url = web::Data::new(PublicUrl(config.public_url.clone()));
     let shared = app.clone();
     let application = move || {
         ActixApp::new()
@@ -215,6 +219,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
             .app_data(trusted_proxies.clone())
             .app_data(refusals.clone())
             .app_data(document.clone())
+            .app_data(public_url.clone())
             .configure(|config| endpoint::mount(routes::endpoints(), config, gate, wrong_method))
             .default_service(web::to(no_such_path))
             .wrap(from_fn(frame))
@@ -276,12 +281,25 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
         tracing::info!("stopping: no longer ready");
         // Load balancers that check `/readyz` send requests elsewhere from now on.
         sleep(drain).await;
+        end_within(Duration::from_secs(STOP_TIMEOUT_S));
         tracing::info!("stopping: no new requests, accepted writes are answered");
         handle.stop(true).await;
     });
     let ended = server.await;
     denials::record(&denying, denying.denials.all()).await;
     ended.map_err(|cause| CommandError::Io { what: "server".to_owned(), cause })
+}
+
+/// Ends the process after this time, whatever is still running.
+///
+/// A database that does not answer cannot be waited for: a commit or a read hangs in it. To the
+/// caller of such a write this is a crash, after which the write took place or did not.
+fn end_within(limit: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        tracing::error!("stopped, although the database has not answered everything yet");
+        std::process::exit(1);
+    });
 }
 
 /// The panel that servers are made on, if one is configured.

@@ -45,6 +45,8 @@ mod outages;
 mod overwrites;
 mod payments;
 mod plans;
+mod pools;
+mod postgres;
 mod preconditions;
 mod previews;
 mod process;

@@ -2,7 +2,7 @@
 
 use crate::harness::{
     ADMIN_KEY, Api, Backend, Database, Finished, Server, Settings, block_on, both_databases,
-    eventually, find_key, id, run_deaf, run_to_end,
+    eventually, find_key, id, run_deaf, run_to_end, unique,
 };
 use serde_json::{Value, json};
 use std::{fs, sync::Arc};
@@ -16,6 +16,7 @@ both_databases![
     health_needs_no_key,
     it_can_be_stopped_as_soon_as_it_says_that_it_listens,
     it_is_not_ready_before_it_stops_taking_requests,
+    links_lead_to_the_public_url,
 ];
 
 async fn the_start_up_line_says_where_it_listens(server: Server) {
@@ -24,6 +25,30 @@ async fn the_start_up_line_says_where_it_listens(server: Server) {
     let port = server.url().rsplit(':').next().unwrap();
     assert_ne!(port, "0");
     server.api().without_key().get("/healthz").await.ok(200);
+}
+
+async fn links_lead_to_the_public_url(server: Server) {
+    let plan = || {
+        json!({"code": unique("plan"), "name": "Basic", "currency": "USD", "amount": 1,
+            "interval": "month"})
+    };
+    let relative = server.api().post("/v1/plans", &plan()).await;
+    assert!(relative.header("location").unwrap().starts_with("/v1/plans/pln_"));
+    let settings = Settings::args(&["--public-url", "https://billing.example.com/api/"]);
+    let public = Server::start_with(Arc::clone(server.database()), settings).await;
+    let api = public.api();
+    let (key, body) = (unique("key"), plan());
+    for _ in 0..2 {
+        // Also of an answer that was kept.
+        let made = api.post("/v1/plans", &body).key(&key).await;
+        let location = made.header("location").unwrap().to_owned();
+        let id = id(&made.ok(201)).to_owned();
+        assert_eq!(location, format!("https://billing.example.com/api/v1/plans/{id}"));
+    }
+    let document = api.without_key().get("/openapi.json").await.ok(200);
+    assert_eq!(document["servers"][0]["url"], "https://billing.example.com/api");
+    let document = server.api().without_key().get("/openapi.json").await.ok(200);
+    assert_eq!(document["servers"][0]["url"], "/");
 }
 
 async fn the_log_is_one_json_object_a_line(mut server: Server) {

@@ -2,7 +2,7 @@
 //!
 //! It works while servers run.
 
-use super::{CommandError, prepare, say, submit, write_line};
+use super::{COMMAND_CONNECTIONS, CommandError, prepare, say, submit, write_line};
 use crate::{
     config::{Config, KeysTask},
     key,
@@ -18,7 +18,7 @@ use std::{process::ExitCode, time::Duration};
 
 /// `keys create|list|rotate|revoke`
 pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError> {
-    let mut db = prepare(config)?;
+    let mut db = prepare(config, COMMAND_CONNECTIONS)?;
     match action {
         KeysTask::Create { name, role, workspace, acting_for, expires_in } => {
             let wanted = WantedKey { workspace, acting_for, expires_in };

@@ -74,7 +74,10 @@ impl Said {
                 None => return Ok(None),
             },
         };
-        let hidden = setting.door == Door::Secret || text.contains(['@', '?']);
+        // A database may be described with a password in it, also in a form that is not a URL.
+        let may_hold_secret =
+            text.contains(['@', '?']) || (setting.key == "database_url" && text.contains('='));
+        let hidden = setting.door == Door::Secret || may_hold_secret;
         let shown = if hidden { "the value".to_owned() } else { format!("`{text}`") };
         parse(text).map(Some).ok_or_else(|| {
             ConfigError::Setting(format!("{said_as}: {shown} is not {}", setting.expected))

@@ -154,6 +154,14 @@ settings! {
         /// [default: one per processor]
         http_threads: usize, "IFMATCH_HTTP_THREADS", Open,
             |text| between(text, 1, 64), "a whole number from 1 to 64";
+        /// The schema that holds the tables on PostgreSQL; `migrate` makes it
+        /// [default: the first of the role's search path]
+        schema: String, "IFMATCH_SCHEMA", Open,
+            |text| (!text.is_empty()).then(|| text.to_owned()), "the name of a schema";
+        /// The address at which clients reach the server, for links to it
+        /// [default: links are paths]
+        public_url: String, "IFMATCH_PUBLIC_URL", Open,
+            web_url, "an address such as https://billing.example.com/api";
         /// The TLS certificate, a PEM file
         tls_cert: PathBuf, "IFMATCH_TLS_CERT", Open, file, "a file";
         /// The TLS certificate's private key, a PEM file

@@ -58,8 +58,11 @@ fn flag_beats_environment_beats_file_beats_default() {
 fn every_setting_can_be_said_in_the_environment_and_in_the_file() {
     for setting in SETTINGS {
         let value = match setting.key {
-            // Only in pairs.
-            "tls_cert" | "tls_key" | "panel_url" | "panel_key" | "trusted_proxies" => continue,
+            // Only with others.
+            "tls_cert" | "tls_key" | "panel_url" | "panel_key" | "trusted_proxies" | "schema" => {
+                continue;
+            }
+            "public_url" => "https://billing.example.com",
             "rate_limit" | "lanes" | "http_threads" | "connections" | "connections_per_address" => {
                 "7"
             }
@@ -266,5 +269,35 @@ fn secrets_are_long_enough_and_never_repeated() {
     assert!(!shown.contains("canary") && !shown.contains(KEY), "{shown}");
     assert!(shown.contains("postgres://…host/db"), "{shown}");
     assert_eq!(config.admin_key.unwrap().expose_secret(), KEY);
-    assert!(matches!(&config.database_url, DatabaseUrl::Postgres(url) if url.contains("canary")));
+    assert_eq!(
+        config.database_url,
+        "postgres://me:canary@host/db?password=canary".parse().unwrap()
+    );
+}
+
+#[test]
+fn a_database_url_that_fails_at_the_first_connection_is_refused_before_it() {
+    let of = |url: &str| sentence("", &[&format!("IFMATCH_DATABASE_URL={url}")], "");
+    assert_eq!(
+        of("postgres://db/x?schema=shop"),
+        "database_url: PostgreSQL knows no parameter `schema`; set the schema with --schema"
+    );
+    for url in ["postgres://me:p@canary@db/x", "host=db password=canary", "me:canary@db"] {
+        assert!(!of(url).contains("canary"), "{url}");
+    }
+}
+
+#[test]
+fn a_schema_belongs_to_postgresql() {
+    assert!(sentence("--schema shop", &[], "").starts_with("schema: SQLite has no schemas"));
+    let postgres = "IFMATCH_DATABASE_URL=postgres://db/x";
+    assert!(sentence("--schema Shop", &[postgres], "").starts_with("schema: a schema is named"));
+    assert_eq!(config("--schema shop", &[postgres], "").schema.as_deref(), Some("shop"));
+}
+
+#[test]
+fn a_public_url_is_an_address_without_a_slash_at_its_end() {
+    let config = config("--public-url https://billing.example.com/api/", &[], "");
+    assert_eq!(config.public_url.as_deref(), Some("https://billing.example.com/api"));
+    assert!(sentence("--public-url billing.example.com", &[], "").starts_with("--public-url: "));
 }

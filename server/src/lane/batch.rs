@@ -264,6 +264,8 @@ impl Lane {
             let is_there =
                 db.was_committed(&doubt.evidence)? && !Mutant::ForgetLostCommit.is_planted();
             if is_there || Mutant::TrustLostCommit.is_planted() {
+                // It may be on this primary alone, and be lost in a failover.
+                db.confirm_commit()?;
                 let decided = std::mem::take(&mut doubt.decided);
                 self.end_unchanged();
                 return Ok(Ended::Decided(decided));

@@ -21,6 +21,7 @@ pub use crate::access::ApiKeyTally;
 pub use crate::billing::DueSubscription;
 pub use crate::core::{
     db::{Db, Use},
+    engine::PoolError,
     error::{Cause, StoreError},
     event_log::EventLog,
     evidence::Evidence,
@@ -28,6 +29,7 @@ pub use crate::core::{
     journal::{AuditQuery, EventPage, EventsQuery},
     list::{Field, FieldType, ListQuery, SortKey, filters, sorts},
     migrate::sqlite_version,
+    postgres::{PostgresDb, PostgresTarget},
     prune::PRUNED_AT_ONCE,
     prune_history::PrunedHistory,
     read::Found,

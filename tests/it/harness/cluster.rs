@@ -4,6 +4,7 @@
 //! closes a pipe, which also happens on a panic or a kill. PostgreSQL refuses to run as root; the
 //! shell then runs as the user `postgres`, else as `nobody`.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env, fs,
     io::Write,
@@ -109,6 +110,39 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The directory of its files.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stops all its processes where they are, until the result is dropped. Connections stay open,
+    /// and nothing answers.
+    pub fn freeze(self: &Arc<Self>) -> Frozen {
+        self.signal(Signal::STOP);
+        Frozen(Arc::clone(self))
+    }
+
+    /// Signals the first process and then its children, so that it makes no more of them.
+    fn signal(&self, signal: Signal) {
+        let file = fs::read_to_string(self.dir.join("data/postmaster.pid")).unwrap_or_default();
+        let Some(first) = file.lines().next().and_then(|pid| pid.parse::<i32>().ok()) else {
+            return;
+        };
+        let send = |pid: i32| {
+            // One that has just ended needs no signal.
+            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, signal));
+        };
+        send(first);
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+        let children = children.expect("Linux tells a process's children");
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).for_each(send);
+    }
+
     /// Runs one statement.
     pub fn execute(&self, database: &str, sql: &str) {
         let output = self.psql(database, sql);
@@ -145,9 +179,14 @@ impl Cluster {
 
     /// The one value that a query returns.
     pub fn ask(&self, database: &str, sql: &str) -> String {
+        self.ask_at(&self.url(database), sql)
+    }
+
+    /// The one value that a query returns, by another URL than the cluster's own.
+    pub fn ask_at(&self, url: &str, sql: &str) -> String {
         let mut psql = self.client("psql");
         psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--command", sql]);
-        let output = psql.arg(self.url(database)).output().expect("psql can be run");
+        let output = psql.arg(url).output().expect("psql can be run");
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
@@ -226,7 +265,8 @@ impl Cluster {
         self.as_user(Command::new(program))
     }
 
-    fn as_user(&self, mut command: Command) -> Command {
+    /// A command without settings of PostgreSQL's clients, as the user that runs the cluster.
+    pub(super) fn as_user(&self, mut command: Command) -> Command {
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(name);
@@ -241,6 +281,15 @@ impl Cluster {
 
     fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+}
+
+/// A cluster whose processes are stopped where they are.
+pub struct Frozen(Arc<Cluster>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.signal(Signal::CONT);
     }
 }
 
@@ -292,7 +341,8 @@ fn unprivileged_user() -> (u32, u32) {
     find("postgres").or_else(|| find("nobody")).expect("there is a user without privileges")
 }
 
-fn free_port() -> u16 {
+/// A port that is free now.
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it has an address").port()
 }

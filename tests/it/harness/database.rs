@@ -74,6 +74,12 @@ impl Database {
         self
     }
 
+    /// The same PostgreSQL database, reached by another URL.
+    pub fn with_url(mut self, url: String) -> Self {
+        self.url = url;
+        self
+    }
+
     /// Its `--database-url`.
     pub fn url(&self) -> &str {
         &self.url

@@ -11,6 +11,7 @@ mod fixtures;
 mod healthy_panel;
 #[path = "../../support/panel/mod.rs"]
 pub mod panel;
+mod pool;
 mod process;
 pub mod proxy;
 mod scenario;
@@ -27,6 +28,7 @@ pub use cluster::Cluster;
 pub use database::{Backend, Database};
 pub use entitlements::{grant, in_ms, instant, members, scope, units};
 pub use fixtures::{day, id, unique, version, with};
+pub use pool::Pool;
 pub use process::{Finished, MUTANT, binary, find_key, run_deaf, run_example, run_to_end};
 pub use scenario::{block_on, run};
 pub(crate) use scenario::{both_databases, postgres_only, sqlite_only};

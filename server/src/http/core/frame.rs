@@ -16,7 +16,8 @@ use actix_web::{
     http::{
         ConnectionType,
         header::{
-            CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+            CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION,
+            TRANSFER_ENCODING,
         },
     },
     middleware::Next,
@@ -60,6 +61,7 @@ pub async fn frame<B: MessageBody + 'static>(
         context.within(|| tracing::debug!(status, duration_us, "answered"));
     }
     write_headers(response.headers_mut(), context.request_id());
+    make_public(&mut response);
     if response.request().extensions().contains::<HadTurn>() {
         let (name, wait) = ("preference-applied", HeaderValue::from_static("wait"));
         response.headers_mut().insert(HeaderName::from_static(name), wait);
@@ -77,6 +79,20 @@ pub async fn frame<B: MessageBody + 'static>(
         }
         false => response,
     })
+}
+
+/// The address at which clients reach the server, if the operator says so.
+pub struct PublicUrl(pub Option<String>);
+
+/// Makes the `Location` of an answer an address that works where the client is.
+fn make_public(response: &mut ServiceResponse<BoxBody>) {
+    let public = response.request().app_data::<web::Data<PublicUrl>>().cloned();
+    let Some(public) = public.as_ref().and_then(|public| public.0.as_deref()) else { return };
+    let path = response.headers().get(LOCATION).and_then(|path| path.to_str().ok());
+    let Some(path) = path.filter(|path| path.starts_with('/')) else { return };
+    if let Ok(location) = HeaderValue::from_str(&format!("{public}{path}")) {
+        response.headers_mut().insert(LOCATION, location);
+    }
 }
 
 /// A request that is being served on a connection.

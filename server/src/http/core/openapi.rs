@@ -22,6 +22,7 @@ use utoipa::openapi::{
     path::{Operation, OperationBuilder},
     request_body::{RequestBody, RequestBodyBuilder},
     security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    server::Server,
 };
 
 /// The document as JSON text, made once.
@@ -35,11 +36,13 @@ const BEARER: &str = "ApiKey";
 
 /// The document of these endpoints.
 ///
-/// `sections` is the order of its sections. `status_of` gives the status of a code.
+/// `sections` is the order of its sections. `status_of` gives the status of a code. `public_url` is
+/// where clients reach the server; without it, they reach it where they got the document.
 pub fn document(
     endpoints: &[Endpoint],
     sections: &[&str],
     status_of: fn(Code) -> StatusCode,
+    public_url: Option<&str>,
 ) -> Value {
     let paths = endpoints.iter().fold(PathsBuilder::new(), |paths, endpoint| {
         let item = utoipa::openapi::PathItem::new(
@@ -55,6 +58,7 @@ pub fn document(
     );
     let document = OpenApi::builder()
         .info(info)
+        .servers(Some([Server::new(public_url.unwrap_or("/"))]))
         .paths(paths)
         .components(Some(components()))
         .tags(Some(tags(endpoints, sections)))

@@ -139,7 +139,7 @@ impl Write {
 /// Runs writes between two that keep their place.
 fn run_group(group: Vec<Write>, db: &mut Db) -> Result<(), StoreError> {
     match db {
-        Db::Postgres(connection) if group.len() > 1 => run_at_once(group, connection),
+        Db::Postgres(postgres) if group.len() > 1 => run_at_once(group, postgres.connection()),
         db => group.into_iter().try_for_each(|write| write.run(db)),
     }
 }

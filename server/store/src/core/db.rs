@@ -3,13 +3,10 @@
 use super::{
     error::StoreError,
     file::{SqliteDb, SqliteFile},
-    sql::Sql,
+    postgres::PostgresDb,
     url::DatabaseUrl,
 };
-use diesel::{
-    Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
-    sql_types::Text,
-};
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use std::time::{Duration, Instant};
 
 /// The purpose of a connection.
@@ -26,7 +23,7 @@ pub enum Db {
     /// The embedded SQLite.
     Sqlite(SqliteDb),
     /// PostgreSQL.
-    Postgres(PgConnection),
+    Postgres(PostgresDb),
 }
 
 /// Runs one Diesel expression on either database.
@@ -38,7 +35,10 @@ macro_rules! on_backend {
                 let $connection = sqlite.connection();
                 $query
             }
-            $crate::Db::Postgres($connection) => $query,
+            $crate::Db::Postgres(postgres) => {
+                let $connection = postgres.connection();
+                $query
+            }
         }
     };
 }
@@ -56,20 +56,6 @@ const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = 
 
 /// Maximum wait of a new connection while others set up the same file.
 const SQLITE_PATIENCE: Duration = Duration::from_secs(5);
-
-const POSTGRES_SESSION: &str = "SET synchronous_commit = on; SET TIME ZONE 'UTC'; \
-     SET client_min_messages = warning; SET jit = off;";
-
-/// Session settings of the lane on PostgreSQL.
-///
-/// Every statement has one plan for all batch sizes, always by index. Otherwise a small hot table
-/// would get a sequential scan over its own dead rows, and a plan without an order would lock rows
-/// without an order. `idle_in_transaction_session_timeout` frees the locks of a process that
-/// freezes within a transaction.
-const POSTGRES_LANE_SESSION: &str = "SET plan_cache_mode = force_generic_plan; \
-     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
-     SET enable_bitmapscan = off; SET lock_timeout = '2s'; \
-     SET idle_in_transaction_session_timeout = '5s';";
 
 impl Db {
     /// Opens a connection. A SQLite file that does not exist is created first.
@@ -93,14 +79,10 @@ impl Db {
     pub fn connect(url: &DatabaseUrl, purpose: Use) -> Result<Self, StoreError> {
         match url {
             DatabaseUrl::Sqlite(file) => Ok(Self::Sqlite(open_sqlite(file)?)),
-            DatabaseUrl::Postgres(url) => {
-                let mut connection = PgConnection::establish(&with_timeouts(url))?;
-                connection.batch_execute(POSTGRES_SESSION)?;
-                speak_english(&mut connection);
-                if purpose == Use::Lane {
-                    connection.batch_execute(POSTGRES_LANE_SESSION)?;
-                }
-                Ok(Self::Postgres(connection))
+            DatabaseUrl::Postgres(target) => {
+                let mut db = target.connect(purpose)?;
+                speak_english(&mut db);
+                Ok(Self::Postgres(db))
             }
         }
     }
@@ -118,9 +100,7 @@ impl Db {
     pub fn begin(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(db) => db.connection().batch_execute("BEGIN IMMEDIATE")?,
-            Self::Postgres(connection) => {
-                connection.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
-            }
+            Self::Postgres(db) => db.begin()?,
         }
         Ok(())
     }
@@ -130,15 +110,29 @@ impl Db {
     /// On SQLite, it first makes sure that the open file still is the one at its path. What is
     /// written to a deleted file is gone with the process.
     ///
+    /// On PostgreSQL with synchronous standbys, it then makes sure that they have the commit.
+    ///
     /// # Errors
     ///
-    /// After [`StoreError::Gone`] it is not known whether the commit took place.
+    /// After [`StoreError::Gone`] it is not known whether the commit took place, or stays.
     pub fn commit(&mut self) -> Result<(), StoreError> {
         if let Self::Sqlite(db) = self {
             db.is_in_place()?;
         }
         on_backend!(self, connection => connection.batch_execute("COMMIT"))?;
-        Ok(())
+        self.confirm_commit()
+    }
+
+    /// Makes sure that the synchronous standbys of PostgreSQL have what was committed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Gone`] if they do not have it in time.
+    pub fn confirm_commit(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(db) => db.confirm_commit(),
+        }
     }
 
     /// Rolls the lane's transaction back. If that fails, the connection cannot be used again.
@@ -164,12 +158,14 @@ impl Db {
     ) -> Result<T, StoreError> {
         match self {
             Self::Sqlite(db) => db.connection().batch_execute("BEGIN DEFERRED")?,
-            Self::Postgres(connection) => {
-                connection.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            Self::Postgres(db) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                db.connection().batch_execute(begin)?;
             }
         }
         let outcome = read(self);
-        let ended = if outcome.is_ok() { self.commit() } else { self.rollback() };
+        // Nothing was written, so that both are the same.
+        let ended = self.rollback();
         match (outcome, ended) {
             (Ok(found), Ok(())) => Ok(found),
             (Err(error), Ok(())) => Err(error),
@@ -195,16 +191,18 @@ impl Db {
 
     /// Ends every later statement that takes longer than this, with [`StoreError::Raced`].
     ///
-    /// Only on PostgreSQL. A statement of SQLite cannot be ended from outside; its caller stops
-    /// waiting for it.
+    /// Only on PostgreSQL without a pool. A statement of SQLite cannot be ended from outside, and
+    /// behind a pool the setting would stay for others; the caller stops waiting for it.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn give_up_after(&mut self, timeout: Duration) -> Result<(), StoreError> {
-        if let Self::Postgres(connection) = self {
+        if let Self::Postgres(db) = self
+            && !db.is_pooled()
+        {
             let set = format!("SET statement_timeout = {}", timeout.as_millis());
-            connection.batch_execute(&set)?;
+            db.connection().batch_execute(&set)?;
         }
         Ok(())
     }
@@ -237,17 +235,12 @@ fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
 /// Makes PostgreSQL report errors in English, as `error.rs` expects.
 ///
 /// Not every role may do that. A refusal is ignored here, and `doctor` reports it. No transaction
-/// is open that the refusal could abort.
-fn speak_english(connection: &mut PgConnection) {
-    if messages_locale(connection).is_ok_and(|locale| !is_english(&locale)) {
-        let _ = connection.batch_execute("SET lc_messages = 'C'");
+/// is open that the refusal could abort. Behind a pool, it would change the sessions of others.
+fn speak_english(db: &mut PostgresDb) {
+    let locale = if db.is_pooled() { Ok(None) } else { db.text("lc_messages") };
+    if matches!(locale, Ok(Some(locale)) if !is_english(&locale)) {
+        let _ = db.connection().batch_execute("SET lc_messages = 'C'");
     }
-}
-
-/// The locale of PostgreSQL's messages. Empty if the environment of its process decides.
-pub(crate) fn messages_locale(connection: &mut PgConnection) -> Result<String, StoreError> {
-    let sql = Sql::new("SELECT current_setting('lc_messages')").returning::<Text>();
-    Ok(sql.get_result(connection)?)
 }
 
 /// Whether messages of this locale are in English.
@@ -255,22 +248,6 @@ pub(crate) fn is_english(locale: &str) -> bool {
     let language = locale.split(['_', '.', '@', '-']).next().unwrap_or_default();
     let known = ["C", "POSIX", "en", "English"];
     known.iter().any(|name| name.eq_ignore_ascii_case(language))
-}
-
-/// Adds timeouts and an application name to a PostgreSQL URL that does not set them.
-///
-/// With the timeouts, a connection gives up on a server that does not answer.
-fn with_timeouts(url: &str) -> String {
-    let mut url = url.to_owned();
-    for (name, value) in
-        [("connect_timeout", "3"), ("tcp_user_timeout", "15000"), ("application_name", "ifmatch")]
-    {
-        if !url.contains(&format!("{name}=")) {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(&format!("{name}={value}"));
-        }
-    }
-    url
 }
 
 #[cfg(test)]

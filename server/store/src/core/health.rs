@@ -5,7 +5,7 @@ use crate::on_backend;
 use diesel::{
     RunQueryDsl,
     connection::SimpleConnection,
-    sql_types::{BigInt, Bool, Text},
+    sql_types::{BigInt, Bool},
 };
 
 impl Db {
@@ -22,9 +22,9 @@ impl Db {
                 db.connection().batch_execute("SELECT 1")?;
                 db.is_in_place()
             }
-            Self::Postgres(connection) => {
+            Self::Postgres(db) => {
                 let sql = "SELECT current_setting('transaction_read_only') = 'on'";
-                match Sql::new(sql).returning::<Bool>().get_result(connection)? {
+                match Sql::new(sql).returning::<Bool>().get_result(db.connection())? {
                     true => Err(StoreError::Impaired("it is read-only".into())),
                     false => Ok(()),
                 }
@@ -72,8 +72,7 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn encoding(&mut self) -> Result<Option<String>, StoreError> {
-        let Self::Postgres(connection) = self else { return Ok(None) };
-        let sql = Sql::new("SELECT current_setting('server_encoding')").returning::<Text>();
-        Ok(Some(sql.get_result(connection)?))
+        let Self::Postgres(db) = self else { return Ok(None) };
+        db.text("server_encoding")
     }
 }

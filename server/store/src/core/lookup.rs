@@ -91,7 +91,8 @@ impl Lookups {
 
     /// Runs all lookups on PostgreSQL. On SQLite, each runs when its rows are taken.
     pub(crate) fn run(&mut self, db: &mut Db) -> Result<(), StoreError> {
-        let Db::Postgres(connection) = db else { return Ok(()) };
+        let Db::Postgres(postgres) = db else { return Ok(()) };
+        let connection = postgres.connection();
         let mut sql = Sql::default();
         if self.goes_by_clock {
             let clock = match self.clock {

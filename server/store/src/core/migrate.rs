@@ -1,18 +1,19 @@
 //! Migrations, and the version of the embedded SQLite.
 
 use super::{
-    db::{Db, is_english, messages_locale},
+    db::{Db, is_english},
     error::StoreError,
+    postgres::PostgresDb,
     sql::Sql,
 };
 use crate::on_backend;
 use diesel::{
-    RunQueryDsl, SqliteConnection,
+    Connection, RunQueryDsl, SqliteConnection,
     backend::Backend,
     connection::SimpleConnection,
     migration::{MigrationSource, MigrationVersion},
     sql_query,
-    sql_types::{BigInt, Text},
+    sql_types::{BigInt, Bool, Text},
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use ifmatch_types::Timestamp;
@@ -22,16 +23,17 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
 /// The advisory lock of a migration. Servers that start at the same time migrate one after the
-/// other.
-const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7301240954)";
-const MIGRATION_UNLOCK: &str = "SELECT pg_advisory_unlock(7301240954)";
+/// other. It ends with the transaction, also behind a pool.
+const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock(7301240954)";
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7301240954)";
 
 /// PostgreSQL's clock at the statement, not at the start of the transaction.
 pub(crate) const CLOCK: &str =
     "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS number";
 
 impl Db {
-    /// Runs the migrations that have not run yet and returns their names.
+    /// Runs the migrations that have not run yet and returns their names. On PostgreSQL,
+    /// makes the schema first if one was asked for and is missing.
     ///
     /// Without any, it changes nothing and waits for nobody, so that a role without the right to
     /// change the schema can start the server.
@@ -47,12 +49,7 @@ impl Db {
         // other.
         let done = match self {
             Self::Sqlite(db) => migrate_sqlite(db.connection()),
-            Self::Postgres(connection) => {
-                sql_query(MIGRATION_LOCK).execute(connection)?;
-                let done = connection.run_pending_migrations(POSTGRES).map(|done| names(&done));
-                sql_query(MIGRATION_UNLOCK).execute(connection)?;
-                done
-            }
+            Self::Postgres(db) => migrate_postgres(db),
         };
         done.map_err(StoreError::Unforeseen)
     }
@@ -94,8 +91,8 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn clock(&mut self) -> Result<Timestamp, StoreError> {
-        let Self::Postgres(connection) = self else { return Ok(Timestamp::now()) };
-        let micros: i64 = Sql::new(CLOCK).returning::<BigInt>().get_result(connection)?;
+        let Self::Postgres(db) = self else { return Ok(Timestamp::now()) };
+        let micros: i64 = Sql::new(CLOCK).returning::<BigInt>().get_result(db.connection())?;
         Timestamp::from_micros(micros).ok_or_else(|| {
             StoreError::Unforeseen(format!("the database's clock says {micros}").into())
         })
@@ -109,8 +106,8 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn messages_locale(&mut self) -> Result<Option<(String, bool)>, StoreError> {
-        let Self::Postgres(connection) = self else { return Ok(None) };
-        let locale = messages_locale(connection)?;
+        let Self::Postgres(db) = self else { return Ok(None) };
+        let locale = db.text("lc_messages")?.unwrap_or_default();
         let is_english = is_english(&locale);
         Ok(Some((locale, is_english)))
     }
@@ -154,6 +151,22 @@ fn migrate_sqlite(connection: &mut SqliteConnection) -> Migrated {
     });
     connection.batch_execute("PRAGMA foreign_keys = ON")?;
     done
+}
+
+/// Makes the schema if it is missing, and runs the pending migrations, all or none.
+fn migrate_postgres(db: &mut PostgresDb) -> Migrated {
+    let schema = db.schema().map(ToOwned::to_owned);
+    db.connection().transaction(|connection| {
+        let locked: bool = Sql::new(TRY_LOCK).returning::<Bool>().get_result(connection)?;
+        if !locked {
+            tracing::info!("another process migrates this database; waiting until it is done");
+            sql_query(LOCK).execute(connection)?;
+        }
+        if let Some(schema) = schema {
+            connection.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))?;
+        }
+        connection.run_pending_migrations(POSTGRES).map(|done| names(&done))
+    })
 }
 
 type Migrated = diesel::migration::Result<Vec<String>>;

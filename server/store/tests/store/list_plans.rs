@@ -29,9 +29,9 @@ fn plan(db: &mut Db, sql: &str) -> String {
                 sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(db.connection()).unwrap();
             rows.into_iter().map(|row| row.detail).collect()
         }
-        Db::Postgres(connection) => {
+        Db::Postgres(db) => {
             let rows: Vec<OfPostgres> =
-                sql_query(format!("EXPLAIN {sql}")).load(connection).unwrap();
+                sql_query(format!("EXPLAIN {sql}")).load(db.connection()).unwrap();
             rows.into_iter().map(|row| row.line.trim().to_owned()).collect()
         }
     };

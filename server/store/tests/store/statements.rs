@@ -22,7 +22,8 @@ fn statements(db: &mut Db, needs: Vec<Need>) -> (usize, State) {
     let count = Arc::new(AtomicUsize::new(0));
     let mut state = State::default();
     state.clock = Timestamp::from_micros(0);
-    let Db::Postgres(connection) = db else { panic!("round trips are PostgreSQL's") };
+    let Db::Postgres(postgres) = db else { panic!("round trips are PostgreSQL's") };
+    let connection = postgres.connection();
     let counter = Arc::clone(&count);
     connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
         if matches!(event, InstrumentationEvent::StartQuery { .. }) {
@@ -30,7 +31,8 @@ fn statements(db: &mut Db, needs: Vec<Need>) -> (usize, State) {
         }
     });
     db.load(needs, &mut state).unwrap();
-    let Db::Postgres(connection) = db else { panic!("round trips are PostgreSQL's") };
+    let Db::Postgres(postgres) = db else { panic!("round trips are PostgreSQL's") };
+    let connection = postgres.connection();
     connection.set_instrumentation(|_: InstrumentationEvent<'_>| {});
     (count.load(Ordering::Relaxed), state)
 }

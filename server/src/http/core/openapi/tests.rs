@@ -92,7 +92,7 @@ fn table() -> Vec<Endpoint> {
 }
 
 fn document_of_table() -> Value {
-    document(&table(), &[], status_of)
+    document(&table(), &[], status_of, None)
 }
 
 #[track_caller]
@@ -180,7 +180,7 @@ fn it_is_sound() {
 #[should_panic = "/components/schemas/Event"]
 fn a_page_whose_items_nobody_explains_is_not_sound() {
     let endpoints = [get("/v1/events", handler).answers::<ifmatch_types::Page<Event>>(200)];
-    assert_sound(&endpoints, &document(&endpoints, &[], status_of));
+    assert_sound(&endpoints, &document(&endpoints, &[], status_of, None));
 }
 
 #[test]
