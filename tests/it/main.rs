@@ -47,6 +47,7 @@ mod payments;
 mod plans;
 mod pools;
 mod postgres;
+mod postgres_tls;
 mod preconditions;
 mod previews;
 mod process;

@@ -9,7 +9,10 @@ use std::{
     env, fs,
     io::Write,
     net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{Arc, Mutex, OnceLock},
@@ -113,6 +116,16 @@ impl Cluster {
     /// The directory of its files.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Writes a file into the directory of its data, readable by its user only.
+    pub fn put_file(&self, name: &str, content: &str) {
+        let path = self.dir.join("data").join(name);
+        fs::write(&path, content).expect("a file can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        if let Some((uid, gid)) = self.user {
+            chown(&path, Some(uid), Some(gid)).expect("root can give a file away");
+        }
     }
 
     /// The port that it listens on.

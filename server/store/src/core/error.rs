@@ -10,7 +10,7 @@ pub type Cause = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached, or the connection was lost.
-    #[error("the database is away: {}", Chain(&**.0))]
+    #[error("the database cannot be reached: {}", Chain(&**.0))]
     Gone(#[source] Cause),
     /// The database answers, but does not work: it is read-only, full, or out of time.
     ///

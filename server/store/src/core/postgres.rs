@@ -16,6 +16,7 @@ use diesel::{
 };
 use std::{
     fmt::Write,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -190,6 +191,7 @@ impl PostgresTarget {
             }
             let needs_tls = match name {
                 "sslmode" => ["require", "verify-ca", "verify-full"].contains(&value),
+                "sslrootcert" => value == "system",
                 "channel_binding" => value == "require",
                 "ssl" => value == "true",
                 _ => false,
@@ -230,6 +232,12 @@ impl PostgresTarget {
         let kept = self.parameters().filter(|(name, _)| *name != "options" || options.is_empty());
         let mut parameters: Vec<String> =
             kept.map(|(name, value)| format!("{name}={value}")).collect();
+        if let Some(file) = self.system_certificates() {
+            let is_ours =
+                |one: &String| one.starts_with("sslrootcert=") || one.starts_with("sslmode=");
+            parameters.retain(|one| !is_ours(one));
+            parameters.push(format!("sslmode=verify-full&sslrootcert={file}"));
+        }
         for (name, value) in DEFAULTS {
             if self.parameter(name).is_none() {
                 parameters.push(format!("{name}={value}"));
@@ -250,6 +258,16 @@ impl PostgresTarget {
         format!("{address}?{}", parameters.join("&"))
     }
 
+    /// The file of the system's certificates, if they are asked for.
+    ///
+    /// OpenSSL looks for them where it was built, which is no place of this system.
+    fn system_certificates(&self) -> Option<String> {
+        let is_asked = self.parameter("sslrootcert") == Some("system")
+            && self.parameter("sslmode").is_none_or(|mode| mode == "verify-full");
+        let file = is_asked.then(system_certificates).flatten()?;
+        Some(file.to_str()?.replace('%', "%25").replace('&', "%26"))
+    }
+
     /// Opens a connection with the settings of its purpose.
     pub(crate) fn connect(&self, purpose: Use) -> Result<PostgresDb, StoreError> {
         if !self.is_pooled() {
@@ -264,12 +282,12 @@ impl PostgresTarget {
                         return Ok(db);
                     }
                 }
-                Err(error) if !refuses_options(&error) => return Err(error.into()),
+                Err(error) if !refuses_options(&error) => return Err(unreachable(error)),
                 Err(_) => {}
             }
             self.is_pooled.store(true, Ordering::Relaxed);
         }
-        let connection = PgConnection::establish(&self.url_with(&[]))?;
+        let connection = PgConnection::establish(&self.url_with(&[])).map_err(unreachable)?;
         let mut db = self.over(connection, Some(purpose));
         self.check_path(&mut db)?;
         Ok(db)
@@ -342,6 +360,16 @@ impl PostgresDb {
     }
 }
 
+#[cfg(feature = "postgres-tls")]
+fn system_certificates() -> Option<PathBuf> {
+    openssl_probe::probe().cert_file
+}
+
+#[cfg(not(feature = "postgres-tls"))]
+fn system_certificates() -> Option<PathBuf> {
+    None
+}
+
 /// The settings of a purpose.
 fn settings(purpose: Use) -> Vec<(&'static str, &'static str)> {
     let mut settings = SETTINGS.to_vec();
@@ -368,6 +396,15 @@ fn refuses_options(error: &diesel::ConnectionError) -> bool {
     ["startup parameter", "options", "unrecognized configuration parameter"]
         .iter()
         .any(|known| text.contains(known))
+}
+
+/// Why no connection was made, with the way out if the program cannot do what its environment asks.
+fn unreachable(error: diesel::ConnectionError) -> StoreError {
+    if error.to_string().contains("SSL support is not compiled in") {
+        let what = format!("{error}; {}", UrlError::WITHOUT_TLS);
+        return StoreError::Gone(what.into());
+    }
+    error.into()
 }
 
 /// The name of an unknown parameter. One that may be a part of a password is not shown.

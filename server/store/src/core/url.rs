@@ -33,10 +33,7 @@ pub enum UrlError {
         way_out: &'static str,
     },
     /// The program was built without TLS to PostgreSQL.
-    #[error(
-        "`{name}={value}` needs TLS, and this program was built without it; use the package, or \
-         build with `--features postgres-tls`"
-    )]
+    #[error("`{name}={value}` needs TLS to PostgreSQL: {}", Self::WITHOUT_TLS)]
     NoTls {
         /// The parameter.
         name: &'static str,
@@ -52,6 +49,12 @@ pub enum UrlError {
     /// A schema within SQLite.
     #[error("SQLite has no schemas; use one file for each installation")]
     SchemaOfSqlite,
+}
+
+impl UrlError {
+    /// What to do without TLS.
+    pub(crate) const WITHOUT_TLS: &str = "this program was built without it; use the package, or \
+         build with `--features postgres-tls`";
 }
 
 impl DatabaseUrl {
