@@ -176,7 +176,7 @@ impl Connection {
         if let Some(mut db) = self.db.take() {
             let outcome = read(&mut db);
             if is_usable_after(&outcome) {
-                self.db = Some(db);
+                self.keep(db);
                 return outcome;
             }
             metrics::reconnected();
@@ -185,9 +185,14 @@ impl Connection {
         db.give_up_after(READ_TIMEOUT)?;
         let outcome = read(&mut db);
         if is_usable_after(&outcome) {
-            self.db = Some(db);
+            self.keep(db);
         }
         outcome
+    }
+
+    fn keep(&mut self, db: Db) {
+        db.rest();
+        self.db = Some(db);
     }
 
     /// Serves some callers. After a panic, only their answers are lost: the thread continues with a

@@ -9,27 +9,29 @@ use crate::http::{
 };
 use serde_json::Value;
 
-/// The sections of the OpenAPI document, in reading order. A section that is not listed comes last.
-pub const SECTIONS: &[&str] = &[
-    "Operations",
-    "Plans",
-    "Workspaces",
-    "Namespaces",
-    "Subscriptions",
-    "Invoices",
-    "Features",
-    "Packages",
-    "Entitlements",
-    "Payments",
-    "Billing",
-    "Changes",
-    "API keys",
-    "Bookables",
-    "Bookings",
-    "Locks",
-    "Credits",
-    "Products",
-    "Servers",
+/// The sections of the OpenAPI document, in reading order, with what each is about. A section that is
+/// not listed comes last.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("Operations", "Health, metrics and the API's own description."),
+    ("Plans", "What can be subscribed to, and what it costs."),
+    ("Workspaces", "The paying customers."),
+    ("Namespaces", "Parts of a workspace with entitlements of their own."),
+    ("Subscriptions", "Who pays for which plan, how many, and in which periods."),
+    ("Invoices", "What was charged. Finalized invoices are frozen."),
+    ("Features", "What can be granted and metered."),
+    ("Packages", "Sets of grants that are assigned to a workspace or namespace."),
+    ("Entitlements", "What a workspace or namespace may use, has used and holds."),
+    ("Payments", "Money received for an invoice. Append-only."),
+    ("Billing", "Runs that make the invoices that are due, and previews of them."),
+    ("Balance", "Money that is owed to a customer, which later invoices take from."),
+    ("Changes", "Transactions, and the log of all changes as pages and as a stream."),
+    ("API keys", "Who may call the API, and the audit log."),
+    ("Bookables", "What can be booked by the day, and how much of it."),
+    ("Bookings", "Held, confirmed and past bookings."),
+    ("Locks", "Named locks with fences that writes can carry."),
+    ("Credits", "A prepaid account with reservations."),
+    ("Products", "Kinds of servers that can be ordered."),
+    ("Servers", "Servers on the panel, from order to deletion."),
 ];
 
 /// The OpenAPI document.

@@ -163,7 +163,7 @@ async fn the_document_bounds_what_requests_set(server: Server) {
         ("InvoiceLineFields", "unit_amount", -INTEGER_MAX, INTEGER_MAX),
         ("InvoiceReplacement", "tax", -INTEGER_MAX, INTEGER_MAX),
         ("InvoicePatch", "version", 1, INTEGER_MAX),
-        ("NewPayment", "amount", -INTEGER_MAX, INTEGER_MAX),
+        ("PaymentInput", "amount", -INTEGER_MAX, INTEGER_MAX),
     ] {
         let field = &schemas[schema]["properties"][field];
         assert_eq!(field["minimum"], least, "{schema}: {field}");

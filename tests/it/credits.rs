@@ -303,10 +303,10 @@ async fn the_document_has_the_bounds_and_names_of_credits(server: Server) {
     let least = |schema: &str, field: &str| {
         document["components"]["schemas"][schema]["properties"][field]["minimum"].as_i64()
     };
-    for schema in ["NewTopup", "NewReservation", "NewPosting", "Reservation"] {
+    for schema in ["TopupInput", "ReservationInput", "PostingInput", "Reservation"] {
         assert_eq!(least(schema, "amount"), Some(1), "{schema}");
     }
-    assert!(least("NewAdjustment", "amount").unwrap() < 0, "it may take away");
+    assert!(least("AdjustmentInput", "amount").unwrap() < 0, "it may take away");
     assert_eq!((least("Credits", "available"), least("Credits", "reserved")), (Some(0), Some(0)));
     let names = |list: &str, filter: &str| {
         let path = format!("/v1/workspaces/{{id}}/credits/{list}");

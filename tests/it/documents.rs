@@ -21,7 +21,7 @@ async fn the_document_is_openapi_3_1_and_names_the_merge_groups(server: Server) 
         assert!(schemas.contains_key(schema), "{schema} has no schema");
     }
     let how_many = json!(["bookable_id", "start_date", "end_date", "quantity"]);
-    for schema in ["NewBooking", "BookingReplacement"] {
+    for schema in ["BookingInput", "BookingReplacement"] {
         assert_eq!(schemas[schema]["required"], how_many, "{schema}");
     }
     let grouped = schemas["Subscription"].to_string();

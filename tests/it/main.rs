@@ -30,6 +30,7 @@ mod entitlements;
 mod event_log;
 mod events;
 mod examples;
+mod failovers;
 mod followers;
 mod footprint;
 mod force;

@@ -28,6 +28,8 @@ const RERUNS_MAX: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Maximum time to find out whether a commit took place whose answer was lost.
 const DOUBT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Give up on a statement after this long: the database does not answer. A commit is in doubt then.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause between two tries to reach the database.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// How long kept answers are stored, in hours. At least 24 are promised.
@@ -133,6 +135,9 @@ impl Lane {
                     self.recent.keep(&spent);
                 }
                 self.prune();
+                if let Some(db) = &self.db {
+                    db.rest();
+                }
             }));
             if carried_out.is_err() {
                 tracing::error!(lane = self.number, "the lane panicked and goes on");
@@ -364,7 +369,9 @@ impl Lane {
 
     fn connection(&mut self) -> Result<&mut Db, StoreError> {
         if self.db.is_none() {
-            self.db = Some(Db::connect(&self.url, Use::Lane)?);
+            let mut db = Db::connect(&self.url, Use::Lane)?;
+            db.cut_after(STATEMENT_TIMEOUT);
+            self.db = Some(db);
             self.recent.clear();
             if self.was_connected {
                 metrics::reconnected();

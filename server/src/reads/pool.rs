@@ -163,6 +163,7 @@ impl Pool {
     }
 
     fn put_back(&self, db: Db) {
+        db.rest();
         self.idle().push(db);
     }
 

@@ -140,20 +140,25 @@ impl Cluster {
         Frozen(Arc::clone(self))
     }
 
-    /// Signals the first process and then its children, so that it makes no more of them.
+    /// Signals all its processes.
     fn signal(&self, signal: Signal) {
-        let file = fs::read_to_string(self.dir.join("data/postmaster.pid")).unwrap_or_default();
-        let Some(first) = file.lines().next().and_then(|pid| pid.parse::<i32>().ok()) else {
-            return;
-        };
-        let send = |pid: i32| {
+        let Some(first) = self.first_process() else { return };
+        let number = first.as_raw_nonzero();
+        // It makes no more of them meanwhile, and they are still known as its children.
+        let _ = kill_process(first, Signal::STOP);
+        let children = fs::read_to_string(format!("/proc/{number}/task/{number}/children"));
+        let children = children.unwrap_or_default();
+        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
             // One that has just ended needs no signal.
             let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, signal));
-        };
-        send(first);
-        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
-        let children = children.expect("Linux tells a process's children");
-        children.split_whitespace().filter_map(|pid| pid.parse().ok()).for_each(send);
+        }
+        let _ = kill_process(first, signal);
+    }
+
+    /// The process that makes all others, if there is one.
+    fn first_process(&self) -> Option<Pid> {
+        let file = fs::read_to_string(self.dir.join("data/postmaster.pid")).ok()?;
+        Pid::from_raw(file.lines().next()?.parse().ok()?)
     }
 
     /// Runs one statement.
@@ -219,6 +224,25 @@ impl Cluster {
         pipe.write_all(b"keep\n").expect("the keeper listens");
         drop(pipe);
         child.wait().expect("the keeper ends");
+    }
+
+    /// Kills all its processes.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+        self.crash();
+    }
+
+    /// Stops it as `pg_ctl stop` does: all sessions end, and standbys get everything.
+    pub fn stop_fast(&self) {
+        let file = self.dir.join("data/postmaster.pid");
+        let first = self.first_process().expect("it is running");
+        kill_process(first, Signal::INT).expect("it is ours");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while file.exists() {
+            assert!(Instant::now() < deadline, "it does not stop: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.crash();
     }
 
     /// Starts it again on the same port.

@@ -17,8 +17,8 @@ pub fn routes() -> Vec<Endpoint> {
         [get("/v1/audit", audit::list)
             .admin()
             .paged()
-            .query("type", "Only records of this type", schema::text())
-            .query("actor", "Only records of this API key's name", schema::text())
+            .query("type", "Only records of this type", schema::some_text())
+            .query("actor", "Only records of this API key's name", schema::some_text())
             .query("since", "Only from this instant on", schema::instant())
             .summary("List uses of special rights")
             .answers_page::<AuditRecord>(200)],

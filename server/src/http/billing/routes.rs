@@ -175,7 +175,11 @@ fn balances() -> Vec<Endpoint> {
                 .viewer()
                 .scoped()
                 .paged()
-                .query("currency", "Only those in this currency, ISO 4217", schema::text())
+                .query(
+                    "currency",
+                    "Only those in this currency, ISO 4217",
+                    schema::matching("^[A-Z]{3}$"),
+                )
                 .operation_id("list_balance_transactions")
                 .summary("List the transactions of a workspace's balance, newest first")
                 .answers_page::<BalanceTransaction>(200)

@@ -174,7 +174,7 @@ pub fn listed(endpoint: Endpoint, kind: Kind) -> Endpoint {
     let mut endpoint = endpoint.problems(&[Code::WrongIdType]);
     for (name, field_type) in filters(kind).iter().filter(|(name, _)| *name != list::SCOPE) {
         let schema = match field_type {
-            FieldType::Text => schema::text(),
+            FieldType::Text => schema::value_of(name),
             FieldType::Integer => schema::at_least(-INTEGER_MAX),
             FieldType::Boolean => schema::boolean(),
             FieldType::Instant | FieldType::OptInstant => schema::instant(),

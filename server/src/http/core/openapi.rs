@@ -5,12 +5,12 @@ mod refusals;
 mod schemas;
 mod shared;
 
-use super::endpoint::{Access, BodyForm, Endpoint};
+use super::endpoint::{Access, BodyForm, Endpoint, Idempotency};
 use actix_web::http::{Method, StatusCode};
 use ifmatch_types::Code;
 use path::{operation_id, path_parameters, template};
 use refusals::refusals;
-use schemas::Schemas;
+use schemas::{Schemas, remove_unused, rename_inputs};
 use serde_json::Value;
 use shared::parameters_of;
 use std::collections::BTreeSet;
@@ -36,11 +36,11 @@ const BEARER: &str = "ApiKey";
 
 /// The document of these endpoints.
 ///
-/// `sections` is the order of its sections. `status_of` gives the status of a code. `public_url` is
+/// `sections` are its sections in reading order, with what each is about. `status_of` gives the status of a code. `public_url` is
 /// where clients reach the server; without it, they reach it where they got the document.
 pub fn document(
     endpoints: &[Endpoint],
-    sections: &[&str],
+    sections: &[(&str, &str)],
     status_of: fn(Code) -> StatusCode,
     public_url: Option<&str>,
 ) -> Value {
@@ -67,19 +67,27 @@ pub fn document(
     if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
         components.insert("schemas".to_owned(), Schemas::of(endpoints).into_value());
     }
+    rename_inputs(&mut document);
+    remove_unused(&mut document);
     document
 }
 
-fn tags(endpoints: &[Endpoint], sections: &[&str]) -> Vec<Tag> {
+fn tags(endpoints: &[Endpoint], sections: &[(&str, &str)]) -> Vec<Tag> {
     let mut names: Vec<&str> = Vec::new();
     for name in endpoints.iter().filter_map(|endpoint| endpoint.docs.tag) {
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    let rank = |name: &&str| sections.iter().position(|section| section == name);
+    let rank = |name: &&str| sections.iter().position(|(section, _)| section == name);
     names.sort_by_key(|name| rank(name).unwrap_or(sections.len()));
-    names.into_iter().map(Tag::new).collect()
+    let tag = |name: &str| {
+        let about = sections.iter().find(|(section, _)| *section == name).map(|(_, about)| *about);
+        let mut tag = Tag::new(name);
+        tag.description = about.map(str::to_owned);
+        tag
+    };
+    names.into_iter().map(tag).collect()
 }
 
 fn components() -> Components {
@@ -103,6 +111,7 @@ fn operation(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Operatio
     let mut operation = OperationBuilder::new()
         .tags(docs.tag.map(|tag| [tag]))
         .summary(docs.summary)
+        .description(Some(description(endpoint)))
         .operation_id(Some(operation_id(endpoint)))
         .request_body(request_body(endpoint));
     for parameter in path_parameters(endpoint).into_iter().chain(docs.parameters.iter().cloned()) {
@@ -125,6 +134,35 @@ fn operation(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Operatio
             ]))),
     }
     .build()
+}
+
+/// Who may call an endpoint, and what its requests must have.
+fn description(endpoint: &Endpoint) -> String {
+    let info = &endpoint.info;
+    let mut sentences = vec![match info.access {
+        Access::Probe => "Needs no key, and counts against no rate limit.".to_owned(),
+        Access::Open => "Needs no key.".to_owned(),
+        access @ Access::AnyOf(_) => {
+            let scoped = match info.is_scoped {
+                true => "A key of one workspace may call it for what it sees.",
+                false => "It is not for keys of one workspace.",
+            };
+            format!("Needs a key with the role {}. {scoped}", access.least_roles())
+        }
+    }];
+    if shared::names_version(endpoint) {
+        let named =
+            "The request names the version that it was computed from; a stale one is refused.";
+        sentences.push(named.to_owned());
+    }
+    match info.idempotency {
+        Idempotency::None => {}
+        Idempotency::Optional => {
+            sentences.push("With an `Idempotency-Key` it can be repeated safely.".to_owned());
+        }
+        Idempotency::Required => sentences.push("It needs an `Idempotency-Key`.".to_owned()),
+    }
+    sentences.join(" ")
 }
 
 fn request_body(endpoint: &Endpoint) -> Option<RequestBody> {

@@ -74,11 +74,11 @@ pub fn changes() -> Vec<Endpoint> {
             followed(get("/v1/events/stream", event_stream::stream))
                 .viewer()
                 .scoped()
-                .query("cursor", "Stronger than `after` and `last`", schema::text())
+                .query("cursor", "Stronger than `after` and `last`", schema::some_text())
                 .header(
                     "Last-Event-ID",
                     "The last id of a stream that broke; stronger than all parameters",
-                    schema::text(),
+                    schema::some_text(),
                 )
                 .operation_id("stream_events")
                 .summary("Changes as they happen, as server-sent events")
@@ -90,11 +90,12 @@ pub fn changes() -> Vec<Endpoint> {
 /// Documents where in the stream of changes to begin, and which changes are wanted.
 fn followed(endpoint: Endpoint) -> Endpoint {
     let after = "Only events after this cursor; 0 is the beginning";
-    let endpoint = endpoint.problems(&[Code::CursorUnknown]).query("after", after, schema::text());
+    let endpoint =
+        endpoint.problems(&[Code::CursorUnknown]).query("after", after, schema::some_text());
     let last = "Begin this many places before the end of the stream, if that is after `after`";
     endpoint.query("last", last, schema::at_least(0)).query(
         "type",
         "A kind of object, or a kind of change: subscription.updated, usage.threshold_reached",
-        schema::text(),
+        schema::some_text(),
     )
 }

@@ -93,7 +93,7 @@ macro_rules! boosts_and_entitlements {
                     .viewer()
                     .scoped()
                     .paged()
-                    .query("type", "Only entries of this type", schema::text())
+                    .query("type", "Only entries of this type", schema::some_text())
                     .summary("List what was granted, lost or denied, newest first")
                     .answers_page::<EntitlementLogEntry>(200)
                     .problems(KNOWN),

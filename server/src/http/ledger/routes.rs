@@ -51,7 +51,7 @@ fn accounts() -> Vec<Endpoint> {
                 .scoped()
                 .paged()
                 .query("kind", "Only transfers of this kind", schema::one_of(&credits::kinds()))
-                .query("ref", "Only transfers for this purpose", schema::text())
+                .query("ref", "Only transfers for this purpose", schema::some_text())
                 .query("since", "Only from this instant on", schema::instant())
                 .operation_id("list_credit_transfers")
                 .summary("List the transfers of a workspace's credits, newest first")

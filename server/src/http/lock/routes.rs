@@ -24,9 +24,13 @@ pub fn routes() -> Vec<Endpoint> {
                 .viewer()
                 .scoped()
                 .paged()
-                .query("workspace_id", "Only in the space of this workspace", schema::text())
-                .query("scope", "Only of this scope: global or function", schema::text())
-                .query("function", "Only of this function", schema::text())
+                .query(
+                    "workspace_id",
+                    "Only in the space of this workspace",
+                    schema::value_of("workspace_id"),
+                )
+                .query("scope", "Only of this scope", schema::one_of(&["global", "function"]))
+                .query("function", "Only of this function", schema::some_text())
                 .query("locked", "Only those that somebody holds, or nobody", schema::boolean())
                 .summary("List locks")
                 .answers_page::<Lock>(200)
@@ -35,9 +39,17 @@ pub fn routes() -> Vec<Endpoint> {
                 .viewer()
                 .scoped()
                 .operation_id("get_lock")
-                .query("workspace_id", "The workspace in whose space it is", schema::text())
-                .query("scope", "The scope: global (the default) or function", schema::text())
-                .query("function", "The function, with the scope function", schema::text())
+                .query(
+                    "workspace_id",
+                    "The workspace in whose space it is",
+                    schema::value_of("workspace_id"),
+                )
+                .query(
+                    "scope",
+                    "The scope; global by default",
+                    schema::one_of(&["global", "function"]),
+                )
+                .query("function", "The function, with the scope function", schema::some_text())
                 .summary("Read who holds a lock")
                 .answers::<Lock>(200)
                 .problems(&[Code::NotFound, Code::WrongIdType]),

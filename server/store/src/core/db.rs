@@ -189,15 +189,18 @@ impl Db {
         Ok(())
     }
 
-    /// Ends every later statement that takes longer than this, with [`StoreError::Raced`].
+    /// Ends every later statement that takes longer than this, with [`StoreError::Impaired`].
     ///
     /// Only on PostgreSQL without a pool. A statement of SQLite cannot be ended from outside, and
-    /// behind a pool the setting would stay for others; the caller stops waiting for it.
+    /// behind a pool the setting would stay for others; the caller stops waiting for it. A PostgreSQL
+    /// that does not even end the statement is cut off after twice the time, with
+    /// [`StoreError::Gone`]; see [`cut_after`](Self::cut_after).
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn give_up_after(&mut self, timeout: Duration) -> Result<(), StoreError> {
+        self.cut_after(timeout.saturating_mul(2));
         if let Self::Postgres(db) = self
             && !db.is_pooled()
         {
@@ -205,6 +208,24 @@ impl Db {
             db.connection().batch_execute(&set)?;
         }
         Ok(())
+    }
+}
+
+impl Db {
+    /// Cuts the connection whenever a statement takes longer than this, with [`StoreError::Gone`].
+    ///
+    /// Only on PostgreSQL over TCP, on Linux. It needs [`rest`](Self::rest) after the last statement.
+    pub fn cut_after(&mut self, limit: Duration) {
+        if let Self::Postgres(db) = self {
+            db.watch(limit);
+        }
+    }
+
+    /// Says that no statement runs until the next one.
+    pub fn rest(&self) {
+        if let Self::Postgres(db) = self {
+            db.rest();
+        }
     }
 }
 

@@ -35,3 +35,4 @@ pub(crate) mod states;
 pub(crate) mod table;
 pub(crate) mod url;
 pub(crate) mod verify;
+pub(crate) mod watch;

@@ -8,7 +8,14 @@
 //! options or drops them, which is how it is recognised. Its transactions make their settings with
 //! `SET LOCAL`, in the round trip of their `BEGIN`.
 
-use super::{db::Use, error::StoreError, sql::Sql, standby::Standbys, url::UrlError};
+use super::{
+    db::Use,
+    error::StoreError,
+    sql::Sql,
+    standby::Standbys,
+    url::UrlError,
+    watch::{self, Watch},
+};
 use diesel::{
     Connection, PgConnection, RunQueryDsl,
     connection::SimpleConnection,
@@ -21,7 +28,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Settings of every session.
@@ -49,13 +56,12 @@ const LANE_SETTINGS: [(&str, &str); 7] = [
 ];
 
 /// The setting by which a session knows that its options arrived. Nothing else reads it.
-const MARK: &str = "ifmatch.session";
+const NAME: &str = "ifmatch.session";
 
 /// Parameters that a URL gets if it does not set them. With the timeouts and keepalives, a connection
 /// gives up on a server that does not answer.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 5] = [
     ("connect_timeout", "3"),
-    ("tcp_user_timeout", "15000"),
     ("keepalives_idle", "10"),
     ("keepalives_interval", "5"),
     ("keepalives_count", "3"),
@@ -224,8 +230,9 @@ impl PostgresTarget {
                 .any(|name| self.parameter(name).is_some_and(|hosts| hosts.contains(',')))
     }
 
-    /// The URL to connect with. `options` are settings for the start-up packet.
-    fn url_with(&self, options: &[(&str, &str)]) -> String {
+    /// The URL to connect with. `options` are settings for the start-up packet. `mark` marks the
+    /// connection for the watch.
+    fn url_with(&self, options: &[(&str, &str)], mark: u32) -> String {
         let parameters_at =
             self.behind_credentials().split_once('?').map_or(0, |(_, p)| p.len() + 1);
         let address = &self.url[..self.url.len() - parameters_at];
@@ -242,6 +249,9 @@ impl PostgresTarget {
             if self.parameter(name).is_none() {
                 parameters.push(format!("{name}={value}"));
             }
+        }
+        if self.parameter("tcp_user_timeout").is_none() {
+            parameters.push(format!("tcp_user_timeout={mark}"));
         }
         // Only the primary takes writes. It may become another one of them at any time.
         if self.has_several_hosts() && self.parameter("target_session_attrs").is_none() {
@@ -270,15 +280,16 @@ impl PostgresTarget {
 
     /// Opens a connection with the settings of its purpose.
     pub(crate) fn connect(&self, purpose: Use) -> Result<PostgresDb, StoreError> {
+        let mark = watch::fresh_mark();
         if !self.is_pooled() {
-            let mark = fresh_mark();
+            let name = fresh_name();
             let mut options = settings(purpose);
-            options.push((MARK, &mark));
+            options.push((NAME, &name));
             options.extend(self.schema.as_deref().map(|schema| ("search_path", schema)));
-            match PgConnection::establish(&self.url_with(&options)) {
+            match PgConnection::establish(&self.url_with(&options, mark)) {
                 Ok(connection) => {
-                    let mut db = self.over(connection, None);
-                    if db.text(MARK)?.as_deref() == Some(&mark) {
+                    let mut db = self.over(connection, mark, None);
+                    if db.text(NAME)?.as_deref() == Some(&name) {
                         return Ok(db);
                     }
                 }
@@ -287,21 +298,22 @@ impl PostgresTarget {
             }
             self.is_pooled.store(true, Ordering::Relaxed);
         }
-        let connection = PgConnection::establish(&self.url_with(&[])).map_err(unreachable)?;
-        let mut db = self.over(connection, Some(purpose));
+        let connection = PgConnection::establish(&self.url_with(&[], mark)).map_err(unreachable)?;
+        let mut db = self.over(connection, mark, Some(purpose));
         self.check_path(&mut db)?;
         Ok(db)
     }
 
     /// Behind a pool, its transactions make their own settings, for this purpose.
-    fn over(&self, connection: PgConnection, local: Option<Use>) -> PostgresDb {
+    fn over(&self, connection: PgConnection, mark: u32, local: Option<Use>) -> PostgresDb {
         let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
         for (name, value) in local.map(settings).unwrap_or_default() {
             let _ = write!(begin, "; SET LOCAL {name} = '{value}'");
         }
         let schema = self.schema.clone();
         let standbys = Standbys::default();
-        PostgresDb { connection, begin, schema, is_pooled: local.is_some(), standbys }
+        let is_pooled = local.is_some();
+        PostgresDb { connection, mark, watch: None, begin, schema, is_pooled, standbys }
     }
 
     /// Behind a pool, only the role can say which schema its sessions use.
@@ -324,6 +336,9 @@ impl PostgresTarget {
 /// A connection to PostgreSQL.
 pub struct PostgresDb {
     connection: PgConnection,
+    /// The mark by which the watch finds it.
+    mark: u32,
+    watch: Option<Arc<Watch>>,
     /// What a transaction of the lane begins with.
     begin: String,
     schema: Option<String>,
@@ -332,9 +347,24 @@ pub struct PostgresDb {
 }
 
 impl PostgresDb {
-    /// The connection.
+    /// The connection, for one statement.
     pub fn connection(&mut self) -> &mut PgConnection {
+        if let Some(watch) = &self.watch {
+            watch.busy();
+        }
         &mut self.connection
+    }
+
+    /// Cuts the connection whenever a statement takes longer than this from now on.
+    pub(crate) fn watch(&mut self, limit: Duration) {
+        self.watch = Some(Watch::begin(self.mark, limit));
+    }
+
+    /// Says that no statement runs until the next one.
+    pub(crate) fn rest(&self) {
+        if let Some(watch) = &self.watch {
+            watch.idle();
+        }
     }
 
     /// The schema that was asked for.
@@ -350,13 +380,14 @@ impl PostgresDb {
     /// Begins a transaction of the lane.
     pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
         self.learn_standbys()?;
-        Ok(self.connection.batch_execute(&self.begin)?)
+        let begin = self.begin.clone();
+        Ok(self.connection().batch_execute(&begin)?)
     }
 
     /// The value of a setting. `None` if there is no such setting.
     pub(crate) fn text(&mut self, setting: &str) -> Result<Option<String>, StoreError> {
         let sql = Sql::new("SELECT current_setting(").bind(setting).text(", true)");
-        Ok(sql.returning::<Nullable<Text>>().get_result(&mut self.connection)?)
+        Ok(sql.returning::<Nullable<Text>>().get_result(self.connection())?)
     }
 }
 
@@ -380,7 +411,7 @@ fn settings(purpose: Use) -> Vec<(&'static str, &'static str)> {
 }
 
 /// A text that no other connection has.
-fn fresh_mark() -> String {
+fn fresh_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -436,7 +467,8 @@ mod tests {
 
     #[test]
     fn a_url_keeps_what_it_sets_and_gets_the_rest() {
-        let url = target("postgres://db/x?connect_timeout=9&application_name=mine").url_with(&[]);
+        let url =
+            target("postgres://db/x?connect_timeout=9&application_name=mine").url_with(&[], 15_000);
         assert_eq!(url.matches("connect_timeout").count(), 1);
         assert!(url.contains("connect_timeout=9") && url.contains("application_name=mine"));
         assert!(url.contains("tcp_user_timeout=15000") && url.contains("keepalives_idle=10"));
@@ -444,17 +476,20 @@ mod tests {
 
     #[test]
     fn options_are_added_to_those_of_the_url() {
-        let url = target("postgres://db/x?options=-c%20work_mem%3D8MB").url_with(&[("jit", "off")]);
+        let url = target("postgres://db/x?options=-c%20work_mem%3D8MB")
+            .url_with(&[("jit", "off")], 15_000);
         assert!(url.ends_with("options=-c%20work_mem%3D8MB%20-c%20jit%3Doff"), "{url}");
     }
 
     #[test]
     fn the_primary_is_looked_for_among_several_hosts() {
         for several in ["postgres://a,b/x", "postgres://me:p@a:1,b:2/x", "postgres:///x?host=a,b"] {
-            assert!(target(several).url_with(&[]).contains("target_session_attrs=read-write"));
+            assert!(
+                target(several).url_with(&[], 15_000).contains("target_session_attrs=read-write")
+            );
         }
         for other in ["postgres://a/x,y", "postgres://a,b/x?target_session_attrs=any"] {
-            assert!(!target(other).url_with(&[]).contains("read-write"), "{other}");
+            assert!(!target(other).url_with(&[], 15_000).contains("read-write"), "{other}");
         }
     }
 
@@ -486,7 +521,9 @@ mod tests {
         target.check().unwrap();
         assert_eq!((target.place(), target.parameter("connect_timeout")), ("db/x", Some("9")));
         assert!(
-            target.url_with(&[]).starts_with("postgres://me:p?a#b=c&d@db/x?connect_timeout=9&")
+            target
+                .url_with(&[], 15_000)
+                .starts_with("postgres://me:p?a#b=c&d@db/x?connect_timeout=9&")
         );
         PostgresTarget::new("postgres://db/x?user=a@b").unwrap().check().unwrap();
     }

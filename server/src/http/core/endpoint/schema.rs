@@ -1,6 +1,6 @@
 //! Schemas of parameters, short enough for a row of the route table, and of the wire's types.
 
-use ifmatch_types::INTEGER_MAX;
+use ifmatch_types::{INTEGER_MAX, Kind};
 use utoipa::{
     ToSchema,
     openapi::{
@@ -12,6 +12,33 @@ use utoipa::{
 /// A text.
 pub fn text() -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(Type::String).into()
+}
+
+/// A text of so many characters.
+pub fn characters(least: usize, most: usize) -> RefOr<Schema> {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    text.min_length(Some(least)).max_length(Some(most)).into()
+}
+
+/// A text that is not empty.
+pub fn some_text() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).into()
+}
+
+/// A text that matches a regular expression.
+pub fn matching(pattern: impl Into<String>) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).into()
+}
+
+/// A value of a field of this name: an id for `plan_id` and the like, else any text.
+pub fn value_of(field: &str) -> RefOr<Schema> {
+    let kind = field.strip_suffix("_id").and_then(Kind::from_name);
+    kind.map_or_else(some_text, |kind| matching(id_pattern(kind)))
+}
+
+/// What the ids of a kind look like.
+pub fn id_pattern(kind: Kind) -> String {
+    format!("^{}[0-9a-f]{{32}}$", kind.id_prefix())
 }
 
 /// One of these texts.

@@ -2,8 +2,9 @@
 
 use crate::http::core::endpoint::{Endpoint, schema};
 use actix_web::http::Method;
+use ifmatch_types::Kind;
 use utoipa::openapi::{
-    Required,
+    RefOr, Required, Schema,
     path::{Parameter, ParameterBuilder, ParameterIn},
 };
 
@@ -25,7 +26,7 @@ pub fn path_parameters(endpoint: &Endpoint) -> Vec<Parameter> {
                     .parameter_in(ParameterIn::Path)
                     .required(Required::True)
                     .description(Some(which))
-                    .schema(Some(schema::text()));
+                    .schema(Some(schema_of(before)));
                 parameters.push(parameter.build());
             }
         } else {
@@ -33,6 +34,15 @@ pub fn path_parameters(endpoint: &Endpoint) -> Vec<Parameter> {
         }
     }
     parameters
+}
+
+/// The schema of the parameter behind this segment: the id of a collection's object, else any text.
+fn schema_of(before: &str) -> RefOr<Schema> {
+    match Kind::ALL.into_iter().find(|kind| kind.collection() == before) {
+        Some(kind) => schema::matching(schema::id_pattern(kind)),
+        None if before == "locks" => schema::matching("^[A-Za-z0-9_.:-]{1,200}$"),
+        None => schema::some_text(),
+    }
 }
 
 /// The path as OpenAPI writes it: parameters without their regular expressions.

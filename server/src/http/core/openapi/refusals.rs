@@ -2,7 +2,6 @@
 
 use super::{
     reason,
-    schemas::VERSION_CONFLICT,
     shared::{self, is_conditional, is_forcible, names_version},
     with_headers,
 };
@@ -12,7 +11,7 @@ use ifmatch_types::{Code, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::{
     ToSchema,
-    openapi::{Ref, RefOr, Response, ResponseBuilder, content::Content, schema::AnyOfBuilder},
+    openapi::{Ref, RefOr, Response, ResponseBuilder, content::Content},
 };
 
 /// One response per status, with the names of its codes.
@@ -33,14 +32,7 @@ pub fn refusals(
         by_status.entry(412).or_default().insert(conflict);
     }
     let response = |(status, codes): (u16, BTreeSet<&'static str>)| {
-        let schema = match (codes.contains(conflict), codes.len()) {
-            (true, 1) => Ref::from_schema_name(VERSION_CONFLICT).into(),
-            (true, _) => AnyOfBuilder::new()
-                .item(Ref::from_schema_name(VERSION_CONFLICT))
-                .item(Ref::from_schema_name(Problem::name()))
-                .into(),
-            (false, _) => RefOr::Ref(Ref::from_schema_name(Problem::name())),
-        };
+        let schema = RefOr::Ref(Ref::from_schema_name(Problem::name()));
         let names: Vec<_> = codes.into_iter().map(|code| format!("`{code}`")).collect();
         let response = ResponseBuilder::new()
             .description(format!("{}: {}", reason(status), names.join(", ")))

@@ -4,24 +4,22 @@
 //! replacements and the conflict body.
 
 use crate::{
-    http::core::endpoint::{BodyForm, Endpoint, schema::collect},
+    http::core::endpoint::{
+        BodyForm, Endpoint,
+        schema::{collect, id_pattern},
+    },
     kinds::entity,
 };
 use actix_web::http::Method;
 use ifmatch_domain::set_once;
 use ifmatch_types::{Conflict, INTEGER_MAX, Kind, Problem};
 use serde_json::{Map, Value, json};
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::{
     ToSchema,
     openapi::{RefOr, Schema},
 };
 
-/// The body of a version conflict: a problem with everything needed to resolve it.
-pub const VERSION_CONFLICT: &str = "VersionConflict";
 const REF_PREFIX: &str = "#/components/schemas/";
 
 /// The schemas by name.
@@ -44,7 +42,7 @@ impl Schemas {
         schemas.mark_merge_groups();
         schemas.mark_set_once();
         schemas.mark_ids();
-        schemas.0.insert(VERSION_CONFLICT.to_owned(), version_conflict());
+        schemas.add_conflict_to_problem();
         for endpoint in endpoints {
             schemas.derive_body(endpoint);
         }
@@ -127,13 +125,32 @@ impl Schemas {
         }
     }
 
+    /// Adds the members of a version conflict to the one schema of problems, as optional ones.
+    ///
+    /// With a schema of its own for conflicts, a generated client could not tell which of the two a 409
+    /// is: it has other codes as well.
+    fn add_conflict_to_problem(&mut self) {
+        let members = self.0.remove(&*Conflict::name()).unwrap_or_default();
+        let Some(Value::Object(members)) = members.get("properties").cloned() else { return };
+        let problem = self.0.get_mut(&*Problem::name());
+        let problem = problem.and_then(|problem| problem.pointer_mut("/properties"));
+        let Some(Value::Object(problem)) = problem else { return };
+        for (name, mut member) in members {
+            if let Value::Object(member) = &mut member {
+                let text = member.get("description").and_then(Value::as_str).unwrap_or_default();
+                let text = format!("{text} With `CONFLICT_VERSION_MISMATCH` only.");
+                member.insert("description".to_owned(), json!(text.trim_start()));
+            }
+            problem.entry(name).or_insert(member);
+        }
+    }
+
     /// Adds the pattern of each kind's ids.
     fn mark_ids(&mut self) {
         for kind in Kind::ALL {
             let id = self.0.get_mut(&format!("{}Id", entity(kind).0));
             if let Some(Value::Object(id)) = id {
-                let pattern = format!("^{}[0-9a-f]{{32}}$", kind.id_prefix());
-                id.insert("pattern".to_owned(), json!(pattern));
+                id.insert("pattern".to_owned(), json!(id_pattern(kind)));
             }
         }
     }
@@ -244,14 +261,6 @@ fn named_version() -> Value {
     })
 }
 
-fn version_conflict() -> Value {
-    let reference = |name: Cow<'_, str>| json!({"$ref": format!("{REF_PREFIX}{name}")});
-    json!({
-        "description": "A stale write, with all that is needed to resolve it.",
-        "allOf": [reference(Problem::name()), reference(Conflict::name())]
-    })
-}
-
 /// Replaces the links of Rust's documentation by plain text.
 fn plain_words(schema: &mut Value) {
     each_object(schema, &mut |object| {
@@ -271,6 +280,48 @@ fn without_links(text: &str) -> String {
         plain.extend(["`", name, "`", target_end.map_or(after, |(_, after)| after)]);
     }
     plain
+}
+
+/// Names the schemas of requests `…Input` instead of `New…`, wherever they are referred to.
+///
+/// A generator for Go makes a function `NewPlan` that constructs a `Plan`. A schema of that name would
+/// be declared twice.
+pub fn rename_inputs(document: &mut Value) {
+    let name = |name: &str| name.strip_prefix("New").map(|stem| format!("{stem}Input"));
+    each_object(document, &mut |object| {
+        if let Some(Value::String(target)) = object.get_mut("$ref")
+            && let Some(renamed) = target.strip_prefix(REF_PREFIX).and_then(name)
+        {
+            *target = format!("{REF_PREFIX}{renamed}");
+        }
+    });
+    let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas") else { return };
+    let renamed = std::mem::take(schemas).into_iter();
+    let mut renamed: Vec<_> =
+        renamed.map(|(old, schema)| (name(&old).unwrap_or(old), schema)).collect();
+    renamed.sort_by(|one, other| one.0.cmp(&other.0));
+    schemas.extend(renamed);
+}
+
+/// Removes the components that nothing refers to.
+pub fn remove_unused(document: &mut Value) {
+    loop {
+        let mut used = BTreeSet::new();
+        each_object(document, &mut |object| {
+            used.extend(object.get("$ref").and_then(Value::as_str).map(str::to_owned));
+        });
+        let mut removed = 0;
+        for section in ["schemas", "parameters", "headers"] {
+            let path = format!("/components/{section}");
+            let Some(Value::Object(all)) = document.pointer_mut(&path) else { continue };
+            let before = all.len();
+            all.retain(|name, _| used.contains(&format!("#{path}/{name}")));
+            removed += before - all.len();
+        }
+        if removed == 0 {
+            return;
+        }
+    }
 }
 
 fn each_object(value: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {

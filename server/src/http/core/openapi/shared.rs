@@ -14,6 +14,9 @@ use utoipa::openapi::{
     },
 };
 
+/// What `X-Lock` looks like.
+const LOCK_PATTERN: &str = "^(global/|function/[A-Za-z0-9_.:-]{1,200})/[A-Za-z0-9_.:-]{1,200}$";
+
 /// A parameter and its name among the components.
 pub struct SharedParameter {
     pub name: &'static str,
@@ -47,7 +50,7 @@ fn of_lists() -> Vec<SharedParameter> {
     let cursor = "The `next_cursor` of the page before.";
     vec![
         shared("Limit", Query, "limit", limit, schema::integer(1, 200)),
-        shared("Cursor", Query, "cursor", cursor, schema::text()),
+        shared("Cursor", Query, "cursor", cursor, schema::some_text()),
     ]
 }
 
@@ -66,12 +69,12 @@ fn of_versions() -> Vec<SharedParameter> {
     let on_conflict = "`merge`: if the version is stale and no change since touches the same \
         fields, apply this one on top.";
     vec![
-        shared("IfNoneMatch", Header, "If-None-Match", if_none_match, schema::text()),
-        shared("ObjectMatches", Header, "If-Match", matches, schema::text()),
-        shared("ObjectExcluded", Header, "If-None-Match", excludes, schema::text()),
-        shared("IfMatch", Header, "If-Match", if_match, schema::text()),
+        shared("IfNoneMatch", Header, "If-None-Match", if_none_match, schema::some_text()),
+        shared("ObjectMatches", Header, "If-Match", matches, schema::some_text()),
+        shared("ObjectExcluded", Header, "If-None-Match", excludes, schema::some_text()),
+        shared("IfMatch", Header, "If-Match", if_match, schema::some_text()),
         shared("Version", Query, "version", version, schema::at_least(1)),
-        shared("Prefer", Header, "Prefer", prefer, schema::text()),
+        shared("Prefer", Header, "Prefer", prefer, schema::some_text()),
         shared("OnConflict", Query, "on_conflict", on_conflict, schema::one_of(&["merge"])),
     ]
 }
@@ -81,7 +84,7 @@ fn of_force() -> Vec<SharedParameter> {
     let reason = "Why a write is forced, 1–500 characters; goes to the audit log.";
     vec![
         shared("Force", Query, "force", force, schema::one_of(&["true"])),
-        shared("ForceReason", Header, "X-Force-Reason", reason, schema::text()),
+        shared("ForceReason", Header, "X-Force-Reason", reason, schema::characters(1, 500)),
     ]
 }
 
@@ -89,12 +92,22 @@ fn of_writes() -> Vec<SharedParameter> {
     let key = "Makes repeats of this request take effect only once; they get the first answer.";
     let on_behalf_of = "The person or system the caller acts for, ≤ 200 characters; recorded \
         beside the key's name.";
-    let mut required =
-        shared("RequiredIdempotencyKey", Header, "Idempotency-Key", key, schema::text());
+    let lock = "A lock that the caller holds, as `<scope>/<function>/<key>`: the write is refused with \
+        409 `STALE_FENCE` unless `X-Lock-Fence` is the fence of its current grant. The function is \
+        empty for a global lock.";
+    let fence = "The fence of the grant that `X-Lock` names.";
+    let space =
+        "The workspace whose lock `X-Lock` names, for callers without a workspace of their own.";
+    let visible = || schema::matching("^[!-~]{1,255}$");
+    let mut required = shared("RequiredIdempotencyKey", Header, "Idempotency-Key", key, visible());
     required.parameter.required = Required::True;
+    let workspace = schema::value_of("workspace_id");
     vec![
-        shared("IdempotencyKey", Header, "Idempotency-Key", key, schema::text()),
-        shared("OnBehalfOf", Header, "X-On-Behalf-Of", on_behalf_of, schema::text()),
+        shared("IdempotencyKey", Header, "Idempotency-Key", key, visible()),
+        shared("OnBehalfOf", Header, "X-On-Behalf-Of", on_behalf_of, schema::characters(1, 200)),
+        shared("Lock", Header, "X-Lock", lock, schema::matching(LOCK_PATTERN)),
+        shared("LockFence", Header, "X-Lock-Fence", fence, schema::at_least(1)),
+        shared("LockWorkspace", Header, "X-Lock-Workspace", space, workspace),
         required,
     ]
 }
@@ -142,7 +155,7 @@ pub fn parameters_of(endpoint: &Endpoint) -> Vec<&'static str> {
         Idempotency::Required => names.push("RequiredIdempotencyKey"),
     }
     if *method != Method::GET {
-        names.push("OnBehalfOf");
+        names.extend(["OnBehalfOf", "Lock", "LockFence", "LockWorkspace"]);
     }
     names
 }
@@ -180,7 +193,10 @@ pub const HEADERS: [(&str, &str); 14] = [
         "The id of the request in the log; the caller's own id if it sent a valid one.",
     ),
     ("ETag", "The version, quoted: `\"7\"`."),
-    ("Location", "The path of the new object, if it has one."),
+    (
+        "Location",
+        "Where the new object is, if it has a place: a path, or an address if the operator set one.",
+    ),
     ("Preference-Applied", "`wait`: this request waited for its turn (RFC 7240)."),
     ("X-Changed", "`false`: the object already was as requested, and nothing was written."),
     (

@@ -46,7 +46,7 @@ macro_rules! records {
                     .viewer()
                     .scoped()
                     .paged()
-                    .query("feature", "Only usage of this feature", schema::text())
+                    .query("feature", "Only usage of this feature", schema::some_text())
                     .summary("List recorded usage, newest first")
                     .answers_page::<UsageRecord>(200)
                     .problems(KNOWN),
