@@ -1,9 +1,11 @@
 //! The subcommands other than `serve`. Each does its work and stops.
 
 mod keys;
+mod paper;
 mod restored;
 
 pub use keys::{WantedKey, keys, new_key};
+pub use paper::{completions, man, settings};
 pub use restored::restored;
 
 use crate::{

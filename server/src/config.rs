@@ -8,7 +8,7 @@ mod setting;
 mod task;
 mod value;
 
-pub use setting::Config;
+pub use setting::{Config, SETTINGS};
 pub use task::{KeysTask, Task};
 
 use crate::network::Networks;
@@ -17,7 +17,7 @@ use ifmatch_domain::{Settings, provisioning::Windows};
 use ifmatch_store::DatabaseUrl;
 use rustix::process::{Resource, getrlimit};
 use said::Said;
-use setting::{SETTINGS, Setting};
+use setting::Setting;
 use std::{collections::BTreeMap, ffi::OsString, io, path::Path};
 
 /// Why the process does not start.
@@ -166,7 +166,12 @@ pub fn command() -> Command {
         .value_name("FILE")
         .global(true)
         .help(format!("Settings in TOML; flags and environment win [env: {FILE_ENV}]"));
-    let command = Command::new("ifmatch-server").version(env!("CARGO_PKG_VERSION"));
+    // The builder of a package names the commit.
+    let version = match option_env!("IFMATCH_COMMIT") {
+        Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+        None => env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let command = Command::new("ifmatch-server").version(version);
     Task::augment_subcommands(command)
         .about("A subscription-billing backend in which no write is ever lost")
         .subcommand_required(false)

@@ -34,6 +34,7 @@ use crate::{
 use actix_web::{App as ActixApp, middleware::from_fn, web};
 use ifmatch_domain::{Action, Outcome, Rejection, access, core, lock::OwnerSecret};
 use ifmatch_types::{ApiKeyId, Role};
+use sd_notify::NotifyState;
 use secrecy::ExposeSecret;
 use std::{
     io::Write,
@@ -241,6 +242,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     // Signals are handled before the address is printed, because a signal may follow at once.
     let stop = StopSignals::listen()
         .map_err(|cause| CommandError::Io { what: "signals".to_owned(), cause })?;
+    tell_systemd(&[NotifyState::Ready]);
     println!("listening on {scheme}://{address}");
     std::io::stdout()
         .flush()
@@ -278,6 +280,7 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
         app.stopping.store(true, Ordering::Relaxed);
         app.locks.room.close();
         app.lanes.end_turns();
+        tell_systemd(&[NotifyState::Stopping]);
         tracing::info!("stopping: no longer ready");
         // Load balancers that check `/readyz` send requests elsewhere from now on.
         sleep(drain).await;
@@ -288,6 +291,13 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
     let ended = server.await;
     denials::record(&denying, denying.denials.all()).await;
     ended.map_err(|cause| CommandError::Io { what: "server".to_owned(), cause })
+}
+
+/// Tells systemd about this process, if it wants to know (`Type=notify`).
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
 }
 
 /// Ends the process after this time, whatever is still running.

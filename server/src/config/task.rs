@@ -1,6 +1,7 @@
 //! The subcommands and their own arguments.
 
 use clap::Subcommand;
+use clap_complete::Shell;
 use ifmatch_types::Role;
 use std::time::Duration;
 
@@ -16,6 +17,15 @@ pub enum Task {
     Keys(KeysTask),
     /// Print the OpenAPI document
     Openapi,
+    /// Print a configuration file with every setting and its default
+    Settings,
+    /// Print the manual page
+    Man,
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Check configuration, database, migrations and clock
     Doctor,
     /// Check every stored invariant; list the broken ones and exit with 1

@@ -31,6 +31,9 @@ const USUAL: [&str; 16] = [
     "x-frame-options",
 ];
 
+/// Where a proxy of the tests has the server. It is not part of the documented paths.
+const PROXY_PREFIX: &str = "/api";
+
 /// What the document says about one method of one path.
 struct Operation {
     method: String,
@@ -62,7 +65,12 @@ struct Document {
 ///
 /// If the answer is not documented, or documented differently.
 pub fn check(method: &str, path: &str, answer: &Answer) {
-    let found = document().compare(method, path, answer);
+    let proxied = path.strip_prefix(PROXY_PREFIX);
+    let mut found = document().compare(method, proxied.unwrap_or(path), answer);
+    if proxied.is_some() {
+        // Proxies add headers of their own.
+        found.retain(|difference| !difference.starts_with("no header "));
+    }
     assert!(found.is_empty(), "{method} {path} is documented otherwise: {found:#?}\n{answer:?}");
 }
 

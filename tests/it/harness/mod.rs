@@ -29,7 +29,9 @@ pub use database::{Backend, Database};
 pub use entitlements::{grant, in_ms, instant, members, scope, units};
 pub use fixtures::{day, id, unique, version, with};
 pub use pool::Pool;
-pub use process::{Finished, MUTANT, binary, find_key, run_deaf, run_example, run_to_end};
+pub use process::{
+    Finished, MUTANT, binary, find_key, run_deaf, run_example, run_to_end, without_settings,
+};
 pub use scenario::{block_on, run};
 pub(crate) use scenario::{both_databases, postgres_only, sqlite_only};
 pub use server::{ADMIN_KEY, Server, Settings};

@@ -69,7 +69,8 @@ pub fn command(database: &Database) -> Command {
     command
 }
 
-fn without_settings(mut command: Command) -> Command {
+/// A command without this process's own settings.
+pub fn without_settings(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("IFMATCH_") || name == "RUST_LOG" {
             command.env_remove(name);

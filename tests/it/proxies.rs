@@ -1,0 +1,199 @@
+//! Reverse proxies in front of the server, each with its configuration in `docs/proxies`.
+//!
+//! `tests/proxies` installs them and runs these scenarios. They are not part of CI.
+
+use crate::harness::{
+    ADMIN_KEY, Api, Backend, Database, EventStream, Server, Settings, block_on, id, unique,
+};
+use serde_json::json;
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// A proxy: its configuration, and how it is started in a directory.
+struct Proxy {
+    config: &'static str,
+    start: fn(&Path, &str) -> Command,
+}
+
+macro_rules! proxies {
+    ($($name:ident: $config:literal, $start:expr;)*) => {
+        $(
+            #[test]
+            #[ignore = "tests/proxies runs it"]
+            fn $name() {
+                let config = include_str!(concat!("../../docs/proxies/", $config));
+                block_on(passes_everything(Proxy { config, start: $start }));
+            }
+        )*
+    };
+}
+
+proxies! {
+    nginx: "nginx.conf", |dir, config| {
+        let main = format!(
+            "daemon off;\npid {0}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n\
+             access_log off;\nclient_body_temp_path {0}/b;\nproxy_temp_path {0}/p;\n\
+             fastcgi_temp_path {0}/f;\nuwsgi_temp_path {0}/u;\nscgi_temp_path {0}/s;\n\
+             gzip on;\ngzip_proxied any;\ngzip_min_length 1;\ngzip_types application/json;\n{config}\n}}\n",
+            dir.display(),
+        );
+        run("nginx", &["-c"], dir, &main)
+    };
+    apache: "apache.conf", |dir, config| {
+        let modules = ["mpm_event", "proxy", "proxy_http", "authz_core", "deflate", "filter"];
+        let modules = modules.map(|name| {
+            format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
+        });
+        let main = format!(
+            "ServerRoot {0}\nServerName test\nPidFile {0}/pid\nErrorLog {0}/error\n{1}\
+             AddOutputFilterByType DEFLATE application/json\n{config}",
+            dir.display(),
+            modules.concat(),
+        );
+        run("apache2", &["-D", "FOREGROUND", "-f"], dir, &main)
+    };
+    haproxy: "haproxy.cfg", |dir, config| run("haproxy", &["-db", "-f"], dir, config);
+    caddy: "Caddyfile", |dir, config| {
+        let main = format!("{{\n\tadmin off\n\tauto_https off\n}}\n{config}");
+        run("caddy", &["run", "--adapter", "caddyfile", "--config"], dir, &main)
+    };
+    varnish: "varnish.vcl", |dir, config| {
+        let port = config.rsplit("http://127.0.0.1:").next().unwrap_or_default();
+        let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+        let mut command = run("varnishd", &["-f"], dir, config);
+        command.args(["-F", "-a", &format!("127.0.0.1:{port}"), "-n"]).arg(dir.join("work"));
+        command
+    };
+}
+
+/// A command that ends with the path of a configuration file in this directory.
+fn run(program: &str, args: &[&str], dir: &Path, config: &str) -> Command {
+    let file = dir.join("config");
+    fs::write(&file, config).unwrap();
+    let mut command = Command::new(program);
+    command.args(args).arg(file).current_dir(dir);
+    command
+}
+
+/// A running proxy; killed when dropped.
+struct Running {
+    child: Child,
+    url: String,
+    dir: TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Proxy {
+    /// Starts it on this port in front of a server.
+    fn start(&self, port: u16, server: &Server) -> Running {
+        let dir = tempfile::tempdir().unwrap();
+        let own = server.url().rsplit(':').next().unwrap();
+        let config = self.config.replace("8080", own).replace("8000", &port.to_string());
+        let mut command = (self.start)(dir.path(), &config);
+        let log = fs::File::create(dir.path().join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let child = command.spawn().expect("tests/proxies installs it");
+        let running = Running { child, url: format!("http://127.0.0.1:{port}/api"), dir };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let log = || fs::read_to_string(running.dir.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "it does not start: {}", log());
+            sleep(Duration::from_millis(20));
+        }
+        running
+    }
+}
+
+/// What clients need to get through a proxy unchanged.
+async fn passes_everything(proxy: Proxy) {
+    let port = free_port();
+    let public_url = format!("http://127.0.0.1:{port}/api");
+    let settings =
+        Settings::args(&["--behind-proxy", "--rate-limit", "0", "--public-url", &public_url]);
+    let database = Arc::new(Database::create(Backend::Sqlite));
+    let server = Server::start_with(database, settings).await;
+    let running = proxy.start(port, &server);
+    let api = Api::new(&running.url, Some(ADMIN_KEY));
+    let direct = server.api();
+
+    // A new object is where its `Location` says.
+    let body = json!({"name": "Acme", "metadata": {"long": "x".repeat(400)}});
+    let made = api.post("/v1/workspaces", &body).await;
+    let location = made.header("location").unwrap().to_owned();
+    let path = format!("/v1/workspaces/{}", id(&made.ok(201)));
+    assert_eq!(location, format!("{public_url}{path}"));
+    let followed = reqwest::Client::new().get(&location).bearer_auth(ADMIN_KEY).send().await;
+    assert_eq!(followed.unwrap().status(), 200);
+
+    // A tag that came with a compressed answer names its version.
+    let read = || {
+        let request = reqwest::Client::new().get(&location).bearer_auth(ADMIN_KEY);
+        request.header("Accept-Encoding", "gzip")
+    };
+    let compressed = read().send().await.unwrap();
+    let tag = compressed.headers()["etag"].to_str().unwrap().to_owned();
+    let same = read().header("If-None-Match", &tag).send().await.unwrap();
+    assert_eq!(same.status(), 304, "{tag}");
+    let write = api.patch(&path, &json!({"name": "Changed"})).header("If-Match", &tag);
+    assert_eq!(write.await.status, 200, "{tag}");
+    let stale = api.patch(&path, &json!({"name": "Stale"})).header("If-Match", &tag).await;
+    assert_eq!(stale.conflict(412)["current_version"], 2);
+
+    // The request's id, and bodies that the server refuses itself.
+    let named = api.get(&path).header("X-Request-Id", "through-the-proxy").await;
+    assert_eq!(named.header("x-request-id"), Some("through-the-proxy"));
+    let large = json!({"name": "x".repeat(100_000)});
+    api.patch(&path, &large).if_match(2).await.problem(413, "PAYLOAD_TOO_LARGE");
+
+    // An event arrives at once, and a quiet stream stays open.
+    let mut stream = EventStream::new(api.get("/v1/events/stream").open().await);
+    for _ in 0..2 {
+        let name = unique("streamed");
+        let sent_at = Instant::now();
+        direct
+            .patch(&format!("{path}?force=true"), &json!({"name": name}))
+            .header("X-Force-Reason", "to be streamed")
+            .await
+            .ok(200);
+        while !stream.next().await.1.to_string().contains(&name) {}
+        assert!(sent_at.elapsed() < Duration::from_millis(900), "{:?}", sent_at.elapsed());
+        tokio::time::sleep(Duration::from_secs(6)).await;
+    }
+
+    // A long poll is waited for.
+    let began = Instant::now();
+    let lock = api.post("/v1/locks/job/acquire", &json!({"ttl_ms": 60_000})).await.ok(201);
+    let wait = json!({"ttl_ms": 1_000, "wait_ms": 8_000});
+    api.post("/v1/locks/job/acquire", &wait).await.problem(409, "LOCK_TIMEOUT");
+    assert!(began.elapsed() >= Duration::from_secs(8) && lock["fence"].is_i64());
+
+    // One effect for each request, also when many are sent at once.
+    for _ in 0..30 {
+        api.post(
+            "/v1/plans",
+            &json!({"code": unique("plan"), "name": "Basic", "currency": "USD",
+            "amount": 1, "interval": "month"}),
+        )
+        .await
+        .ok(201);
+    }
+    assert_eq!(direct.list("/v1/plans").await.len(), 30);
+}
