@@ -15,8 +15,8 @@ use serde_json::Value;
 use shared::parameters_of;
 use std::collections::BTreeSet;
 use utoipa::openapi::{
-    Components, HttpMethod, Info, License, OpenApi, PathsBuilder, Ref, RefOr, Required, Response,
-    ResponseBuilder, Tag,
+    Components, Contact, HttpMethod, Info, License, OpenApi, PathsBuilder, Ref, RefOr, Required,
+    Response, ResponseBuilder, Tag,
     content::Content,
     extensions::Extensions,
     path::{Operation, OperationBuilder},
@@ -53,6 +53,7 @@ pub fn document(
     });
     let mut info = Info::new("Ifmatch", env!("CARGO_PKG_VERSION"));
     info.description = Some(ABOUT.to_owned());
+    info.contact = Some(Contact::builder().name(Some("The operator of this server")).build());
     info.license = Some(
         License::builder().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build(),
     );

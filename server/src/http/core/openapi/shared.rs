@@ -124,7 +124,7 @@ pub fn parameters_of(endpoint: &Endpoint) -> Vec<&'static str> {
         names.push("IfNoneMatch");
     }
     if is_conditional(endpoint) {
-        if !names_version(endpoint) {
+        if !names_version(endpoint) && !docs.previews {
             names.push("ObjectMatches");
         }
         if *method != Method::GET {
