@@ -23,8 +23,8 @@ pub fn routes() -> Vec<Endpoint> {
             .scoped()
             .operation_id("get_availability")
             .summary("Read the availability, day by day")
-            .query("from", "The first day", schema::date())
-            .query("to", "The last day; 366 days at most", schema::date())
+            .required_query("from", "The first day", schema::date())
+            .required_query("to", "The last day; 366 days at most", schema::date())
             .answers::<Availability>(200)
             .problems(READS)],
     );

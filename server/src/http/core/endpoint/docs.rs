@@ -147,6 +147,16 @@ impl Endpoint {
         self.parameter(ParameterIn::Query, Required::False, name, description, schema)
     }
 
+    /// Takes a query parameter that it cannot do without.
+    pub fn required_query(
+        self,
+        name: &str,
+        description: &str,
+        schema: impl Into<RefOr<Schema>>,
+    ) -> Self {
+        self.parameter(ParameterIn::Query, Required::True, name, description, schema)
+    }
+
     /// Takes an optional header.
     pub fn header(self, name: &str, description: &str, schema: impl Into<RefOr<Schema>>) -> Self {
         self.parameter(ParameterIn::Header, Required::False, name, description, schema)

@@ -26,7 +26,7 @@ pub fn path_parameters(endpoint: &Endpoint) -> Vec<Parameter> {
                     .parameter_in(ParameterIn::Path)
                     .required(Required::True)
                     .description(Some(which))
-                    .schema(Some(schema_of(before)));
+                    .schema(Some(schema_of(name, before)));
                 parameters.push(parameter.build());
             }
         } else {
@@ -36,12 +36,13 @@ pub fn path_parameters(endpoint: &Endpoint) -> Vec<Parameter> {
     parameters
 }
 
-/// The schema of the parameter behind this segment: the id of a collection's object, else any text.
-fn schema_of(before: &str) -> RefOr<Schema> {
-    match Kind::ALL.into_iter().find(|kind| kind.collection() == before) {
+/// The schema of a parameter: `id` is that of the object in the collection before it.
+fn schema_of(name: &str, before: &str) -> RefOr<Schema> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.collection() == before);
+    match kind.filter(|_| name == "id") {
         Some(kind) => schema::matching(schema::id_pattern(kind)),
         None if before == "locks" => schema::matching("^[A-Za-z0-9_.:-]{1,200}$"),
-        None => schema::some_text(),
+        None => schema::value_of(name),
     }
 }
 

@@ -55,6 +55,7 @@ fn of_lists() -> Vec<SharedParameter> {
 }
 
 fn of_versions() -> Vec<SharedParameter> {
+    let tags = || schema::matching(r#"^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$"#);
     let if_none_match = "Answer 304 if the object is at this version: `\"7\"`.";
     let matches = "Refuse with 412 unless the object in the path is at this version: `\"7\"`.";
     let excludes = "Refuse with 412 if the object in the path is at this version: `\"7\"`; `*` for \
@@ -69,10 +70,10 @@ fn of_versions() -> Vec<SharedParameter> {
     let on_conflict = "`merge`: if the version is stale and no change since touches the same \
         fields, apply this one on top.";
     vec![
-        shared("IfNoneMatch", Header, "If-None-Match", if_none_match, schema::some_text()),
-        shared("ObjectMatches", Header, "If-Match", matches, schema::some_text()),
-        shared("ObjectExcluded", Header, "If-None-Match", excludes, schema::some_text()),
-        shared("IfMatch", Header, "If-Match", if_match, schema::some_text()),
+        shared("IfNoneMatch", Header, "If-None-Match", if_none_match, tags()),
+        shared("ObjectMatches", Header, "If-Match", matches, tags()),
+        shared("ObjectExcluded", Header, "If-None-Match", excludes, tags()),
+        shared("IfMatch", Header, "If-Match", if_match, tags()),
         shared("Version", Query, "version", version, schema::at_least(1)),
         shared("Prefer", Header, "Prefer", prefer, schema::some_text()),
         shared("OnConflict", Query, "on_conflict", on_conflict, schema::one_of(&["merge"])),
