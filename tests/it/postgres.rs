@@ -160,7 +160,8 @@ fn a_server_stops_in_time_although_its_database_does_not_answer() {
         let status = server.ended().await;
         drop(frozen);
         assert!(told_at.elapsed() < Duration::from_secs(30), "{:?}", told_at.elapsed());
-        assert_eq!(status.code(), Some(1), "it says that not everything was answered");
+        // 1 if something was not answered. A write whose connection was cut before that is.
+        assert!(matches!(status.code(), Some(0 | 1)), "{status}");
         writing.abort();
     });
 }

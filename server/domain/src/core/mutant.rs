@@ -28,6 +28,7 @@ mutants! {
     AnswerBeforeCommit "answer-before-commit": "The answer is sent before the commit.",
     TrustLostCommit "trust-lost-commit": "A commit with a lost reply is assumed to have succeeded.",
     ForgetLostCommit "forget-lost-commit": "A commit with a lost reply is assumed to have failed.",
+    TrustPrimary "trust-primary": "A commit counts although the synchronous standbys lack it.",
     SwapAnswers "swap-answers": "Two commands of one batch get each other's answer.",
     DropEvent "drop-event": "Every fifth version of an object has no event.",
     ReadUnsettledEvents "read-unsettled-events": "The event stream skips late commits.",

@@ -114,6 +114,9 @@ pub enum PoolError {
          pool_mode=session"
     )]
     MixesUp(String),
+    /// A connection through it failed.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
 }
 
 impl DatabaseUrl {
@@ -146,7 +149,7 @@ impl DatabaseUrl {
         for got in 0..needed {
             match opened.recv_timeout(POOL_PATIENCE) {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(PoolError::MixesUp(error.to_string())),
+                Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(PoolError::Small { got, needed }),
             }
         }
@@ -155,12 +158,13 @@ impl DatabaseUrl {
 }
 
 /// A connection with a transaction, in which a prepared statement was used.
-fn begun(url: &DatabaseUrl) -> Result<Db, StoreError> {
+fn begun(url: &DatabaseUrl) -> Result<Db, PoolError> {
     // A transaction of a lane would be ended while it waits for the others.
     let mut db = Db::connect(url, Use::Read)?;
-    db.begin()?;
+    let mixes_up = |error: StoreError| PoolError::MixesUp(error.to_string());
+    db.begin().map_err(mixes_up)?;
     if let Db::Postgres(postgres) = &mut db {
-        postgres.text("search_path")?;
+        postgres.text("search_path").map_err(mixes_up)?;
     }
     Ok(db)
 }

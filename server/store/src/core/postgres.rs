@@ -10,6 +10,7 @@
 
 use super::{
     db::Use,
+    engine::PoolError,
     error::StoreError,
     sql::Sql,
     standby::Standbys,
@@ -289,7 +290,7 @@ impl PostgresTarget {
             match PgConnection::establish(&self.url_with(&options, mark)) {
                 Ok(connection) => {
                     let mut db = self.over(connection, mark, None);
-                    if db.text(NAME)?.as_deref() == Some(&name) {
+                    if db.text(NAME).map_err(mixed_up)?.as_deref() == Some(&name) {
                         return Ok(db);
                     }
                 }
@@ -300,6 +301,8 @@ impl PostgresTarget {
         }
         let connection = PgConnection::establish(&self.url_with(&[], mark)).map_err(unreachable)?;
         let mut db = self.over(connection, mark, Some(purpose));
+        // Its first prepared statement is the one that an old pool mixes up.
+        db.text(NAME).map_err(mixed_up)?;
         self.check_path(&mut db)?;
         Ok(db)
     }
@@ -349,10 +352,14 @@ pub struct PostgresDb {
 impl PostgresDb {
     /// The connection, for one statement.
     pub fn connection(&mut self) -> &mut PgConnection {
+        self.note_statement();
+        &mut self.connection
+    }
+
+    fn note_statement(&self) {
         if let Some(watch) = &self.watch {
             watch.busy();
         }
-        &mut self.connection
     }
 
     /// Cuts the connection whenever a statement takes longer than this from now on.
@@ -380,8 +387,8 @@ impl PostgresDb {
     /// Begins a transaction of the lane.
     pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
         self.learn_standbys()?;
-        let begin = self.begin.clone();
-        Ok(self.connection().batch_execute(&begin)?)
+        self.note_statement();
+        Ok(self.connection.batch_execute(&self.begin)?)
     }
 
     /// The value of a setting. `None` if there is no such setting.
@@ -436,6 +443,15 @@ fn unreachable(error: diesel::ConnectionError) -> StoreError {
         return StoreError::Gone(what.into());
     }
     error.into()
+}
+
+/// Says of a prepared statement of somebody else's that it comes from the pool.
+fn mixed_up(error: StoreError) -> StoreError {
+    let text = error.to_string();
+    if text.contains("prepared statement") {
+        return StoreError::Impaired(PoolError::MixesUp(text).into());
+    }
+    error
 }
 
 /// The name of an unknown parameter. One that may be a part of a password is not shown.
