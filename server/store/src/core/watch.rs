@@ -32,7 +32,7 @@ pub(super) fn fresh_mark() -> u32 {
 pub(super) struct Watch {
     mark: u32,
     limit: Duration,
-    /// When its statement began, in milliseconds since [`epoch`]. 0: it is idle.
+    /// When its statement began, by [`now_ms`]. 0: it is idle.
     busy_since_ms: AtomicU64,
 }
 
