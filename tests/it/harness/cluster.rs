@@ -144,7 +144,7 @@ impl Cluster {
     fn signal(&self, signal: Signal) {
         let Some(first) = self.first_process() else { return };
         let number = first.as_raw_nonzero();
-        // It makes no more of them meanwhile, and they are still known as its children.
+        // Stopped, it makes no more of them, and they are still known as its children.
         let _ = kill_process(first, Signal::STOP);
         let children = fs::read_to_string(format!("/proc/{number}/task/{number}/children"));
         let children = children.unwrap_or_default();

@@ -137,7 +137,7 @@ fn operation(endpoint: &Endpoint, status_of: fn(Code) -> StatusCode) -> Operatio
     .build()
 }
 
-/// Who may call an endpoint, and what its requests must have.
+/// The role that an endpoint asks for, and what its requests must have.
 fn description(endpoint: &Endpoint) -> String {
     let info = &endpoint.info;
     let mut sentences = vec![match info.access {

@@ -2,8 +2,8 @@
 //!
 //! A PostgreSQL that is frozen keeps its connections open and answers nothing. Its kernel still
 //! acknowledges what arrives, so that no timeout of TCP applies. A thread of this process looks at all
-//! watched connections and cuts one whose statement takes too long. Whoever waits for it then gets
-//! [`StoreError::Gone`](super::error::StoreError::Gone), and goes on with a new connection.
+//! watched connections and cuts one whose statement takes too long. Its caller then gets
+//! [`StoreError::Gone`](super::error::StoreError::Gone) and goes on with a new connection.
 
 use std::{
     sync::{
