@@ -164,8 +164,10 @@ impl Db {
             }
         }
         let outcome = read(self);
-        // Nothing was written, so that both are the same.
-        let ended = self.rollback();
+        // On SQLite, a commit makes sure that the file is in its place. On PostgreSQL it would ask the
+        // standbys, although nothing was written.
+        let commits = outcome.is_ok() && self.is_sqlite();
+        let ended = if commits { self.commit() } else { self.rollback() };
         match (outcome, ended) {
             (Ok(found), Ok(())) => Ok(found),
             (Err(error), Ok(())) => Err(error),

@@ -70,7 +70,7 @@ const DEFAULTS: [(&str, &str); 5] = [
 ];
 
 /// What PostgreSQL's client accepts in a URL (PostgreSQL 18, section 34.1.2; `ssl` is for JDBC).
-const KNOWN: [&str; 54] = [
+const KNOWN: [&str; 52] = [
     "host",
     "hostaddr",
     "port",
@@ -117,14 +117,12 @@ const KNOWN: [&str; 54] = [
     "scram_client_key",
     "scram_server_key",
     "service",
-    "servicefile",
     "target_session_attrs",
     "load_balance_hosts",
     "oauth_issuer",
     "oauth_client_id",
     "oauth_client_secret",
     "oauth_scope",
-    "authtype",
 ];
 
 /// A PostgreSQL database, and the schema that holds the tables.
@@ -193,7 +191,8 @@ impl PostgresTarget {
             return Err(UrlError::Credentials);
         }
         for (name, value) in self.parameters() {
-            if !KNOWN.contains(&name) {
+            // libpq takes `ssl=true` for JDBC's sake, and no other value.
+            if !KNOWN.contains(&name) || (name == "ssl" && value != "true") {
                 return Err(UrlError::Parameter { name: shown(name), way_out: way_out(name) });
             }
             let needs_tls = match name {
@@ -462,6 +461,7 @@ fn shown(name: &str) -> String {
 
 fn way_out(name: &str) -> &'static str {
     match name {
+        "ssl" => "set sslmode instead",
         "schema" | "search_path" | "currentSchema" => "set the schema with --schema",
         "pgbouncer" | "prepareThreshold" | "statement_cache_size" => {
             "leave it out: a pool is recognised"
@@ -515,6 +515,8 @@ mod tests {
             ("postgres://db/x?schema=shop", "`schema`; set the schema with --schema"),
             ("postgres://db/x?pgbouncer=true", "`pgbouncer`; leave it out: a pool is recognised"),
             ("postgres://db/x?s3cret.word=1", "`…`; leave it out"),
+            ("postgres://db/x?ssl=1", "`ssl`; set sslmode instead"),
+            ("postgres://db/x?servicefile=f", "`servicefile`; leave it out"),
         ] {
             let error = target(url).check().unwrap_err().to_string();
             assert!(error.ends_with(expected), "{error}");
