@@ -46,8 +46,11 @@ pub(crate) trait StoredRow: Sized {
     const TABLE: &'static str;
     /// The SQL types of all columns, in order.
     type Columns;
-    /// The names of all columns, in order; the first is the key.
+    /// The names of all columns, in order. The first is the key if rows are updated.
     const COLUMNS: &'static [&'static str];
+
+    /// The value of the first column, which names a row in errors.
+    fn name(&self) -> String;
 
     /// The row's values, in the order of the columns.
     fn cells(self) -> Vec<Cell>;
@@ -80,21 +83,28 @@ pub struct TableShape {
 }
 
 macro_rules! tables {
-    ($($(#[$doc:meta])* $table:ident => $row:ident { $($column:ident: $type:ty,)* })*) => {
+    ($($(#[$doc:meta])* $table:ident => $row:ident {
+        $first:ident: $first_type:ty, $($column:ident: $type:ty,)*
+    })*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Debug, diesel::Queryable, serde::Deserialize)]
             pub(crate) struct $row {
+                pub(crate) $first: <$first_type as Native>::Rust,
                 $(pub(crate) $column: <$type as Native>::Rust,)*
             }
 
             impl StoredRow for $row {
-                type Columns = ($($type,)*);
+                type Columns = ($first_type, $($type,)*);
                 const TABLE: &'static str = stringify!($table);
-                const COLUMNS: &'static [&'static str] = &[$(stringify!($column),)*];
+                const COLUMNS: &'static [&'static str] = &[stringify!($first), $(stringify!($column),)*];
+
+                fn name(&self) -> String {
+                    self.$first.to_string()
+                }
 
                 fn cells(self) -> Vec<Cell> {
-                    vec![$(Cell::from(self.$column),)*]
+                    vec![Cell::from(self.$first), $(Cell::from(self.$column),)*]
                 }
 
                 fn column_list() -> &'static str {
@@ -113,7 +123,10 @@ macro_rules! tables {
         pub const TABLES: &[TableShape] = &[
             $(TableShape {
                 name: stringify!($table),
-                columns: &[$((stringify!($column), stringify!($type)),)*],
+                columns: &[
+                    (stringify!($first), stringify!($first_type)),
+                    $((stringify!($column), stringify!($type)),)*
+                ],
             },)*
         ];
     };
@@ -148,13 +161,13 @@ tables! {
         metadata: Text, created_at: BigInt, updated_at: BigInt, updated_by: Text,
         deleted_at: Nullable<BigInt>, deleted_by: Nullable<Text>, last_version: Nullable<BigInt>,
         reached_at: BigInt, due_at: Nullable<BigInt>, billed_until: Nullable<BigInt>,
-        settled_at: Nullable<BigInt>, settled_anchor: Nullable<BigInt>, settled_term: Nullable<Text>,
-        had_draft: Bool, last_term: BigInt,
+        settled_at: Nullable<BigInt>, settled_anchor: Nullable<BigInt>,
+        had_draft: Bool, last_term: BigInt, settled_segment: Nullable<BigInt>, last_term_at: BigInt,
     }
     /// A segment of a subscription's terms. Rows are only added.
     subscription_terms => SegmentRow {
-        id: Text, subscription_id: Text, seq: BigInt, at: BigInt, plan_id: Text, quantity: BigInt,
-        status: Text, anchor_at: Nullable<BigInt>, invoiced_until: Nullable<BigInt>,
+        subscription_id: Text, at: BigInt, seq: BigInt, previous_at: Nullable<BigInt>,
+        plan_id: Text, quantity: BigInt, status: Text, anchor_at: Nullable<BigInt>, invoiced_until: Nullable<BigInt>,
         invoiced_amount: Nullable<BigInt>,
     }
     /// An invoice.

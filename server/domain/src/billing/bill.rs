@@ -106,7 +106,7 @@ fn settle_past(
     if let Some(period) = found.iter().rev().find(is_settled) {
         record.settled_at = Some(period.start);
         record.settled_anchor = Some(period.anchor);
-        record.settled_term = Some(period.begun_by.clone());
+        record.settled_segment = Some(period.begun_by);
     }
     Ok(())
 }

@@ -486,7 +486,7 @@ fn uncharge(invoice: &Invoice, ctx: &mut Context<'_>) {
     let mut record = row.expect("the subscription of an invoice is kept").record.clone();
     record.settled_at = None;
     record.settled_anchor = None;
-    record.settled_term = None;
+    record.settled_segment = None;
     if record.subscription.status != SubscriptionStatus::Canceled {
         // Not now, which may be later: a run of the past would take that for a date to come.
         let since = record.reached_at;

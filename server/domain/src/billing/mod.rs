@@ -41,4 +41,4 @@ pub use run::{BillSubscription, FinishBillingRun};
 pub use settle::SettleSubscription;
 pub use state::State;
 pub use subscription::SubscriptionRecord;
-pub use terms::{Segment, Terms, segment_id};
+pub use terms::{Segment, Terms};

@@ -17,14 +17,16 @@ pub enum Need {
     Payments(String),
     /// The payment with this provider reference.
     PaymentRef(String),
-    /// The segments of a subscription's terms. Its row lock protects them.
+    /// The segments of a subscription's terms. Its row lock protects them, and its row, which is
+    /// loaded before or with them, says where they are.
     Terms {
         /// The subscription.
         subscription_id: String,
         /// Whether those of settled periods are needed, too.
         whole: bool,
     },
-    /// What the living invoices of a subscription charge. Its row lock protects them.
+    /// What the living invoices of a subscription charge. Its row lock protects them, and its row,
+    /// which is loaded before or with them, says which are settled.
     Charges {
         /// The subscription.
         subscription_id: String,

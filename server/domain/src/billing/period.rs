@@ -21,8 +21,8 @@ pub(super) struct Period {
     pub(super) whole_end: Timestamp,
     /// The instant that its boundaries are counted from.
     pub(super) anchor: Timestamp,
-    /// The id of the segment in force at its start.
-    pub(super) begun_by: String,
+    /// The number of the segment in force at its start.
+    pub(super) begun_by: i64,
     /// The terms that took effect within it, oldest first.
     pub(super) parts: Vec<Part>,
     /// From before there were terms: what it costs beside the terms.
@@ -86,13 +86,13 @@ impl Period {
 
 /// Where the periods of a subscription begin and end, beside its terms.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Course<'a> {
+pub(super) struct Course {
     /// When the first period begins, if the subscription renews then.
     pub(super) first: Timestamp,
     /// When `cancel_at_period_end` ends it. No period begins there or later.
     pub(super) stops_at: Option<Timestamp>,
     /// A period to begin with; all before it are settled.
-    pub(super) settled: Option<Settled<'a>>,
+    pub(super) settled: Option<Settled>,
     /// The periods that begin later than this count for the limit.
     pub(super) billed_until: Option<Timestamp>,
     /// Stop before a period if this many were counted.
@@ -106,13 +106,13 @@ pub(super) struct Course<'a> {
 
 /// A period that begins where everything before is settled.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Settled<'a> {
+pub(super) struct Settled {
     /// The start of the period.
     pub(super) start: Timestamp,
     /// The instant that it is counted from.
     pub(super) anchor: Timestamp,
-    /// The id of the segment in force at its start.
-    pub(super) begun_by: &'a str,
+    /// The number of the segment in force at its start.
+    pub(super) begun_by: i64,
 }
 
 /// The periods of a subscription, in order.
@@ -135,7 +135,7 @@ impl Periods {
 
 /// Finds the periods that begin until an instant.
 pub(super) fn periods(
-    course: &Course<'_>,
+    course: &Course,
     segments: &[Segment],
     prices: &Prices,
     until: Timestamp,
@@ -153,7 +153,7 @@ pub(super) fn periods(
     };
     let mut rest = segments;
     if let Some(settled) = &course.settled {
-        let at = segments.iter().position(|segment| segment.id == settled.begun_by);
+        let at = segments.iter().position(|segment| segment.seq == settled.begun_by);
         let (begun_by, later) = at
             .and_then(|at| segments.get(at..)?.split_first())
             .expect("the segment of the settled period is loaded");
@@ -172,7 +172,7 @@ pub(super) fn periods(
 
 /// Goes through the segments and the boundaries in the order of time.
 struct Walk<'a> {
-    course: &'a Course<'a>,
+    course: &'a Course,
     prices: &'a Prices,
     found: Vec<Period>,
     counted: usize,
@@ -287,7 +287,7 @@ impl<'a> Walk<'a> {
             end,
             whole_end: end,
             anchor: boundaries.anchor,
-            begun_by: segment.id.clone(),
+            begun_by: segment.seq,
             parts: vec![Part { at: start, ..Part::of(segment) }],
             invoiced: segment.invoiced_amount.filter(|_| is_first).unwrap_or(0),
             is_record: false,
@@ -302,7 +302,7 @@ impl<'a> Walk<'a> {
             end: until,
             whole_end: until,
             anchor: segment.at,
-            begun_by: segment.id.clone(),
+            begun_by: segment.seq,
             parts: vec![Part { quantity: 0, ..Part::of(segment) }],
             invoiced: segment.invoiced_amount.unwrap_or(0),
             is_record: true,

@@ -84,7 +84,7 @@ fn broken(record: &SubscriptionRecord, ctx: &Context<'_>) -> Option<&'static str
     let settled_at = record.settled_at?;
     let unsettled = Some("a subscription's settled period is one of its periods");
     let terms = ctx.state.billing().terms.get(record.subscription.id.as_str())?;
-    if !terms.segments.iter().any(|segment| record.settled_term.as_ref() == Some(&segment.id)) {
+    if !terms.segments.iter().any(|segment| record.settled_segment == Some(segment.seq)) {
         return unsettled;
     }
     let at = record.subscription.ended_at.unwrap_or(record.reached_at);

@@ -6,7 +6,6 @@
 use super::{
     Need, PlanTerms, Rejection, Segment, Terms, bill,
     period::{Course, Periods, Settled, periods},
-    segment_id,
     terms::{Prices, are_terms_loaded, renews, want_bills, want_terms},
 };
 use crate::core::{
@@ -42,12 +41,14 @@ pub struct SubscriptionRecord {
     pub settled_at: Option<Timestamp>,
     /// The instant that this period is counted from.
     pub settled_anchor: Option<Timestamp>,
-    /// The id of the segment in force at its start.
-    pub settled_term: Option<String>,
+    /// The number of the segment in force at its start.
+    pub settled_segment: Option<i64>,
     /// Whether a draft invoice was taken off it. Other invoices still name it.
     pub had_draft: bool,
     /// The number of its latest segment.
     pub last_term: i64,
+    /// When its latest segment begins.
+    pub last_term_at: Timestamp,
 }
 
 impl Resource for SubscriptionRecord {
@@ -141,9 +142,10 @@ impl Resource for SubscriptionRecord {
             billed_until: None,
             settled_at: None,
             settled_anchor: None,
-            settled_term: None,
+            settled_segment: None,
             had_draft: false,
             last_term: 0,
+            last_term_at: start_at.min(ctx.now),
         };
         let terms = Terms { segments: Vec::new(), is_whole: true };
         ctx.state.billing_mut().terms.put(id, terms);
@@ -445,13 +447,14 @@ impl SubscriptionRecord {
         let Subscription { id, plan_id, quantity, status, .. } = &self.subscription;
         let terms = &mut ctx.state.billing_mut().terms;
         let mut changed = terms.find(id.as_str()).cloned().unwrap_or_default();
-        let seq = self.last_term.saturating_add(1);
-        self.last_term = seq;
+        let previous_at = (self.last_term > 0).then_some(self.last_term_at);
+        self.last_term = self.last_term.saturating_add(1);
+        self.last_term_at = at;
         changed.segments.push(Segment {
-            id: segment_id(id.as_str(), seq),
             subscription_id: id.clone(),
-            seq,
+            seq: self.last_term,
             at,
+            previous_at,
             plan_id: plan_id.clone(),
             quantity: *quantity,
             status: *status,
@@ -495,7 +498,7 @@ impl SubscriptionRecord {
             return Ok(Periods::default());
         };
         let prices = Prices::of(&terms.segments, ctx);
-        let settled = match (self.settled_at, self.settled_anchor, &self.settled_term) {
+        let settled = match (self.settled_at, self.settled_anchor, self.settled_segment) {
             (Some(start), Some(anchor), Some(begun_by)) => {
                 Some(Settled { start, anchor, begun_by })
             }

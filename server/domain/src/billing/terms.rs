@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 /// The terms of a subscription from one instant on, until the next segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// The [`segment_id`].
-    pub id: String,
     /// The subscription.
     pub subscription_id: SubscriptionId,
     /// Its number within the subscription, from 1, without a gap.
     pub seq: i64,
     /// When these terms begin.
     pub at: Timestamp,
+    /// When the segment before it begins; `None` if this is the first.
+    ///
+    /// The terms of a subscription are a list that is linked from the latest to the first. A segment
+    /// is stored by its instant, so that a new one goes to the end of the table, whoever it is for.
+    pub previous_at: Option<Timestamp>,
     /// The plan.
     pub plan_id: PlanId,
     /// The number of units.
@@ -42,11 +45,6 @@ impl Segment {
 /// Whether a subscription with this status renews.
 pub(super) const fn renews(status: Status) -> bool {
     matches!(status, Status::Active | Status::PastDue)
-}
-
-/// The id of a segment. The ids of a subscription's segments sort in their order.
-pub fn segment_id(subscription_id: &str, seq: i64) -> String {
-    format!("{subscription_id}/{seq:08}")
 }
 
 /// The loaded segments of a subscription, oldest first, and those that this batch appends.

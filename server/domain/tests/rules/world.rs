@@ -190,9 +190,9 @@ impl World {
                 let from = self
                     .subscriptions
                     .get(&subscription_id)
-                    .and_then(|row| row.record.settled_term.clone().filter(|_| !whole));
+                    .and_then(|row| row.record.settled_segment.filter(|_| !whole));
                 let of = |segment: &&Segment| segment.subscription_id.as_str() == subscription_id;
-                let later = |s: &&Segment| from.as_ref().is_none_or(|from| s.id >= *from);
+                let later = |s: &&Segment| from.is_none_or(|from| s.seq >= from);
                 let segments = self.terms.values().filter(of).filter(later).cloned().collect();
                 let terms = Terms { segments, is_whole: from.is_none() };
                 state.billing_mut().terms.load(subscription_id, Some(terms));
@@ -584,7 +584,8 @@ impl World {
         for change in state.billing().terms.changes() {
             let loaded = change.original.map_or(0, |original| original.segments.len());
             for segment in &change.row.segments[loaded..] {
-                let before = self.terms.insert(segment.id.clone(), segment.clone());
+                let place = format!("{}/{:08}", segment.subscription_id, segment.seq);
+                let before = self.terms.insert(place, segment.clone());
                 assert_eq!(before, None, "terms are only appended");
             }
         }

@@ -29,6 +29,12 @@ pub(crate) const CHECKS: &[Check] = &[
          HAVING min(seq) <> 1 OR max(seq) <> count(*)",
     ),
     (
+        "each segment of a subscription's terms knows the one before it",
+        "SELECT t.subscription_id FROM subscription_terms AS t LEFT JOIN subscription_terms AS p \
+         ON p.at = t.previous_at AND p.subscription_id = t.subscription_id AND p.seq = t.seq - 1 \
+         WHERE (t.seq = 1) <> (t.previous_at IS NULL) OR (t.seq > 1 AND p.seq IS NULL)",
+    ),
+    (
         "a subscription knows the number of its latest terms",
         "SELECT s.id FROM subscriptions AS s JOIN (SELECT subscription_id, max(seq) AS last \
          FROM subscription_terms GROUP BY subscription_id) AS t ON t.subscription_id = s.id \
@@ -36,15 +42,15 @@ pub(crate) const CHECKS: &[Check] = &[
     ),
     (
         "a subscription's latest terms are its own",
-        "SELECT s.id FROM subscriptions AS s JOIN subscription_terms AS t ON t.id = \
-         (SELECT max(l.id) FROM subscription_terms AS l WHERE l.id > s.id || '/' \
-         AND l.id < s.id || '0') WHERE t.plan_id <> s.plan_id OR t.quantity <> s.quantity \
-         OR t.status <> s.status",
+        "SELECT s.id FROM subscriptions AS s JOIN subscription_terms AS t ON t.at = s.last_term_at \
+         AND t.subscription_id = s.id AND t.seq = s.last_term WHERE t.plan_id <> s.plan_id \
+         OR t.quantity <> s.quantity OR t.status <> s.status",
     ),
     (
         "a subscription has terms",
         "SELECT s.id FROM subscriptions AS s WHERE NOT EXISTS \
-         (SELECT 1 FROM subscription_terms AS t WHERE t.id = s.id || '/00000001')",
+         (SELECT 1 FROM subscription_terms AS t WHERE t.at = s.last_term_at \
+         AND t.subscription_id = s.id AND t.seq = s.last_term)",
     ),
     (
         "invoice numbers have no gap and no duplicate",

@@ -15,10 +15,12 @@ use crate::{
 };
 use ifmatch_domain::{
     Need as AnyNeed, State,
-    billing::{Charges, Need, PlanTerms, Segment, Sequence, StoredPayment, Terms},
+    billing::{
+        Charges, Need, PlanTerms, Segment, Sequence, StoredPayment, SubscriptionRecord, Terms,
+    },
     core::{LockClass, Row},
 };
-use ifmatch_types::{Invoice, Plan, PlanId};
+use ifmatch_types::{Invoice, Plan, PlanId, Timestamp};
 use serde::de::DeserializeOwned;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -72,9 +74,11 @@ impl System for Wanted {
         load_payment_refs(db, take(&mut self.payment_refs), state)
     }
 
-    fn ask(&mut self, lookups: &mut Lookups, _state: &mut State) {
-        self.terms.ask(lookups, terms, [TERMS_TAIL, TERMS_TAIL]);
-        self.charges.ask(lookups, charges, [CHARGES_TAIL_SETTLED, CHARGES_TAIL]);
+    fn ask(&mut self, lookups: &mut Lookups, state: &mut State) {
+        let query = Each { texts: &TERMS, tail: &terms_tail() };
+        self.terms.ask(lookups, state, &query, terms_key);
+        let texts = [&*charges_head(), " AND charged_until >= "];
+        self.charges.ask(lookups, state, &Each { texts: &texts, tail: CHARGES_TAIL }, charges_key);
     }
 
     fn put(
@@ -165,72 +169,75 @@ fn load_payment_refs(
     Ok(())
 }
 
-/// The terms of a subscription: the segment in force at the start of its settled period, and all
-/// later ones. The row lock of the subscription protects them.
-fn terms(whole: bool) -> Vec<String> {
-    let head = format!("SELECT {} FROM subscription_terms WHERE id >= ", SegmentRow::column_list());
-    // The ids of all segments begin with the subscription's id and `/`, which `0` follows.
-    if whole {
-        return vec![head, " || '/' AND id < ".to_owned()];
-    }
-    let settled = "coalesce((SELECT settled_term FROM subscriptions WHERE id = ";
-    vec![format!("{head}{settled}"), "), ".to_owned(), " || '/') AND id < ".to_owned()]
+/// The terms of a subscription, from the latest back to the first, or to the segment in force at the
+/// start of its settled period. The row lock of the subscription protects them.
+const TERMS: [&str; 4] = [
+    "WITH RECURSIVE term AS (SELECT ",
+    " AS stop, t.* FROM subscription_terms AS t WHERE t.at = ",
+    " AND t.subscription_id = ",
+    " AND t.seq = ",
+];
+
+fn terms_tail() -> String {
+    format!(
+        " UNION ALL SELECT later.stop, t.* FROM term AS later JOIN subscription_terms AS t \
+         ON t.at = later.previous_at AND t.subscription_id = later.subscription_id \
+         AND t.seq = later.seq - 1 WHERE later.seq > later.stop) SELECT {} FROM term",
+        SegmentRow::column_list()
+    )
 }
 
-const TERMS_TAIL: &str = " || '0'";
+fn terms_key(record: &SubscriptionRecord, whole: bool) -> Vec<Cell> {
+    let settled = record.settled_segment.filter(|_| !whole);
+    vec![
+        Cell::from(settled.unwrap_or(1)),
+        Cell::from(record.last_term_at.as_micros()),
+        Cell::from(record.subscription.id.to_string()),
+        Cell::from(record.last_term),
+    ]
+}
 
 /// The living invoices of a subscription that charge a period from its settled one on.
 ///
 /// These rows are not locked. Every command that makes or voids one of them locks the subscription.
-fn charges(whole: bool) -> Vec<String> {
-    let columns = InvoiceRow::column_list();
-    let head = format!("SELECT {columns} FROM invoices WHERE subscription_id = ");
-    if whole {
-        return vec![head];
-    }
-    let settled =
-        " AND charged_until >= coalesce((SELECT settled_at FROM subscriptions WHERE id = ";
-    vec![head, settled.to_owned()]
+fn charges_head() -> String {
+    format!("SELECT {} FROM invoices WHERE subscription_id = ", InvoiceRow::column_list())
 }
 
-const CHARGES_TAIL: &str = " AND charged_until IS NOT NULL AND status <> 'void' \
-     AND deleted_at IS NULL";
-const CHARGES_TAIL_SETTLED: &str = "), -9000000000000000000) AND charged_until IS NOT NULL \
-     AND status <> 'void' AND deleted_at IS NULL";
+const CHARGES_TAIL: &str = " AND status <> 'void' AND deleted_at IS NULL";
 
-/// Subscriptions that were asked for, each with whether all its rows are there.
-type Asked = Vec<(String, bool)>;
+fn charges_key(record: &SubscriptionRecord, whole: bool) -> Vec<Cell> {
+    let settled = record.settled_at.filter(|_| !whole).unwrap_or(Timestamp::MIN);
+    vec![Cell::from(record.subscription.id.to_string()), Cell::from(settled.as_micros())]
+}
 
-/// Asks for rows of subscriptions, all or those of periods that may not be settled.
+/// Asks for rows of subscriptions, all or those of periods that may not be settled. The rows of the
+/// subscriptions themselves are loaded before.
 #[derive(Default)]
 struct OfSubscriptions {
-    whole: BTreeSet<String>,
-    recent: BTreeSet<String>,
-    asked: Vec<Place>,
+    /// Each subscription, with whether all its rows are needed.
+    wanted: BTreeMap<String, bool>,
+    place: Option<Place>,
 }
 
 impl OfSubscriptions {
     fn add(&mut self, id: String, whole: bool) {
-        if whole {
-            self.whole.insert(id)
-        } else {
-            self.recent.insert(id)
-        };
+        *self.wanted.entry(id).or_default() |= whole;
     }
 
-    fn ask(&mut self, lookups: &mut Lookups, texts: fn(bool) -> Vec<String>, tails: [&str; 2]) {
-        // What is loaded whole need not be loaded in part.
-        self.recent.retain(|id| !self.whole.contains(id));
-        for (ids, whole) in [(&self.recent, false), (&self.whole, true)] {
-            if ids.is_empty() {
-                continue;
-            }
-            let texts = texts(whole);
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let tail = if whole { tails[1] } else { tails[0] };
-            let keys = ids.iter().map(|id| vec![Cell::Text(id.clone()); texts.len()]);
-            self.asked.push(lookups.each(&Each { texts: &texts, tail }, keys));
-        }
+    fn ask(
+        &mut self,
+        lookups: &mut Lookups,
+        state: &State,
+        query: &Each<'_>,
+        key: fn(&SubscriptionRecord, bool) -> Vec<Cell>,
+    ) {
+        let keys = self.wanted.iter().filter_map(|(id, whole)| {
+            let row = state.billing().subscriptions.original(id)?;
+            Some(key(&row.record, *whole))
+        });
+        let keys: Vec<Vec<Cell>> = keys.collect();
+        self.place = (!keys.is_empty()).then(|| lookups.each(query, keys));
     }
 
     /// The found rows, and the subscriptions that were asked for, each with whether all its rows
@@ -239,14 +246,10 @@ impl OfSubscriptions {
         &mut self,
         db: &mut Db,
         lookups: &mut Lookups,
-    ) -> Result<(Vec<R>, Asked), StoreError> {
-        let mut rows = Vec::new();
-        for place in take(&mut self.asked) {
-            rows.extend(lookups.take::<R>(place, db)?);
-        }
-        let whole = take(&mut self.whole).into_iter().map(|id| (id, true));
-        let asked = whole.chain(take(&mut self.recent).into_iter().map(|id| (id, false))).collect();
-        Ok((rows, asked))
+    ) -> Result<(Vec<R>, BTreeMap<String, bool>), StoreError> {
+        let place = self.place.take();
+        let rows = place.map(|place| lookups.take::<R>(place, db)).transpose()?;
+        Ok((rows.unwrap_or_default(), take(&mut self.wanted)))
     }
 }
 

@@ -55,14 +55,14 @@ record! {
             start_at, current_period_start, current_period_end, trial_end, canceled_at, ended_at,
             metadata, created_at, updated_at, updated_by,
         },
-        reached_at, due_at, billed_until, settled_at, settled_anchor, settled_term, had_draft,
-        last_term,
+        reached_at, due_at, billed_until, settled_at, settled_anchor, settled_segment, had_draft,
+        last_term, last_term_at,
     }
 }
 
 record! {
     SegmentRow => Segment {
-        id, subscription_id, seq, at, plan_id, quantity, status, anchor_at, invoiced_until,
+        subscription_id, at, seq, previous_at, plan_id, quantity, status, anchor_at, invoiced_until,
         invoiced_amount,
     }
 }

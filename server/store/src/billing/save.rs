@@ -31,7 +31,8 @@ fn terms(state: &State, writes: &mut Writes) {
         let loaded = change.original.map_or(0, |original| original.segments.len());
         appended.extend(change.row.segments.iter().skip(loaded));
     }
-    appended.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let place = |segment: &Segment| (segment.at, segment.subscription_id.clone(), segment.seq);
+    appended.sort_by_cached_key(|segment| place(segment));
     writes.append(appended.into_iter().map(Record::to_row).collect());
 }
 

@@ -98,7 +98,7 @@ macro_rules! record {
             type Row = $row;
 
             fn from_row(row: $row) -> Result<Self, $crate::StoreError> {
-                let row_id = row.id.clone();
+                let row_id = $crate::schema::StoredRow::name(&row);
                 $(let $done = $crate::core::record::read_column::<$row, _>(&row_id, stringify!($done), row.$done)?;)*
                 $(let $read = $crate::core::record::read_column::<$row, _>(&row_id, stringify!($read), row.$read)?;)*
                 Ok($crate::core::record::value!($shape { $($inside)* }))

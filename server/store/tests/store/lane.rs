@@ -6,7 +6,8 @@ use crate::{
 };
 use ifmatch_domain::{Command, Need, Settings, State, core, needs};
 use ifmatch_store::{Db, StoreError};
-use ifmatch_types::{PanelKind, Timestamp};
+use ifmatch_types::{PanelKind, SubscriptionId, Timestamp};
+use serde_json::json;
 use std::collections::BTreeSet;
 
 /// Loads what commands need, in the lane's turns.
@@ -58,9 +59,27 @@ pub fn save(db: &mut Db, put: impl FnOnce(&mut State)) -> Result<(), StoreError>
 
 /// Loads needs in a transaction of their own.
 pub fn read(db: &mut Db, wanted: Vec<Need>) -> State {
-    let mut state = State::default();
+    read_into(State::default(), db, wanted)
+}
+
+/// Adds needs to what is loaded, in a transaction of their own.
+pub fn read_into(mut state: State, db: &mut Db, wanted: Vec<Need>) -> State {
     db.begin().unwrap();
     db.load(wanted, &mut state).unwrap();
     db.rollback().unwrap();
+    state
+}
+
+/// A state that holds subscriptions with these ids, whose terms and charges may then be asked for.
+pub fn knowing_subscriptions(ids: impl IntoIterator<Item = String>) -> State {
+    let mut book = Book::default();
+    let (workspace, plan) = (book.workspace(), book.plan("p", json!({})));
+    let one = book.subscription(&workspace, &plan, json!({}));
+    let mut state = State::default();
+    for id in ids {
+        let mut row = book.world.subscriptions[&one].clone();
+        row.record.subscription.id = SubscriptionId::from_unchecked(id.clone());
+        state.billing_mut().subscriptions.load(id, Some(row));
+    }
     state
 }

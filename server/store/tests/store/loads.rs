@@ -85,6 +85,34 @@ fn what_is_absent_is_loaded_as_absent(database: &Database) {
     assert!(state.answers.get(&("nothing".to_owned(), "at all".to_owned())).is_none());
 }
 
+fn terms_are_those_in_force_from_the_settled_period_on(database: &Database) {
+    let mut db = database.lane();
+    let mut book = Book::default();
+    let (workspace, plan) = (book.workspace(), book.plan("p", json!({})));
+    let id = book.subscription(&workspace, &plan, json!({}));
+    let other = book.subscription(&workspace, &plan, json!({}));
+    for (day, quantity) in [("01-10", 2), ("01-20", 3), ("02-10", 4), ("03-10", 5), ("03-20", 6)] {
+        book.now = at(&format!("2027-{day}T00:00:00Z"));
+        book.bill(&id, &format!("2027-{day}T00:00:00Z"));
+        book.edit(&id, json!({"quantity": quantity})).unwrap();
+        book.edit(&other, json!({"quantity": quantity})).unwrap();
+    }
+    copied(&mut db, &book);
+    let terms = |db: &mut Db, whole: bool| {
+        let subscription_id = id.clone();
+        let row = core::Need::Object(Kind::Subscription, subscription_id.clone());
+        let need = billing::Need::Terms { subscription_id, whole };
+        let state = read(db, vec![Need::Core(row), Need::Billing(need)]);
+        let terms = state.billing().terms.get(&id).unwrap();
+        assert_eq!(terms.is_whole, whole);
+        let of = terms.segments.iter().map(|segment| (segment.seq, segment.quantity));
+        of.collect::<Vec<_>>()
+    };
+    let all = [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)];
+    assert_eq!(terms(&mut db, true), all);
+    assert_eq!(terms(&mut db, false), all[3..], "those of settled periods are left out");
+}
+
 fn charges_are_those_of_living_invoices_from_the_settled_period_on(database: &Database) {
     let mut db = database.lane();
     let mut book = Book::default();
@@ -101,8 +129,9 @@ fn charges_are_those_of_living_invoices_from_the_settled_period_on(database: &Da
     copied(&mut db, &book);
     let charges = |db: &mut Db, whole: bool| {
         let subscription_id = id.clone();
+        let row = core::Need::Object(Kind::Subscription, subscription_id.clone());
         let need = billing::Need::Charges { subscription_id, whole };
-        let state = read(db, vec![Need::Billing(need)]);
+        let state = read(db, vec![Need::Core(row), Need::Billing(need)]);
         let charges = state.billing().charges.get(&id).unwrap();
         assert_eq!(charges.is_whole, whole);
         let months = ["01", "02", "03"].map(|month| at(&format!("2027-{month}-01T00:00:00Z")));
@@ -296,6 +325,7 @@ fn of_very_many_bookings_that_are_over_a_slice_is_loaded_and_the_rest_added_up(
 
 both_databases!(
     what_is_absent_is_loaded_as_absent,
+    terms_are_those_in_force_from_the_settled_period_on,
     charges_are_those_of_living_invoices_from_the_settled_period_on,
     the_users_of_a_workspace_and_of_a_subscription_are_named,
     a_history_is_loaded_from_the_oldest_version_asked_for,

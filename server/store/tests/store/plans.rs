@@ -4,7 +4,7 @@ use crate::{
     book::Book,
     commands::{command, create, key, members, patch},
     database::{Backend, Database, execute, texts},
-    lane::{carry_out, read},
+    lane::{carry_out, knowing_subscriptions, read_into},
 };
 use ifmatch_domain::{
     Action, Need,
@@ -169,9 +169,7 @@ fn look_up(db: &mut Db) {
     let needs = vec![
         Need::Core(core::Need::History(id(), 1)),
         Need::Billing(billing::Need::Terms { subscription_id: id(), whole: false }),
-        Need::Billing(billing::Need::Terms { subscription_id: "x".to_owned(), whole: true }),
         Need::Billing(billing::Need::Charges { subscription_id: id(), whole: false }),
-        Need::Billing(billing::Need::Charges { subscription_id: "x".to_owned(), whole: true }),
         Need::Ledger(ledger::Need::Balances(id())),
         Need::Core(core::Need::Owner(Kind::Subscription, id())),
         Need::Core(core::Need::InUse(Kind::Workspace, id())),
@@ -182,7 +180,7 @@ fn look_up(db: &mut Db) {
         Need::Entitlement(entitlement::Need::DueHolds(id(), None, now)),
         Need::Entitlement(entitlement::Need::DueCounters(id(), now)),
     ];
-    read(db, needs);
+    read_into(knowing_subscriptions([id()]), db, needs);
 }
 
 /// The plan of every statement this connection has prepared, with its text.
@@ -297,12 +295,19 @@ fn what_grows_is_found_by_key_also_by_a_plan_made_when_there_was_nothing() {
              Index Cond: ((resource_id = k.c1) AND (version >= k.c2))",
         ),
         (
-            "FROM subscription_terms WHERE id >= ",
-            "using subscription_terms_pkey on subscription_terms\n Index Cond: ((id >= ",
+            "UNION ALL SELECT later.stop, t.* FROM term AS later",
+            "using subscription_terms_pkey on subscription_terms t_1\n \
+             Index Cond: ((at = later.previous_at) AND (subscription_id = later.subscription_id)",
+        ),
+        (
+            "AS stop, t.* FROM subscription_terms AS t WHERE t.at = k.c1",
+            "using subscription_terms_pkey on subscription_terms t\n \
+             Index Cond: ((at = $",
         ),
         (
             "FROM invoices WHERE subscription_id = k.c0 AND charged_until",
-            "using invoices_by_charge on invoices\n Index Cond: ((subscription_id = k.c0)",
+            "using invoices_by_charge on invoices\n \
+             Index Cond: ((subscription_id = k.c0) AND (charged_until >= k.c1))",
         ),
         ("FROM namespaces WHERE deleted_at IS NULL", "Index Cond: (workspace_id = k.c1)"),
         ("SELECT subscription_id, id FROM invoices", "Index Cond: (subscription_id = k.c0)"),

@@ -8,7 +8,7 @@ use crate::{
 use ifmatch_domain::{
     Need, State,
     access::{self, StoredApiKey},
-    billing::{self, Segment, StoredPayment, SubscriptionRecord, Terms, segment_id},
+    billing::{self, Segment, StoredPayment, SubscriptionRecord, Terms},
     booking::{self, BookingDay, BookingRecord},
     core::{self, KeptAnswer, NewEvent, Resource, Row, Rows, Tombstone},
     ledger::{self, Account, StoredReservation, StoredTransfer},
@@ -134,19 +134,20 @@ fn subscription(full: bool) -> Row<SubscriptionRecord> {
         billed_until: optional(10),
         settled_at: optional(11),
         settled_anchor: optional(12),
-        settled_term: full.then(|| "sub_1/00000007".to_owned()),
+        settled_segment: full.then_some(7),
         had_draft: full,
-        last_term: 7,
+        last_term: 2,
+        last_term_at: instant(2),
     };
     Row { record, deleted: deleted(full) }
 }
 
 fn segment(full: bool) -> Segment {
     Segment {
-        id: segment_id("sub_1", if full { 99_999_999 } else { 1 }),
-        subscription_id: SubscriptionId::from_unchecked("sub_1"),
-        seq: if full { 99_999_999 } else { 1 },
-        at: instant(1),
+        subscription_id: subscription(true).record.subscription.id,
+        seq: if full { 2 } else { 1 },
+        at: instant(if full { 2 } else { 1 }),
+        previous_at: full.then(|| instant(1)),
         plan_id: plan(full).record.id,
         quantity: 1_000_000,
         status: if full { SubscriptionStatus::Paused } else { SubscriptionStatus::Active },
@@ -506,7 +507,7 @@ fn put_objects(state: &mut State, full: bool) {
     if full {
         let segments = vec![segment(false), segment(true)];
         let terms = Terms { segments, is_whole: true };
-        state.billing_mut().terms.put("sub_1".to_owned(), terms);
+        state.billing_mut().terms.put(id("sub"), terms);
     }
     state.booking_mut().bookables.put(id("bkb"), bookable(full));
     state.booking_mut().bookings.put(id("bkg"), booking(full));
@@ -525,7 +526,8 @@ fn needs_of(full: bool) -> Vec<Need> {
     let (workspace_id, product_id) = (format!("wsp_{full}"), format!("prd_{full}"));
     needs.push(Need::Provisioning(provisioning::Need::Slots(workspace_id, product_id)));
     needs.push(Need::Billing(billing::Need::Payments("inv_true".to_owned())));
-    let subscription_id = "sub_1".to_owned();
+    let subscription_id = "sub_true".to_owned();
+    needs.push(Need::Core(core::Need::Object(Kind::Subscription, subscription_id.clone())));
     needs.push(Need::Billing(billing::Need::Terms { subscription_id, whole: true }));
     let day = booking_day(full);
     needs.push(Need::Booking(booking::Need::Days(day.bookable_id.into(), day.day, day.day)));
@@ -546,7 +548,7 @@ fn every_object_comes_back_as_it_was_saved(database: &Database) {
         assert_eq!(state.billing().invoices.get(&id("inv")), Some(&invoice(full)));
         assert_eq!(state.billing().payments.get(&id("pay")), Some(&payment(full)));
         let terms = Terms { segments: vec![segment(false), segment(true)], is_whole: true };
-        assert_eq!(state.billing().terms.get("sub_1"), Some(&terms));
+        assert_eq!(state.billing().terms.get("sub_true"), Some(&terms));
         assert_eq!(state.access().api_keys.get(&id("key")), Some(&api_key(full)));
         assert_eq!(state.lock().locks.get(&lock_record(full).id), Some(&lock_record(full)));
         let ledger = state.ledger();

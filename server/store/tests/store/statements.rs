@@ -3,7 +3,7 @@
 use crate::{
     book::Book,
     database::{Backend, Database},
-    lane::save,
+    lane::{knowing_subscriptions, save},
 };
 use diesel::connection::{Connection, InstrumentationEvent};
 use ifmatch_domain::{
@@ -20,7 +20,7 @@ use std::sync::{
 /// Number of statements that PostgreSQL is sent for these needs.
 fn statements(db: &mut Db, needs: Vec<Need>) -> (usize, State) {
     let count = Arc::new(AtomicUsize::new(0));
-    let mut state = State::default();
+    let mut state = knowing_subscriptions((0..9).map(|n| format!("id_{n}")));
     state.clock = Timestamp::from_micros(0);
     let Db::Postgres(postgres) = db else { panic!("round trips are PostgreSQL's") };
     let connection = postgres.connection();

@@ -227,14 +227,24 @@ fn corruptions() -> Vec<(String, &'static str)> {
     for (sql, sentence) in [
         ("UPDATE invoices SET balance_applied = 1", "an invoice's balance_applied"),
         ("DELETE FROM subscription_terms", "a subscription has terms"),
-        ("UPDATE subscription_terms SET seq = 2", "the segments of a subscription's terms"),
+        (
+            "UPDATE subscription_terms SET seq = 2, previous_at = at",
+            "the segments of a subscription's terms",
+        ),
+        (
+            "INSERT INTO subscription_terms SELECT subscription_id, at, 2, at - 1, plan_id, quantity, \
+             status, anchor_at, invoiced_until, invoiced_amount FROM subscription_terms",
+            "each segment of a subscription's terms knows the one before it",
+        ),
+        ("UPDATE subscriptions SET last_term_at = last_term_at + 1", "a subscription has terms"),
         ("UPDATE subscription_terms SET status = 'paused'", "a subscription's latest terms"),
         (
-            "UPDATE subscription_terms SET at = at + 86400000000",
+            "UPDATE subscription_terms SET at = at + 86400000000; \
+             UPDATE subscriptions SET last_term_at = last_term_at + 86400000000",
             "what is charged for a subscription",
         ),
         ("UPDATE subscriptions SET settled_at = settled_at + 1", settled_period),
-        ("UPDATE subscriptions SET settled_term = 'none'", settled_period),
+        ("UPDATE subscriptions SET settled_segment = 99", settled_period),
         ("UPDATE plans SET amount = amount + 1", "what is settled of a subscription"),
     ] {
         all.push((sql.to_owned(), sentence));
