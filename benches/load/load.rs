@@ -26,16 +26,23 @@ pub struct Target {
     addresses: Vec<SocketAddr>,
     seeded: Arc<Seeded>,
     versions: Vec<AtomicI64>,
+    /// The bytes of an object's state.
+    pub width: usize,
     /// Acknowledged writes with an effect since this was last reset.
     pub written: AtomicU64,
     pub handover: Handover,
 }
 
 impl Target {
-    pub fn new(system: System, addresses: Vec<SocketAddr>, seeded: Arc<Seeded>) -> Self {
+    pub fn new(
+        system: System,
+        addresses: Vec<SocketAddr>,
+        seeded: Arc<Seeded>,
+        width: usize,
+    ) -> Self {
         let versions = seeded.subscriptions.iter().map(|_| AtomicI64::new(1)).collect();
         let (written, handover) = (AtomicU64::new(0), Handover::new());
-        Self { system, addresses, seeded, versions, written, handover }
+        Self { system, addresses, seeded, versions, width, written, handover }
     }
 
     /// The server that a client connects to.
@@ -57,6 +64,11 @@ impl Target {
     /// The number of subscriptions.
     pub fn subscriptions(&self) -> usize {
         self.seeded.subscriptions.len()
+    }
+
+    /// The last version that was seen of an object. Only its own client changes it.
+    pub fn version(&self, place: usize) -> Result<&AtomicI64, Failure> {
+        Ok(self.versions.get(place).ok_or("a place in the list")?)
     }
 
     fn path(&self, place: usize) -> Result<String, Failure> {
@@ -106,6 +118,38 @@ impl Tally {
     }
 }
 
+/// The random choices of one client.
+pub struct Draws {
+    number: usize,
+    clients: usize,
+    random: u64,
+}
+
+impl Draws {
+    pub fn of(number: usize, clients: usize) -> Result<Self, Failure> {
+        let random = u64::try_from(number)?.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        Ok(Self { number, clients, random })
+    }
+
+    /// A random number.
+    fn draw(&mut self) -> Result<usize, Failure> {
+        // xorshift64
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        Ok(usize::try_from(self.random >> 16)?)
+    }
+
+    /// A random object of this client's share.
+    pub fn own_place(&mut self, target: &Target) -> Result<usize, Failure> {
+        let draw = self.draw()?;
+        let objects = target.subscriptions().saturating_sub(HOT);
+        let share = (objects / self.clients).max(1);
+        let place = draw % share;
+        Ok(place * self.clients + self.number + HOT)
+    }
+}
+
 /// One client of a cell.
 pub struct Client {
     pub target: Arc<Target>,
@@ -113,7 +157,7 @@ pub struct Client {
     pub clients: usize,
     pub window: Window,
     connection: Connection,
-    random: u64,
+    draws: Draws,
     tally: Tally,
 }
 
@@ -125,8 +169,8 @@ impl Client {
         window: Window,
     ) -> Result<Self, Failure> {
         let connection = Connection::open(target.address(number)?, KEY).await?;
-        let random = u64::try_from(number)?.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Ok(Self { target, number, clients, window, connection, random, tally: Tally::default() })
+        let draws = Draws::of(number, clients)?;
+        Ok(Self { target, number, clients, window, connection, draws, tally: Tally::default() })
     }
 
     /// Works until the window closes. Waits for the last request, because its effect counts when
@@ -156,8 +200,8 @@ impl Client {
 
     async fn update(&mut self) -> Result<(), Failure> {
         let target = Arc::clone(&self.target);
-        let place = self.own_place()?;
-        let slot = target.versions.get(place).ok_or("a place in the list")?;
+        let place = self.draws.own_place(&target)?;
+        let slot = target.version(place)?;
         let version = slot.load(Ordering::Relaxed);
         let path = target.path(place)?;
         let body = edit(version);
@@ -175,7 +219,7 @@ impl Client {
     }
 
     async fn read(&mut self) -> Result<(), Failure> {
-        let place = self.own_place()?;
+        let place = self.draws.own_place(&self.target)?;
         let path = self.target.path(place)?;
         let started = Instant::now();
         let answer = self.connection.get(&path).await?;
@@ -264,7 +308,7 @@ impl Client {
     /// Reserves a credit of a random account.
     async fn reserve(&mut self) -> Result<(), Failure> {
         let target = Arc::clone(&self.target);
-        let path = target.seeded.reservation(self.draw()?).ok_or("an account")?;
+        let path = target.seeded.reservation(self.draws.draw()?).ok_or("an account")?;
         let started = Instant::now();
         let answer = self.connection.post(&path, r#"{"amount":1}"#).await?;
         if answer.status != 201 {
@@ -278,7 +322,7 @@ impl Client {
     /// Creates a subscription to the plan in a random workspace.
     async fn sign_up(&mut self) -> Result<(), Failure> {
         let target = Arc::clone(&self.target);
-        let draw = self.draw()?;
+        let draw = self.draws.draw()?;
         let body = target.seeded.sign_up(draw).ok_or("a workspace")?;
         let started = Instant::now();
         let answer = self.connection.post("/v1/subscriptions", &body).await?;
@@ -288,24 +332,6 @@ impl Client {
         target.written.fetch_add(1, Ordering::Relaxed);
         self.tally.record(&self.window, started);
         Ok(())
-    }
-
-    /// A random number.
-    fn draw(&mut self) -> Result<usize, Failure> {
-        // xorshift64
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        Ok(usize::try_from(self.random >> 16)?)
-    }
-
-    /// A random object of this client's share.
-    fn own_place(&mut self) -> Result<usize, Failure> {
-        let draw = self.draw()?;
-        let objects = self.target.seeded.subscriptions.len().saturating_sub(HOT);
-        let share = (objects / self.clients).max(1);
-        let place = draw % share;
-        Ok(place * self.clients + self.number + HOT)
     }
 }
 

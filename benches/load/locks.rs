@@ -5,9 +5,6 @@
 
 mod etcd;
 mod redis;
-mod service;
-
-pub use service::Service;
 
 use crate::{
     Failure,

@@ -1,7 +1,7 @@
 //! The benchmark: Ifmatch, a transaction per request, and the database itself, in one run.
 //!
-//! Locks are compared with those of etcd and Redis, if Debian's packages `etcd-server` and
-//! `redis-server` are installed.
+//! Updates and locks are compared with those of etcd and Redis, if Debian's packages `etcd-server`
+//! and `redis-server` are installed.
 //!
 //! `cargo bench --bench load` measures everything and prints medians and their ratios. All numbers
 //! of a table come from the same run on the same machine. `-- --quick` takes a few minutes.
@@ -28,6 +28,7 @@ mod measure;
 mod options;
 #[path = "../../tests/support/panel/mod.rs"]
 mod panel;
+mod peers;
 mod pgbench;
 mod plot;
 mod process;

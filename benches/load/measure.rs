@@ -3,7 +3,8 @@
 use crate::{
     Failure,
     load::{Client, Tally, Target, Window},
-    locks, sdk,
+    locks, peers, sdk,
+    system::Form,
     workload::Workload,
 };
 use serde::Serialize;
@@ -79,6 +80,9 @@ async fn run_clients(
                 Some(sdk) => sdk::run(sdk, target, window).await,
                 None if workload.is_lock() => {
                     locks::run(target, workload, (number, clients), window).await
+                }
+                None if target.system.form() == Form::Peer => {
+                    peers::run(target, (number, clients), window).await
                 }
                 None => {
                     let client = Client::connect(target, number, clients, window).await?;

@@ -30,12 +30,14 @@ struct Goal {
     at_least: f64,
 }
 
-const GOALS: [Goal; 19] = [
+const GOALS: [Goal; 21] = [
     goal("postgres", Workload::Update, 64, System::Pgbench, 2.0),
     goal("postgres", Workload::Update, 64, System::Baseline, 4.0),
     goal("sqlite", Workload::Update, 64, System::Baseline, 4.0),
     goal("postgres", Workload::Update, 1, System::Baseline, 1.0),
     goal("sqlite", Workload::Update, 1, System::Baseline, 1.0),
+    goal("postgres", Workload::Update, 64, System::Etcd, 5.0),
+    goal("postgres", Workload::Update, 64, System::Redis, 0.5),
     goal("postgres", Workload::HotCounter, 64, System::Pgbench, 15.0),
     goal("postgres", Workload::HotCounter, 64, System::Conditional, 6.0),
     goal("sqlite", Workload::HotCounter, 64, System::Baseline, 6.0),
@@ -148,8 +150,8 @@ impl Report<'_> {
             let _ = writeln!(text, "{line}");
         }
         let _ = writeln!(text);
-        for (system, note) in self.lock_notes() {
-            let _ = writeln!(text, "{}: {note}", system.name());
+        for (system, what, note) in self.notes() {
+            let _ = writeln!(text, "{what} of {}: {note}", system.name());
         }
         for (goal, ratio) in self.goals() {
             let verdict = if ratio >= goal.at_least { "met" } else { "NOT MET" };
@@ -174,19 +176,23 @@ impl Report<'_> {
         text
     }
 
-    /// What the systems promise whose locks were compared, or which package is missing.
-    fn lock_notes(&self) -> Vec<(System, String)> {
-        if !self.cells.iter().any(|cell| cell.workload.is_lock()) {
-            return Vec::new();
-        }
-        let note = |system: System| {
-            let promise = system.lock_promise()?;
+    /// What the compared systems promise for updates and locks, or which package is missing.
+    fn notes(&self) -> Vec<(System, &'static str, String)> {
+        let is_measured = |which: fn(Workload) -> bool| {
+            self.cells.iter().any(|cell| which(cell.workload)).then_some(System::ALL)
+        };
+        let updates = is_measured(|workload| workload == Workload::Update).into_iter().flatten();
+        let locks = is_measured(Workload::is_lock).into_iter().flatten();
+        let updates =
+            updates.filter_map(|system| Some((system, "updates", system.update_promise()?)));
+        let locks = locks.filter_map(|system| Some((system, "locks", system.lock_promise()?)));
+        let or_missing = |(system, what, promise): (System, _, &str)| {
             let missing = system
                 .missing_package()
                 .map(|package| format!("not measured; not installed (apt-get install {package})"));
-            Some((system, missing.unwrap_or_else(|| promise.to_owned())))
+            (system, what, missing.unwrap_or_else(|| promise.to_owned()))
         };
-        System::ALL.into_iter().filter_map(note).collect()
+        updates.chain(locks).map(or_missing).collect()
     }
 
     /// The whole report as JSON.
@@ -223,9 +229,9 @@ impl Report<'_> {
             })
             .collect();
         let notes: Vec<Value> = self
-            .lock_notes()
-            .iter()
-            .map(|(system, note)| json!({ "system": system.name(), "locks": note }))
+            .notes()
+            .into_iter()
+            .map(|(system, what, note)| json!({ "system": system.name(), "of": what, "is": note }))
             .collect();
         json!({ "machine": self.machine, "cells": cells, "goals": goals, "notes": notes })
     }

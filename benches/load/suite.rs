@@ -4,9 +4,9 @@ use crate::{
     Failure, billing,
     database::Place,
     load::Target,
-    locks::Service,
     measure::{Measure, measure},
     options::Options,
+    peers::Service,
     pgbench,
     process::{self, Server},
     provisioning::{self, Panel},
@@ -121,8 +121,8 @@ impl Suite {
     /// Measures all cells of one system on a fresh copy, or on its own empty store.
     fn run_system(&mut self, ground: &Ground, system: System) -> Result<(), Failure> {
         let cells = self.wanted(system);
-        if system.form() == Form::LockService {
-            return self.run_lock_service(ground, system, &cells);
+        if system.form() == Form::Peer {
+            return self.run_peer(ground, system, &cells);
         }
         if system.form() == Form::Server {
             ground.place.copy(SEEDED, MEASURED)?;
@@ -152,8 +152,8 @@ impl Suite {
         ground.place.remove(MEASURED)
     }
 
-    /// Measures another system's locks, in turn with this backend's.
-    fn run_lock_service(
+    /// Measures another system, in turn with this backend.
+    fn run_peer(
         &mut self,
         ground: &Ground,
         system: System,
@@ -161,7 +161,12 @@ impl Suite {
     ) -> Result<(), Failure> {
         let service = Service::start(system)?;
         let addresses = vec![service.server.address];
-        let target = Arc::new(Target::new(system, addresses, Arc::clone(&ground.seeded)));
+        let target = Arc::new(Target::new(
+            system,
+            addresses,
+            Arc::clone(&ground.seeded),
+            ground.state_width,
+        ));
         for (workload, clients) in cells {
             let measured = measure(&target, *workload, *clients, self.options.seconds)?;
             self.record(&ground.place, system, (*workload, *clients), 0, measured);
@@ -207,7 +212,12 @@ impl Suite {
         };
         let servers: Vec<Server> = (0..servers).map(start).collect::<Result<_, _>>()?;
         let addresses = servers.iter().map(|server| server.address).collect();
-        let target = Arc::new(Target::new(system, addresses, Arc::clone(&ground.seeded)));
+        let target = Arc::new(Target::new(
+            system,
+            addresses,
+            Arc::clone(&ground.seeded),
+            ground.state_width,
+        ));
         let mut acknowledged = 0u64;
         for (workload, clients) in cells {
             let seconds = self.options.seconds;

@@ -1,6 +1,6 @@
 //! The compared systems.
 
-use crate::{locks::Service, workload::Workload};
+use crate::{peers::Service, workload::Workload};
 
 /// A system that the load is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,8 +22,8 @@ pub enum Form {
     Server,
     /// A pgbench script.
     Script,
-    /// A server of locks, which keeps them itself.
-    LockService,
+    /// A server that keeps its data itself.
+    Peer,
 }
 
 impl System {
@@ -45,7 +45,7 @@ impl System {
         match self {
             Self::Ifmatch | Self::Baseline => Form::Server,
             Self::Pgbench | Self::Conditional => Form::Script,
-            Self::Etcd | Self::Redis => Form::LockService,
+            Self::Etcd | Self::Redis => Form::Peer,
         }
     }
 
@@ -57,7 +57,26 @@ impl System {
             Self::Baseline => is_plain || workload == Workload::Read,
             Self::Pgbench => is_plain || workload.is_credit(),
             Self::Conditional => raises_row,
-            Self::Etcd | Self::Redis => workload.is_lock(),
+            Self::Etcd | Self::Redis => workload.is_lock() || workload == Workload::Update,
+        }
+    }
+
+    /// What an update compares and keeps in this system, and when it is answered.
+    pub fn update_promise(self) -> Option<&'static str> {
+        match self {
+            Self::Ifmatch => Some(
+                "HTTP; compares the version; keeps the state and an event with what changed and by \
+                 whom; answers after the fsync of its commit",
+            ),
+            Self::Etcd => Some(
+                "one member; a transaction compares the revision and puts the state; answers after \
+                 the fsync of its log; JSON gateway; old revisions are kept until they are compacted",
+            ),
+            Self::Redis => Some(
+                "appendfsync always; a Lua script compares the version and sets it with the state; \
+                 its own protocol without HTTP; no history",
+            ),
+            Self::Baseline | Self::Pgbench | Self::Conditional => None,
         }
     }
 
