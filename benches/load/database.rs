@@ -16,7 +16,11 @@ use tempfile::TempDir;
 /// full_page_writes and synchronous_commit are on.
 const SETTINGS: [&str; 3] = ["shared_buffers=512MB", "max_connections=400", "max_wal_size=4GB"];
 
-/// Usage records added per transaction.
+/// How the ids of added subscriptions begin: in the past, so that they are not the newest.
+const FILLED_ID: &str = "sub_0190000000000";
+/// The number of subscriptions that are copied.
+const COPIED_SUBSCRIPTIONS: u64 = 1_000;
+/// Rows added per transaction.
 const FILLED_AT_ONCE: u64 = 500_000;
 
 /// Where databases are made and copied.
@@ -132,14 +136,90 @@ impl Place {
         Ok(row.number.parse()?)
     }
 
+    /// Runs a query that returns one text.
+    fn text(&self, name: &str, sql: &str) -> Result<String, Failure> {
+        let query = sql_query(format!("SELECT ({sql}) AS number"));
+        let row: Number = match self {
+            Self::Sqlite(_) => query.get_result(&mut self.open(name)?)?,
+            Self::Postgres(..) => {
+                query.get_result(&mut PgConnection::establish(&self.url(name))?)?
+            }
+        };
+        Ok(row.number)
+    }
+
+    /// Adds rows until a workload finds so many.
+    pub fn fill(&self, name: &str, workload: Workload, records: u64) -> Result<(), Failure> {
+        match workload {
+            workload if workload.is_credit() => self.fill_transfers(name, records),
+            workload if workload.is_usage() => self.fill_usage(name, workload, records),
+            _ => self.fill_subscriptions(name, records),
+        }
+    }
+
+    /// Adds subscriptions, each with its event and its terms, in ascending order of their ids.
+    ///
+    /// Each copies one that the server wrote. They are spread over the workspaces as those are.
+    fn fill_subscriptions(&self, name: &str, records: u64) -> Result<(), Failure> {
+        let mut there = self.number(name, "SELECT count(*) FROM subscriptions")?;
+        let copied = COPIED_SUBSCRIPTIONS.min(there);
+        while there < records {
+            let next = records.min(there.saturating_add(FILLED_AT_ONCE));
+            for (table, key) in [
+                ("subscriptions", "id"),
+                ("events", "resource_id"),
+                ("subscription_terms", "subscription_id"),
+            ] {
+                // The database numbers events itself.
+                let columns = match self {
+                    Self::Sqlite(_) => format!(
+                        "SELECT group_concat(name, ', ') FROM pragma_table_info('{table}') \
+                         WHERE name <> 'seq' OR '{table}' <> 'events'"
+                    ),
+                    Self::Postgres(..) => format!(
+                        "SELECT string_agg(column_name, ', ' ORDER BY ordinal_position) \
+                         FROM information_schema.columns WHERE table_name = '{table}' \
+                         AND (column_name <> 'seq' OR '{table}' <> 'events')"
+                    ),
+                };
+                let columns = self.text(name, &columns)?;
+                let id = "m.new_id";
+                let values = columns.split(", ").map(|column| match column {
+                    column if column == key => id.to_owned(),
+                    "state" => format!("replace(t.state, m.old_id, {id})"),
+                    column => format!("t.{column}"),
+                });
+                let values = values.collect::<Vec<_>>().join(", ");
+                self.execute(
+                    name,
+                    &format!(
+                        "INSERT INTO {table} ({columns}) \
+                         WITH RECURSIVE numbers (n) AS (SELECT CAST({there} AS bigint) UNION ALL \
+                         SELECT n + 1 FROM numbers WHERE n + 1 < {next}), \
+                         copied AS (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM \
+                         (SELECT id FROM subscriptions WHERE id > '{FILLED_ID}9' ORDER BY id LIMIT {copied}) AS source), \
+                         m AS (SELECT n, c.id AS old_id, '{FILLED_ID}' || \
+                         CAST(1000000000000000000 + n AS text) AS new_id \
+                         FROM numbers JOIN copied AS c ON c.place = n % {copied}) \
+                         SELECT {values} FROM m JOIN {table} AS t ON t.{key} = m.old_id ORDER BY m.n"
+                    ),
+                )?;
+            }
+            there = next;
+        }
+        self.settle(name)
+    }
+
+    /// The ids of the subscriptions that were added until there are so many.
+    pub fn filled_ids(there: u64, records: u64) -> impl Iterator<Item = String> {
+        (there..records).map(|n| format!("{FILLED_ID}{}", 1_000_000_000_000_000_000 + n))
+    }
+
     /// Adds usage records until a workload has `records`, and adds them to its counter.
     ///
     /// Each copies a record that the server wrote, with an older id. Their times are spread over a
     /// rolling counter's window, so that some leave the window during the measurement.
-    pub fn fill(&self, name: &str, workload: Workload, records: u64) -> Result<(), Failure> {
-        if workload.is_credit() {
-            return self.fill_transfers(name, records);
-        }
+    fn fill_usage(&self, name: &str, workload: Workload, records: u64) -> Result<(), Failure> {
         let feature = workload.name();
         let count = format!("SELECT count(*) FROM usage_records WHERE feature = '{feature}'");
         let mut there = self.number(name, &count)?;
@@ -179,6 +259,8 @@ impl Place {
         let mut there = self.number(name, "SELECT count(*) FROM transfers")?;
         while there < records {
             let more = FILLED_AT_ONCE.min(records.saturating_sub(there));
+            // As a constant, so that a hash finds each account.
+            let places = self.number(name, "SELECT count(*) FROM ledger_accounts")?;
             self.execute(
                 name,
                 &format!(
@@ -187,20 +269,21 @@ impl Place {
                      WITH RECURSIVE numbers (n) AS (SELECT CAST(0 AS bigint) UNION ALL \
                      SELECT n + 1 FROM numbers WHERE n + 1 < {more}) \
                      SELECT 'trf_0190000000000' || CAST(1000000000000000000 + {there} + n AS text), \
-                     a.id, a.version + 1 + n / a.places, 'topup', 1, \
-                     a.available + 1 + n / a.places, a.reserved, 'bench', 1700000000000000, \
+                     a.id, a.version + 1 + n / {places}, 'topup', 1, \
+                     a.available + 1 + n / {places}, a.reserved, 'bench', 1700000000000000, \
                      'admin', 'api', 'bench' FROM numbers JOIN (SELECT id, version, available, \
-                     reserved, row_number() OVER (ORDER BY id) - 1 AS place, \
-                     count(*) OVER () AS places FROM ledger_accounts) AS a \
-                     ON a.place = n % a.places"
+                     reserved, row_number() OVER (ORDER BY id) - 1 AS place \
+                     FROM ledger_accounts) AS a ON a.place = n % {places}"
                 ),
             )?;
             self.execute(
                 name,
-                "UPDATE ledger_accounts SET version = (SELECT max(version) FROM transfers AS t \
-                 WHERE t.account_id = ledger_accounts.id), available = (SELECT t.available \
-                 FROM transfers AS t WHERE t.account_id = ledger_accounts.id \
-                 ORDER BY t.version DESC LIMIT 1)",
+                &format!(
+                    "UPDATE ledger_accounts SET version = version + a.added, \
+                     available = available + a.added FROM (SELECT id AS account, \
+                     ({more} + {places} - row_number() OVER (ORDER BY id)) / {places} AS added \
+                     FROM ledger_accounts) AS a WHERE a.account = ledger_accounts.id"
+                ),
             )?;
             there = there.saturating_add(more);
         }

@@ -100,6 +100,8 @@ impl Window {
 pub struct Tally {
     pub latencies_us: Vec<u64>,
     pub conflicts: u64,
+    /// The operations of each client whose work is added here.
+    pub shares: Vec<usize>,
 }
 
 impl Tally {
@@ -112,7 +114,14 @@ impl Tally {
         }
     }
 
+    /// Adds the work of one client.
+    pub fn add_client(&mut self, client: Self) {
+        self.shares.push(client.latencies_us.len());
+        self.add(client);
+    }
+
     pub fn add(&mut self, other: Self) {
+        self.shares.extend(other.shares);
         self.latencies_us.extend(other.latencies_us);
         self.conflicts = self.conflicts.saturating_add(other.conflicts);
     }

@@ -5,7 +5,7 @@
 //!
 //! `cargo bench --bench load` measures everything and prints medians and their ratios. All numbers
 //! of a table come from the same run on the same machine. `-- --quick` takes a few minutes.
-//! `-- --growth` instead measures usage on top of millions of existing records. It needs 10 GB of
+//! `-- --growth` instead measures on top of millions of existing rows. It needs 10 GB of
 //! disk.
 
 mod baseline;

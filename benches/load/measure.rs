@@ -19,6 +19,9 @@ pub struct Measure {
     pub p99_us: u64,
     /// Refusals because another client was first.
     pub conflicts: u64,
+    /// What the slowest client did, as a part of what the fastest did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slowest_share: Option<f64>,
     /// How long all servers took, in seconds, if some were made meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers_s: Option<f64>,
@@ -32,7 +35,7 @@ impl Measure {
             latencies_us.get(place).copied().unwrap_or_default()
         };
         let (p50_us, p99_us) = (percentile(50), percentile(99));
-        Self { rate, p50_us, p99_us, conflicts, servers_s: None }
+        Self { rate, p50_us, p99_us, conflicts, slowest_share: None, servers_s: None }
     }
 }
 
@@ -61,7 +64,16 @@ pub fn measure(
     }
     let operations = u32::try_from(tally.latencies_us.len())?;
     let rate = f64::from(operations) / f64::from(u32::try_from(seconds)?);
-    Ok(Measure::new(rate, tally.latencies_us, tally.conflicts))
+    let slowest_share = slowest_share(&tally.shares)?;
+    Ok(Measure { slowest_share, ..Measure::new(rate, tally.latencies_us, tally.conflicts) })
+}
+
+fn slowest_share(shares: &[usize]) -> Result<Option<f64>, Failure> {
+    let (Some(slowest), Some(fastest)) = (shares.iter().min(), shares.iter().max()) else {
+        return Ok(None);
+    };
+    let (slowest, fastest) = (u32::try_from(*slowest)?, u32::try_from(*fastest)?);
+    Ok((shares.len() > 1 && fastest > 0).then(|| f64::from(slowest) / f64::from(fastest)))
 }
 
 async fn run_clients(
@@ -93,7 +105,7 @@ async fn run_clients(
     }
     let mut tally = Tally::default();
     for client in running {
-        tally.add(client.await??);
+        tally.add_client(client.await??);
     }
     Ok(tally)
 }

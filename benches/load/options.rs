@@ -5,7 +5,7 @@ use std::{env, num::ParseIntError, str::FromStr};
 
 const USAGE: &str = "cargo bench --bench load -- [--quick] [--only sqlite|postgres] [--system NAME] \
      [--workload NAME,…] [--clients 1,8,64,256] [--runs N] [--seconds N] [--rows N] [--growth] \
-     [--records 0,1000000,5000000] [--publish]";
+     [--records 0,1000000,…] [--publish]";
 
 /// Which cells are measured, and for how long.
 #[derive(Clone, Debug)]
@@ -24,10 +24,10 @@ pub struct Options {
     pub system: Option<String>,
     /// Only these workloads.
     pub workloads: Option<Vec<String>>,
-    /// Measure usage by 64 clients on top of existing records instead.
+    /// Measure 64 clients on top of many existing rows instead.
     pub growth: bool,
-    /// The numbers of existing records, in ascending order.
-    pub records: Vec<u64>,
+    /// The numbers of existing rows, in ascending order; `None` for those of each workload.
+    pub records: Option<Vec<u64>>,
     /// Write the plot to `docs/`.
     pub publish: bool,
 }
@@ -44,7 +44,7 @@ impl Options {
             system: None,
             workloads: None,
             growth: false,
-            records: vec![0, 1_000_000, 5_000_000],
+            records: None,
             publish: false,
         };
         let mut args = args;
@@ -61,7 +61,7 @@ impl Options {
                 "--rows" => options.rows = value()?.parse()?,
                 "--clients" => options.clients = list(&value()?)?,
                 "--growth" => options.growth = true,
-                "--records" => options.records = list(&value()?)?,
+                "--records" => options.records = Some(list(&value()?)?),
                 "--only" => options.backend = Some(value()?),
                 "--system" => options.system = Some(value()?),
                 "--workload" => {

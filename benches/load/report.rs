@@ -115,7 +115,7 @@ impl Report<'_> {
         cells.sort_by_key(|cell| (cell.backend, cell.workload, cell.system));
         for cell in cells {
             let Some(measure) = cell.median() else { continue };
-            let Measure { rate, p50_us, p99_us, servers_s, .. } = measure;
+            let Measure { rate, p50_us, p99_us, slowest_share, servers_s, .. } = measure;
             let conflicts: u64 = cell.runs.iter().map(|run| run.conflicts).sum();
             if above != Some((cell.backend, cell.workload)) {
                 above = Some((cell.backend, cell.workload));
@@ -130,6 +130,9 @@ impl Report<'_> {
             );
             if conflicts > 0 {
                 let _ = write!(line, "  {conflicts} conflicts");
+            }
+            if let Some(share) = slowest_share.filter(|_| cell.workload == Workload::HotSdk) {
+                let _ = write!(line, "  slowest client {share:.2} × the fastest");
             }
             if let Some(seconds) = servers_s {
                 let _ = write!(line, "  1,000 servers in {seconds:.1} s");
@@ -190,9 +193,10 @@ impl Report<'_> {
             let missing = system
                 .missing_package()
                 .map(|package| format!("not measured; not installed (apt-get install {package})"));
-            (system, what, missing.unwrap_or_else(|| promise.to_owned()))
+            let is_there = self.cells.iter().any(|cell| cell.system == system);
+            Some((system, what, missing.or_else(|| is_there.then(|| promise.to_owned()))?))
         };
-        updates.chain(locks).map(or_missing).collect()
+        updates.chain(locks).filter_map(or_missing).collect()
     }
 
     /// The whole report as JSON.

@@ -27,6 +27,7 @@ const NOTES: &str =
     "Called on Monday about the invoice of last month; wants to hear from us before the renewal.";
 
 /// The seeded objects.
+#[derive(Clone)]
 pub struct Seeded {
     /// The ids of the subscriptions.
     pub subscriptions: Vec<String>,

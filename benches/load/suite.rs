@@ -52,12 +52,20 @@ pub struct Suite {
 
 /// A backend with its seeded database.
 struct Ground {
-    place: Place,
+    place: Arc<Place>,
     seeded: Arc<Seeded>,
     state_width: usize,
 }
 
 impl Ground {
+    /// The same with more subscriptions.
+    fn with_subscriptions(&self, more: impl Iterator<Item = String>) -> Self {
+        let mut seeded = Seeded::clone(&self.seeded);
+        seeded.subscriptions.extend(more);
+        let (place, state_width) = (Arc::clone(&self.place), self.state_width);
+        Self { place, seeded: Arc::new(seeded), state_width }
+    }
+
     /// The number of servers that a workload's clients share. SQLite allows one process.
     fn servers(&self, workload: Workload) -> usize {
         if self.place.is_postgres() { workload.servers() } else { 1 }
@@ -115,7 +123,7 @@ impl Suite {
         let seconds = started.elapsed().as_secs_f64();
         let rows = seeded.subscriptions.len();
         eprintln!("{}: {rows} subscriptions seeded in {seconds:.1} s", place.backend());
-        Ok(Ground { place, seeded: Arc::new(seeded), state_width })
+        Ok(Ground { place: Arc::new(place), seeded: Arc::new(seeded), state_width })
     }
 
     /// Measures all cells of one system on a fresh copy, or on its own empty store.
@@ -174,15 +182,26 @@ impl Suite {
         Ok(())
     }
 
-    /// Measures usage and credits while the records of the same rows increase.
+    /// Measures cells while the rows that are there increase.
     fn run_growth(&mut self, ground: &Ground) -> Result<(), Failure> {
         for cell in self.wanted(System::Ifmatch) {
+            let sizes = self.options.records.clone();
             ground.place.copy(SEEDED, MEASURED)?;
-            for records in self.options.records.clone() {
+            for records in sizes.unwrap_or_else(|| cell.0.sizes().to_vec()) {
+                let seeded = u64::try_from(ground.seeded.subscriptions.len())?;
                 ground.place.fill(MEASURED, cell.0, records)?;
                 eprintln!("{}, {records} records", ground.place.backend());
                 let cells = vec![cell; self.options.runs];
-                self.run_servers(ground, System::Ifmatch, (1, &cells), records)?;
+                if cell.0.is_uniform() {
+                    // The clients use all subscriptions, each at its first version.
+                    let filled = Place::filled_ids(seeded, records);
+                    let grown = ground.with_subscriptions(filled);
+                    self.run_servers(&grown, System::Ifmatch, (1, &cells), records)?;
+                    ground.place.remove(MEASURED)?;
+                    ground.place.copy(SEEDED, MEASURED)?;
+                } else {
+                    self.run_servers(ground, System::Ifmatch, (1, &cells), records)?;
+                }
             }
             ground.place.remove(MEASURED)?;
         }
@@ -283,7 +302,7 @@ impl Suite {
         records: u64,
         measured: Measure,
     ) {
-        let Measure { rate, p50_us, p99_us, conflicts, servers_s } = measured;
+        let Measure { rate, p50_us, p99_us, conflicts, servers_s, .. } = measured;
         eprintln!(
             "  {:<12}{clients:>4} clients{rate:>10.0}/s   p50 {p50_us:>7} µs   p99 {p99_us:>8} µs   \
              {conflicts} conflicts",

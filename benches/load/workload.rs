@@ -110,9 +110,19 @@ impl Workload {
         matches!(self, Self::CreditHot | Self::CreditMany)
     }
 
-    /// Whether it adds records to a row, of which there may be many already.
+    /// Whether there may be many rows already of what it uses.
     pub fn can_grow(self) -> bool {
-        self.is_usage() || self.is_credit()
+        self.is_usage() || self.is_credit() || self.is_uniform()
+    }
+
+    /// Whether each client has its share of all subscriptions.
+    pub fn is_uniform(self) -> bool {
+        matches!(self, Self::Update | Self::Read)
+    }
+
+    /// The numbers of rows there in a measurement of growth.
+    pub fn sizes(self) -> &'static [u64] {
+        if self.is_uniform() { &[0, 2_000_000] } else { &[0, 1_000_000, 5_000_000] }
     }
 
     /// Whether it acquires and releases locks.
