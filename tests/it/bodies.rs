@@ -8,6 +8,7 @@ both_databases![
     a_header_that_stands_twice_is_named,
     a_member_that_stands_twice_is_named,
     a_compressed_body_is_refused,
+    objects_and_names_have_one_spelling,
     an_integer_may_be_written_with_a_point,
     integers_that_a_reader_would_round_are_refused,
     the_document_bounds_what_requests_set,
@@ -66,6 +67,56 @@ async fn a_member_that_stands_twice_is_named(server: Server) {
         }
     }
     assert_eq!(api.read("workspaces", &workspace).await, workspace);
+}
+
+/// A list of an object's values, or an object with one member for a name, would slip past whatever
+/// looks at the body before it is read.
+async fn objects_and_names_have_one_spelling(server: Server) {
+    let api = server.api();
+    let feature = api.make_feature(json!({"type": "limit", "reset": "monthly"})).await;
+    let package = json!({"code": unique("p"), "name": "n", "is_base": false,
+        "grants": [[feature, "limit", 5]]});
+    api.post("/v1/packages", &package).await.invalid("/grants/0");
+    let unknown = json!({"code": unique("p"), "name": "n", "is_base": false,
+        "grants": [["none", "enabled", null]]});
+    api.post("/v1/packages", &unknown).await.invalid("/grants/0");
+    let create = json!({"operations": [{"op": "create", "type": "package", "body": package}]});
+    let refused = api.post("/v1/transactions", &create).await.problem(422, "VALIDATION_FAILED");
+    assert!(refused.to_string().contains("/grants/0"), "{refused}");
+    let kept = json!([{"feature": feature, "grant": "limit", "limit": 5}]);
+    let package = api.make_package(kept, json!({})).await;
+    let path = format!("/v1/packages/{}", id(&package));
+    let patch = json!({"version": 1, "grants": [[feature, "limit", 6]]});
+    api.patch(&path, &patch).await.invalid("/grants/0");
+    api.post(&format!("{path}/preview"), &patch).await.invalid("/grants/0");
+
+    let workspace = api.make_workspace(json!({})).await;
+    let lines =
+        json!({"workspace_id": id(&workspace), "currency": "USD", "lines": [["d", 2, 500]]});
+    api.post("/v1/invoices", &lines).key(&unique("key")).await.invalid("/lines/0");
+    let product = api.make_product(json!({})).await;
+    let path = format!("/v1/products/{}", id(&product));
+    for (patch, place) in [
+        (json!({"version": 1, "limits": [1, 0, 1, 500, 1]}), "/limits"),
+        (json!({"version": 1, "feature_limits": []}), "/feature_limits"),
+        (json!({"version": 1, "deploy": []}), "/deploy"),
+    ] {
+        let text = api.patch(&path, &patch).await.invalid(place).to_string();
+        assert!(text.contains("expected an object"), "{text}");
+    }
+
+    let body = json!({"workspace_id": id(&workspace), "currency": "USD"});
+    for (op, name, place) in [
+        (json!({"create": null}), json!("invoice"), "/operations/0/op"),
+        (json!("create"), json!({"invoice": null}), "/operations/0/type"),
+    ] {
+        let operations = json!({"operations": [{"op": op, "type": name, "body": body}]});
+        let keyless = api.post("/v1/transactions", &operations).without_idempotency_key().await;
+        keyless.invalid(place);
+    }
+    let operations = json!({"operations": [{"op": "create", "type": "invoice", "body": body}]});
+    let keyless = api.post("/v1/transactions", &operations).without_idempotency_key().await;
+    keyless.problem(400, "IDEMPOTENCY_KEY_REQUIRED");
 }
 
 async fn a_compressed_body_is_refused(server: Server) {

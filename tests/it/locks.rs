@@ -360,6 +360,19 @@ async fn each_workspace_has_locks_of_its_own(server: Server) {
     assert_eq!(status(&tenant, "job").await["fence"], grant["fence"]);
     assert_eq!(tenant.list("/v1/locks").await.len(), 1);
     assert_eq!(api.list("/v1/locks").await.len(), 3);
+    let of_own = format!("workspace_id={}", id(&own));
+    let in_query = |call: &str, body: Value| api.post(&format!("/v1/locks/{call}?{of_own}"), &body);
+    let named = in_query("queried/acquire", json!({"ttl_ms": 60_000})).await.ok(201);
+    assert_eq!(named["workspace_id"], id(&own));
+    let owner = json!({"owner": named["owner"]});
+    in_query("queried/renew", owner.clone()).await.ok(200);
+    let both = json!({"owner": named["owner"], "workspace_id": id(&own)});
+    in_query("queried/renew", both).await.ok(200);
+    let contradiction = json!({"owner": named["owner"], "workspace_id": id(&foreign)});
+    in_query("queried/release", contradiction).await.invalid("?workspace_id");
+    in_query("queried/release", owner).await.ok(200);
+    let foreign_space = format!("/v1/locks/queried/acquire?workspace_id={}", id(&foreign));
+    tenant.post(&foreign_space, &json!({"ttl_ms": 60_000})).await.problem(404, "NOT_FOUND");
     let force = json!({"reason": "r", "workspace_id": id(&own)});
     tenant.post("/v1/locks/job/force-release", &force).await.problem(403, "FORBIDDEN");
 

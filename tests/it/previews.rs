@@ -11,6 +11,7 @@ both_databases![
     a_stale_preview_says_what_is_in_the_way,
     a_forced_preview_is_for_admins_and_leaves_no_record,
     a_preview_names_the_rule_that_would_refuse,
+    a_preview_heeds_every_precondition,
     a_preview_needs_an_object_a_version_valid_fields_and_the_right_to_write,
     every_object_that_can_be_patched_has_a_preview,
     dry_run_is_an_unknown_parameter,
@@ -108,6 +109,28 @@ async fn a_forced_preview_is_for_admins_and_leaves_no_record(server: Server) {
     assert_eq!(api.read("subscriptions", &subscription).await, subscription);
     assert_eq!(api.history(&path).await.len(), 2);
     assert!(api.audit("forced_write", id(&subscription)).await.is_empty());
+}
+
+async fn a_preview_heeds_every_precondition(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let path = format!("/v1/workspaces/{}", id(&workspace));
+    let body = json!({"version": 1, "name": "x"});
+    for excluded in ["*", "\"1\"", "\"7\", \"1\""] {
+        let write = api.patch(&path, &body).header("If-None-Match", excluded).await;
+        write.problem(412, "CONFLICT_VERSION_MISMATCH");
+        let seen = api.post(&preview(&path), &body).header("If-None-Match", excluded).await.ok(200);
+        let refusal = &seen["would_refuse"];
+        assert_eq!(refusal["code"], "CONFLICT_VERSION_MISMATCH", "{excluded}: {seen}");
+        assert_eq!((&refusal["status"], &refusal["current_version"]), (&json!(412), &json!(1)));
+        assert_eq!(seen["would_change"][0]["to"], "x");
+    }
+    let seen = api.post(&preview(&path), &body).header("If-None-Match", "\"2\"").await.ok(200);
+    assert_eq!(seen["would_refuse"], json!(null));
+    // Wrong fields are told before.
+    let wrong = json!({"version": 1, "name": 5});
+    let refused = api.post(&preview(&path), &wrong).header("If-None-Match", "*").await;
+    refused.invalid("/name");
 }
 
 async fn a_preview_names_the_rule_that_would_refuse(server: Server) {

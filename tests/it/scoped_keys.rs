@@ -445,6 +445,9 @@ async fn what_only_other_keys_may_do_is_refused(server: Server) {
     agent.patch(&path, &json!({"status": "open"})).if_match(1).await.problem(403, "FORBIDDEN");
     agent.delete(&path).if_match(1).await.problem(403, "FORBIDDEN");
     agent.post("/v1/billing-runs", &json!({})).key("run").await.problem(403, "FORBIDDEN");
+    // What the terms of its own subscription already owe may be invoiced.
+    let settle = format!("/v1/subscriptions/{}/settle", own.subscription);
+    agent.post(&settle, &json!({"version": 1})).key("settle").await.ok(201);
     let forced = agent.patch(&format!("{path}?force=true"), &json!({"notes": "x"}));
     forced.header("X-Force-Reason", "why").await.problem(403, "FORCE_FORBIDDEN");
 }

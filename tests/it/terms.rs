@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 both_databases![
     a_change_is_settled_at_once_and_once,
+    what_no_invoice_could_hold_is_refused,
     a_preview_says_what_the_next_runs_make,
     a_credit_goes_onto_the_balance_and_later_invoices_take_from_it,
     a_balance_is_corrected_by_admins_and_never_below_zero,
@@ -37,6 +38,39 @@ async fn settle(api: &Api, subscription: &Value) -> crate::harness::Call {
     let version = version(&api.read("subscriptions", subscription).await);
     let path = format!("/v1/subscriptions/{}/settle", id(subscription));
     api.post(&path, &json!({"version": version})).key(&unique("settle"))
+}
+
+/// The price of all units is an integer of the API. Otherwise nothing could ever bill it.
+async fn what_no_invoice_could_hold_is_refused(server: Server) {
+    let api = server.api();
+    let most = ifmatch::INTEGER_MAX;
+    let dear = api.make_active_plan(json!({"amount": most})).await;
+    let workspace = api.make_workspace(json!({})).await;
+    let body = |quantity: i64| {
+        json!({"workspace_id": id(&workspace), "plan_id": id(&dear),
+        "quantity": quantity})
+    };
+    let create =
+        async |quantity| api.post("/v1/subscriptions", &body(quantity)).key(&unique("key")).await;
+    create(2).await.problem(422, "AMOUNT_OVERFLOW");
+    let one = create(1).await.ok(201);
+    let path = format!("/v1/subscriptions/{}", id(&one));
+    let patch = async |path: &str, members: Value| api.patch(path, &members).if_match(1).await;
+    let refused = patch(&path, json!({"quantity": 2})).await.problem(422, "AMOUNT_OVERFLOW");
+    assert!(refused.to_string().contains("/quantity"), "{refused}");
+    assert_eq!(api.list(&format!("{path}/periods")).await[0]["cost"], most);
+
+    let cheap = api.make_active_plan(json!({"amount": 9_007_199_254_i64})).await;
+    let many = api.subscribe(&cheap, json!({"quantity": 1_000_000})).await;
+    let path = format!("/v1/subscriptions/{}", id(&many));
+    patch(&path, json!({"plan_id": id(&dear)})).await.problem(422, "AMOUNT_OVERFLOW");
+    let both = json!({"plan_id": id(&dear), "quantity": 1});
+    let moved = patch(&path, both).await.ok(200);
+    assert_eq!((&moved["quantity"], version(&moved)), (&json!(1), 2));
+    let more = api.patch(&path, &json!({"quantity": 2})).if_match(2).await;
+    more.problem(422, "AMOUNT_OVERFLOW");
+    let free = api.make_active_plan(json!({"amount": 0})).await;
+    api.subscribe(&free, json!({"quantity": 1_000_000})).await;
 }
 
 async fn invoices(api: &Api, subscription: &Value) -> Vec<Value> {

@@ -707,6 +707,12 @@ fn decide_guarded(command: &Command, ctx: &mut Context<'_>) -> Result<Outcome, R
         }
         Err(failed) => match command.action.decide(ctx) {
             Err(rejection) if rejection.precedes_versions() => Err(rejection),
+            // What would refuse the change is a part of what its preview tells.
+            Ok(Outcome::Previewed { preview, refusal }) => {
+                let earlier = refusal.filter(|refusal| refusal.precedes_versions());
+                let refusal = earlier.unwrap_or_else(|| Box::new(failed.into()));
+                Ok(Outcome::Previewed { preview, refusal: Some(refusal) })
+            }
             _ => Err(failed.into()),
         },
     }

@@ -18,7 +18,7 @@ use ifmatch_domain::{
     Action, Rejection,
     core::{
         self, Change, CreateObject, DeleteObject, Mode, Operation, Precondition, UpdateObject,
-        plain_integers,
+        read_value,
     },
 };
 use ifmatch_types::{Code, Kind, Version, pointer};
@@ -263,9 +263,8 @@ fn typed<T: DeserializeOwned>(
     field: &str,
 ) -> Result<Option<T>, HttpProblem> {
     let read = |value| {
-        serde_json::from_value(value).map_err(|error| {
-            HttpProblem::invalid(format!("{path}{field}"), plain_integers(&error.to_string()))
-        })
+        read_value(&value)
+            .map_err(|message| HttpProblem::invalid(format!("{path}{field}"), message))
     };
     value.map(read).transpose()
 }

@@ -163,6 +163,7 @@ tables! {
         reached_at: BigInt, due_at: Nullable<BigInt>, billed_until: Nullable<BigInt>,
         settled_at: Nullable<BigInt>, settled_anchor: Nullable<BigInt>,
         had_draft: Bool, last_term: BigInt, settled_segment: Nullable<BigInt>, last_term_at: BigInt,
+        quantity_max: BigInt,
     }
     /// A segment of a subscription's terms. Rows are only added.
     subscription_terms => SegmentRow {

@@ -44,13 +44,13 @@ impl Action {
     /// Whether a scoped key may ask for this, about an object that it sees.
     pub(crate) fn is_for_scoped_keys(&self) -> bool {
         match self {
+            Self::SettleSubscription(_) => true,
             Self::RecordPayment(_)
             | Self::ReversePayment(_)
             | Self::ReinstatePayment(_)
             | Self::BillSubscription(_)
             | Self::FinishBillingRun(_)
             | Self::PreviewBilling(_)
-            | Self::SettleSubscription(_)
             | Self::AdjustBalance(_) => false,
         }
     }

@@ -13,13 +13,16 @@ use crate::core::{
     redactable, referenced, usual_parts,
 };
 use ifmatch_types::{
-    Kind, Plan, PlanId, PlanStatus, Subscription, SubscriptionFields, SubscriptionId,
+    INTEGER_MAX, Kind, Plan, PlanId, PlanStatus, Subscription, SubscriptionFields, SubscriptionId,
     SubscriptionStatus as Status, Timestamp, Workspace,
 };
 
 /// The first and last start of a subscription, in microseconds: from 1970 to the end of 2199.
 const START_MIN: i64 = 0;
 const START_MAX: i64 = 7_258_118_399_999_999;
+
+/// The most units of a subscription.
+const QUANTITY_MAX: i64 = 1_000_000;
 
 /// The fields of a subscription that only billing reads. A change of one may append terms.
 const BILLED: [&str; 4] = ["plan_id", "quantity", "status", "cancel_at_period_end"];
@@ -49,6 +52,11 @@ pub struct SubscriptionRecord {
     pub last_term: i64,
     /// When its latest segment begins.
     pub last_term_at: Timestamp,
+    /// The most units of its plan whose price the API can tell.
+    ///
+    /// It follows from the plan's price, which never changes. A change of the quantity then need not
+    /// load the plan.
+    pub quantity_max: i64,
 }
 
 impl Resource for SubscriptionRecord {
@@ -84,7 +92,7 @@ impl Resource for SubscriptionRecord {
     fn check(fields: &mut SubscriptionFields, errors: &mut Errors) {
         errors.reference("/workspace_id", fields.workspace_id.as_str());
         errors.reference("/plan_id", fields.plan_id.as_str());
-        errors.range("/quantity", fields.quantity, 1, 1_000_000);
+        errors.range("/quantity", fields.quantity, 1, QUANTITY_MAX);
         errors.text("/notes", &fields.notes, 0, 10_000);
         errors.metadata(&fields.metadata);
         let sane = |start_at: Timestamp| (START_MIN..=START_MAX).contains(&start_at.as_micros());
@@ -146,7 +154,9 @@ impl Resource for SubscriptionRecord {
             had_draft: false,
             last_term: 0,
             last_term_at: start_at.min(ctx.now),
+            quantity_max: quantity_max(plan.amount),
         };
+        record.check_price("/quantity")?;
         let terms = Terms { segments: Vec::new(), is_whole: true };
         ctx.state.billing_mut().terms.put(id, terms);
         record.append(record.reached_at, ctx);
@@ -234,6 +244,12 @@ impl Resource for SubscriptionRecord {
     }
 }
 
+/// The most units of a plan of this price whose price the API can tell.
+const fn quantity_max(amount: i64) -> i64 {
+    let most = if amount > 0 { INTEGER_MAX / amount } else { QUANTITY_MAX };
+    if most < QUANTITY_MAX { most } else { QUANTITY_MAX }
+}
+
 /// How far and how closely to look at periods; see [`Course`].
 struct Reach {
     stops_at: Option<Timestamp>,
@@ -310,11 +326,13 @@ impl SubscriptionRecord {
         if let Some(plan_id) = &asked.plan_id {
             refuse_other_currency(&self.subscription.plan_id, plan_id, ctx)?;
             self.subscription.plan_id = plan_id.clone();
+            self.quantity_max = quantity_max(plan_terms(plan_id, ctx).amount);
         }
         if let Some(quantity) = asked.quantity {
             self.subscription.quantity = quantity;
         }
         if asked.plan_id.is_some() || asked.quantity.is_some() {
+            self.check_price(if asked.quantity.is_some() { "/quantity" } else { "/plan_id" })?;
             self.append(self.reached_at, ctx);
         }
         if status == Some(Status::Canceled) {
@@ -332,6 +350,14 @@ impl SubscriptionRecord {
         }
         if self.subscription.status == Status::Canceled {
             return bill::conclude(self, ctx);
+        }
+        Ok(())
+    }
+
+    /// Refuses a price that no invoice could hold.
+    fn check_price(&self, path: &str) -> Result<(), Rejection> {
+        if self.subscription.quantity > self.quantity_max {
+            return Err(core::Rejection::AmountOverflow { path: path.to_owned() }.into());
         }
         Ok(())
     }

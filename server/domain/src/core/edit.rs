@@ -5,11 +5,11 @@ use super::{
     precondition::{Change, Mode, UpdateObject},
     rejection::Rejection,
     resource::Resource,
+    strict::read,
 };
 use ifmatch_types::{Difference, Timestamp, merge, pointer};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Map, Value};
-use serde_path_to_error::Segment;
 
 /// The state that a request asks for.
 pub(crate) struct Edit<R: Resource> {
@@ -153,51 +153,6 @@ pub(crate) fn parse_body<R: Resource>(body: &Map<String, Value>) -> Result<R::Fi
     R::check(&mut fields, &mut errors);
     errors.into_result()?;
     Ok(fields)
-}
-
-/// Reads a request's body. An error names the invalid field.
-pub fn read<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T, Rejection> {
-    // Tracking the path doubles the cost and is only needed for an error.
-    if let Ok(read) = T::deserialize(body) {
-        return Ok(read);
-    }
-    serde_path_to_error::deserialize(body).map_err(|error| {
-        let mut path = String::new();
-        for segment in error.path() {
-            match segment {
-                Segment::Seq { index } => path.push_str(&format!("/{index}")),
-                Segment::Map { key } => pointer::push(&mut path, key),
-                Segment::Enum { .. } | Segment::Unknown => {}
-            }
-        }
-        let message = plain_integers(&error.inner().to_string());
-        // serde names missing and unknown fields only in its message.
-        let field_after = |prefix: &str| message.strip_prefix(prefix)?.split_once('`');
-        if let Some((field, _)) = field_after("missing field `") {
-            return Rejection::invalid(pointer::member(&path, field), "is required");
-        }
-        if let Some((field, _)) = field_after("unknown field `") {
-            let unknown = pointer::member("", field);
-            let parent = path.strip_suffix(&unknown).unwrap_or(&path);
-            return Rejection::invalid(format!("{parent}{unknown}"), "is not a field here");
-        }
-        Rejection::invalid(path, message)
-    })
-}
-
-/// A message of serde without the names of Rust's integer types.
-pub fn plain_integers(message: &str) -> String {
-    let is_type = |word: &str| {
-        let digits = word.trim_end_matches(',').strip_prefix(['i', 'u']).unwrap_or_default();
-        ["8", "16", "32", "64", "128", "size"].contains(&digits)
-    };
-    match message.rsplit_once("expected ") {
-        Some((before, word)) if is_type(word) && word.starts_with('u') => {
-            format!("{before}expected an integer that is not negative")
-        }
-        Some((before, word)) if is_type(word) => format!("{before}expected an integer"),
-        _ => message.to_owned(),
-    }
 }
 
 /// Requires a JSON object as body; serde alone would also accept a list of the fields' values.

@@ -5,7 +5,7 @@ use super::{
     commit::{Found, Note, answer, following, log},
     conflict,
     context::Context,
-    edit::{json, read},
+    edit::json,
     fields::Errors,
     outcome::{Document, How, Outcome},
     precondition::Precondition,
@@ -14,6 +14,7 @@ use super::{
     rejection::Rejection,
     resource::Resource,
     row::{Row, Tombstone},
+    strict::read,
 };
 use ifmatch_types::{AuditResource, ChangeKind, Difference, Kind, NewRedaction, Version, pointer};
 use serde_json::{Map, Value};

@@ -160,7 +160,8 @@ fn what_is_far_behind_is_caught_up_in_steps() {
 
 #[test]
 fn a_bill_that_does_not_fit_is_refused_and_leaves_no_trace() {
-    let (mut book, id) = book(json!({"amount": INTEGER_MAX}), json!({"quantity": 2}));
+    let (mut book, id) = book(json!({"amount": INTEGER_MAX}), json!({}));
+    book.store_quantity(&id, 2);
     let bill = BillSubscription { subscription_id: id.clone(), as_of: book.now };
     let refused = book.refused(Action::Billing(billing::Action::BillSubscription(bill)));
     assert!(matches!(refused, Rejection::Core(core::Rejection::AmountOverflow { .. })));

@@ -438,7 +438,8 @@ fn one_that_cannot_be_billed_hurts_no_other_in_a_preview() {
     let workspace = customer.workspace.clone();
     let most = json!({"amount": ifmatch_types::INTEGER_MAX});
     let plan = customer.book.plan("most", most);
-    let too_much = customer.book.subscription(&workspace, &plan, json!({"quantity": 2}));
+    let too_much = customer.book.subscription(&workspace, &plan, json!({}));
+    customer.book.store_quantity(&too_much, 2);
     let as_of = customer.book.now;
     let preview = |ids: &[&String]| {
         let subscription_ids = ids.iter().map(|id| (*id).clone()).collect();

@@ -144,9 +144,11 @@ fn runs() -> Vec<Endpoint> {
                     "List a subscription's periods, newest first: what each costs and was charged",
                 )
                 .answers_page::<BillingPeriod>(200)
-                .problems(READS),
+                .problems(READS)
+                .problems(&[Code::AmountOverflow]),
             post("/v1/subscriptions/{id}/settle", runs::settle)
                 .agent()
+                .scoped()
                 .names_version()
                 .idempotency_required()
                 .operation_id("settle_subscription")

@@ -15,7 +15,7 @@ use crate::{
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use ifmatch_domain::{
-    Action, Outcome,
+    Action, Outcome, Rejection,
     billing::{self, FinishBillingRun, PreviewBilling, SettleSubscription},
 };
 use ifmatch_store::DueSubscription;
@@ -162,15 +162,20 @@ pub async fn periods(
     living(Kind::Subscription, &id, app.reads.find(Kind::Subscription, &id).await?)?;
     let id = id.into_inner();
     let page = app.reads.run(move |db| {
-        let mut newest_first = db.billing_periods(&id)?;
+        let mut newest_first = match db.billing_periods(&id)? {
+            Ok(oldest_first) => oldest_first,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
         newest_first.reverse();
-        PageText::read(limit, |last: Option<&BillingPeriod>, rows| {
+        let page = PageText::read(limit, |last: Option<&BillingPeriod>, rows| {
             let before = last.map(|last| last.start).or(before);
             let rest = newest_first.iter().filter(|p| before.is_none_or(|before| p.start < before));
             Ok(rest.take(usize::try_from(rows).unwrap_or_default()).cloned().collect())
-        })
+        });
+        page.map(Ok)
     });
-    Ok(page.await?.answer(|last| cursor(&last.start)))
+    let page = page.await?.map_err(|rejection| HttpProblem::from(Rejection::Billing(rejection)))?;
+    Ok(page.answer(|last| cursor(&last.start)))
 }
 
 /// `POST /v1/subscriptions/{id}/settle`

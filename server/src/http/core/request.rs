@@ -98,6 +98,13 @@ impl Mutation {
         command
     }
 
+    /// A command for this request that leaves nothing behind, so that no answer is kept.
+    pub fn unkept_command(&self, action: Action) -> Command {
+        let mut command = self.partial_command(action);
+        command.guard.claim = self.guard.claim.clone();
+        command
+    }
+
     /// A command that undoes what this request did for nobody: under no key and no fence, because
     /// the fence may be stale by then.
     pub fn cleanup(&self, action: Action) -> Command {

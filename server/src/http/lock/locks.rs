@@ -34,8 +34,9 @@ pub async fn acquire(
     key: web::Path<String>,
     mut mutation: Mutation,
 ) -> HttpResult {
-    let new: NewLock = read(&mut mutation)?;
-    let name = name(&mutation, new.workspace_id.clone(), new.scope, new.function.clone(), &key)?;
+    let (new, asked): (NewLock, _) = read(&mut mutation)?;
+    let name =
+        name(&mutation, (new.workspace_id.clone(), asked), new.scope, new.function.clone(), &key)?;
     let salt = match mutation.idempotency_key() {
         Some(key) => format!("{} {}", key.owner, key.key),
         None => random_digits().map_err(|error| {
@@ -54,8 +55,8 @@ pub async fn release(
     key: web::Path<String>,
     mut mutation: Mutation,
 ) -> HttpResult {
-    let of: LockOwner = read(&mut mutation)?;
-    let name = name(&mutation, of.workspace_id, of.scope, of.function, &key)?;
+    let (of, asked): (LockOwner, _) = read(&mut mutation)?;
+    let name = name(&mutation, (of.workspace_id, asked), of.scope, of.function, &key)?;
     let release = ReleaseLock::new(name, of.owner).map_err(refused)?;
     free(app, mutation, lock::Action::ReleaseLock(release)).await
 }
@@ -66,8 +67,8 @@ pub async fn renew(
     key: web::Path<String>,
     mut mutation: Mutation,
 ) -> HttpResult {
-    let of: LockOwner = read(&mut mutation)?;
-    let name = name(&mutation, of.workspace_id, of.scope, of.function, &key)?;
+    let (of, asked): (LockOwner, _) = read(&mut mutation)?;
+    let name = name(&mutation, (of.workspace_id, asked), of.scope, of.function, &key)?;
     let renew = RenewLock::new(name, of.owner).map_err(refused)?;
     submit(&app, &mutation, lock::Action::RenewLock(renew)).await
 }
@@ -78,8 +79,8 @@ pub async fn extend(
     key: web::Path<String>,
     mut mutation: Mutation,
 ) -> HttpResult {
-    let of: LockExtension = read(&mut mutation)?;
-    let name = name(&mutation, of.workspace_id, of.scope, of.function, &key)?;
+    let (of, asked): (LockExtension, _) = read(&mut mutation)?;
+    let name = name(&mutation, (of.workspace_id, asked), of.scope, of.function, &key)?;
     let extend = ExtendLock::new(name, of.owner, of.additional_ms).map_err(refused)?;
     submit(&app, &mutation, lock::Action::ExtendLock(extend)).await
 }
@@ -90,8 +91,8 @@ pub async fn force_release(
     key: web::Path<String>,
     mut mutation: Mutation,
 ) -> HttpResult {
-    let force: LockForceRelease = read(&mut mutation)?;
-    let (named, function) = (force.workspace_id.clone(), force.function.clone());
+    let (force, asked): (LockForceRelease, _) = read(&mut mutation)?;
+    let (named, function) = ((force.workspace_id.clone(), asked), force.function.clone());
     let name = name(&mutation, named, force.scope, function, &key)?;
     let force = ForceReleaseLock::new(name, &force).map_err(refused)?;
     free(app, mutation, lock::Action::ForceReleaseLock(force)).await
@@ -162,21 +163,30 @@ async fn submit(app: &App, mutation: &Mutation, action: lock::Action) -> HttpRes
     Ok(Reply::from(&outcome).into_response())
 }
 
-/// Reads the body of a command that takes no parameters.
-fn read<T: DeserializeOwned>(mutation: &mut Mutation) -> Result<T, HttpProblem> {
-    mutation.takes_no_params()?;
-    core::read(&mutation.body.object()?).map_err(refused)
+/// Reads the body of a command, and the workspace that its query names.
+fn read<T: DeserializeOwned>(
+    mutation: &mut Mutation,
+) -> Result<(T, Option<WorkspaceId>), HttpProblem> {
+    let mut params = mutation.params()?;
+    let asked = params.text("workspace_id").map(WorkspaceId::from_unchecked);
+    params.end()?;
+    Ok((core::read(&mutation.body.object()?).map_err(refused)?, asked))
 }
 
-/// The lock that the path and the body name together.
+/// The lock that path, body and query name together. Its workspace is in the body or in the query.
 fn name(
     mutation: &Mutation,
-    named: Option<WorkspaceId>,
+    (in_body, in_query): (Option<WorkspaceId>, Option<WorkspaceId>),
     scope: LockScope,
     function: Option<String>,
     key: &str,
 ) -> Result<LockName, HttpProblem> {
-    let space = space(&mutation.caller.actor, named, "/workspace_id")?;
+    if in_body.as_ref().zip(in_query.as_ref()).is_some_and(|(one, other)| one != other) {
+        let message = "names another workspace than the body";
+        return Err(HttpProblem::invalid("?workspace_id", message));
+    }
+    let path = if in_body.is_some() { "/workspace_id" } else { "?workspace_id" };
+    let space = space(&mutation.caller.actor, in_body.or(in_query), path)?;
     LockName::new(space, scope, function, key).map_err(refused)
 }
 

@@ -15,6 +15,9 @@ const OWNED: &[Code] = &[
     Code::WrongIdType,
 ];
 
+/// The parameter that names the space of a lock. Writes may name it in their body instead.
+const WORKSPACE: (&str, &str) = ("workspace_id", "The workspace in whose space it is");
+
 /// Every route of locks.
 pub fn routes() -> Vec<Endpoint> {
     group(
@@ -39,11 +42,7 @@ pub fn routes() -> Vec<Endpoint> {
                 .viewer()
                 .scoped()
                 .operation_id("get_lock")
-                .query(
-                    "workspace_id",
-                    "The workspace in whose space it is",
-                    schema::value_of("workspace_id"),
-                )
+                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .query(
                     "scope",
                     "The scope; global by default",
@@ -58,6 +57,7 @@ pub fn routes() -> Vec<Endpoint> {
                 .scoped()
                 .idempotent()
                 .operation_id("acquire_lock")
+                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Acquire a lock")
                 .body::<NewLock>()
                 .answers::<LockGrant>(201)
@@ -74,6 +74,7 @@ pub fn routes() -> Vec<Endpoint> {
                 .scoped()
                 .idempotent()
                 .operation_id("release_lock")
+                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Release a lock")
                 .body::<LockOwner>()
                 .answers::<Lock>(200)
@@ -83,6 +84,7 @@ pub fn routes() -> Vec<Endpoint> {
                 .scoped()
                 .idempotent()
                 .operation_id("renew_lock")
+                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Renew a grant: it lasts as long as it was asked for, from now on")
                 .body::<LockOwner>()
                 .answers::<LockRenewal>(200)
@@ -92,6 +94,7 @@ pub fn routes() -> Vec<Endpoint> {
                 .scoped()
                 .idempotent()
                 .operation_id("extend_lock")
+                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Let a grant expire later")
                 .body::<LockExtension>()
                 .answers::<LockRenewal>(200)
@@ -102,6 +105,7 @@ pub fn routes() -> Vec<Endpoint> {
                 .denials_recorded("force_release_denied", "lock")
                 .idempotent()
                 .operation_id("force_release_lock")
+                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Take a lock away from its holder")
                 .body::<LockForceRelease>()
                 .answers::<Lock>(200)

@@ -41,6 +41,12 @@ pub(crate) const CHECKS: &[Check] = &[
          WHERE t.last <> s.last_term",
     ),
     (
+        "a subscription knows how many units of its plan have a price that can be told",
+        "SELECT s.id FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id \
+         WHERE s.quantity_max <> CASE WHEN p.amount > 9007199254 \
+         THEN 9007199254740991 / p.amount ELSE 1000000 END",
+    ),
+    (
         "a subscription's latest terms are its own",
         "SELECT s.id FROM subscriptions AS s JOIN subscription_terms AS t ON t.at = s.last_term_at \
          AND t.subscription_id = s.id AND t.seq = s.last_term WHERE t.plan_id <> s.plan_id \

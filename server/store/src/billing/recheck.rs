@@ -41,13 +41,17 @@ pub(crate) fn recheck(db: &mut Db, broken: &mut Vec<Broken>) -> Result<(), Store
 impl Db {
     /// The periods of a subscription that have begun, oldest first; read in one snapshot.
     ///
+    /// They cannot be told if one costs more than an integer holds. That is told instead.
+    ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
-    pub fn billing_periods(&mut self, id: &str) -> Result<Vec<BillingPeriod>, StoreError> {
+    pub fn billing_periods(
+        &mut self,
+        id: &str,
+    ) -> Result<Result<Vec<BillingPeriod>, billing::Rejection>, StoreError> {
         let mut state = self.in_one_snapshot(|db| look(db, &[id.to_owned()]))?;
-        let periods = billing::periods_of(id, &mut state);
-        periods.map_err(|rejection| StoreError::Unforeseen(format!("{rejection:?}").into()))
+        Ok(billing::periods_of(id, &mut state))
     }
 }
 

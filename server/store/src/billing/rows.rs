@@ -56,7 +56,7 @@ record! {
             metadata, created_at, updated_at, updated_by,
         },
         reached_at, due_at, billed_until, settled_at, settled_anchor, settled_segment, had_draft,
-        last_term, last_term_at,
+        last_term, last_term_at, quantity_max,
     }
 }
 

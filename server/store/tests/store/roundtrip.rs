@@ -138,6 +138,7 @@ fn subscription(full: bool) -> Row<SubscriptionRecord> {
         had_draft: full,
         last_term: 2,
         last_term_at: instant(2),
+        quantity_max: 1_000_000,
     };
     Row { record, deleted: deleted(full) }
 }

@@ -237,6 +237,7 @@ fn corruptions() -> Vec<(String, &'static str)> {
             "each segment of a subscription's terms knows the one before it",
         ),
         ("UPDATE subscriptions SET last_term_at = last_term_at + 1", "a subscription has terms"),
+        ("UPDATE subscriptions SET quantity_max = 7", "a subscription knows how many units"),
         ("UPDATE subscription_terms SET status = 'paused'", "a subscription's latest terms"),
         (
             "UPDATE subscription_terms SET at = at + 86400000000; \
