@@ -427,7 +427,7 @@ async fn keys_are_shown_once_and_every_collection_opens(server: Server) {
 
     browser.visit(&format!("/invoices/{}", id(&invoice))).await;
     browser.see("[data-field=amount_due]", "USD 7.00").await;
-    browser.see("section[aria-label=Payments] table", "300").await;
+    browser.see("section[aria-label=Payments] table", "USD 3.00").await;
     browser.visit(&format!("/bookables/{}", booking["bookable_id"].as_str().unwrap())).await;
     browser.see("section[aria-label=Availability] table", "Reserved").await;
     browser.click(".references a").await;

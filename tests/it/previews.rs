@@ -127,6 +127,11 @@ async fn a_preview_heeds_every_precondition(server: Server) {
     }
     let seen = api.post(&preview(&path), &body).header("If-None-Match", "\"2\"").await.ok(200);
     assert_eq!(seen["would_refuse"], json!(null));
+    // Force skips the version that was named, also in the header.
+    let forced = format!("{}?force=true", preview(&path));
+    let name = json!({"name": "x"});
+    let seen = api.post(&forced, &name).if_match(7).header("If-None-Match", "\"2\"").await.ok(200);
+    assert_eq!(seen["would_refuse"], json!(null));
     // Wrong fields are told before.
     let wrong = json!({"version": 1, "name": 5});
     let refused = api.post(&preview(&path), &wrong).header("If-None-Match", "*").await;

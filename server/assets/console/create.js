@@ -108,7 +108,7 @@ export class CreateView {
       ${locked && !this.sending ? html`<p>It is unknown whether this was done. Sending it again is safe: it is done at most once.</p>
         <div class="bar"><button class="primary" @click=${() => this.#submit()}>Send the same again</button><button @click=${back}>Go back to the form</button></div>` : nothing}
       <form class="card" @submit=${submit} novalidate>
-        <fieldset ?disabled=${locked}><legend class="hidden">Fields</legend><div class="inputs">${inputs(this.draft, this.errors, typed)}</div></fieldset>
+        <fieldset ?disabled=${locked}><legend class="hidden">Fields</legend>${this.draft.fields.length ? html`<div class="inputs">${inputs(this.draft, this.errors, typed)}</div>` : html`<p class="quiet">Nothing needs to be filled in.</p>`}</fieldset>
         <div class="bar sticky"><button class=${this.style} ?disabled=${locked || !this.isComplete}>${this.button}</button>
           <a class="button" href=${hashOf(this.#above)}>Discard</a></div>
       </form>`;

@@ -124,6 +124,8 @@ export class ListView {
       return html`<p class="empty">${this.waiting ? "Nothing is pending." : filtered ? "No matches." : "There is nothing here yet."}</p>`;
     }
     const { doc } = this.page;
+    // Amounts below an object are in its currency, such as the payments of an invoice.
+    const currency = this.above?.object?.currency;
     const actions = this.#rowActions();
     const items = this.items.map((item) => doc.aged(this.entity, item, this.clock));
     // What is pending has no result yet.
@@ -136,7 +138,7 @@ export class ListView {
       </tr></thead>
       <tbody>${items.map((item) => html`<tr>
         ${this.canOpen ? html`<th scope="row"><a href=${this.#addressOf(item)} title=${titleOf(item)}>${shortId(titleOf(item))}</a></th>` : nothing}
-        ${columns.map((field) => html`<td data-field=${field.name} class=${field.type === "integer" ? "number" : ""}>${value(doc, field, item[field.name], item, true)}</td>`)}
+        ${columns.map((field) => html`<td data-field=${field.name} class=${field.type === "integer" ? "number" : ""}>${value(doc, field, item[field.name], { currency, ...item }, true)}</td>`)}
         ${actions.length ? html`<td class="actions">${actions.map((action) => action(item))}</td>` : nothing}
       </tr>`)}</tbody>
     </table></div>

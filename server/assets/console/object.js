@@ -24,7 +24,8 @@ export class ObjectView {
     this.title = label(kindOf(this.entity));
     this.below = page.doc.belowOf(this.place).map(({ place, name }) => {
       const Below = BELOW[page.doc.shapeOf(place)];
-      return new Below(page, { path: `${this.path}/${name}`, place, query: {} }, inside ? `${inside}/${name}` : name);
+      const view = new Below(page, { path: `${this.path}/${name}`, place, query: {} }, inside ? `${inside}/${name}` : name);
+      return Object.assign(view, { above: this });
     });
     if (inside) return;
     this.notes = page.takeNotes();

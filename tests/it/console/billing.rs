@@ -412,7 +412,7 @@ async fn only_those_who_may_act_are_offered_to(server: Server) {
     assert!(!browser.has(&format!("{BALANCE} .bar a")).await, "adjustments are for admins");
     browser.close().await;
 
-    // A key of one workspace may see its periods. It may not ask for previews.
+    // A key of one workspace may see its periods and settle. It may not ask for previews.
     let body = json!({"name": unique("scoped"), "role": "agent",
         "workspace_id": subscription["workspace_id"]});
     let scoped = api.post("/v1/api-keys", &body).await.ok(201);
@@ -421,5 +421,6 @@ async fn only_those_who_may_act_are_offered_to(server: Server) {
     browser.visit(&page(&subscription)).await;
     browser.see(PERIODS, "Gold").await;
     assert!(!browser.has(NEXT).await && !browser.has("main .notice.bad").await);
+    browser.text("article > .bar a[href*=settle]").await;
     browser.close().await;
 }

@@ -4,10 +4,12 @@ use super::{
     body::Body,
     caller::Caller,
     endpoint::{EndpointInfo, Idempotency},
+    precondition,
     problem::HttpProblem,
+    tag,
 };
 use crate::key::hex;
-use actix_web::{HttpMessage, HttpRequest, http::header};
+use actix_web::{HttpMessage, HttpRequest};
 use ifmatch_domain::core::IdempotencyKey;
 use ifmatch_types::Code;
 use sha2::{Digest, Sha256};
@@ -21,6 +23,7 @@ use sha2::{Digest, Sha256};
 pub fn read(
     request: &HttpRequest,
     caller: &Caller,
+    conditions: &precondition::Headers,
     body: &Body,
 ) -> Result<Option<IdempotencyKey>, HttpProblem> {
     let rule = request.extensions().get::<EndpointInfo>().map(|info| info.idempotency);
@@ -45,7 +48,7 @@ pub fn read(
     Ok(Some(IdempotencyKey {
         owner: caller.line_id.clone(),
         key: key.to_owned(),
-        fingerprint: fingerprint(request, body),
+        fingerprint: fingerprint(request, conditions, body),
     }))
 }
 
@@ -59,8 +62,9 @@ pub fn required() -> HttpProblem {
 
 /// A digest of method, path, query, preconditions, fence and canonical body.
 ///
-/// How long to wait for the answer (`wait_ms`) does not make another request.
-fn fingerprint(request: &HttpRequest, body: &Body) -> String {
+/// How long to wait for the answer (`wait_ms`) does not make another request, and neither does how
+/// an intermediary spells a tag.
+fn fingerprint(request: &HttpRequest, conditions: &precondition::Headers, body: &Body) -> String {
     let mut hasher = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hasher.update(bytes);
@@ -70,10 +74,14 @@ fn fingerprint(request: &HttpRequest, body: &Body) -> String {
     part(request.path().as_bytes());
     let query = request.query_string().split('&').filter(|pair| !pair.starts_with("wait_ms="));
     part(query.collect::<Vec<_>>().join("&").as_bytes());
-    for value in request.headers().get_all(header::IF_MATCH) {
-        part(value.as_bytes());
+    if let Some(tags) = &conditions.if_match {
+        part(tag::text(tags).as_bytes());
     }
-    for name in ["if-none-match", "x-lock", "x-lock-fence", "x-lock-workspace"] {
+    if let Some(tags) = &conditions.if_none_match {
+        part(b"if-none-match");
+        part(tag::text(tags).as_bytes());
+    }
+    for name in ["x-lock", "x-lock-fence", "x-lock-workspace"] {
         for value in request.headers().get_all(name) {
             part(name.as_bytes());
             part(value.as_bytes());

@@ -41,7 +41,7 @@ pub async fn preview_kind(kind: Kind, app: &App, id: String, mut mutation: Mutat
         mode: mode(force, is_merge)?,
         refused_at: None,
     };
-    let command = mutation.unkept_command(Action::Core(core::Action::Preview(update)));
+    let command = mutation.preview_command(Action::Core(core::Action::Preview(update)));
     let reply = match app.lanes.submit(command).await.map_err(HttpProblem::from)? {
         Outcome::Previewed { preview, refusal } => {
             let problem = |rejection| named.blame(HttpProblem::from(rejection));

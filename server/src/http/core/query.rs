@@ -49,7 +49,8 @@ impl Query {
         let mut params = BTreeMap::new();
         for (name, value) in self.0.ok_or_else(unreadable)? {
             if name.contains('\0') || value.contains('\0') {
-                return Err(HttpProblem::invalid("?", "must not contain the character U+0000"));
+                let message = "must not contain the character U+0000";
+                return Err(HttpProblem::invalid(format!("?{}", name.replace('\0', "")), message));
             }
             if params.insert(name.clone(), value).is_some() {
                 return Err(HttpProblem::invalid(format!("?{name}"), "is there twice"));

@@ -20,7 +20,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use futures::future::LocalBoxFuture;
 use ifmatch_domain::{
     Action, Command, Outcome,
-    core::{self, Force, Guard, IdempotencyKey},
+    core::{self, Claim, Force, Guard, IdempotencyKey},
 };
 use ifmatch_types::{Kind, id::is_some_id};
 
@@ -98,10 +98,12 @@ impl Mutation {
         command
     }
 
-    /// A command for this request that leaves nothing behind, so that no answer is kept.
-    pub fn unkept_command(&self, action: Action) -> Command {
+    /// A command for a preview. It leaves nothing behind, so no answer is kept. The change that it
+    /// previews names the version of `If-Match` itself, as the change alone would.
+    pub fn preview_command(&self, action: Action) -> Command {
         let mut command = self.partial_command(action);
-        command.guard.claim = self.guard.claim.clone();
+        let claim = self.guard.claim.clone().filter(|claim| claim.excludes.is_some());
+        command.guard.claim = claim.map(|claim| Claim { matches: None, ..claim });
         command
     }
 
@@ -189,7 +191,7 @@ impl FromRequest for Mutation {
             let conditions = precondition::Headers::of(&request)?;
             let claim = conditions.claim(&request)?;
             let guard = Guard { claim, fence: fence::read(&request, &caller)? };
-            let idempotency = idempotency::read(&request, &caller, &body)?;
+            let idempotency = idempotency::read(&request, &caller, &conditions, &body)?;
             // The gate needs both to answer a request that no command could be made from.
             if let Some(key) = &idempotency {
                 request.extensions_mut().insert(key.clone());

@@ -1,5 +1,6 @@
 //! Entity tags (RFC 9110 §8.8.3). The tag of an object is its version.
 
+use ifmatch_domain::core::Tags;
 use ifmatch_types::Version;
 
 /// What compressing intermediaries append to a tag, after one or two hyphens.
@@ -29,6 +30,18 @@ pub fn versions(text: &str) -> Option<Vec<Version>> {
         rest = after.trim_start_matches([' ', '\t']);
         if !rest.is_empty() && !rest.starts_with(',') {
             return None;
+        }
+    }
+}
+
+/// Tags as this server writes them.
+pub fn text(tags: &Tags) -> String {
+    match tags {
+        Tags::Any => "*".to_owned(),
+        Tags::Versions(versions) => {
+            let quoted: Vec<String> =
+                versions.iter().map(|version| format!("\"{version}\"")).collect();
+            quoted.join(", ")
         }
     }
 }
