@@ -10,7 +10,7 @@ use super::{
     threshold::{THRESHOLDS, tell},
 };
 use crate::core::{self, Context, Mutant, State, Step};
-use ifmatch_types::{Interval, Meter, Reset, Timestamp, integer::is_exact};
+use ifmatch_types::{INTEGER_MAX, Interval, Meter, Reset, Timestamp, integer::is_exact};
 
 /// The pool that a request is charged to, with its limit and its counter.
 ///
@@ -152,13 +152,17 @@ impl Charged {
     }
 
     /// The limit of this window in units; `None` if there is no limit.
+    ///
+    /// A sum of grants beyond the largest integer of the API is that integer. No counter goes beyond
+    /// it, so it admits the same.
     fn units(&self) -> Option<i64> {
         match &self.limit {
             Limit::Absent => Some(0),
             Limit::Unlimited => None,
             Limit::Units { base, left } => {
                 let left = left.iter().fold(0i64, |sum, (_, left)| sum.saturating_add(*left));
-                Some(base.saturating_add(self.counter.burnt()).saturating_add(left))
+                let limit = base.saturating_add(self.counter.burnt()).saturating_add(left);
+                Some(limit.min(INTEGER_MAX))
             }
         }
     }

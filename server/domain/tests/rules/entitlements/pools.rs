@@ -179,6 +179,20 @@ fn a_batch_is_admitted_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn no_sum_of_grants_is_beyond_the_largest_integer() {
+    let most = 1_000_000_000_000_000;
+    let mut quota = Quota::of_calls(most);
+    let (workspace, _) = quota.scopes();
+    for _ in 0..9 {
+        quota.consumable(&workspace, most, json!({}));
+    }
+    assert_eq!(quota.calls(&workspace), (0, 0, Some(INTEGER_MAX), Some(INTEGER_MAX)));
+    quota.take(&workspace, "calls", 5).unwrap();
+    let (used, _, limit, remaining) = quota.calls(&workspace);
+    assert_eq!((used, limit, remaining), (5, Some(INTEGER_MAX), Some(INTEGER_MAX - 5)));
+}
+
+#[test]
 fn a_counter_beyond_the_largest_integer_is_an_overflow() {
     let mut quota = Quota::default();
     let (workspace, _) = quota.scopes();
