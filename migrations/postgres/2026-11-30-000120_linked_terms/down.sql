@@ -19,9 +19,8 @@ SELECT o.subscription_id || '/' || lpad(o.seq::text, 8, '0'), o.subscription_id,
     o.invoiced_until, o.invoiced_amount
 FROM terms_draft AS o;
 ALTER TABLE subscriptions ADD COLUMN settled_term text COLLATE "C";
-UPDATE subscriptions SET settled_term =
-    (SELECT o.id FROM subscription_terms AS o WHERE o.subscription_id = subscriptions.id
-        AND o.seq = subscriptions.settled_segment);
+UPDATE subscriptions SET settled_term = subscriptions.id || '/' || lpad(subscriptions.settled_segment::text, 8, '0')
+    WHERE settled_segment IS NOT NULL;
 ALTER TABLE subscriptions DROP COLUMN settled_segment;
 ALTER TABLE subscriptions DROP COLUMN last_term_at;
 DROP TABLE terms_draft;

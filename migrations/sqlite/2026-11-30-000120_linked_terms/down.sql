@@ -18,9 +18,8 @@ SELECT o.subscription_id || '/' || printf('%08d', o.seq), o.subscription_id, o.s
     o.invoiced_until, o.invoiced_amount
 FROM terms_draft AS o;
 ALTER TABLE subscriptions ADD COLUMN settled_term text;
-UPDATE subscriptions SET settled_term =
-    (SELECT o.id FROM subscription_terms AS o WHERE o.subscription_id = subscriptions.id
-        AND o.seq = subscriptions.settled_segment);
+UPDATE subscriptions SET settled_term = subscriptions.id || '/' || printf('%08d', subscriptions.settled_segment)
+    WHERE settled_segment IS NOT NULL;
 ALTER TABLE subscriptions DROP COLUMN settled_segment;
 ALTER TABLE subscriptions DROP COLUMN last_term_at;
 DROP TABLE terms_draft;

@@ -310,6 +310,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn overflow() -> Rejection {
+pub(super) fn overflow() -> Rejection {
     core::Rejection::AmountOverflow { path: "/lines".to_owned() }.into()
 }

@@ -2,11 +2,11 @@
 
 use super::{
     Rejection, SubscriptionRecord,
-    period::{Part, Period, Periods},
+    period::{Part, Period, Periods, overflow},
     terms::Prices,
 };
 use crate::core::{Actor, Context, Ids, Meta, State};
-use ifmatch_types::{BillingPeriod, BillingSegment, Source, Timestamp};
+use ifmatch_types::{BillingPeriod, BillingSegment, Source, Timestamp, integer::is_exact};
 use uuid::Uuid;
 
 /// What a stored subscription breaks of the rules that periods, costs and charges follow.
@@ -21,7 +21,7 @@ pub fn recheck(id: &str, state: &mut State) -> Option<&'static str> {
 ///
 /// # Errors
 ///
-/// If a period would end after the last supported date.
+/// If a period would end after the last supported date, or costs more than an integer of the API.
 pub fn periods_of(id: &str, state: &mut State) -> Result<Vec<BillingPeriod>, Rejection> {
     let Some(row) = state.billing().subscriptions.get(id) else { return Ok(Vec::new()) };
     let record = row.record.clone();
@@ -36,10 +36,14 @@ pub fn periods_of(id: &str, state: &mut State) -> Result<Vec<BillingPeriod>, Rej
                 quantity: part.quantity,
                 cost: *cost,
             };
+            let cost = costs.iter().fold(0i64, |sum, (_, cost)| sum.saturating_add(*cost));
+            if !is_exact(cost) {
+                return Err(overflow());
+            }
             Ok(BillingPeriod {
                 start: period.start,
                 end: period.end,
-                cost: costs.iter().fold(0i64, |sum, (_, cost)| sum.saturating_add(*cost)),
+                cost,
                 charged: charges.map_or(0, |charges| charges.charged_for(period.start)),
                 segments: costs.iter().map(segment).collect(),
             })

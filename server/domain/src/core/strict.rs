@@ -61,20 +61,23 @@ pub fn read_value<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, St
 
 /// A message of serde in the words of JSON instead of Rust's.
 fn plain(message: &str) -> String {
-    let Some((found, expected)) =
-        message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
-    else {
-        return match message.rsplit_once("expected ") {
-            Some((before, expected)) => format!("{before}expected {}", plain_type(expected)),
-            None => message.to_owned(),
-        };
+    // What was found may be a text of the caller's, so only its beginning is translated.
+    let Some((found, expected)) = message.rsplit_once("expected ") else {
+        return message.to_owned();
+    };
+    let expected = plain_type(expected);
+    let Some(found) = found.strip_prefix("invalid type: ") else {
+        return format!("{found}expected {expected}");
     };
     let found = match found {
-        "sequence" => "list".to_owned(),
-        "map" => "object".to_owned(),
-        found => found.replace("floating point", "number"),
+        "sequence, " => "list, ".to_owned(),
+        "map, " => "object, ".to_owned(),
+        found => match found.strip_prefix("floating point ") {
+            Some(number) => format!("number {number}"),
+            None => found.to_owned(),
+        },
     };
-    format!("invalid type: {found}, expected {}", plain_type(expected))
+    format!("invalid type: {found}expected {expected}")
 }
 
 /// What was expected, in the words of JSON.
@@ -253,6 +256,11 @@ mod tests {
                 json!({"lines": [{"text": "a", "amount": 1e16}]}),
                 "/lines/0/amount",
                 "invalid type: number `1e+16`, expected an integer",
+            ),
+            (
+                json!({"lines": [{"text": "a", "amount": "floating point, expected b"}]}),
+                "/lines/0/amount",
+                "invalid type: string \"floating point, expected b\", expected an integer",
             ),
             (json!({"lines": [{}]}), "/lines/0/text", "is required"),
             (json!({"lines": [{"text": "a", "x": 1}]}), "/lines/0/x", "is not a field here"),
