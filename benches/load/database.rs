@@ -32,9 +32,9 @@ pub enum Place {
 }
 
 #[derive(QueryableByName)]
-struct Number {
+struct OneText {
     #[diesel(sql_type = Text)]
-    number: String,
+    text: String,
 }
 
 impl Place {
@@ -126,26 +126,36 @@ impl Place {
     /// Runs a query that returns one integer.
     pub fn number(&self, name: &str, sql: &str) -> Result<u64, Failure> {
         // As text, because the databases disagree about the type of a sum.
-        let query = sql_query(format!("SELECT CAST(({sql}) AS text) AS number"));
-        let row: Number = match self {
-            Self::Sqlite(_) => query.get_result(&mut self.open(name)?)?,
-            Self::Postgres(..) => {
-                query.get_result(&mut PgConnection::establish(&self.url(name))?)?
-            }
-        };
-        Ok(row.number.parse()?)
+        Ok(self.text(name, &format!("SELECT CAST(({sql}) AS text)"))?.parse()?)
     }
 
     /// Runs a query that returns one text.
     fn text(&self, name: &str, sql: &str) -> Result<String, Failure> {
-        let query = sql_query(format!("SELECT ({sql}) AS number"));
-        let row: Number = match self {
+        let query = sql_query(format!("SELECT ({sql}) AS text"));
+        let row: OneText = match self {
             Self::Sqlite(_) => query.get_result(&mut self.open(name)?)?,
             Self::Postgres(..) => {
                 query.get_result(&mut PgConnection::establish(&self.url(name))?)?
             }
         };
-        Ok(row.number)
+        Ok(row.text)
+    }
+
+    /// The columns of a table, without the number that the database gives each event.
+    fn columns(&self, name: &str, table: &str) -> Result<String, Failure> {
+        let numbered = if table == "events" { "seq" } else { "" };
+        let sql = match self {
+            Self::Sqlite(_) => format!(
+                "SELECT group_concat(name, ', ') FROM pragma_table_info('{table}') \
+                 WHERE name <> '{numbered}'"
+            ),
+            Self::Postgres(..) => format!(
+                "SELECT string_agg(column_name, ', ' ORDER BY ordinal_position) \
+                 FROM information_schema.columns \
+                 WHERE table_name = '{table}' AND column_name <> '{numbered}'"
+            ),
+        };
+        self.text(name, &sql)
     }
 
     /// Adds rows until a workload finds so many.
@@ -170,19 +180,7 @@ impl Place {
                 ("events", "resource_id"),
                 ("subscription_terms", "subscription_id"),
             ] {
-                // The database numbers events itself.
-                let columns = match self {
-                    Self::Sqlite(_) => format!(
-                        "SELECT group_concat(name, ', ') FROM pragma_table_info('{table}') \
-                         WHERE name <> 'seq' OR '{table}' <> 'events'"
-                    ),
-                    Self::Postgres(..) => format!(
-                        "SELECT string_agg(column_name, ', ' ORDER BY ordinal_position) \
-                         FROM information_schema.columns WHERE table_name = '{table}' \
-                         AND (column_name <> 'seq' OR '{table}' <> 'events')"
-                    ),
-                };
-                let columns = self.text(name, &columns)?;
+                let columns = self.columns(name, table)?;
                 let id = "m.new_id";
                 let values = columns.split(", ").map(|column| match column {
                     column if column == key => id.to_owned(),
@@ -197,7 +195,8 @@ impl Place {
                          WITH RECURSIVE numbers (n) AS (SELECT CAST({there} AS bigint) UNION ALL \
                          SELECT n + 1 FROM numbers WHERE n + 1 < {next}), \
                          copied AS (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM \
-                         (SELECT id FROM subscriptions WHERE id > '{FILLED_ID}9' ORDER BY id LIMIT {copied}) AS source), \
+                         (SELECT id FROM subscriptions WHERE id > '{FILLED_ID}9' ORDER BY id \
+                         LIMIT {copied}) AS source), \
                          m AS (SELECT n, c.id AS old_id, '{FILLED_ID}' || \
                          CAST(1000000000000000000 + n AS text) AS new_id \
                          FROM numbers JOIN copied AS c ON c.place = n % {copied}) \

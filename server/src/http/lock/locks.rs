@@ -168,7 +168,7 @@ fn read<T: DeserializeOwned>(
     mutation: &mut Mutation,
 ) -> Result<(T, Option<WorkspaceId>), HttpProblem> {
     let mut params = mutation.params()?;
-    let asked = params.text("workspace_id").map(WorkspaceId::from_unchecked);
+    let asked = asked_workspace(&mut params);
     params.end()?;
     Ok((core::read(&mutation.body.object()?).map_err(refused)?, asked))
 }
@@ -200,10 +200,14 @@ fn read_scope(params: &mut Params) -> Result<Option<LockScope>, HttpProblem> {
     known.map(Some).ok_or_else(|| HttpProblem::invalid("?scope", "must be global or function"))
 }
 
+/// Takes `?workspace_id=`.
+fn asked_workspace(params: &mut Params) -> Option<WorkspaceId> {
+    params.text("workspace_id").map(WorkspaceId::from_unchecked)
+}
+
 /// Takes `?workspace_id=`: the space of the lock.
 fn named_space(actor: &Actor, params: &mut Params) -> Result<Option<WorkspaceId>, HttpProblem> {
-    let named = params.text("workspace_id").map(WorkspaceId::from_unchecked);
-    space(actor, named, "?workspace_id")
+    space(actor, asked_workspace(params), "?workspace_id")
 }
 
 /// The space of a lock: that of a scoped key's workspace, else the one that is named.

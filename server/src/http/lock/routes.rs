@@ -15,8 +15,11 @@ const OWNED: &[Code] = &[
     Code::WrongIdType,
 ];
 
-/// The parameter that names the space of a lock. Writes may name it in their body instead.
-const WORKSPACE: (&str, &str) = ("workspace_id", "The workspace in whose space it is");
+/// Adds the parameter that names the space of a lock. Writes may name it in their body instead.
+fn in_space(endpoint: Endpoint) -> Endpoint {
+    let workspace = "workspace_id";
+    endpoint.query(workspace, "The workspace in whose space it is", schema::value_of(workspace))
+}
 
 /// Every route of locks.
 pub fn routes() -> Vec<Endpoint> {
@@ -38,11 +41,10 @@ pub fn routes() -> Vec<Endpoint> {
                 .summary("List locks")
                 .answers_page::<Lock>(200)
                 .problems(&[Code::NotFound, Code::WrongIdType]),
-            get("/v1/locks/{key}", locks::get)
+            in_space(get("/v1/locks/{key}", locks::get))
                 .viewer()
                 .scoped()
                 .operation_id("get_lock")
-                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .query(
                     "scope",
                     "The scope; global by default",
@@ -52,12 +54,11 @@ pub fn routes() -> Vec<Endpoint> {
                 .summary("Read who holds a lock")
                 .answers::<Lock>(200)
                 .problems(&[Code::NotFound, Code::WrongIdType]),
-            post("/v1/locks/{key}/acquire", locks::acquire)
+            in_space(post("/v1/locks/{key}/acquire", locks::acquire))
                 .agent()
                 .scoped()
                 .idempotent()
                 .operation_id("acquire_lock")
-                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Acquire a lock")
                 .body::<NewLock>()
                 .answers::<LockGrant>(201)
@@ -69,43 +70,39 @@ pub fn routes() -> Vec<Endpoint> {
                     Code::Deleted,
                     Code::WrongIdType,
                 ]),
-            post("/v1/locks/{key}/release", locks::release)
+            in_space(post("/v1/locks/{key}/release", locks::release))
                 .agent()
                 .scoped()
                 .idempotent()
                 .operation_id("release_lock")
-                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Release a lock")
                 .body::<LockOwner>()
                 .answers::<Lock>(200)
                 .problems(OWNED),
-            post("/v1/locks/{key}/renew", locks::renew)
+            in_space(post("/v1/locks/{key}/renew", locks::renew))
                 .agent()
                 .scoped()
                 .idempotent()
                 .operation_id("renew_lock")
-                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Renew a grant: it lasts as long as it was asked for, from now on")
                 .body::<LockOwner>()
                 .answers::<LockRenewal>(200)
                 .problems(OWNED),
-            post("/v1/locks/{key}/extend", locks::extend)
+            in_space(post("/v1/locks/{key}/extend", locks::extend))
                 .agent()
                 .scoped()
                 .idempotent()
                 .operation_id("extend_lock")
-                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Let a grant expire later")
                 .body::<LockExtension>()
                 .answers::<LockRenewal>(200)
                 .problems(OWNED)
                 .problems(&[Code::LockTtlExceedsMaximum]),
-            post("/v1/locks/{key}/force-release", locks::force_release)
+            in_space(post("/v1/locks/{key}/force-release", locks::force_release))
                 .admin()
                 .denials_recorded("force_release_denied", "lock")
                 .idempotent()
                 .operation_id("force_release_lock")
-                .query(WORKSPACE.0, WORKSPACE.1, schema::value_of(WORKSPACE.0))
                 .summary("Take a lock away from its holder")
                 .body::<LockForceRelease>()
                 .answers::<Lock>(200)

@@ -31,8 +31,8 @@ fn terms(state: &State, writes: &mut Writes) {
         let loaded = change.original.map_or(0, |original| original.segments.len());
         appended.extend(change.row.segments.iter().skip(loaded));
     }
-    let place = |segment: &Segment| (segment.at, segment.subscription_id.clone(), segment.seq);
-    appended.sort_by_cached_key(|segment| place(segment));
+    appended
+        .sort_by(|a, b| (a.at, &a.subscription_id, a.seq).cmp(&(b.at, &b.subscription_id, b.seq)));
     writes.append(appended.into_iter().map(Record::to_row).collect());
 }
 
