@@ -1,5 +1,8 @@
 //! One lane's thread: batches, their retries, and what becomes of a batch that keeps failing.
 
+mod unlocked;
+
+use self::unlocked::Caution;
 use super::{
     Job, LaneConfig, Outage, Refusal, Seams,
     queue::Queue,
@@ -54,6 +57,7 @@ pub(super) struct Lane {
     /// The state of the last batch. It is freed only after the batch's commands were answered.
     spent: Option<State>,
     recent: Recent,
+    caution: Caution,
 }
 
 /// The purpose of a run of a batch.
@@ -75,6 +79,16 @@ enum Ended {
     Failed(StoreError),
     /// The commit was sent, but its answer was lost.
     InDoubt(Doubt),
+}
+
+impl Ended {
+    /// How a run ended whose commit answered with an error.
+    fn uncommitted(decided: Decided, state: &State, now: Timestamp, error: StoreError) -> Self {
+        match Evidence::of(state, now) {
+            Some(evidence) if error.is_gone() => Self::InDoubt(Doubt { decided, evidence }),
+            _ => Self::Failed(error),
+        }
+    }
 }
 
 impl From<StoreError> for Ended {
@@ -118,6 +132,7 @@ impl Lane {
             pruned_at: Instant::now(),
             spent: None,
             recent: Recent::default(),
+            caution: Caution::default(),
         }
     }
 
@@ -259,10 +274,12 @@ impl Lane {
     }
 
     fn try_once(&mut self, batch: &mut Vec<Job>, run: Run<'_>) -> Result<Ended, Ended> {
+        if let Some(ended) = self.run_unlocked(batch, &run) {
+            return Ok(ended);
+        }
         let started_at = Instant::now();
         self.begin()?;
         let mut state = self.load(batch, matches!(run, Run::Together))?;
-        let seams = self.seams;
         let db = self.connection()?;
         if let Run::InDoubt(doubt) = run {
             // The rows are locked now, so the earlier commit has either taken place or failed.
@@ -277,27 +294,35 @@ impl Lane {
             }
         }
         let now = state.clock.unwrap_or_else(Timestamp::now);
-        let decide = |job: &Job| job.context.within(|| decide_one(&mut state, job, now, seams));
-        let decided: Decided = batch.iter().map(decide).collect();
+        let decided = self.decide(batch, &mut state, now);
         if !state.is_changed() {
             self.end_unchanged();
             return Ok(Ended::Decided(decided));
         }
+        let db = self.connection()?;
         db.save(&state, now)?;
         let is_late = Mutant::AnswerBeforeCommit.is_planted();
         let committed = if is_late { Ok(()) } else { db.commit() };
         if let Err(error) = committed {
-            return Err(match Evidence::of(&state, now) {
-                Some(evidence) if error.is_gone() => Ended::InDoubt(Doubt { decided, evidence }),
-                _ => Ended::Failed(error),
-            });
+            return Err(Ended::uncommitted(decided, &state, now, error));
         }
+        self.note_commit(state, batch.len(), started_at);
+        Ok(Ended::Decided(decided))
+    }
+
+    /// Decides the commands of a batch, one after the other.
+    fn decide(&self, batch: &[Job], state: &mut State, now: Timestamp) -> Decided {
+        let decide = |job: &Job| job.context.within(|| decide_one(state, job, now, self.seams));
+        batch.iter().map(decide).collect()
+    }
+
+    /// Tells the rest of the process about a commit.
+    fn note_commit(&mut self, state: State, commands: usize, started_at: Instant) {
         self.outage.end();
-        metrics::batch_committed(batch.len(), started_at.elapsed());
+        metrics::batch_committed(commands, started_at.elapsed());
         (self.seams.committed)(&state);
         self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
         self.spent = Some(state);
-        Ok(Ended::Decided(decided))
     }
 
     /// Loads everything the batch needs, in [`Rounds`]: a need may depend on what was loaded

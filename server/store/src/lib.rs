@@ -33,6 +33,7 @@ pub use crate::core::{
     prune::PRUNED_AT_ONCE,
     prune_history::PrunedHistory,
     read::Found,
+    unlocked::Stamps,
     url::{DatabaseUrl, UrlError},
     verify::Broken,
 };

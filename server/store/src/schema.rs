@@ -15,7 +15,7 @@ use crate::{
 use std::sync::OnceLock;
 
 use diesel::{
-    RunQueryDsl,
+    PgConnection, RunQueryDsl,
     sql_types::{self, BigInt, Bool, Nullable, Text},
 };
 
@@ -57,6 +57,12 @@ pub(crate) trait StoredRow: Sized {
 
     /// Runs a query that returns all columns in order.
     fn query(db: &mut Db, sql: Sql) -> Result<Vec<Self>, StoreError>;
+
+    /// Runs a query that returns all columns in order, and then the row's stamp.
+    fn query_stamped(
+        connection: &mut PgConnection,
+        sql: Sql,
+    ) -> Result<Vec<(Self, i64)>, StoreError>;
 
     /// All columns, quoted, separated by commas.
     fn column_list() -> &'static str;
@@ -115,6 +121,14 @@ macro_rules! tables {
                 fn query(db: &mut Db, sql: Sql) -> Result<Vec<Self>, StoreError> {
                     let query = sql.returning::<Self::Columns>();
                     Ok(on_backend!(db, connection => query.load::<Self>(connection))?)
+                }
+
+                fn query_stamped(
+                    connection: &mut PgConnection,
+                    sql: Sql,
+                ) -> Result<Vec<(Self, i64)>, StoreError> {
+                    let query = sql.returning::<(Self::Columns, BigInt)>();
+                    Ok(query.load::<(Self, i64)>(connection)?)
                 }
             }
         )*

@@ -107,10 +107,12 @@ enum Meaning {
 ///
 /// Diesel has no kind for them, and it passes on neither PostgreSQL's code nor SQLite's. Sessions
 /// get English messages for this; see `db.rs`.
-const BEGINNINGS: [(&str, Meaning); 20] = [
+const BEGINNINGS: [(&str, Meaning); 21] = [
     // PostgreSQL 40P01 and 55P03.
     ("deadlock detected", Meaning::Raced),
     ("canceling statement due to lock timeout", Meaning::Raced),
+    // 22P02, on purpose: see `LOST` in `bulk.rs`.
+    ("invalid input syntax for type bigint: \"a row of", Meaning::Raced),
     // 57014.
     ("canceling statement due to statement timeout", Meaning::Impaired),
     ("canceling statement due to user request", Meaning::Impaired),

@@ -33,6 +33,7 @@ pub(crate) mod sql;
 pub(crate) mod standby;
 pub(crate) mod states;
 pub(crate) mod table;
+pub(crate) mod unlocked;
 pub(crate) mod url;
 pub(crate) mod verify;
 pub(crate) mod watch;

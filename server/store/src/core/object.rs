@@ -85,6 +85,19 @@ where
     // SQLite has one lock for everything, so that nothing is only shared.
     let has_row_locks = !db.is_sqlite();
     let rows = select_locked(db, ids.clone(), R::HAS_TURNSTILE)?;
+    put_objects::<R>(rows, ids, has_row_locks, state)
+}
+
+/// Puts objects into the state that were read with these locks. The others are known to be absent.
+pub(crate) fn put_objects<R: StoredObject>(
+    rows: Vec<RowOf<R>>,
+    ids: BTreeMap<String, Lock>,
+    has_row_locks: bool,
+    state: &mut State,
+) -> Result<(), StoreError>
+where
+    Row<R>: Record,
+{
     for row in records::<Row<R>>(rows)? {
         R::rows_mut(state).load(row.record.id().to_owned(), Some(row));
     }
@@ -93,7 +106,6 @@ where
             Lock::Share if has_row_locks => state.share(R::KIND, id.clone()),
             Lock::None | Lock::Share | Lock::Update => state.unshare(R::KIND, &id),
         }
-        // What was not found is known to be absent.
         R::rows_mut(state).load(id, None);
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Rewrites columns of stored rows, in the slices of a redaction.
 
 use super::{
-    bulk::{transpose, unnest},
+    bulk::{transpose, rows_of},
     db::Db,
     error::StoreError,
     sql::{Cell, Sql},
@@ -60,11 +60,9 @@ impl Rewritten {
         };
         let names = [self.keys, self.columns].concat();
         let set = quoted(self.columns, |name| format!("\"{name}\" = u.\"{name}\""), ", ");
-        let head = format!("UPDATE {} AS t SET {set} FROM unnest(", self.table);
-        unnest(Sql::new(head), transpose(rows.into_iter())).text(format!(
-            ") AS u({}) WHERE {}",
-            quoted(&names, |name| format!("\"{name}\""), ", "),
-            quoted(self.keys, |name| format!("t.\"{name}\" = u.\"{name}\""), " AND "),
-        ))
+        let keys = quoted(self.keys, |name| format!("t.\"{name}\" = u.\"{name}\""), " AND ");
+        Sql::new(format!("UPDATE {} AS t SET {set} FROM (", self.table))
+            .query(rows_of(transpose(rows.into_iter()), &names))
+            .text(format!(") AS u WHERE {keys}"))
     }
 }

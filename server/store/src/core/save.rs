@@ -37,24 +37,38 @@ impl Db {
     /// row's unique key was taken meanwhile. In both cases the batch can be run again.
     pub fn save(&mut self, state: &State, now: Timestamp) -> Result<(), StoreError> {
         let mut writes = Writes::to(self);
-        for save in SAVES.into_iter().flatten() {
-            save(state, &mut writes);
-        }
-        writes.append::<EventRow>(state.events.iter().map(event_row).collect());
-        writes.append::<AuditRow>(state.audits.iter().map(Record::to_row).collect());
-        writes.append::<RedactionRow>(state.redactions.iter().map(redactions::new_row).collect());
+        add_effects(state, &mut writes);
         if Mutant::SplitAnswer.is_planted() {
             writes = mistimed::commit_early(writes, self)?;
         }
-        writes.append(answers::new_rows(state, now));
-        for save in LAST_SAVES.into_iter().flatten() {
-            save(state, &mut writes);
-        }
+        add_last(state, now, &mut writes);
         writes.run(self)?;
         if Mutant::ReadUnsettledEvents.is_planted() {
             mistimed::dawdle(now);
         }
         Ok(())
+    }
+}
+
+/// Adds all changes of a batch to its writes.
+pub(crate) fn add_all(state: &State, now: Timestamp, writes: &mut Writes) {
+    add_effects(state, writes);
+    add_last(state, now, writes);
+}
+
+fn add_effects(state: &State, writes: &mut Writes) {
+    for save in SAVES.into_iter().flatten() {
+        save(state, writes);
+    }
+    writes.append::<EventRow>(state.events.iter().map(event_row).collect());
+    writes.append::<AuditRow>(state.audits.iter().map(Record::to_row).collect());
+    writes.append::<RedactionRow>(state.redactions.iter().map(redactions::new_row).collect());
+}
+
+fn add_last(state: &State, now: Timestamp, writes: &mut Writes) {
+    writes.append(answers::new_rows(state, now));
+    for save in LAST_SAVES.into_iter().flatten() {
+        save(state, writes);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lookups for a whole batch: one statement on PostgreSQL, one cached statement per key on SQLite.
 
 use super::{
-    bulk::{transpose, unnest},
+    bulk::{rows_of, transpose},
     db::Db,
     error::StoreError,
     sql::{Cell, Column, Sql},
@@ -142,8 +142,9 @@ fn select_mixed<R: StoredRow>(keys: BTreeMap<String, Lock>, has_turnstile: bool)
     let ids = keys.into_keys().collect();
     let passed = if has_turnstile { TURNSTILE } else { "true" };
     let keys = Sql::new(format!("SELECT id, is_changed, {passed} AS passed FROM "));
-    let keys = unnest(keys.text("unnest("), vec![Column::Text(ids), Column::Bool(changed)]);
-    let keys = keys.text(") AS u (id, is_changed) OFFSET 0");
+    let columns = vec![Column::Text(ids), Column::Bool(changed)];
+    let keys = keys.text("(").query(rows_of(columns, &["id", "is_changed"]));
+    let keys = keys.text(") AS u OFFSET 0");
     let row = |condition: &str, lock: Lock| {
         let select = R::select().text(format!(" WHERE id = k.id AND {condition} AND k.passed"));
         select.text(lock.clause())
@@ -192,8 +193,9 @@ impl Each<'_> {
             return Vec::new();
         }
         let names: Vec<String> = (0..columns.len()).map(|place| format!("c{place}")).collect();
-        let sql = unnest(Sql::new("SELECT one.* FROM unnest("), columns)
-            .text(format!(") AS k ({}) CROSS JOIN LATERAL (", names.join(", ")));
+        let sql = Sql::new("SELECT one.* FROM (")
+            .query(rows_of(columns, &names))
+            .text(") AS k CROSS JOIN LATERAL (");
         let parts = self.texts.iter().zip(&names);
         let sql = parts.fold(sql, |sql, (text, name)| sql.text(format!("{text}k.{name}")));
         // Without `OFFSET 0` the planner would make this a join.

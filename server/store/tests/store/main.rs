@@ -46,6 +46,7 @@ mod schema;
 mod snapshots;
 mod statements;
 mod states;
+mod unlocked;
 mod upgraded_terms;
 mod upgrades;
 mod verify;

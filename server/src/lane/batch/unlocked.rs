@@ -1,0 +1,137 @@
+//! Batches without locks: what is tried first on PostgreSQL.
+//!
+//! Many commands depend on one object only: an update, a merge, a preview. They are decided from an
+//! object that was read without a lock, and saved by one statement that fails if the object has
+//! changed since. The batch is then run again with locks. That takes two round trips instead of four.
+
+use super::{Ended, Job, Lane, Run};
+use crate::metrics;
+use ifmatch_domain::{Need, State, core, needs};
+use ifmatch_store::{Stamps, StoreError};
+use ifmatch_types::{Kind, Timestamp};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+    time::Instant,
+};
+
+/// Batches that are run with locks after a row was changed by another process meanwhile.
+///
+/// Another process works on the same objects. Waiting for its locks is cheaper than deciding twice.
+const LOCKED_AFTER_A_RACE: u32 = 100;
+/// Batches that are run with locks after one needed more than its objects.
+const LOCKED_AFTER_A_NEED: u32 = 8;
+
+/// How many of the next batches are run with locks without trying it otherwise.
+#[derive(Debug, Default)]
+pub(super) struct Caution(u32);
+
+impl Caution {
+    /// Whether the next batch may be tried without locks.
+    fn allows(&mut self) -> bool {
+        let allows = self.0 == 0;
+        self.0 = self.0.saturating_sub(1);
+        allows
+    }
+}
+
+/// A batch that was loaded without locks.
+struct Read {
+    state: State,
+    stamps: Stamps,
+}
+
+impl Lane {
+    /// Runs a batch without locks. `None` if it must be run with locks; nothing was written then.
+    pub(super) fn run_unlocked(&mut self, batch: &mut Vec<Job>, run: &Run<'_>) -> Option<Ended> {
+        if !matches!(run, Run::Together) || !self.caution.allows() {
+            return None;
+        }
+        let started_at = Instant::now();
+        let read = match self.read_unlocked(batch) {
+            Ok(read) => read?,
+            Err(error) => return self.prefer_locks(&error),
+        };
+        let Read { mut state, stamps } = read;
+        let now = Timestamp::now();
+        let decided = self.decide(batch, &mut state, now);
+        if !state.is_changed() {
+            return Some(Ended::Decided(decided));
+        }
+        let saved = self.connection().and_then(|db| db.save_unlocked(&state, now, stamps));
+        match saved {
+            Ok(true) => {
+                self.note_commit(state, batch.len(), started_at);
+                Some(Ended::Decided(decided))
+            }
+            Ok(false) => None,
+            Err(error) if error.is_gone() => Some(Ended::uncommitted(decided, &state, now, error)),
+            Err(error) => self.prefer_locks(&error),
+        }
+    }
+
+    /// Loads a batch without locks. `None` if a command depends on more than one object.
+    fn read_unlocked(&mut self, batch: &mut Vec<Job>) -> Result<Option<Read>, StoreError> {
+        let mut state = State::under(self.settings, Timestamp::now());
+        let mut objects = BTreeMap::<Kind, BTreeSet<String>>::new();
+        for job in &*batch {
+            let Some((kind, id)) = only_object(job, &state) else { return Ok(None) };
+            objects.entry(kind).or_default().insert(id);
+        }
+        // Objects of several kinds would have to be saved in the order of their locks.
+        let (Some((kind, ids)), true) = (objects.pop_first(), objects.is_empty()) else {
+            return Ok(None);
+        };
+        let Some(stamps) = self.connection()?.read_unlocked(kind, ids, &mut state)? else {
+            return Ok(None);
+        };
+        let joined_at = batch.len();
+        self.queue.join(batch);
+        let empty = State::under(self.settings, Timestamp::now());
+        let mut joined = batch.iter().skip(joined_at);
+        if !joined.all(|job| only_object(job, &empty).is_some()) {
+            return Ok(None);
+        }
+        // Kept answers are read after the objects. A repeat then finds either its answer, or an object
+        // that is older than its first effect, and the answer's key is taken when it is saved.
+        for _ in 0..3 {
+            let wanted = needs(batch.iter().map(|job| &job.command), &state);
+            if wanted.is_empty() {
+                return Ok(Some(Read { state, stamps }));
+            }
+            let wanted = self.recall(wanted.into_iter().collect(), &mut state);
+            if !wanted.iter().all(is_answer) {
+                break;
+            }
+            self.connection()?.peek(wanted, &mut state)?;
+        }
+        self.caution = Caution(LOCKED_AFTER_A_NEED);
+        Ok(None)
+    }
+
+    /// Has this batch and the next ones run with locks.
+    fn prefer_locks(&mut self, error: &StoreError) -> Option<Ended> {
+        if error.is_transient() {
+            metrics::batch_rerun("unlocked");
+            self.caution = Caution(LOCKED_AFTER_A_RACE);
+        }
+        if !error.spares_connection() {
+            self.db = None;
+        }
+        None
+    }
+}
+
+/// The object of a command that depends on no other row, apart from its kept answer.
+fn only_object(job: &Job, empty: &State) -> Option<(Kind, String)> {
+    let wanted = needs(iter::once(&job.command), empty);
+    let mut others = wanted.into_iter().filter(|need| !is_answer(need));
+    match (others.next(), others.next()) {
+        (Some(Need::Core(core::Need::Object(kind, id))), None) => Some((kind, id)),
+        _ => None,
+    }
+}
+
+fn is_answer(need: &Need) -> bool {
+    matches!(need, Need::Core(core::Need::Answer(..)))
+}

@@ -1,0 +1,179 @@
+//! A batch that locks nothing writes everything or nothing.
+
+use crate::{
+    book::Book,
+    commands::{command, key, patch},
+    database::{Backend, Database, execute, texts},
+    lane::save,
+    world::decide_one,
+};
+use diesel::connection::{Connection, InstrumentationEvent};
+use ifmatch_domain::{Command, Need, State, needs};
+use ifmatch_store::{Db, StoreError};
+use ifmatch_types::Kind;
+use serde_json::json;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// A database with subscriptions, and their ids.
+fn furnished(backend: Backend) -> (Database, Book, Vec<String>) {
+    let (database, mut book) = (Database::create(backend), Book::default());
+    let (workspace, plan) = (book.workspace(), book.plan("p", json!({})));
+    let ids = (0..3).map(|_| book.subscription(&workspace, &plan, json!({}))).collect();
+    save(&mut database.lane(), |state| {
+        let world = &book.world;
+        let billing = state.billing_mut();
+        world.workspaces.iter().for_each(|(id, row)| billing.workspaces.put(id.clone(), row.clone()));
+        world.plans.iter().for_each(|(id, row)| billing.plans.put(id.clone(), row.clone()));
+        world
+            .subscriptions
+            .iter()
+            .for_each(|(id, row)| billing.subscriptions.put(id.clone(), row.clone()));
+        crate::loads::copy_terms(&book, state);
+        state.events.extend(world.events.iter().cloned());
+    })
+    .unwrap();
+    (database, book, ids)
+}
+
+/// Reads subscriptions without locks, decides commands, lets another writer in, and saves.
+fn save_after(
+    db: &mut Db,
+    book: &Book,
+    (ids, commands): (&[String], &[Command]),
+    meanwhile: impl FnOnce(&mut State),
+) -> Result<bool, StoreError> {
+    let mut state = State::under(Default::default(), book.now);
+    let ids: BTreeSet<String> = ids.iter().cloned().collect();
+    let stamps = db.read_unlocked(Kind::Subscription, ids, &mut state)?;
+    let stamps = stamps.expect("PostgreSQL can read without locks");
+    let wanted: BTreeSet<Need> = needs(commands, &state).into_iter().collect();
+    db.peek(wanted, &mut state)?;
+    for command in commands {
+        decide_one(&mut state, command, book.now).unwrap();
+    }
+    meanwhile(&mut state);
+    db.save_unlocked(&state, book.now, stamps)
+}
+
+fn more_units(book: &mut Book, ids: &[String]) -> Vec<Command> {
+    let change = |id: &String| {
+        let version = book.world.subscriptions[id].record.subscription.version;
+        let patch = patch(Kind::Subscription, id, version, json!({"quantity": 7}));
+        command(book.fresh_seed(), patch)
+    };
+    let changes: Vec<_> = ids.iter().map(change).collect();
+    changes
+}
+
+#[test]
+fn an_unlocked_batch_takes_two_statements() {
+    let (database, mut book, ids) = furnished(Backend::Postgres);
+    let mut db = database.lane();
+    let commands = more_units(&mut book, &ids);
+    // The first batch also asks for the synchronous standbys.
+    assert!(save_after(&mut db, &book, (&ids[..1], &commands[..1]), |_| ()).unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    let Db::Postgres(postgres) = &mut db else { panic!("statements are PostgreSQL's") };
+    postgres.connection().set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if matches!(event, InstrumentationEvent::StartQuery { .. }) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    assert!(save_after(&mut db, &book, (&ids[1..], &commands[1..]), |_| ()).unwrap());
+    assert_eq!(count.load(Ordering::Relaxed), 2);
+    assert_eq!(quantities(&mut db), ["7", "7", "7"]);
+    assert_eq!(db.verify().unwrap(), []);
+}
+
+fn quantities(db: &mut Db) -> Vec<String> {
+    texts(db, "SELECT quantity::text AS found FROM subscriptions ORDER BY id")
+}
+
+#[test]
+fn an_unlocked_batch_writes_nothing_if_a_row_changed_since_it_was_read() {
+    let (database, mut book, ids) = furnished(Backend::Postgres);
+    let (mut db, mut other) = (database.lane(), database.lane());
+    let commands = more_units(&mut book, &ids);
+    let last = &ids[2];
+    let mut repeat = commands.clone();
+    repeat[1].idempotency = Some(key("k", "print"));
+    let answer = "INSERT INTO answers VALUES ('key_alice', 'k', 'print', 200, '[]', '', 0)";
+    let event = "UPDATE events SET version = 2 WHERE resource_id = ";
+    for (commands, sql) in [
+        (&commands, "UPDATE subscriptions SET version = version + 1".to_owned()),
+        (&commands, format!("UPDATE subscriptions SET version = 2 WHERE id = '{last}'")),
+        // A change that the version does not tell.
+        (&commands, format!("UPDATE subscriptions SET had_draft = true WHERE id = '{last}'")),
+        (&commands, format!("{event}'{last}'")),
+        (&repeat, answer.to_owned()),
+    ] {
+        let saved = save_after(&mut db, &book, (&ids, commands), |_| execute(&mut other, &sql));
+        let error = saved.unwrap_err();
+        assert!(matches!(error, StoreError::Raced(_)), "{sql}: {error:?}");
+        assert!(error.spares_connection());
+        assert_eq!(quantities(&mut db), ["1", "1", "1"], "{sql}");
+        let back = "UPDATE subscriptions SET version = 1, had_draft = false";
+        execute(&mut other, back);
+        execute(&mut other, "UPDATE events SET version = 1");
+        execute(&mut other, "DELETE FROM answers");
+    }
+    // Nobody was in the way of this one.
+    assert!(save_after(&mut db, &book, (&ids, &commands), |_| ()).unwrap());
+    assert_eq!(quantities(&mut db), ["7", "7", "7"]);
+}
+
+#[test]
+fn a_row_that_another_writer_is_changing_is_waited_for() {
+    let (database, mut book, ids) = furnished(Backend::Postgres);
+    let (mut db, mut other) = (database.lane(), database.lane());
+    let commands = more_units(&mut book, &ids);
+    let mut ended = None;
+    let saved = save_after(&mut db, &book, (&ids, &commands), |_| {
+        other.begin().unwrap();
+        execute(&mut other, "UPDATE subscriptions SET had_draft = true");
+        ended = Some(std::thread::spawn(move || {
+            let mut watcher = database.connect(ifmatch_store::Use::Read);
+            crate::errors::until_waiting(&mut watcher, 1);
+            other.commit().unwrap();
+            database
+        }));
+    });
+    assert!(matches!(saved.unwrap_err(), StoreError::Raced(_)));
+    drop(ended.unwrap().join().unwrap());
+}
+
+#[test]
+fn what_must_be_locked_is_not_read_without_locks() {
+    let (database, book, ids) = furnished(Backend::Postgres);
+    let plan = book.world.plans.keys().next().unwrap().clone();
+    let read = |database: &Database, kind, id: &str| {
+        let mut state = State::default();
+        let read = database.lane().read_unlocked(kind, [id.to_owned()].into(), &mut state);
+        read.unwrap().is_some()
+    };
+    assert!(read(&database, Kind::Subscription, &ids[0]));
+    assert!(!read(&database, Kind::Plan, &plan), "changes of plans wait at a turnstile");
+    let (database, _, ids) = furnished(Backend::Sqlite);
+    assert!(!read(&database, Kind::Subscription, &ids[0]), "SQLite has one writer");
+}
+
+#[test]
+fn a_batch_that_inserts_objects_does_not_fit_into_one_statement() {
+    let (database, mut book, ids) = furnished(Backend::Postgres);
+    let mut db = database.lane();
+    let mut state = State::default();
+    let ids = ids.into_iter().collect();
+    let stamps = db.read_unlocked(Kind::Subscription, ids, &mut state).unwrap().unwrap();
+    let id = book.workspace();
+    let row = book.world.workspaces[&id].clone();
+    state.billing_mut().workspaces.put(id, row);
+    assert!(!db.save_unlocked(&state, book.now, stamps).unwrap());
+    assert_eq!(texts(&mut db, "SELECT id AS found FROM workspaces").len(), 1);
+}
