@@ -15,7 +15,7 @@ use ifmatch_domain::{
     decide, needs,
 };
 use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
-use ifmatch_types::{Timestamp, Version};
+use ifmatch_types::{Kind, Timestamp, Version};
 use std::{
     collections::BTreeSet,
     convert::Infallible,
@@ -67,8 +67,8 @@ enum Run<'a> {
     Together,
     /// One command of a batch that failed.
     Alone,
-    /// To find out whether a commit took place. Holds what that commit decided for this batch.
-    InDoubt(&'a mut Doubt),
+    /// To find out whether one of these commits took place.
+    InDoubt(&'a mut Vec<Doubt>),
 }
 
 /// How one run of a batch ended.
@@ -83,9 +83,17 @@ enum Ended {
 
 impl Ended {
     /// How a run ended whose commit answered with an error.
-    fn uncommitted(decided: Decided, state: &State, now: Timestamp, error: StoreError) -> Self {
+    fn uncommitted(
+        decided: Decided,
+        unlocked: Option<Objects>,
+        state: &State,
+        now: Timestamp,
+        error: StoreError,
+    ) -> Self {
         match Evidence::of(state, now) {
-            Some(evidence) if error.is_gone() => Self::InDoubt(Doubt { decided, evidence }),
+            Some(evidence) if error.is_gone() => {
+                Self::InDoubt(Doubt { decided, evidence, unlocked })
+            }
             _ => Self::Failed(error),
         }
     }
@@ -99,8 +107,18 @@ impl From<StoreError> for Ended {
 
 /// A commit whose answer was lost. It took place if and only if its evidence is stored.
 struct Doubt {
+    /// What that commit decided for the batch.
     decided: Decided,
     evidence: Evidence,
+    /// The objects that it read without locks.
+    unlocked: Option<Objects>,
+}
+
+/// Objects of one kind.
+#[derive(Clone)]
+struct Objects {
+    kind: Kind,
+    ids: BTreeSet<String>,
 }
 
 /// Why a batch has no outcomes.
@@ -241,15 +259,16 @@ impl Lane {
     /// Finds out whether a commit took place whose answer was lost. If not, carries the batch out.
     ///
     /// Meanwhile, queued commands are told to try again, because the database is away.
-    fn resolve(&mut self, batch: &mut Vec<Job>, mut doubt: Doubt) -> Result<Decided, Failure> {
+    fn resolve(&mut self, batch: &mut Vec<Job>, doubt: Doubt) -> Result<Decided, Failure> {
+        let mut doubts = vec![doubt];
         tracing::warn!("the answer to a commit was lost; finding out what became of it");
         metrics::batch_rerun("in_doubt");
         let deadline = Instant::now() + DOUBT_TIMEOUT;
         while Instant::now() < deadline {
             self.db = None;
-            match self.run_once(batch, Run::InDoubt(&mut doubt)) {
+            match self.run_once(batch, Run::InDoubt(&mut doubts)) {
                 Ended::Decided(decided) => return Ok(decided),
-                Ended::InDoubt(newer) => doubt = newer,
+                Ended::InDoubt(newer) => doubts.push(newer),
                 Ended::Failed(error) => {
                     tracing::warn!(%error, "still in doubt about a commit");
                     self.turn_away_the_queue();
@@ -280,22 +299,17 @@ impl Lane {
         let started_at = Instant::now();
         self.begin()?;
         let mut state = self.load(batch, matches!(run, Run::Together))?;
-        let db = self.connection()?;
-        if let Run::InDoubt(doubt) = run {
-            // The rows are locked now, so the earlier commit has either taken place or failed.
-            let is_there =
-                db.was_committed(&doubt.evidence)? && !Mutant::ForgetLostCommit.is_planted();
-            if is_there || Mutant::TrustLostCommit.is_planted() {
-                // It may be on this primary alone, and be lost in a failover.
-                db.confirm_commit()?;
-                let decided = std::mem::take(&mut doubt.decided);
+        let mut was_outdated = false;
+        if let Run::InDoubt(doubts) = run {
+            if let Some(decided) = self.earlier_commit(doubts)? {
                 self.end_unchanged();
                 return Ok(Ended::Decided(decided));
             }
+            was_outdated = self.outdate(doubts)?;
         }
         let now = state.clock.unwrap_or_else(Timestamp::now);
         let decided = self.decide(batch, &mut state, now);
-        if !state.is_changed() {
+        if !state.is_changed() && !was_outdated {
             self.end_unchanged();
             return Ok(Ended::Decided(decided));
         }
@@ -304,10 +318,42 @@ impl Lane {
         let is_late = Mutant::AnswerBeforeCommit.is_planted();
         let committed = if is_late { Ok(()) } else { db.commit() };
         if let Err(error) = committed {
-            return Err(Ended::uncommitted(decided, &state, now, error));
+            return Err(Ended::uncommitted(decided, None, &state, now, error));
         }
         self.note_commit(state, batch.len(), started_at);
         Ok(Ended::Decided(decided))
+    }
+
+    /// What was decided by the one of these commits that took place, if one did.
+    ///
+    /// The rows of the batch are locked now, so a commit that had locked them has either taken place
+    /// or failed.
+    fn earlier_commit(&mut self, doubts: &mut [Doubt]) -> Result<Option<Decided>, StoreError> {
+        let db = self.connection()?;
+        for doubt in doubts {
+            let is_there =
+                db.was_committed(&doubt.evidence)? && !Mutant::ForgetLostCommit.is_planted();
+            if is_there || Mutant::TrustLostCommit.is_planted() {
+                // It may be on this primary alone, and be lost in a failover.
+                db.confirm_commit()?;
+                return Ok(Some(std::mem::take(&mut doubt.decided)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes sure that no save without locks takes place later. Returns whether there was one.
+    ///
+    /// PostgreSQL may have received it and not yet begun with it. It fails once its rows are other
+    /// ones than it read.
+    fn outdate(&mut self, doubts: &[Doubt]) -> Result<bool, StoreError> {
+        let db = self.connection()?;
+        let mut was_there = false;
+        for Objects { kind, ids } in doubts.iter().filter_map(|doubt| doubt.unlocked.as_ref()) {
+            db.outdate(*kind, ids)?;
+            was_there = true;
+        }
+        Ok(was_there)
     }
 
     /// Decides the commands of a batch, one after the other.

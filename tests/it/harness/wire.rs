@@ -19,8 +19,12 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// The message with which the server commits: a simple query.
+/// The message with which the server commits a transaction: a simple query.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// A text in each statement that commits itself.
+const UNLOCKED: &[u8] = b"is not as it was read";
+/// The end of what is sent at once to run a prepared statement.
+const SYNC: &[u8] = b"S\0\0\0\x04";
 
 #[derive(Default)]
 struct Losses {
@@ -107,6 +111,7 @@ async fn requests(
     losses: &Losses,
 ) -> io::Result<Ended> {
     let mut chunk = vec![0; 1 << 16];
+    let mut unlocked = Vec::new();
     loop {
         let length = client.read(&mut chunk).await?;
         if length == 0 {
@@ -114,7 +119,8 @@ async fn requests(
         }
         let message = &chunk[..length];
         let every = losses.every.load(Ordering::SeqCst);
-        if every > 0 && message == COMMIT {
+        unlocked.extend(prepared_unlocked(message));
+        if every > 0 && (message == COMMIT || runs_one_of(message, &unlocked)) {
             let commits = losses.commits.fetch_add(1, Ordering::SeqCst);
             if commits % every == every - 1 {
                 let lost = losses.lost.fetch_add(1, Ordering::SeqCst);
@@ -127,4 +133,22 @@ async fn requests(
         }
         database.write_all(message).await?;
     }
+}
+
+/// The name of the statement that a message prepares, if this statement commits itself.
+fn prepared_unlocked(message: &[u8]) -> Option<Vec<u8>> {
+    let is_unlocked = message.windows(UNLOCKED.len()).any(|text| text == UNLOCKED);
+    // `P`, four bytes of length, the name, and a zero.
+    let named = message.strip_prefix(b"P")?.get(4..)?;
+    let name = named.split(|byte| *byte == 0).next()?;
+    is_unlocked.then(|| name.to_vec())
+}
+
+/// Whether a message runs one of these statements.
+fn runs_one_of(message: &[u8], statements: &[Vec<u8>]) -> bool {
+    // `B`, four bytes of length, no name of a portal, the statement's name, and a zero.
+    let named = message.strip_prefix(b"B").and_then(|rest| rest.get(5..));
+    let name = named.and_then(|named| named.split(|byte| *byte == 0).next());
+    let is_known = name.is_some_and(|name| statements.iter().any(|known| known == name));
+    is_known && message.ends_with(SYNC)
 }

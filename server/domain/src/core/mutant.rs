@@ -23,7 +23,6 @@ macro_rules! mutants {
 mutants! {
     DropVersionGuard "drop-version-guard": "A write is accepted whatever version it names.",
     DropRowGuard "drop-row-guard": "Rows are neither locked nor guarded when saved.",
-    TrustRead "trust-read": "A row that was read without a lock is saved without its guards.",
     SplitAnswer "split-answer": "A kept answer is saved in a later commit.",
     IgnoreKeptAnswers "ignore-kept-answers": "A repeat of an Idempotency-Key runs again.",
     AnswerBeforeCommit "answer-before-commit": "The answer is sent before the commit.",

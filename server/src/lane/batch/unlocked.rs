@@ -4,7 +4,7 @@
 //! object that was read without a lock, and saved by one statement that fails if the object has
 //! changed since. The batch is then run again with locks. That takes two round trips instead of four.
 
-use super::{Ended, Job, Lane, Run};
+use super::{Ended, Job, Lane, Objects, Run};
 use crate::metrics;
 use ifmatch_domain::{Need, State, core, needs};
 use ifmatch_store::{Stamps, StoreError};
@@ -38,6 +38,7 @@ impl Caution {
 /// A batch that was loaded without locks.
 struct Read {
     state: State,
+    objects: Objects,
     stamps: Stamps,
 }
 
@@ -52,7 +53,7 @@ impl Lane {
             Ok(read) => read?,
             Err(error) => return self.prefer_locks(&error),
         };
-        let Read { mut state, stamps } = read;
+        let Read { mut state, objects, stamps } = read;
         let now = Timestamp::now();
         let decided = self.decide(batch, &mut state, now);
         if !state.is_changed() {
@@ -65,7 +66,9 @@ impl Lane {
                 Some(Ended::Decided(decided))
             }
             Ok(false) => None,
-            Err(error) if error.is_gone() => Some(Ended::uncommitted(decided, &state, now, error)),
+            Err(error) if error.is_gone() => {
+                Some(Ended::uncommitted(decided, Some(objects), &state, now, error))
+            }
             Err(error) => self.prefer_locks(&error),
         }
     }
@@ -73,16 +76,17 @@ impl Lane {
     /// Loads a batch without locks. `None` if a command depends on more than one object.
     fn read_unlocked(&mut self, batch: &mut Vec<Job>) -> Result<Option<Read>, StoreError> {
         let mut state = State::under(self.settings, Timestamp::now());
-        let mut objects = BTreeMap::<Kind, BTreeSet<String>>::new();
+        let mut wanted = BTreeMap::<Kind, BTreeSet<String>>::new();
         for job in &*batch {
             let Some((kind, id)) = only_object(job, &state) else { return Ok(None) };
-            objects.entry(kind).or_default().insert(id);
+            wanted.entry(kind).or_default().insert(id);
         }
         // Objects of several kinds would have to be saved in the order of their locks.
-        let (Some((kind, ids)), true) = (objects.pop_first(), objects.is_empty()) else {
+        let (Some((kind, ids)), true) = (wanted.pop_first(), wanted.is_empty()) else {
             return Ok(None);
         };
-        let Some(stamps) = self.connection()?.read_unlocked(kind, ids, &mut state)? else {
+        let objects = Objects { kind, ids };
+        let Some(stamps) = self.connection()?.read_unlocked(kind, &objects.ids, &mut state)? else {
             return Ok(None);
         };
         let joined_at = batch.len();
@@ -97,7 +101,7 @@ impl Lane {
         for _ in 0..3 {
             let wanted = needs(batch.iter().map(|job| &job.command), &state);
             if wanted.is_empty() {
-                return Ok(Some(Read { state, stamps }));
+                return Ok(Some(Read { state, objects, stamps }));
             }
             let wanted = self.recall(wanted.into_iter().collect(), &mut state);
             if !wanted.iter().all(is_answer) {

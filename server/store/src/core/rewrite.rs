@@ -1,7 +1,7 @@
 //! Rewrites columns of stored rows, in the slices of a redaction.
 
 use super::{
-    bulk::{transpose, rows_of},
+    bulk::{rows_of, transpose},
     db::Db,
     error::StoreError,
     sql::{Cell, Sql},

@@ -54,7 +54,7 @@ impl Db {
     pub fn read_unlocked(
         &mut self,
         kind: Kind,
-        ids: BTreeSet<String>,
+        ids: &BTreeSet<String>,
         state: &mut State,
     ) -> Result<Option<Stamps>, StoreError> {
         match self {
@@ -88,11 +88,26 @@ impl Db {
         self.confirm_commit()?;
         Ok(true)
     }
+
+    /// Gives rows of one kind other stamps, inside a transaction that has locked them. After its
+    /// commit, whatever read them without locks before cannot be saved.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn outdate(&mut self, kind: Kind, ids: &BTreeSet<String>) -> Result<(), StoreError> {
+        let table = stored_kind!(kind, R => RowOf::<R>::TABLE);
+        let sql = Sql::new(format!("UPDATE {table} SET version = version WHERE id = ANY("))
+            .array(Column::Text(ids.iter().cloned().collect()))
+            .text(")");
+        crate::on_backend!(self, connection => sql.execute(connection))?;
+        Ok(())
+    }
 }
 
 fn read<R: StoredObject>(
     db: &mut PostgresDb,
-    ids: BTreeSet<String>,
+    ids: &BTreeSet<String>,
     state: &mut State,
 ) -> Result<Option<Stamps>, StoreError>
 where
@@ -112,7 +127,7 @@ where
     let (rows, stamps): (Vec<_>, Vec<_>) =
         RowOf::<R>::query_stamped(db.connection(), sql)?.into_iter().unzip();
     let stamps = rows.iter().map(RowOf::<R>::name).zip(stamps).collect();
-    let ids: BTreeMap<String, Lock> = ids.into_iter().map(|id| (id, Lock::None)).collect();
+    let ids: BTreeMap<String, Lock> = ids.iter().map(|id| (id.clone(), Lock::None)).collect();
     put_objects::<R>(rows, ids, false, state)?;
     Ok(Some(Stamps(stamps)))
 }

@@ -28,7 +28,10 @@ fn furnished(backend: Backend) -> (Database, Book, Vec<String>) {
     save(&mut database.lane(), |state| {
         let world = &book.world;
         let billing = state.billing_mut();
-        world.workspaces.iter().for_each(|(id, row)| billing.workspaces.put(id.clone(), row.clone()));
+        world
+            .workspaces
+            .iter()
+            .for_each(|(id, row)| billing.workspaces.put(id.clone(), row.clone()));
         world.plans.iter().for_each(|(id, row)| billing.plans.put(id.clone(), row.clone()));
         world
             .subscriptions
@@ -50,7 +53,7 @@ fn save_after(
 ) -> Result<bool, StoreError> {
     let mut state = State::under(Default::default(), book.now);
     let ids: BTreeSet<String> = ids.iter().cloned().collect();
-    let stamps = db.read_unlocked(Kind::Subscription, ids, &mut state)?;
+    let stamps = db.read_unlocked(Kind::Subscription, &ids, &mut state)?;
     let stamps = stamps.expect("PostgreSQL can read without locks");
     let wanted: BTreeSet<Need> = needs(commands, &state).into_iter().collect();
     db.peek(wanted, &mut state)?;
@@ -124,7 +127,7 @@ fn an_unlocked_batch_writes_nothing_if_a_row_changed_since_it_was_read() {
         execute(&mut other, "UPDATE events SET version = 1");
         execute(&mut other, "DELETE FROM answers");
     }
-    // Nobody was in the way of this one.
+    // No other writer was in the way of this one.
     assert!(save_after(&mut db, &book, (&ids, &commands), |_| ()).unwrap());
     assert_eq!(quantities(&mut db), ["7", "7", "7"]);
 }
@@ -150,12 +153,27 @@ fn a_row_that_another_writer_is_changing_is_waited_for() {
 }
 
 #[test]
+fn a_save_that_arrives_after_its_rows_were_outdated_writes_nothing() {
+    let (database, mut book, ids) = furnished(Backend::Postgres);
+    let (mut db, mut other) = (database.lane(), database.lane());
+    let commands = more_units(&mut book, &ids);
+    let saved = save_after(&mut db, &book, (&ids, &commands), |_| {
+        other.begin().unwrap();
+        other.outdate(Kind::Subscription, &[ids[1].clone()].into()).unwrap();
+        other.commit().unwrap();
+    });
+    assert!(matches!(saved.unwrap_err(), StoreError::Raced(_)));
+    assert_eq!(quantities(&mut other), ["1", "1", "1"]);
+    assert_eq!(other.verify().unwrap(), []);
+}
+
+#[test]
 fn what_must_be_locked_is_not_read_without_locks() {
     let (database, book, ids) = furnished(Backend::Postgres);
     let plan = book.world.plans.keys().next().unwrap().clone();
     let read = |database: &Database, kind, id: &str| {
         let mut state = State::default();
-        let read = database.lane().read_unlocked(kind, [id.to_owned()].into(), &mut state);
+        let read = database.lane().read_unlocked(kind, &[id.to_owned()].into(), &mut state);
         read.unwrap().is_some()
     };
     assert!(read(&database, Kind::Subscription, &ids[0]));
@@ -170,7 +188,7 @@ fn a_batch_that_inserts_objects_does_not_fit_into_one_statement() {
     let mut db = database.lane();
     let mut state = State::default();
     let ids = ids.into_iter().collect();
-    let stamps = db.read_unlocked(Kind::Subscription, ids, &mut state).unwrap().unwrap();
+    let stamps = db.read_unlocked(Kind::Subscription, &ids, &mut state).unwrap().unwrap();
     let id = book.workspace();
     let row = book.world.workspaces[&id].clone();
     state.billing_mut().workspaces.put(id, row);
