@@ -78,7 +78,7 @@ enum Ended {
     /// Nothing of the batch was written.
     Failed(StoreError),
     /// The commit was sent, but its answer was lost.
-    InDoubt(Doubt),
+    InDoubt(Box<Doubt>),
 }
 
 impl Ended {
@@ -92,7 +92,7 @@ impl Ended {
     ) -> Self {
         match Evidence::of(state, now) {
             Some(evidence) if error.is_gone() => {
-                Self::InDoubt(Doubt { decided, evidence, unlocked })
+                Self::InDoubt(Box::new(Doubt { decided, evidence, unlocked }))
             }
             _ => Self::Failed(error),
         }
@@ -115,7 +115,6 @@ struct Doubt {
 }
 
 /// Objects of one kind.
-#[derive(Clone)]
 struct Objects {
     kind: Kind,
     ids: BTreeSet<String>,
@@ -241,7 +240,7 @@ impl Lane {
             let run = if is_alone { Run::Alone } else { Run::Together };
             match self.run_once(batch, run) {
                 Ended::Decided(decided) => return Ok(decided),
-                Ended::InDoubt(doubt) => return self.resolve(batch, doubt),
+                Ended::InDoubt(doubt) => return self.resolve(batch, *doubt),
                 Ended::Failed(error) => {
                     self.give_up_transaction(&error);
                     let most = if error.is_transient() { reruns_max } else { 1 };
@@ -268,7 +267,7 @@ impl Lane {
             self.db = None;
             match self.run_once(batch, Run::InDoubt(&mut doubts)) {
                 Ended::Decided(decided) => return Ok(decided),
-                Ended::InDoubt(newer) => doubts.push(newer),
+                Ended::InDoubt(newer) => doubts.push(*newer),
                 Ended::Failed(error) => {
                     tracing::warn!(%error, "still in doubt about a commit");
                     self.turn_away_the_queue();
