@@ -307,7 +307,7 @@ impl Lane {
             was_outdated = self.outdate(doubts)?;
         }
         let now = state.clock.unwrap_or_else(Timestamp::now);
-        let decided = self.decide(batch, &mut state, now);
+        let decided: Decided = batch.iter().map(|job| self.decide(job, &mut state, now)).collect();
         if !state.is_changed() && !was_outdated {
             self.end_unchanged();
             return Ok(Ended::Decided(decided));
@@ -355,10 +355,9 @@ impl Lane {
         Ok(was_there)
     }
 
-    /// Decides the commands of a batch, one after the other.
-    fn decide(&self, batch: &[Job], state: &mut State, now: Timestamp) -> Decided {
-        let decide = |job: &Job| job.context.within(|| decide_one(state, job, now, self.seams));
-        batch.iter().map(decide).collect()
+    /// Decides a command of a batch.
+    fn decide(&self, job: &Job, state: &mut State, now: Timestamp) -> Result<Outcome, Refusal> {
+        job.context.within(|| decide_one(state, job, now, self.seams))
     }
 
     /// Tells the rest of the process about a commit.

@@ -4,7 +4,7 @@
 //! object that was read without a lock, and saved by one statement that fails if the object has
 //! changed since. The batch is then run again with locks. That takes two round trips instead of four.
 
-use super::{Ended, Job, Lane, Objects, Run};
+use super::{Decided, Ended, Job, Lane, Objects, Run};
 use crate::metrics;
 use ifmatch_domain::{Need, State, core, needs};
 use ifmatch_store::{Stamps, StoreError};
@@ -44,7 +44,7 @@ struct Read {
 
 impl Lane {
     /// Runs a batch without locks. `None` if it must be run with locks; nothing was written then.
-    pub(super) fn run_unlocked(&mut self, batch: &mut Vec<Job>, run: &Run<'_>) -> Option<Ended> {
+    pub(super) fn run_unlocked(&mut self, batch: &[Job], run: &Run<'_>) -> Option<Ended> {
         if !matches!(run, Run::Together) || !self.caution.allows() {
             return None;
         }
@@ -55,9 +55,22 @@ impl Lane {
         };
         let Read { mut state, objects, stamps } = read;
         let now = Timestamp::now();
-        let decided = self.decide(batch, &mut state, now);
+        let mut keeps_unguarded = false;
+        let mut decide = |job: &Job| {
+            let events = state.events.len();
+            let decided = self.decide(job, &mut state, now);
+            let has_changed = state.events.len() > events;
+            keeps_unguarded |= job.command.idempotency.is_some() && decided.is_ok() && !has_changed;
+            decided
+        };
+        let decided: Decided = batch.iter().map(&mut decide).collect();
         if !state.is_changed() {
             return Some(Ended::Decided(decided));
+        }
+        // An answer that tells of no change is kept, too. Nothing would guard it: its object may be
+        // changed, or even redacted, before the answer is stored.
+        if keeps_unguarded {
+            return None;
         }
         let saved = self.connection().and_then(|db| db.save_unlocked(&state, now, stamps));
         match saved {
@@ -65,7 +78,10 @@ impl Lane {
                 self.note_commit(state, batch.len(), started_at);
                 Some(Ended::Decided(decided))
             }
-            Ok(false) => None,
+            Ok(false) => {
+                self.caution = Caution(LOCKED_AFTER_A_NEED);
+                None
+            }
             Err(error) if error.is_gone() => {
                 Some(Ended::uncommitted(decided, Some(objects), &state, now, error))
             }
@@ -74,10 +90,10 @@ impl Lane {
     }
 
     /// Loads a batch without locks. `None` if a command depends on more than one object.
-    fn read_unlocked(&mut self, batch: &mut Vec<Job>) -> Result<Option<Read>, StoreError> {
+    fn read_unlocked(&mut self, batch: &[Job]) -> Result<Option<Read>, StoreError> {
         let mut state = State::under(self.settings, Timestamp::now());
         let mut wanted = BTreeMap::<Kind, BTreeSet<String>>::new();
-        for job in &*batch {
+        for job in batch {
             let Some((kind, id)) = only_object(job, &state) else { return Ok(None) };
             wanted.entry(kind).or_default().insert(id);
         }
@@ -89,13 +105,9 @@ impl Lane {
         let Some(stamps) = self.connection()?.read_unlocked(kind, &objects.ids, &mut state)? else {
             return Ok(None);
         };
-        let joined_at = batch.len();
-        self.queue.join(batch);
-        let empty = State::under(self.settings, Timestamp::now());
-        let mut joined = batch.iter().skip(joined_at);
-        if !joined.all(|job| only_object(job, &empty).is_some()) {
-            return Ok(None);
-        }
+        // No command joins now: it may know of a write that came after this read, and nothing guards
+        // an answer that tells of no change.
+        //
         // Kept answers are read after the objects. A repeat then finds either its answer, or an object
         // that is older than its first effect, and the answer's key is taken when it is saved.
         for _ in 0..3 {

@@ -127,11 +127,14 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Gone`] if they do not have it in time.
+    /// [`StoreError::Gone`], whatever the cause: it is not known then whether they have it.
     pub fn confirm_commit(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
-            Self::Postgres(db) => db.confirm_commit(),
+            Self::Postgres(db) => db.confirm_commit().map_err(|error| match error {
+                StoreError::Gone(cause) => StoreError::Gone(cause),
+                other => StoreError::Gone(other.into()),
+            }),
         }
     }
 

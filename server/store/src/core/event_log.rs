@@ -16,6 +16,9 @@ use std::{
 };
 
 /// Maximum wait of a reader for writers that began before it.
+///
+/// It is as long as a save without locks waits for a row (`lock_timeout`), which holds up readers
+/// meanwhile. Other writers wait for rows before they begin to write.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The log of all changes. Readers have a place in it: the number of the last event they have seen.
