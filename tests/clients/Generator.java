@@ -36,7 +36,8 @@ class Generator {
         Plan changed = plans.updatePlan(
                 APIUpdatePlanRequest.newBuilder().id(plan.getId()).planPatch(patch).ifMatch("\"1\"").build());
         PlanPatch stale = new PlanPatch().name("stale");
-        refused(plans, 412, APIUpdatePlanRequest.newBuilder().id(plan.getId()).planPatch(stale).ifMatch("\"1\"").build(),
+        refused(plans, 412,
+                APIUpdatePlanRequest.newBuilder().id(plan.getId()).planPatch(stale).ifMatch("\"1\"").build(),
                 changed.getVersion());
         PlanPatch named = new PlanPatch().name("stale").version(1L);
         refused(plans, 409, APIUpdatePlanRequest.newBuilder().id(plan.getId()).planPatch(named).build(),
