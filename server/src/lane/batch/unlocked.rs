@@ -7,7 +7,7 @@
 use super::{Decided, Ended, Job, Lane, Objects, Run};
 use crate::metrics;
 use ifmatch_domain::{Need, State, core, needs};
-use ifmatch_store::{Stamps, StoreError};
+use ifmatch_store::{Db, Stamps, StoreError};
 use ifmatch_types::{Kind, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,7 +45,11 @@ struct Read {
 impl Lane {
     /// Runs a batch without locks. `None` if it must be run with locks; nothing was written then.
     pub(super) fn run_unlocked(&mut self, batch: &[Job], run: &Run<'_>) -> Option<Ended> {
-        if !matches!(run, Run::Together) || !self.caution.allows() {
+        // A run with locks connects first, if that is needed.
+        let can = matches!(run, Run::Together)
+            && self.db.as_ref().is_some_and(Db::can_save_unlocked)
+            && self.caution.allows();
+        if !can {
             return None;
         }
         let started_at = Instant::now();

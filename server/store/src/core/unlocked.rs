@@ -43,10 +43,16 @@ impl Stamps {
 }
 
 impl Db {
+    /// Whether this connection can save without locks: not on SQLite, whose lock is the file's, nor
+    /// behind a pool, whose sessions lack the lane's settings.
+    pub fn can_save_unlocked(&self) -> bool {
+        let is_direct = matches!(self, Self::Postgres(db) if !db.is_pooled());
+        is_direct && !NEED_A_TRANSACTION.iter().any(|mutant| mutant.is_planted())
+    }
+
     /// Reads objects of one kind for [`save_unlocked`](Self::save_unlocked).
     ///
-    /// `None` if they must be locked: on SQLite, behind a pool (its sessions lack the lane's settings),
-    /// and for kinds whose changes wait at a turnstile.
+    /// `None` if they must be locked, also for kinds whose changes wait at a turnstile.
     ///
     /// # Errors
     ///
@@ -58,10 +64,8 @@ impl Db {
         state: &mut State,
     ) -> Result<Option<Stamps>, StoreError> {
         match self {
-            Self::Postgres(db) if !db.is_pooled() => {
-                stored_kind!(kind, R => read::<R>(db, ids, state))
-            }
-            Self::Sqlite(_) | Self::Postgres(_) => Ok(None),
+            Self::Postgres(db) => stored_kind!(kind, R => read::<R>(db, ids, state)),
+            Self::Sqlite(_) => Ok(None),
         }
     }
 
@@ -113,7 +117,7 @@ fn read<R: StoredObject>(
 where
     Row<R>: Record,
 {
-    if R::HAS_TURNSTILE || NEED_A_TRANSACTION.iter().any(|mutant| mutant.is_planted()) {
+    if R::HAS_TURNSTILE {
         return Ok(None);
     }
     db.learn_standbys()?;
