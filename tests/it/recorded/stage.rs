@@ -124,7 +124,8 @@ impl Stage {
         }
         if let Some(wire) = &self.wire {
             wire.lose_one_of(0);
-            assert!(wire.lost() > 4, "some commits were lost: {}", wire.lost());
+            // On a busy machine the batches are larger, and there are fewer commits.
+            assert!(wire.lost() > 2, "some commits were lost: {}", wire.lost());
         }
         history
     }
