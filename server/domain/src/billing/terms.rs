@@ -23,7 +23,7 @@ pub struct Segment {
     pub plan_id: PlanId,
     /// The number of units.
     pub quantity: i64,
-    /// The status. Only some let a period begin; see [`renews`].
+    /// The status. Only some let a period begin: `active` and `past_due`.
     pub status: Status,
     /// From before there were terms: the instant that the period that begins here is counted from.
     pub anchor_at: Option<Timestamp>,
