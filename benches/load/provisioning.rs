@@ -12,11 +12,7 @@ use crate::{
 use serde_json::Value;
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -28,9 +24,8 @@ use tokio::{
 const SERVERS: usize = 1_000;
 /// How long the panel takes for a call.
 const LATENCY: Duration = Duration::from_secs(2);
-/// Concurrent connections for orders. Orders are writes, too: a burst of them would be measured
-/// instead of servers in flight.
-const CONNECTIONS: usize = 2;
+/// Concurrent connections for orders.
+const CONNECTIONS: usize = 20;
 /// Pause between two looks at whether all servers are made.
 const PACE: Duration = Duration::from_millis(200);
 /// Maximum time until all servers are made.
@@ -58,43 +53,42 @@ impl Panel {
 }
 
 /// Measures updates while servers are in flight. Returns when all of them are active.
+///
+/// The servers are ordered before: orders are writes, too, and would be measured instead.
+///
+/// # Errors
+///
+/// Also if the servers are made before the measurement is over.
 pub fn measure_updates(
     target: &Arc<Target>,
     clients: usize,
     seconds: u64,
 ) -> Result<Measure, Failure> {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let making = scope.spawn(|| {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(keep_making(target, &is_over))
-        });
-        let measured = measure(target, Workload::Provisioning, clients, seconds);
-        is_over.store(true, Ordering::Relaxed);
-        let slowest = making.join().map_err(|_| "the orders panicked")??;
-        Ok(Measure { servers_s: Some(slowest.as_secs_f64()), ..measured? })
-    })
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let began_at = Instant::now();
+    let address = target.address(0)?;
+    runtime.block_on(order_all(target))?;
+    let measured = measure(target, Workload::Provisioning, clients, seconds)?;
+    runtime.block_on(async {
+        let mut connection = Connection::open(address, KEY).await?;
+        if !has_servers(&mut connection, "provisioning").await? {
+            return Err("the servers were made before the end: measure for fewer seconds".into());
+        }
+        all_active(&mut connection, began_at).await
+    })?;
+    Ok(Measure { servers_s: Some(began_at.elapsed().as_secs_f64()), ..measured })
 }
 
-/// Orders servers, and again when all of them are made, until the measurement is over.
-///
-/// Returns the longest time from the first order of a round until its last server was active.
-async fn keep_making(target: &Arc<Target>, is_over: &AtomicBool) -> Result<Duration, Failure> {
+async fn order_all(target: &Target) -> Result<(), Failure> {
     let address = target.address(0)?;
-    let mut slowest = Duration::ZERO;
-    while !is_over.load(Ordering::Relaxed) {
-        let began_at = Instant::now();
-        let mut parts = Vec::new();
-        for _ in 0..CONNECTIONS {
-            parts.push(tokio::spawn(order(address, target.order()?)));
-        }
-        for part in parts {
-            part.await??;
-        }
-        all_active(address, began_at).await?;
-        slowest = slowest.max(began_at.elapsed());
+    let mut parts = Vec::new();
+    for _ in 0..CONNECTIONS {
+        parts.push(tokio::spawn(order(address, target.order()?)));
     }
-    Ok(slowest)
+    for part in parts {
+        part.await??;
+    }
+    Ok(())
 }
 
 async fn order(address: SocketAddr, body: String) -> Result<(), Failure> {
@@ -108,16 +102,15 @@ async fn order(address: SocketAddr, body: String) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn all_active(address: SocketAddr, began_at: Instant) -> Result<(), Failure> {
-    let mut connection = Connection::open(address, KEY).await?;
-    while has_servers(&mut connection, "provisioning").await? {
+async fn all_active(connection: &mut Connection, began_at: Instant) -> Result<(), Failure> {
+    while has_servers(connection, "provisioning").await? {
         if began_at.elapsed() > PATIENCE {
             return Err(format!("the servers are not made after {PATIENCE:?}").into());
         }
         sleep(PACE).await;
     }
     for status in ["pending_reconciliation", "failed"] {
-        if has_servers(&mut connection, status).await? {
+        if has_servers(connection, status).await? {
             return Err(format!("a server is {status}").into());
         }
     }

@@ -67,6 +67,7 @@ pub fn lane_config(config: &Config) -> LaneConfig {
     LaneConfig {
         url: config.database_url.clone(),
         lanes: config.lanes(),
+        has_background: config.has_background_lane(),
         queue: config.queue,
         batch_max: config.batch_max,
         settings: config.settings(),
@@ -184,7 +185,7 @@ pub fn cli_command(action: Action) -> Command {
 }
 
 fn submit(config: &Config, action: Action) -> Result<Outcome, CommandError> {
-    let lane = LaneConfig { lanes: 1, ..lane_config(config) };
+    let lane = LaneConfig { lanes: 1, has_background: false, ..lane_config(config) };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -100,6 +100,11 @@ impl Config {
         }
     }
 
+    /// Whether one more lane decides background work. SQLite has one writer.
+    pub fn has_background_lane(&self) -> bool {
+        matches!(self.database_url, DatabaseUrl::Postgres(_))
+    }
+
     /// The settings that rules depend on.
     pub fn settings(&self) -> Settings {
         Settings { panel: self.panel_url.is_some().then_some(self.panel_kind) }

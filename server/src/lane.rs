@@ -60,6 +60,8 @@ struct Job {
     /// Its bytes among all that wait, until it was answered.
     weight: Reserved,
     queued_at: Instant,
+    /// Whether no caller waits for it, so that it must delay none.
+    is_background: bool,
 }
 
 impl Job {
@@ -68,7 +70,10 @@ impl Job {
         let (answer, answered) = oneshot::channel();
         let subject = Subject::of(&command);
         let context = LogContext::of_command(&command.meta);
-        (Self { command, subject, context, answer, weight, queued_at: Instant::now() }, answered)
+        let queued_at = Instant::now();
+        let job =
+            Self { command, subject, context, answer, weight, queued_at, is_background: false };
+        (job, answered)
     }
 }
 
@@ -111,6 +116,8 @@ pub struct LaneConfig {
     pub url: DatabaseUrl,
     /// Number of lanes.
     pub lanes: usize,
+    /// Whether there is one more lane for background work.
+    pub has_background: bool,
     /// Maximum number of commands that wait in each lane.
     pub queue: usize,
     /// Maximum number of commands that share a commit.
@@ -142,12 +149,16 @@ impl Outage {
 }
 
 /// The queues of all lanes.
-struct Entrances(Vec<mpsc::Sender<Job>>);
+struct Entrances {
+    lanes: Vec<mpsc::Sender<Job>>,
+    /// The queue of the lane for background work. Without one, that work is in the others.
+    background: Option<mpsc::Sender<Job>>,
+}
 
 impl Entrances {
     /// Puts a command into its lane's queue, or returns it because the queue is full.
     fn enter(&self, job: Job) -> Result<(), Box<Job>> {
-        match self.queue_of(job.subject) {
+        match self.queue_of(&job) {
             Some(queue) => queue.try_send(job).map_err(|full| Box::new(full.into_inner())),
             None => Err(Box::new(job)),
         }
@@ -165,10 +176,19 @@ impl Entrances {
         }
     }
 
-    fn queue_of(&self, subject: Subject) -> Option<&mpsc::Sender<Job>> {
-        let lanes = u64::try_from(self.0.len()).ok()?;
-        let lane = subject.0.checked_rem(lanes)?;
-        self.0.get(usize::try_from(lane).ok()?)
+    fn queue_of(&self, job: &Job) -> Option<&mpsc::Sender<Job>> {
+        let background = self.background.as_ref().filter(|_| job.is_background);
+        background.or_else(|| {
+            let lanes = u64::try_from(self.lanes.len()).ok()?;
+            let lane = job.subject.0.checked_rem(lanes)?;
+            self.lanes.get(usize::try_from(lane).ok()?)
+        })
+    }
+
+    /// Every queue with the name of its lane.
+    fn named(&self) -> impl Iterator<Item = (String, &mpsc::Sender<Job>)> {
+        let numbered = self.lanes.iter().enumerate().map(|(lane, queue)| (lane.to_string(), queue));
+        numbered.chain(self.background.iter().map(|queue| ("background".to_owned(), queue)))
     }
 }
 
@@ -188,19 +208,26 @@ impl Lanes {
         let (committed, commits) = watch::channel(0);
         let committed = Arc::new(committed);
         let outage = Outage::default();
-        let mut queues = Vec::new();
         let mut threads = Vec::new();
-        for number in 0..config.lanes {
+        let mut start = |number: usize, name: String| {
             let (sender, arriving) = mpsc::channel(config.queue);
-            let queue = Queue::new(arriving, config.batch_max);
+            let queue = if number < config.lanes {
+                Queue::new(arriving, config.batch_max)
+            } else {
+                Queue::gathering(arriving, config.batch_max)
+            };
             let lane =
                 batch::Lane::new(number, config, queue, Arc::clone(&committed), outage.clone());
-            let name = format!("lane-{number}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
-            queues.push(sender);
-        }
+            Ok::<_, std::io::Error>(sender)
+        };
+        let numbers = 0..config.lanes;
+        let lanes = numbers.map(|number| start(number, format!("lane-{number}")));
+        let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
+        let background =
+            config.has_background.then(|| start(config.lanes, "background".to_owned()));
+        let entrances = Arc::new(Entrances { lanes, background: background.transpose()? });
         let waiting = Budget::new(WAITING_BYTES_MAX, WAITING_BYTES_MAX_PER_KEY);
-        let entrances = Arc::new(Entrances(queues));
         let turns = Turns::new(Arc::clone(&entrances));
         let observe = config.seams.observe;
         Ok((Self { entrances, waiting, turns, commits, outage, observe }, threads))
@@ -225,7 +252,22 @@ impl Lanes {
         command: Command,
         body_bytes: usize,
     ) -> Result<Outcome, Refusal> {
-        let outcome = self.decide(command, body_bytes.saturating_add(COMMAND_BYTES)).await;
+        let bytes = body_bytes.saturating_add(COMMAND_BYTES);
+        let outcome = self.decide(command, bytes, false).await;
+        (self.observe)(&outcome);
+        outcome
+    }
+
+    /// Like [`submit`](Self::submit), for one of many commands that no caller waits for by itself.
+    ///
+    /// On PostgreSQL they have a lane of their own, because a batch takes as long as the slowest of
+    /// its commands. On SQLite only one batch can be written at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    pub async fn submit_in_background(&self, command: Command) -> Result<Outcome, Refusal> {
+        let outcome = self.decide(command, COMMAND_BYTES, true).await;
         (self.observe)(&outcome);
         outcome
     }
@@ -261,7 +303,7 @@ impl Lanes {
             Ok(place) => return place.answered(deadline).await,
             Err(contender) => contender,
         };
-        let answer = self.decide(command, bytes).await;
+        let answer = self.decide(command, bytes, false).await;
         let Some(conflict) = turns::conflict(&answer) else { return (answer, false) };
         match self.turns.enter(conflict, contender) {
             Entered::First => (answer, true),
@@ -270,7 +312,7 @@ impl Lanes {
         }
     }
 
-    async fn decide(&self, command: Command, bytes: usize) -> Answer {
+    async fn decide(&self, command: Command, bytes: usize, is_background: bool) -> Answer {
         let Some(weight) = self.waiting.reserve(command.meta.actor.key_id.as_ref(), bytes) else {
             tracing::debug!("the commands that wait are too large");
             return Err(Refusal::TryAgain);
@@ -283,6 +325,7 @@ impl Lanes {
         // The object may be foreign to the holder of a scoped key.
         let is_scoped = command.meta.actor.workspace_id.is_some();
         let (job, outcome) = Job::new(command, weight);
+        let job = Job { is_background, ..job };
         if self.entrances.enter(job).is_err() {
             tracing::debug!("a lane's queue is full");
             return Err(Refusal::TryAgain);
@@ -307,14 +350,14 @@ impl Lanes {
 
     /// Measures how many commands wait in each queue now.
     pub fn measure(&self) {
-        for (lane, queue) in self.entrances.0.iter().enumerate() {
+        for (lane, queue) in self.entrances.named() {
             metrics::queue_depth(lane, queue.max_capacity().saturating_sub(queue.capacity()));
         }
     }
 
     /// Whether every lane still takes commands.
     pub fn are_alive(&self) -> bool {
-        self.entrances.0.iter().all(|queue| !queue.is_closed())
+        self.entrances.named().all(|(_, queue)| !queue.is_closed())
     }
 
     /// Whether a write failed because of the database, and none has succeeded since.

@@ -206,9 +206,9 @@ pub fn batch_rerun(reason: &'static str) {
 }
 
 /// This many commands wait in the queue of this lane.
-pub fn queue_depth(lane: usize, commands: usize) {
+pub fn queue_depth(lane: String, commands: usize) {
     let commands = u32::try_from(commands).unwrap_or(u32::MAX);
-    gauge!(QUEUE_DEPTH, "lane" => lane.to_string()).set(commands);
+    gauge!(QUEUE_DEPTH, "lane" => lane).set(commands);
 }
 
 /// This many event streams and waiting reads of events are open now.
@@ -399,7 +399,7 @@ mod tests {
             lane_wait(Duration::from_micros(90));
             batch_rerun("guard");
             turn("given");
-            queue_depth(0, 7);
+            queue_depth("0".to_owned(), 7);
             event_followers(2);
             unread_streams(1);
             conflict(Kind::Plan, Verdict::Overlap, ["/name"]);

@@ -67,7 +67,8 @@ const STOP_TIMEOUT_S: u64 = 27;
 
 /// Serves until it is told to stop.
 pub fn serve(config: &Config) -> Result<(), CommandError> {
-    commands::prepare(config, config.lanes().saturating_add(Reads::MAX_CONNECTIONS))?;
+    let lanes = config.lanes().saturating_add(usize::from(config.has_background_lane()));
+    commands::prepare(config, lanes.saturating_add(Reads::MAX_CONNECTIONS))?;
     let io = |what: &str| {
         let what = what.to_owned();
         move |cause| CommandError::Io { what, cause }

@@ -82,7 +82,7 @@ async fn expire_scope(app: &App, scope: String) -> Result<(), String> {
 /// Each slice is its own commit, so that other commands about it get their turn in between.
 async fn end_all(app: &App, expire: impl Fn() -> Action) -> Result<(), String> {
     while !app.stopping.load(Ordering::Relaxed) {
-        let ended = app.lanes.submit(command("expiry", expire())).await;
+        let ended = app.lanes.submit_in_background(command("expiry", expire())).await;
         match ended.map_err(|refusal| format!("{refusal:?}"))? {
             Outcome::Entitlement(entitlement::Outcome::Expired { more: true })
             | Outcome::Booking(booking::Outcome::Expired { more: true }) => {}

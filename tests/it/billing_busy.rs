@@ -18,7 +18,7 @@ sqlite_only![
     a_run_that_could_write_nothing_is_told_to_try_again,
 ];
 both_databases![a_run_goes_on_when_its_caller_hangs_up];
-postgres_only![a_locked_subscription_hurts_no_other];
+postgres_only![a_locked_subscription_hurts_no_other, a_run_that_waits_delays_no_caller];
 
 /// Subscriptions that are due one invoice each.
 async fn due(api: &Api, count: usize) -> Vec<Value> {
@@ -133,4 +133,45 @@ async fn a_run_goes_on_when_its_caller_hangs_up(server: Server) {
         (api.list("/v1/invoices").await.len() == all).then_some(())
     })
     .await;
+}
+
+async fn a_run_that_waits_delays_no_caller(server: Server) {
+    let api = server.api();
+    // At least one in each lane. They are billed, and their rows not locked by the run below.
+    due(&api, 16).await;
+    api.post("/v1/billing-runs", &json!({})).await.ok(200);
+    let others = api.list("/v1/subscriptions").await;
+    let locked = due(&api, 1).await.remove(0);
+    let mut locker = PgConnection::establish(server.database().url()).unwrap();
+    let lock =
+        format!("BEGIN; SELECT 1 FROM subscriptions WHERE id = '{}' FOR UPDATE", id(&locked));
+    locker.batch_execute(&lock).unwrap();
+    let run = {
+        let api = api.clone();
+        tokio::spawn(async move { api.post("/v1/billing-runs", &json!({})).await.ok(200) })
+    };
+    let url = server.database().url();
+    eventually("the run waits", async || is_waiting(url).then_some(())).await;
+    let began_at = Instant::now();
+    for other in &others {
+        let path = format!("/v1/subscriptions/{}", id(other));
+        let edit = json!({"version": other["version"], "notes": "edited"});
+        api.patch(&path, &edit).await.ok(200);
+    }
+    // PostgreSQL gives up on a lock after two seconds.
+    let elapsed = began_at.elapsed();
+    assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
+    assert!(!run.is_finished(), "the run waited for nothing");
+    locker.batch_execute("ROLLBACK").unwrap();
+    let run = run.await.unwrap();
+    assert_eq!((count(&run, "made"), sum(&run)), (1, 1), "{run}");
+}
+
+/// Whether a session of this database waits for a row.
+fn is_waiting(url: &str) -> bool {
+    let mut connection = PgConnection::establish(url).unwrap();
+    let waiting = "(SELECT count(*) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    let waiting: i64 = select(sql::<BigInt>(waiting)).get_result(&mut connection).unwrap();
+    waiting > 0
 }

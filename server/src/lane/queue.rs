@@ -2,15 +2,27 @@
 
 use super::{Job, Subject};
 use crate::metrics;
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 
 /// Maximum bytes of commands in a batch. Deciding them takes a multiple of it.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How long a lane for background work waits for more commands, at most.
+///
+/// A batch of few commands costs the database and the callers' lanes nearly as much as a large one.
+const GATHERING: Duration = Duration::from_millis(10);
+/// So many commands are enough for a batch of background work.
+const GATHERED: usize = 64;
+
 /// The lane's end of its queue.
 pub(super) struct Queue {
     arriving: mpsc::Receiver<Job>,
+    /// Whether it is the queue for background work.
+    gathers: bool,
     /// Taken from the queue but not into a batch; first in the next batch.
     passed_over: VecDeque<Job>,
     batch_max: usize,
@@ -19,7 +31,12 @@ pub(super) struct Queue {
 impl Queue {
     /// A queue that hands out batches of at most `batch_max` commands.
     pub(super) fn new(arriving: mpsc::Receiver<Job>, batch_max: usize) -> Self {
-        Self { arriving, passed_over: VecDeque::new(), batch_max }
+        Self { arriving, gathers: false, passed_over: VecDeque::new(), batch_max }
+    }
+
+    /// Like [`new`](Self::new), for background work: it waits a little until there are more commands.
+    pub(super) fn gathering(arriving: mpsc::Receiver<Job>, batch_max: usize) -> Self {
+        Self { gathers: true, ..Self::new(arriving, batch_max) }
     }
 
     /// The next batch: the commands that wait now, or else the first one that arrives.
@@ -30,6 +47,9 @@ impl Queue {
             Some(job) => job,
             None => self.arriving.blocking_recv()?,
         };
+        if self.gathers {
+            self.gather();
+        }
         let mut batch = Vec::new();
         admit(&mut batch, first);
         while batch.len() < self.batch_max
@@ -39,6 +59,16 @@ impl Queue {
             admit(&mut batch, job);
         }
         Some(batch)
+    }
+
+    fn gather(&self) {
+        let began_at = Instant::now();
+        while self.arriving.len() < GATHERED.min(self.batch_max)
+            && began_at.elapsed() < GATHERING
+            && !self.arriving.is_closed()
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Adds commands to a batch that arrived since and are about the same objects.
@@ -91,7 +121,6 @@ mod tests {
         core::{Actor, Guard, Meta},
     };
     use ifmatch_types::Source;
-    use std::time::Instant;
     use tokio::sync::oneshot;
     use uuid::Uuid;
 
@@ -126,6 +155,7 @@ mod tests {
                 answer,
                 weight: Budget::new(bytes, bytes).reserve(None, bytes).unwrap(),
                 queued_at: Instant::now(),
+                is_background: false,
             },
             outcome,
         )
@@ -200,6 +230,32 @@ mod tests {
         queue.join(&mut batch);
         assert_eq!(about(&batch), ["a"]);
         assert_eq!(about(&queue.next_batch().unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn background_work_is_gathered_until_there_is_enough_or_a_while_has_passed() {
+        let (sender, arriving) = mpsc::channel(1000);
+        let mut queue = Queue::gathering(arriving, 512);
+        let arrive = |commands: usize| -> Vec<Pending> {
+            let arrive = |_| {
+                let (job, answer) = job("a");
+                assert!(sender.try_send(job).is_ok());
+                answer
+            };
+            (0..commands).map(arrive).collect()
+        };
+        let _few = arrive(2);
+        let began_at = Instant::now();
+        let batch = std::thread::scope(|scope| {
+            let batch = scope.spawn(|| queue.next_batch().unwrap().len());
+            std::thread::sleep(GATHERING / 5);
+            let _later = arrive(1);
+            batch.join().unwrap()
+        });
+        assert_eq!(batch, 3);
+        assert!(began_at.elapsed() >= GATHERING);
+        let _many = arrive(GATHERED + 1);
+        assert_eq!(queue.next_batch().unwrap().len(), GATHERED + 1);
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl<'a> Run<'a> {
     async fn step(&self, id: &str) -> Result<Outcome, Refusal> {
         let bill = BillSubscription { subscription_id: id.to_owned(), as_of: self.as_of };
         let command = (self.command)(Action::Billing(billing::Action::BillSubscription(bill)));
-        self.app.lanes.submit(command).await
+        self.app.lanes.submit_in_background(command).await
     }
 
     fn count(&self, made: i64, skipped: i64, failed: i64) {

@@ -19,7 +19,10 @@ struct Lane {
 
 fn lane_of(capacity: usize) -> Lane {
     let (sender, arrived) = mpsc::channel(capacity);
-    Lane { turns: Turns::new(Arc::new(Entrances(vec![sender]))), arrived }
+    Lane {
+        turns: Turns::new(Arc::new(Entrances { lanes: vec![sender], background: None })),
+        arrived,
+    }
 }
 
 fn command(names: Version) -> Command {

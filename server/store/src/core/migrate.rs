@@ -1,5 +1,8 @@
 //! Migrations, and the version of the embedded SQLite.
 
+mod one_by_one;
+
+use self::one_by_one::OneByOne;
 use super::{
     db::{Db, is_english},
     error::StoreError,
@@ -165,7 +168,7 @@ fn migrate_postgres(db: &mut PostgresDb) -> Migrated {
         if let Some(schema) = schema {
             connection.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))?;
         }
-        connection.run_pending_migrations(POSTGRES).map(|done| names(&done))
+        connection.run_pending_migrations(OneByOne(POSTGRES)).map(|done| names(&done))
     })
 }
 

@@ -1,7 +1,7 @@
 //! Upgrades: a database that an older server filled keeps all its rows.
 
 use crate::{
-    database::{Backend, Database, texts},
+    database::{Backend, Database, execute, texts},
     schema::{columns, indexes, keys, references},
     verify::furnish,
 };
@@ -92,4 +92,25 @@ fn sqlite() {
 #[test]
 fn postgres() {
     keep_every_row(Backend::Postgres);
+}
+
+/// Notes the call of each statement that changes the schema: all that the client sent at once.
+const NOTE_CALLS: &str = "
+    CREATE TABLE calls (call text);
+    CREATE FUNCTION note_call() RETURNS event_trigger LANGUAGE plpgsql
+        AS $$ BEGIN INSERT INTO public.calls VALUES (current_query()); END $$;
+    CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note_call()";
+
+/// Citus takes several statements in one call no longer if one of them is about its own.
+#[test]
+fn on_postgres_each_statement_of_a_migration_is_a_call_of_its_own() {
+    let database = Database::create_empty(Backend::Postgres);
+    let mut db = database.connect(Use::Read);
+    execute(&mut db, NOTE_CALLS);
+    db.migrate().unwrap();
+    let calls = texts(&mut db, "SELECT call AS found FROM calls");
+    assert!(calls.len() > 100, "{} calls", calls.len());
+    let several = "SELECT call AS found FROM calls \
+                   WHERE call ~* ';\\s+(--[^\\n]*\\s+)*(create|alter|drop|insert|update|delete|with) '";
+    assert_eq!(texts(&mut db, several), Vec::<String>::new());
 }
