@@ -8,6 +8,7 @@ use crate::harness::{
 use serde_json::json;
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -19,25 +20,39 @@ use tempfile::TempDir;
 
 /// A proxy: its configuration, and how it is started in a directory.
 struct Proxy {
-    config: &'static str,
+    config: String,
     start: fn(&Path, &str) -> Command,
 }
 
 macro_rules! proxies {
-    ($($name:ident: $config:literal, $start:expr;)*) => {
+    ($($name:ident: $config:literal, $for_http2:expr, $start:expr;)*) => {
         $(
-            #[test]
-            #[ignore = "tests/proxies runs it"]
-            fn $name() {
-                let config = include_str!(concat!("../../docs/proxies/", $config));
-                block_on(passes_everything(Proxy { config, start: $start }));
+            mod $name {
+                use super::*;
+
+                const CONFIG: &str = include_str!(concat!("../../docs/proxies/", $config));
+
+                #[test]
+                #[ignore = "tests/proxies runs it"]
+                fn http1() {
+                    block_on(passes_everything(Proxy { config: CONFIG.to_owned(), start: $start }));
+                }
+
+                #[test]
+                #[ignore = "tests/proxies runs it"]
+                fn http2() {
+                    let (from, to) = $for_http2;
+                    assert!(CONFIG.contains(from));
+                    let config = CONFIG.replacen(from, to, 1);
+                    block_on(speaks_http2(Proxy { config, start: $start }));
+                }
             }
         )*
     };
 }
 
 proxies! {
-    nginx: "nginx.conf", |dir, config| {
+    nginx: "nginx.conf", ("8000;", "8000 http2;"), |dir, config| {
         let main = format!(
             "daemon off;\npid {0}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n\
              access_log off;\nclient_body_temp_path {0}/b;\nproxy_temp_path {0}/p;\n\
@@ -47,8 +62,9 @@ proxies! {
         );
         run("nginx", &["-c"], dir, &main)
     };
-    apache: "apache.conf", |dir, config| {
-        let modules = ["mpm_event", "proxy", "proxy_http", "authz_core", "deflate", "filter"];
+    apache: "apache.conf", ("ProxyPreserveHost On", "ProxyPreserveHost On\nProtocols h2c"), |dir, config| {
+        let modules =
+            ["mpm_event", "proxy", "proxy_http", "http2", "authz_core", "deflate", "filter"];
         let modules = modules.map(|name| {
             format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
         });
@@ -60,16 +76,19 @@ proxies! {
         );
         run("apache2", &["-D", "FOREGROUND", "-f"], dir, &main)
     };
-    haproxy: "haproxy.cfg", |dir, config| run("haproxy", &["-db", "-f"], dir, config);
-    caddy: "Caddyfile", |dir, config| {
-        let main = format!("{{\n\tadmin off\n\tauto_https off\n}}\n{config}");
+    haproxy: "haproxy.cfg", ("bind 127.0.0.1:8000", "bind 127.0.0.1:8000 proto h2"), |dir, config| run("haproxy", &["-db", "-f"], dir, config);
+    caddy: "Caddyfile", ("# A site", "# A site"), |dir, config| {
+        // Without TLS, HTTP/2 is off by default.
+        let http2 = "servers {\n\t\tprotocols h1 h2 h2c\n\t}";
+        let main = format!("{{\n\tadmin off\n\tauto_https off\n\t{http2}\n}}\n{config}");
         run("caddy", &["run", "--adapter", "caddyfile", "--config"], dir, &main)
     };
-    varnish: "varnish.vcl", |dir, config| {
+    varnish: "varnish.vcl", ("# A configuration", "# A configuration"), |dir, config| {
         let port = config.rsplit("http://127.0.0.1:").next().unwrap_or_default();
         let port: String = port.chars().take_while(char::is_ascii_digit).collect();
         let mut command = run("varnishd", &["-f"], dir, config);
-        command.args(["-F", "-a", &format!("127.0.0.1:{port}"), "-n"]).arg(dir.join("work"));
+        let address = format!("127.0.0.1:{port}");
+        command.args(["-F", "-p", "feature=+http2", "-a", &address, "-n"]).arg(dir.join("work"));
         command
     };
 }
@@ -122,8 +141,8 @@ impl Proxy {
     }
 }
 
-/// What clients need to get through a proxy unchanged.
-async fn passes_everything(proxy: Proxy) {
+/// A server with a proxy in front.
+async fn behind(proxy: Proxy) -> (Server, Running) {
     let port = free_port();
     let public_url = format!("http://127.0.0.1:{port}/api");
     let settings =
@@ -131,6 +150,13 @@ async fn passes_everything(proxy: Proxy) {
     let database = Arc::new(Database::create(Backend::Sqlite));
     let server = Server::start_with(database, settings).await;
     let running = proxy.start(port, &server);
+    (server, running)
+}
+
+/// What clients need to get through a proxy unchanged.
+async fn passes_everything(proxy: Proxy) {
+    let (server, running) = behind(proxy).await;
+    let public_url = &running.url;
     let api = Api::new(&running.url, Some(ADMIN_KEY));
     let direct = server.api();
 
@@ -194,6 +220,85 @@ async fn passes_everything(proxy: Proxy) {
         )
         .await
         .ok(201);
+    }
+    assert_eq!(direct.list("/v1/plans").await.len(), 30);
+}
+
+/// curl, with HTTP/2 from the first byte on and without TLS.
+fn curl(url: &str) -> Command {
+    let mut command = Command::new("curl");
+    command.args(["-sS", "--max-time", "20", "--http2-prior-knowledge"]);
+    command.args(["-H", &format!("Authorization: Bearer {ADMIN_KEY}"), url]);
+    command
+}
+
+/// Sends one request with curl. Returns its status, headers and body.
+fn exchange(url: &str, args: &[&str]) -> (u16, String, serde_json::Value) {
+    let output = curl(url).args(["-i"]).args(args).output().expect("curl");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.strip_prefix("HTTP/2 ").unwrap_or_else(|| panic!("not HTTP/2: {text}"));
+    let status = status.get(..3).unwrap().parse().unwrap();
+    (status, head.to_lowercase(), serde_json::from_str(body).unwrap_or_default())
+}
+
+/// The same as over HTTP/1.1 where HTTP/2 could make a difference.
+async fn speaks_http2(proxy: Proxy) {
+    let (server, running) = behind(proxy).await;
+    let direct = server.api();
+    let json = "Content-Type: application/json";
+    let workspaces = format!("{}/v1/workspaces", running.url);
+    let create = ["-H", json, "-H", "Idempotency-Key: one", "-d", r#"{"name":"Acme"}"#];
+    let (status, head, made) = exchange(&workspaces, &create);
+    let path = format!("/v1/workspaces/{}", id(&made));
+    let location = format!("{}{path}", running.url);
+    assert_eq!(status, 201, "{head}");
+    assert!(head.contains(&format!("location: {location}").to_lowercase()), "{head}");
+    let (status, head, again) = exchange(&workspaces, &create);
+    assert_eq!((status, again), (201, made), "{head}");
+    assert!(head.contains("idempotency-replayed: true"), "{head}");
+
+    let (status, head, _) = exchange(&location, &["-H", "If-None-Match: \"1\""]);
+    assert_eq!(status, 304, "{head}");
+    let edit = ["-X", "PATCH", "-H", json, "-H", "If-Match: \"1\"", "-d", r#"{"name":"Changed"}"#];
+    let (status, head, _) = exchange(&location, &edit);
+    assert_eq!(status, 200, "{head}");
+    assert!(head.contains("etag: \"2\""), "{head}");
+    let (status, head, problem) = exchange(&location, &edit);
+    assert_eq!((status, &problem["current_version"]), (412, &json!(2)), "{head}");
+
+    // An event arrives at once.
+    let mut stream = curl(&format!("{}/v1/events/stream", running.url));
+    let mut stream = stream.arg("-N").stdout(Stdio::piped()).spawn().expect("curl");
+    let mut lines = BufReader::new(stream.stdout.take().unwrap()).lines();
+    // Something comes every three seconds, so the stream is open then.
+    lines.next().unwrap().unwrap();
+    let name = unique("streamed");
+    let sent_at = Instant::now();
+    direct
+        .patch(&format!("{path}?force=true"), &json!({"name": name}))
+        .header("X-Force-Reason", "to be streamed")
+        .await
+        .ok(200);
+    assert!(lines.any(|line| line.unwrap().contains(&name)));
+    let elapsed = sent_at.elapsed();
+    let _ = stream.kill();
+    let _ = stream.wait();
+    assert!(elapsed < Duration::from_millis(900), "{elapsed:?}");
+
+    // One effect for each of many requests at once. Each has its own connection: curl 7.88 fails when
+    // it sends a second request on one, whatever the server.
+    let plans = format!("{}/v1/plans", running.url);
+    let mut many: Vec<Child> = Vec::new();
+    for number in 0..30 {
+        let body = json!({"code": format!("plan-{number}"), "name": "Basic", "currency": "USD",
+            "amount": 1, "interval": "month"});
+        let body = body.to_string();
+        let args = ["--fail", "-H", json, "-d", &body, "-o", "/dev/null"];
+        many.push(curl(&plans).args(args).spawn().expect("curl"));
+    }
+    for mut one in many {
+        assert!(one.wait().unwrap().success());
     }
     assert_eq!(direct.list("/v1/plans").await.len(), 30);
 }

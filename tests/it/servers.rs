@@ -23,6 +23,7 @@ both_databases![
     one_that_appears_after_its_failure_is_deleted_and_audited,
     a_refused_key_fails_nobody,
     a_panel_that_is_away_blocks_nothing,
+    calls_that_are_due_together_begin_one_after_the_other,
     the_next_process_goes_on_after_a_kill,
     a_server_process_stops_with_calls_in_flight,
     what_the_other_panel_calls_differently_is_refused,
@@ -565,6 +566,35 @@ async fn a_panel_that_is_away_blocks_nothing(server: Server) {
     panel.come_up().await;
     in_status(&api, &made, "active").await;
     assert_eq!(panel.creates_of(id(&made)), 1);
+}
+
+async fn calls_that_are_due_together_begin_one_after_the_other(server: Server) {
+    let panel = Panel::start(Kind::Pterodactyl).await;
+    let database = server.database().clone();
+    drop(server);
+    // The first call that fails keeps this process from the panel for a minute.
+    let mut windows = WINDOWS;
+    windows[3].1 = "60000";
+    let server = Server::start_with(database.clone(), settings_with(&panel, windows)).await;
+    let api = server.api();
+    let shop = Shop::open(&api, &panel, 100, 1).await;
+    panel.go_down().await;
+    for _ in 0..100 {
+        shop.buy(&api).await;
+    }
+    drop(server);
+    panel.come_up().await;
+    let server = Server::start_with(database, settings(&panel)).await;
+    let mut begun = Vec::new();
+    eventually("most of them are created", async || {
+        begun = panel.calls_of(On::Create).iter().map(|call| call.at).collect();
+        (begun.len() >= 80).then_some(())
+    })
+    .await;
+    // Four at once, every 20 ms or later.
+    let span = begun[79].duration_since(begun[0]);
+    assert!(span >= Duration::from_millis(300), "{span:?}");
+    drop(server);
 }
 
 async fn the_next_process_goes_on_after_a_kill(server: Server) {

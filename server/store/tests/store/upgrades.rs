@@ -111,6 +111,7 @@ fn on_postgres_each_statement_of_a_migration_is_a_call_of_its_own() {
     let calls = texts(&mut db, "SELECT call AS found FROM calls");
     assert!(calls.len() > 100, "{} calls", calls.len());
     let several = "SELECT call AS found FROM calls \
-                   WHERE call ~* ';\\s+(--[^\\n]*\\s+)*(create|alter|drop|insert|update|delete|with) '";
+                   WHERE regexp_replace(call, '--[^\\n]*', '', 'g') \
+                   ~* ';\\s+(create|alter|drop|insert|update|delete|with) '";
     assert_eq!(texts(&mut db, several), Vec::<String>::new());
 }
