@@ -209,23 +209,19 @@ impl Lanes {
         let committed = Arc::new(committed);
         let outage = Outage::default();
         let mut threads = Vec::new();
-        let mut start = |number: usize, name: String| {
+        let mut start = |number: usize, name: String, queue: fn(_, _) -> Queue| {
             let (sender, arriving) = mpsc::channel(config.queue);
-            let queue = if number < config.lanes {
-                Queue::new(arriving, config.batch_max)
-            } else {
-                Queue::gathering(arriving, config.batch_max)
-            };
+            let queue = queue(arriving, config.batch_max);
             let lane =
                 batch::Lane::new(number, config, queue, Arc::clone(&committed), outage.clone());
             threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
             Ok::<_, std::io::Error>(sender)
         };
         let numbers = 0..config.lanes;
-        let lanes = numbers.map(|number| start(number, format!("lane-{number}")));
+        let lanes = numbers.map(|number| start(number, format!("lane-{number}"), Queue::new));
         let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
-        let background =
-            config.has_background.then(|| start(config.lanes, "background".to_owned()));
+        let start_background = || start(config.lanes, "background".to_owned(), Queue::gathering);
+        let background = config.has_background.then(start_background);
         let entrances = Arc::new(Entrances { lanes, background: background.transpose()? });
         let waiting = Budget::new(WAITING_BYTES_MAX, WAITING_BYTES_MAX_PER_KEY);
         let turns = Turns::new(Arc::clone(&entrances));

@@ -153,6 +153,13 @@ async fn behind(proxy: Proxy) -> (Server, Running) {
     (server, running)
 }
 
+/// Renames a workspace, whatever its version, so that an event tells the new name.
+async fn rename(direct: &Api, path: &str, name: &str) {
+    let path = format!("{path}?force=true");
+    let renamed = direct.patch(&path, &json!({"name": name}));
+    renamed.header("X-Force-Reason", "to be streamed").await.ok(200);
+}
+
 /// What clients need to get through a proxy unchanged.
 async fn passes_everything(proxy: Proxy) {
     let (server, running) = behind(proxy).await;
@@ -194,11 +201,7 @@ async fn passes_everything(proxy: Proxy) {
     for _ in 0..2 {
         let name = unique("streamed");
         let sent_at = Instant::now();
-        direct
-            .patch(&format!("{path}?force=true"), &json!({"name": name}))
-            .header("X-Force-Reason", "to be streamed")
-            .await
-            .ok(200);
+        rename(&direct, &path, &name).await;
         while !stream.next().await.1.to_string().contains(&name) {}
         assert!(sent_at.elapsed() < Duration::from_millis(900), "{:?}", sent_at.elapsed());
         tokio::time::sleep(Duration::from_secs(6)).await;
@@ -275,11 +278,7 @@ async fn speaks_http2(proxy: Proxy) {
     lines.next().unwrap().unwrap();
     let name = unique("streamed");
     let sent_at = Instant::now();
-    direct
-        .patch(&format!("{path}?force=true"), &json!({"name": name}))
-        .header("X-Force-Reason", "to be streamed")
-        .await
-        .ok(200);
+    rename(&direct, &path, &name).await;
     assert!(lines.any(|line| line.unwrap().contains(&name)));
     let elapsed = sent_at.elapsed();
     let _ = stream.kill();

@@ -15,7 +15,7 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 ///
 /// A batch of few commands costs the database and the callers' lanes nearly as much as a large one.
 const GATHERING: Duration = Duration::from_millis(10);
-/// So many commands are enough for a batch of background work.
+/// A batch of background work waits for no more once this many commands are there.
 const GATHERED: usize = 64;
 
 /// The lane's end of its queue.

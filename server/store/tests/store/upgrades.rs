@@ -101,7 +101,7 @@ const NOTE_CALLS: &str = "
         AS $$ BEGIN INSERT INTO public.calls VALUES (current_query()); END $$;
     CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note_call()";
 
-/// Citus takes several statements in one call no longer if one of them is about its own.
+/// Citus needs one statement a call.
 #[test]
 fn on_postgres_each_statement_of_a_migration_is_a_call_of_its_own() {
     let database = Database::create_empty(Backend::Postgres);

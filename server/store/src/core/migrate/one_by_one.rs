@@ -1,7 +1,7 @@
 //! Migrations on PostgreSQL, one statement a call.
 //!
-//! PostgreSQL takes a whole script in one call, but not all engines that extend it do: Citus refuses
-//! a call of several statements if one of them changes a schema that it manages.
+//! PostgreSQL takes a whole script in one call. Citus needs one statement a call. All of them are
+//! still one transaction.
 
 use diesel::{
     QueryResult,
