@@ -8,7 +8,8 @@ use crate::{
     core::{
         self, Claim, Context, CreateObject, DeleteObject, IdempotencyKey, Ids, KeptAnswer,
         LockClass, Meta, Mutant, Operation, RedactObject, Resource, ScopedWrites, State,
-        SystemNeed, Tables, Turn, UpdateObject, Wanted, Wants, alive, allow, record_denied, see,
+        SystemNeed, Tables, Turn, Unlocked, UpdateObject, Wanted, Wants, alive, allow,
+        record_denied, see,
     },
     entitlement::{self, Denial, ScopeRef},
     ledger, lock, provisioning,
@@ -400,6 +401,11 @@ impl Need {
     /// The turn in which it is loaded while row locks are still to be taken.
     pub fn turn(&self) -> Turn {
         self.inner().turn()
+    }
+
+    /// What it is to a batch that locks nothing.
+    pub fn unlocked(&self) -> Unlocked {
+        self.inner().unlocked()
     }
 
     /// Whether it is only valid if read after all row locks are taken.

@@ -11,11 +11,11 @@ use super::{
 use crate::metrics;
 use ifmatch_domain::{
     Mutant, Need, Outcome, Settings, State,
-    core::{self, Recent},
+    core::{self, LockClass, Recent},
     decide, needs,
 };
 use ifmatch_store::{DatabaseUrl, Db, Evidence, PRUNED_AT_ONCE, StoreError, Use};
-use ifmatch_types::{Kind, Timestamp, Version};
+use ifmatch_types::{Timestamp, Version};
 use std::{
     collections::BTreeSet,
     convert::Infallible,
@@ -85,7 +85,7 @@ impl Ended {
     /// How a run ended whose commit answered with an error.
     fn uncommitted(
         decided: Decided,
-        unlocked: Option<Objects>,
+        unlocked: Option<Rows>,
         state: &State,
         now: Timestamp,
         error: StoreError,
@@ -110,13 +110,13 @@ struct Doubt {
     /// What that commit decided for the batch.
     decided: Decided,
     evidence: Evidence,
-    /// The objects that it read without locks.
-    unlocked: Option<Objects>,
+    /// The rows that it read without locks.
+    unlocked: Option<Rows>,
 }
 
-/// Objects of one kind.
-struct Objects {
-    kind: Kind,
+/// Rows of one class.
+struct Rows {
+    class: LockClass,
     ids: BTreeSet<String>,
 }
 
@@ -348,8 +348,8 @@ impl Lane {
     fn outdate(&mut self, doubts: &[Doubt]) -> Result<bool, StoreError> {
         let db = self.connection()?;
         let mut was_there = false;
-        for Objects { kind, ids } in doubts.iter().filter_map(|doubt| doubt.unlocked.as_ref()) {
-            db.outdate(*kind, ids)?;
+        for Rows { class, ids } in doubts.iter().filter_map(|doubt| doubt.unlocked.as_ref()) {
+            db.outdate(*class, ids)?;
             was_there = true;
         }
         Ok(was_there)

@@ -18,6 +18,12 @@ const GATHERING: Duration = Duration::from_millis(10);
 /// A batch of background work waits for no more once this many commands are there.
 const GATHERED: usize = 64;
 
+/// How often a lane gives way to threads that send commands before it takes a batch, at most.
+///
+/// A batch of few commands holds up those that come a moment later. With 8 clients this makes 5 to 12
+/// percent more updates a second (`docs/design.md`).
+const GIVEN_WAY_MAX: usize = 8;
+
 /// The lane's end of its queue.
 pub(super) struct Queue {
     arriving: mpsc::Receiver<Job>,
@@ -49,6 +55,8 @@ impl Queue {
         };
         if self.gathers {
             self.gather();
+        } else {
+            self.give_way();
         }
         let mut batch = Vec::new();
         admit(&mut batch, first);
@@ -59,6 +67,17 @@ impl Queue {
             admit(&mut batch, job);
         }
         Some(batch)
+    }
+
+    /// Lets threads run that are about to send a command, as long as some do. Waits for nothing.
+    fn give_way(&self) {
+        for _ in 0..GIVEN_WAY_MAX {
+            let waiting = self.arriving.len();
+            std::thread::yield_now();
+            if self.arriving.len() == waiting {
+                return;
+            }
+        }
     }
 
     /// Waits a little for more commands, unless there are enough.

@@ -36,7 +36,8 @@ async fn look(app: &App, told: &mut Option<(Timestamp, String)>) -> Result<(), S
     let after = told.clone();
     let looked = app.reads.run(move |db| {
         let open = db.open_reservations()?;
-        let old = match Timestamp::from_micros(open.at.as_micros().saturating_sub(OLD_US)) {
+        let until = Timestamp::from_micros(open.at.as_micros().saturating_sub(OLD_US));
+        let old = match until.filter(|until| open.oldest.is_some_and(|oldest| oldest <= *until)) {
             Some(until) => db.reservations_pending_until(until, after.as_ref(), LINES_MAX)?,
             None => Vec::new(),
         };

@@ -8,11 +8,15 @@ use crate::{
         redacted,
         redactions::Sweep,
         save::Save,
+        unlocked::Unlocked,
         verify::{Check, Recheck},
     },
     entitlement, ledger, lock, provisioning,
 };
-use ifmatch_domain::{Need, State, core};
+use ifmatch_domain::{
+    Need, State,
+    core::{self, LockClass},
+};
 
 /// The needs of all systems in one round of loading. A system without needs costs nothing.
 #[derive(Default)]
@@ -103,6 +107,14 @@ pub(crate) const SWEEPS: [&[Sweep]; 2] = [redacted::SWEEPS, entitlement::SWEEPS]
 /// Each function returns a row that only the batch that decided it stores.
 pub(crate) const EVIDENCE: [fn(&State) -> Option<Evidence>; 4] =
     [entitlement::evidence, lock::evidence, ledger::evidence, provisioning::evidence];
+
+/// The table of a class of rows that can be read without locks. `None` if they must be locked.
+pub(crate) fn unlocked(class: LockClass) -> Option<Unlocked> {
+    if class == LockClass::LedgerAccount {
+        return Some(ledger::UNLOCKED);
+    }
+    stored_kind!(class.kind()?, R => Unlocked::of::<R>())
+}
 
 /// Runs generic code for a kind that is known only at run time.
 macro_rules! stored_kind {

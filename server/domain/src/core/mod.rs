@@ -46,7 +46,7 @@ pub use guard::{Claim, Fence, Guard, Tags};
 pub(crate) use id::Ids;
 pub use journal::{Audit, History, NewEvent};
 pub use mutant::Mutant;
-pub use need::{LockClass, Need, SystemNeed, Turn};
+pub use need::{LockClass, Need, SystemNeed, Turn, Unlocked};
 pub use outcome::{Document, How, KeptAnswer, ObjectAnswer, Outcome};
 pub use precondition::{
     Change, CreateObject, DeleteObject, Force, Mode, Precondition, UpdateObject,

@@ -30,6 +30,26 @@ pub trait SystemNeed {
     }
     /// The turn in which this need is loaded.
     fn turn(&self) -> Turn;
+    /// What it is to a batch that locks nothing.
+    fn unlocked(&self) -> Unlocked {
+        Unlocked::Refused
+    }
+}
+
+/// What a need is to a batch that locks nothing.
+///
+/// Such a batch reads rows with their stamps, and is saved only if they still have them. A command may
+/// depend on one such row, and on what cannot change without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlocked {
+    /// It must be read under a lock, so the batch takes its locks.
+    Refused,
+    /// It never changes. Read first, because it may tell which row is needed.
+    Constant,
+    /// The row that the command depends on.
+    Row,
+    /// It changes only together with that row, or takes a unique key. Read after the row.
+    Dependent,
 }
 
 /// The order in which needs are loaded while row locks are still to be taken.
@@ -108,6 +128,15 @@ impl SystemNeed for Need {
             Self::Answer(..) => Turn::Answers,
         }
     }
+
+    fn unlocked(&self) -> Unlocked {
+        match self {
+            Self::Object(..) => Unlocked::Row,
+            Self::Answer(..) => Unlocked::Dependent,
+            Self::Reference(..) | Self::History(..) | Self::InUse(..) => Unlocked::Refused,
+            Self::Owner(..) | Self::Clock => Unlocked::Refused,
+        }
+    }
 }
 
 impl LockClass {
@@ -128,5 +157,10 @@ impl LockClass {
             Kind::Product => Self::Product,
             Kind::Server => Self::Server,
         }
+    }
+
+    /// The kind of this class. `None` if its rows are not versioned objects.
+    pub fn kind(self) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| Self::of(*kind) == self)
     }
 }

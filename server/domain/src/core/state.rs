@@ -198,6 +198,15 @@ impl State {
         is_changed
     }
 
+    /// The number of changes so far, apart from kept answers.
+    pub fn effects(&self) -> usize {
+        let mut changes = self.events.checkpoint();
+        for (_, tables) in &self.systems {
+            tables.each(&mut |table| changes = changes.saturating_add(table.checkpoint()));
+        }
+        changes
+    }
+
     /// The kept answers that this batch adds, by API key and Idempotency-Key.
     pub fn new_answers(&self) -> impl Iterator<Item = (&(String, String), &KeptAnswer)> {
         self.answers.new_rows()

@@ -1,6 +1,6 @@
 //! Needs of the rules of the ledger.
 
-use crate::core::{LockClass, SystemNeed, Turn};
+use crate::core::{LockClass, SystemNeed, Turn, Unlocked};
 
 /// Something that must be loaded for a command about an account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +27,15 @@ impl SystemNeed for Need {
         match self {
             Self::Account(_) | Self::Balances(_) | Self::AccountOf(_) => Turn::Objects,
             Self::Reservation(_) => Turn::Facts,
+        }
+    }
+
+    fn unlocked(&self) -> Unlocked {
+        match self {
+            Self::Account(_) => Unlocked::Row,
+            Self::AccountOf(_) => Unlocked::Constant,
+            Self::Reservation(_) => Unlocked::Dependent,
+            Self::Balances(_) => Unlocked::Refused,
         }
     }
 }

@@ -1,25 +1,22 @@
 //! Batches without locks: what is tried first on PostgreSQL.
 //!
-//! Many commands depend on one object only: an update, a merge, a preview. They are decided from an
-//! object that was read without a lock, and saved by one statement that fails if the object has
-//! changed since. The batch is then run again with locks. That takes two round trips instead of four.
+//! Many commands depend on one row only: an update, a merge, a preview, a transfer of credits. They
+//! are decided from a row that was read without a lock, and saved by one statement that fails if the
+//! row has changed since. The batch is then run again with locks. That takes two round trips instead
+//! of four.
 
-use super::{Decided, Ended, Job, Lane, Objects, Run};
+use super::{Decided, Ended, Job, Lane, Rows, Run};
 use crate::metrics;
-use ifmatch_domain::{Need, State, core, needs};
+use ifmatch_domain::{Need, State, core::Unlocked, needs};
 use ifmatch_store::{Db, Stamps, StoreError};
-use ifmatch_types::{Kind, Timestamp};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter,
-    time::Instant,
-};
+use ifmatch_types::Timestamp;
+use std::{collections::BTreeSet, iter, time::Instant};
 
 /// Batches that are run with locks after a row was changed by another process meanwhile.
 ///
 /// Another process works on the same objects. Waiting for its locks is cheaper than deciding twice.
 const LOCKED_AFTER_A_RACE: u32 = 100;
-/// Batches that are run with locks after one needed more than its objects.
+/// Batches that are run with locks after one needed more than its rows.
 const LOCKED_AFTER_A_NEED: u32 = 8;
 
 /// How many of the next batches are run with locks without trying it otherwise.
@@ -38,7 +35,7 @@ impl Caution {
 /// A batch that was loaded without locks.
 struct Read {
     state: State,
-    objects: Objects,
+    rows: Rows,
     stamps: Stamps,
 }
 
@@ -57,13 +54,13 @@ impl Lane {
             Ok(read) => read?,
             Err(error) => return self.prefer_locks(&error),
         };
-        let Read { mut state, objects, stamps } = read;
+        let Read { mut state, rows, stamps } = read;
         let now = Timestamp::now();
         let mut keeps_unguarded = false;
         let mut decide = |job: &Job| {
-            let events = state.events.len();
+            let effects = state.effects();
             let decided = self.decide(job, &mut state, now);
-            let has_changed = state.events.len() > events;
+            let has_changed = state.effects() > effects;
             keeps_unguarded |= job.command.idempotency.is_some() && decided.is_ok() && !has_changed;
             decided
         };
@@ -71,7 +68,7 @@ impl Lane {
         if !state.is_changed() {
             return Some(Ended::Decided(decided));
         }
-        // An answer that tells of no change is kept, too. Nothing would guard it: its object may be
+        // An answer that tells of no change is kept, too. Nothing would guard it: its row may be
         // changed, or even redacted, before the answer is stored.
         if keeps_unguarded {
             return None;
@@ -87,40 +84,39 @@ impl Lane {
                 None
             }
             Err(error) if error.is_gone() => {
-                Some(Ended::uncommitted(decided, Some(objects), &state, now, error))
+                Some(Ended::uncommitted(decided, Some(rows), &state, now, error))
             }
             Err(error) => self.prefer_locks(&error),
         }
     }
 
-    /// Loads a batch without locks. `None` if a command depends on more than one object.
+    /// Loads a batch without locks. `None` if a command depends on more than one row.
     fn read_unlocked(&mut self, batch: &[Job]) -> Result<Option<Read>, StoreError> {
         let mut state = State::under(self.settings, Timestamp::now());
-        let mut wanted = BTreeMap::<Kind, BTreeSet<String>>::new();
-        for job in batch {
-            let Some((kind, id)) = only_object(job, &state) else { return Ok(None) };
-            wanted.entry(kind).or_default().insert(id);
+        let mut wanted = wanted_by_each(batch, &state);
+        let constants: BTreeSet<Need> =
+            wanted.iter().flatten().filter(is_constant).cloned().collect();
+        if !constants.is_empty() {
+            self.connection()?.peek(constants, &mut state)?;
+            wanted = wanted_by_each(batch, &state);
         }
-        // Objects of several kinds would have to be saved in the order of their locks.
-        let (Some((kind, ids)), true) = (wanted.pop_first(), wanted.is_empty()) else {
-            return Ok(None);
-        };
-        let objects = Objects { kind, ids };
-        let Some(stamps) = self.connection()?.read_unlocked(kind, &objects.ids, &mut state)? else {
+        let Some(rows) = Rows::of(&wanted) else { return Ok(None) };
+        let Some(stamps) = self.connection()?.read_unlocked(rows.class, &rows.ids, &mut state)?
+        else {
             return Ok(None);
         };
         // No command joins now: it may know of a write that came after this read, and nothing guards
         // an answer that tells of no change.
         //
-        // Kept answers are read after the objects. A repeat then finds either its answer, or an object
-        // that is older than its first effect, and the answer's key is taken when it is saved.
+        // Kept answers are read after the rows. A repeat then finds either its answer, or a row that
+        // is older than its first effect, and the answer's key is taken when it is saved.
         for _ in 0..3 {
             let wanted = needs(batch.iter().map(|job| &job.command), &state);
             if wanted.is_empty() {
-                return Ok(Some(Read { state, objects, stamps }));
+                return Ok(Some(Read { state, rows, stamps }));
             }
             let wanted = self.recall(wanted.into_iter().collect(), &mut state);
-            if !wanted.iter().all(is_answer) {
+            if wanted.iter().any(|need| need.unlocked() != Unlocked::Dependent) {
                 break;
             }
             self.connection()?.peek(wanted, &mut state)?;
@@ -142,16 +138,31 @@ impl Lane {
     }
 }
 
-/// The object of a command that depends on no other row, apart from its kept answer.
-fn only_object(job: &Job, empty: &State) -> Option<(Kind, String)> {
-    let wanted = needs(iter::once(&job.command), empty);
-    let mut others = wanted.into_iter().filter(|need| !is_answer(need));
-    match (others.next(), others.next()) {
-        (Some(Need::Core(core::Need::Object(kind, id))), None) => Some((kind, id)),
-        _ => None,
-    }
+/// What each command of a batch needs next.
+fn wanted_by_each(batch: &[Job], state: &State) -> Vec<Vec<Need>> {
+    batch.iter().map(|job| needs(iter::once(&job.command), state)).collect()
 }
 
-fn is_answer(need: &Need) -> bool {
-    matches!(need, Need::Core(core::Need::Answer(..)))
+fn is_constant(need: &&Need) -> bool {
+    need.unlocked() == Unlocked::Constant
+}
+
+impl Rows {
+    /// The rows that these commands depend on: each on one, all of one class.
+    ///
+    /// Rows of several classes would have to be saved in the order of their locks.
+    fn of(wanted: &[Vec<Need>]) -> Option<Self> {
+        let mut rows: Option<Self> = None;
+        for needs in wanted {
+            let mut others = needs.iter().filter(|need| need.unlocked() != Unlocked::Dependent);
+            let (Some(row), None) = (others.next(), others.next()) else { return None };
+            let (class, id) = row.lock().filter(|_| row.unlocked() == Unlocked::Row)?;
+            let rows = rows.get_or_insert_with(|| Self { class, ids: BTreeSet::new() });
+            if rows.class != class {
+                return None;
+            }
+            rows.ids.insert(id.to_owned());
+        }
+        rows
+    }
 }

@@ -110,7 +110,8 @@ impl Writes {
         let statements = if self.is_sqlite {
             rows.into_iter().map(|row| update_one::<R>(guard_column, row)).collect()
         } else {
-            vec![update_all::<R>(guard_column, rows, self.stamps.as_ref())]
+            let stamps = self.stamps.as_ref().filter(|stamps| stamps.are_required_of(R::TABLE));
+            vec![update_all::<R>(guard_column, rows, stamps)]
         };
         self.writes.push(Write { table: R::TABLE, expected, in_order: false, statements });
     }
@@ -224,7 +225,7 @@ impl ChangedRow {
     fn stamp(&self, stamps: &Stamps) -> i64 {
         match self.cells.first() {
             Some(Cell::Text(key)) => stamps.of(key),
-            // Only versioned objects are read without a lock, and their keys are texts.
+            // The keys of what can be read without a lock are texts.
             _ => Stamps::NONE,
         }
     }

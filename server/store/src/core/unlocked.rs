@@ -15,22 +15,52 @@ use super::{
     select::Lock,
     sql::{Column, Sql},
 };
-use crate::{schema::StoredRow, systems::stored_kind};
+use crate::{schema::StoredRow, systems};
 use diesel::RunQueryDsl;
-use ifmatch_domain::{Mutant, State, core::Row};
-use ifmatch_types::{Kind, Timestamp};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use ifmatch_domain::{
+    Mutant, State,
+    core::{LockClass, Row},
+};
+use ifmatch_types::Timestamp;
+use std::collections::{BTreeSet, HashMap};
 
 /// The bugs that are planted between a save and its commit. Without locks, these are one.
 const NEED_A_TRANSACTION: [Mutant; 3] =
     [Mutant::SplitAnswer, Mutant::AnswerBeforeCommit, Mutant::ReadUnsettledEvents];
 
-/// Stamps of rows that were read without a lock, by id.
+/// A table whose rows can be read without locks.
+#[derive(Clone, Copy)]
+pub(crate) struct Unlocked {
+    /// Its name.
+    pub(crate) table: &'static str,
+    /// Tables whose rows change only together with one of these. Their own guards tell each change.
+    pub(crate) dependents: &'static [&'static str],
+    /// Reads rows into the state, with [`read_stamped`].
+    pub(crate) read: fn(&mut PostgresDb, &BTreeSet<String>, &mut State) -> Result<ById, StoreError>,
+}
+
+/// Stamps by the ids of rows.
+pub(crate) type ById = HashMap<String, i64>;
+
+impl Unlocked {
+    /// The table of a kind of object. `None` if its changes wait at a turnstile.
+    pub(crate) fn of<R: StoredObject>() -> Option<Self>
+    where
+        Row<R>: Record,
+    {
+        let table = RowOf::<R>::TABLE;
+        (!R::HAS_TURNSTILE).then_some(Self { table, dependents: &[], read: read_objects::<R> })
+    }
+}
+
+/// Stamps of rows that were read without a lock.
 ///
 /// A stamp is the transaction that wrote the row (`xmin`; PostgreSQL 18, section 5.6). The version is
 /// not enough: some columns change without it.
-#[derive(Debug, Default)]
-pub struct Stamps(HashMap<String, i64>);
+pub struct Stamps {
+    rows: Unlocked,
+    by_id: ById,
+}
 
 impl Stamps {
     /// A stamp that no row has.
@@ -38,7 +68,15 @@ impl Stamps {
 
     /// The stamp of a row. One that was not read this way has none.
     pub(crate) fn of(&self, id: &str) -> i64 {
-        self.0.get(id).copied().unwrap_or(Self::NONE)
+        self.by_id.get(id).copied().unwrap_or(Self::NONE)
+    }
+
+    /// Whether rows of a table are only saved if they have their stamps.
+    ///
+    /// A row of another table that is neither a dependent of these was not locked at all. It has no
+    /// stamp, and fails the save.
+    pub(crate) fn are_required_of(&self, table: &str) -> bool {
+        !self.rows.dependents.contains(&table)
     }
 }
 
@@ -50,23 +88,25 @@ impl Db {
         is_direct && !NEED_A_TRANSACTION.iter().any(|mutant| mutant.is_planted())
     }
 
-    /// Reads objects of one kind for [`save_unlocked`](Self::save_unlocked).
+    /// Reads rows of one class for [`save_unlocked`](Self::save_unlocked).
     ///
-    /// `None` if they must be locked, also for kinds whose changes wait at a turnstile.
+    /// `None` if they must be locked.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn read_unlocked(
         &mut self,
-        kind: Kind,
+        class: LockClass,
         ids: &BTreeSet<String>,
         state: &mut State,
     ) -> Result<Option<Stamps>, StoreError> {
-        match self {
-            Self::Postgres(db) => stored_kind!(kind, R => read::<R>(db, ids, state)),
-            Self::Sqlite(_) => Ok(None),
-        }
+        let (Self::Postgres(db), Some(rows)) = (self, systems::unlocked(class)) else {
+            return Ok(None);
+        };
+        db.learn_standbys()?;
+        let by_id = (rows.read)(db, ids, state)?;
+        Ok(Some(Stamps { rows, by_id }))
     }
 
     /// Saves a batch that locked nothing, and commits it durably.
@@ -93,14 +133,14 @@ impl Db {
         Ok(true)
     }
 
-    /// Gives rows of one kind other stamps, inside a transaction that has locked them. After its
-    /// commit, whatever read them without locks before cannot be saved.
+    /// Gives rows other stamps, inside a transaction that has locked them. After its commit, whatever
+    /// read them without locks before cannot be saved.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
-    pub fn outdate(&mut self, kind: Kind, ids: &BTreeSet<String>) -> Result<(), StoreError> {
-        let table = stored_kind!(kind, R => RowOf::<R>::TABLE);
+    pub fn outdate(&mut self, class: LockClass, ids: &BTreeSet<String>) -> Result<(), StoreError> {
+        let Some(Unlocked { table, .. }) = systems::unlocked(class) else { return Ok(()) };
         let sql = Sql::new(format!("UPDATE {table} SET version = version WHERE id = ANY("))
             .array(Column::Text(ids.iter().cloned().collect()))
             .text(")");
@@ -109,29 +149,34 @@ impl Db {
     }
 }
 
-fn read<R: StoredObject>(
+fn read_objects<R: StoredObject>(
     db: &mut PostgresDb,
     ids: &BTreeSet<String>,
     state: &mut State,
-) -> Result<Option<Stamps>, StoreError>
+) -> Result<ById, StoreError>
 where
     Row<R>: Record,
 {
-    if R::HAS_TURNSTILE {
-        return Ok(None);
-    }
-    db.learn_standbys()?;
+    let (rows, stamps) = read_stamped(db, ids)?;
+    let ids = ids.iter().map(|id| (id.clone(), Lock::None)).collect();
+    put_objects::<R>(rows, ids, false, state)?;
+    Ok(stamps)
+}
+
+/// Reads rows by their ids, and their stamps.
+pub(crate) fn read_stamped<R: StoredRow>(
+    db: &mut PostgresDb,
+    ids: &BTreeSet<String>,
+) -> Result<(Vec<R>, ById), StoreError> {
     let sql = Sql::new("SELECT ")
-        .text(RowOf::<R>::column_list())
+        .text(R::column_list())
         .text(", xmin::text::bigint FROM ")
-        .text(RowOf::<R>::TABLE)
+        .text(R::TABLE)
         .text(" WHERE id = ANY(")
         .array(Column::Text(ids.iter().cloned().collect()))
         .text(")");
-    let (rows, stamps): (Vec<_>, Vec<_>) =
-        RowOf::<R>::query_stamped(db.connection(), sql)?.into_iter().unzip();
-    let stamps = rows.iter().map(RowOf::<R>::name).zip(stamps).collect();
-    let ids: BTreeMap<String, Lock> = ids.iter().map(|id| (id.clone(), Lock::None)).collect();
-    put_objects::<R>(rows, ids, false, state)?;
-    Ok(Some(Stamps(stamps)))
+    let (rows, stamps): (Vec<R>, Vec<i64>) =
+        R::query_stamped(db.connection(), sql)?.into_iter().unzip();
+    let stamps = rows.iter().map(R::name).zip(stamps).collect();
+    Ok((rows, stamps))
 }

@@ -6,12 +6,14 @@ use crate::{
         error::StoreError,
         load::System,
         lookup::{Lookups, Place},
+        postgres::PostgresDb,
         record::records,
         select::{Each, Lock, load_all, select_by, select_ordered},
         sql::Cell,
         table::{keys, load_rows, put_rows},
+        unlocked::{ById, Unlocked, read_stamped},
     },
-    schema::ReservationRow,
+    schema::{LedgerAccountRow, ReservationRow, StoredRow},
 };
 use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::{
@@ -20,6 +22,13 @@ use ifmatch_domain::{
     ledger::{Account, Need, StoredTransfer},
 };
 use std::{collections::BTreeSet, mem::take};
+
+/// Accounts. Reservations change only together with theirs, and each only once.
+pub(crate) const UNLOCKED: Unlocked = Unlocked {
+    table: LedgerAccountRow::TABLE,
+    dependents: &[ReservationRow::TABLE],
+    read: read_accounts,
+};
 
 /// The needs of this system. Each set is sorted.
 #[derive(Default)]
@@ -90,6 +99,17 @@ impl System for Wanted {
     fn load(&mut self, db: &mut Db, state: &mut State) -> Result<(), StoreError> {
         load_accounts_of(db, take(&mut self.accounts_of), state)
     }
+}
+
+fn read_accounts(
+    db: &mut PostgresDb,
+    ids: &BTreeSet<String>,
+    state: &mut State,
+) -> Result<ById, StoreError> {
+    let (rows, stamps) = read_stamped::<LedgerAccountRow>(db, ids)?;
+    let accounts = &mut state.ledger_mut().accounts;
+    put_rows(rows, ids.clone(), |account: &Account| account.id.as_str(), accounts)?;
+    Ok(stamps)
 }
 
 /// Loads and locks all balances of some workspaces: their accounts in currencies.

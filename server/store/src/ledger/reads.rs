@@ -146,6 +146,10 @@ impl Db {
         sql = sql.bind(query.account_id.as_str());
         if let Some(kind) = query.kind {
             sql = sql.text(" AND kind = ").bind(kind.name());
+            // Told as a text, so that the index of all others is used.
+            if kind != TransferKind::Reserve {
+                sql = sql.text(" AND kind <> 'reserve'");
+            }
         }
         if let Some(reference) = &query.reference {
             sql = sql.text(" AND reference = ").bind(reference.as_str());
@@ -200,16 +204,27 @@ impl Db {
         &mut self,
         query: &ReservationQuery,
     ) -> Result<Vec<Reservation>, StoreError> {
-        let sql = ReservationRow::select().text(" WHERE account_id = ");
-        let mut sql = sql.bind(query.account_id.as_str());
-        if query.status == Some(ReservationStatus::Pending) {
-            // As a text, so that the index of pending reservations is used.
-            sql = sql.text(" AND status = 'pending'");
-        } else if let Some(status) = query.status {
-            sql = sql.text(" AND status = ").bind(status.name());
-        }
-        let sql = sql.text(" AND id > ").bind(query.after.as_str());
-        let sql = sql.text(" ORDER BY id LIMIT ").bind(query.limit);
+        let of_account = || {
+            let sql = ReservationRow::select().text(" WHERE account_id = ");
+            sql.bind(query.account_id.as_str())
+        };
+        let page = |sql: Sql| {
+            let sql = sql.text(" AND id > ").bind(query.after.as_str());
+            sql.text(" ORDER BY id LIMIT ").bind(query.limit)
+        };
+        // As texts, so that the index of pending reservations is used, and the one of all others.
+        let pending = || of_account().text(" AND status = 'pending'");
+        let resolved = || of_account().text(" AND status <> 'pending'");
+        let sql = match query.status {
+            Some(ReservationStatus::Pending) => page(pending()),
+            Some(status) => page(resolved().text(" AND status = ").bind(status.name())),
+            None => {
+                let sql = Sql::new("SELECT * FROM (").query(page(pending()));
+                let sql = sql.text(") AS pending UNION ALL SELECT * FROM (");
+                let sql = sql.query(page(resolved())).text(") AS resolved ORDER BY id LIMIT ");
+                sql.bind(query.limit)
+            }
+        };
         ReservationRow::query(self, sql)?.into_iter().map(reservation_from).collect()
     }
 
@@ -229,7 +244,8 @@ impl Db {
 
     /// Pending reservations that were made up to an instant, oldest first.
     ///
-    /// `after` is the instant and id of the last one of an earlier call.
+    /// `after` is the instant and id of the last one of an earlier call. All pending reservations are
+    /// looked at.
     ///
     /// # Errors
     ///

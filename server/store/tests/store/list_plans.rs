@@ -149,10 +149,15 @@ fn the_ledger_lists_an_account_by_an_index(database: &Database) {
     let mut db = reader(database);
     for (table, condition, order, index) in [
         ("transfers", "", "version DESC", "transfers_by_account"),
-        ("transfers", "AND kind = 'topup'", "version DESC", "transfers_by_kind"),
+        (
+            "transfers",
+            "AND kind = 'topup' AND kind <> 'reserve'",
+            "version DESC",
+            "transfers_by_kind",
+        ),
         ("transfers", "AND reference = 'x'", "version DESC", "transfers_by_reference"),
         ("transfers", "AND at >= 5", "at DESC, version DESC", "transfers_by_time"),
-        ("reservations", "", "id", "reservations_by_account"),
+        ("reservations", "AND status <> 'pending'", "id", "reservations_resolved"),
         ("reservations", "AND status = 'pending'", "id", "reservations_pending"),
     ] {
         let after = match order {

@@ -2,13 +2,17 @@
 
 use crate::{
     book::Book,
-    commands::{command, key, patch},
+    commands::{command, key, patch, post, reserve, top_up},
     database::{Backend, Database, execute, texts},
-    lane::save,
+    lane::{carry_out, save},
     world::decide_one,
 };
 use diesel::connection::{Connection, InstrumentationEvent};
-use ifmatch_domain::{Command, Need, State, needs};
+use ifmatch_domain::{
+    Command, Need, Outcome, State,
+    core::{LockClass, Unlocked},
+    ledger, needs,
+};
 use ifmatch_store::{Db, StoreError};
 use ifmatch_types::Kind;
 use serde_json::json;
@@ -53,7 +57,7 @@ fn save_after(
 ) -> Result<bool, StoreError> {
     let mut state = State::under(Default::default(), book.now);
     let ids: BTreeSet<String> = ids.iter().cloned().collect();
-    let stamps = db.read_unlocked(Kind::Subscription, &ids, &mut state)?;
+    let stamps = db.read_unlocked(LockClass::Subscription, &ids, &mut state)?;
     let stamps = stamps.expect("PostgreSQL can read without locks");
     let wanted: BTreeSet<Need> = needs(commands, &state).into_iter().collect();
     db.peek(wanted, &mut state)?;
@@ -159,7 +163,7 @@ fn a_save_that_arrives_after_its_rows_were_outdated_writes_nothing() {
     let commands = more_units(&mut book, &ids);
     let saved = save_after(&mut db, &book, (&ids, &commands), |_| {
         other.begin().unwrap();
-        other.outdate(Kind::Subscription, &[ids[1].clone()].into()).unwrap();
+        other.outdate(LockClass::Subscription, &[ids[1].clone()].into()).unwrap();
         other.commit().unwrap();
     });
     assert!(matches!(saved.unwrap_err(), StoreError::Raced(_)));
@@ -171,15 +175,17 @@ fn a_save_that_arrives_after_its_rows_were_outdated_writes_nothing() {
 fn what_must_be_locked_is_not_read_without_locks() {
     let (database, book, ids) = furnished(Backend::Postgres);
     let plan = book.world.plans.keys().next().unwrap().clone();
-    let read = |database: &Database, kind, id: &str| {
+    let read = |database: &Database, class, id: &str| {
         let mut state = State::default();
-        let read = database.lane().read_unlocked(kind, &[id.to_owned()].into(), &mut state);
+        let read = database.lane().read_unlocked(class, &[id.to_owned()].into(), &mut state);
         read.unwrap().is_some()
     };
-    assert!(read(&database, Kind::Subscription, &ids[0]));
-    assert!(!read(&database, Kind::Plan, &plan), "changes of plans wait at a turnstile");
+    assert!(read(&database, LockClass::Subscription, &ids[0]));
+    assert!(read(&database, LockClass::LedgerAccount, "wsp_1/credits"));
+    assert!(!read(&database, LockClass::Plan, &plan), "changes of plans wait at a turnstile");
+    assert!(!read(&database, LockClass::NamedLock, "global/key"));
     let (database, _, ids) = furnished(Backend::Sqlite);
-    assert!(!read(&database, Kind::Subscription, &ids[0]), "SQLite has one writer");
+    assert!(!read(&database, LockClass::Subscription, &ids[0]), "SQLite has one writer");
 }
 
 #[test]
@@ -188,10 +194,114 @@ fn a_batch_that_inserts_objects_does_not_fit_into_one_statement() {
     let mut db = database.lane();
     let mut state = State::default();
     let ids = ids.into_iter().collect();
-    let stamps = db.read_unlocked(Kind::Subscription, &ids, &mut state).unwrap().unwrap();
+    let stamps = db.read_unlocked(LockClass::Subscription, &ids, &mut state).unwrap().unwrap();
     let id = book.workspace();
     let row = book.world.workspaces[&id].clone();
     state.billing_mut().workspaces.put(id, row);
     assert!(!db.save_unlocked(&state, book.now, stamps).unwrap());
     assert_eq!(texts(&mut db, "SELECT id AS found FROM workspaces").len(), 1);
+}
+
+/// An account of 100 credits, of which one reservation holds 10.
+struct Credits {
+    database: Database,
+    book: Book,
+    workspace: String,
+    reservation: String,
+}
+
+fn credits() -> Credits {
+    let (database, mut book) = (Database::create(Backend::Postgres), Book::default());
+    let workspace = book.workspace();
+    let mut db = database.lane();
+    let row = book.world.workspaces[&workspace].clone();
+    save(&mut db, |state| {
+        state.billing_mut().workspaces.put(workspace.clone(), row);
+        state.events.extend(book.world.events.iter().cloned());
+    })
+    .unwrap();
+    let actions = [top_up(&workspace, 100), reserve(&workspace, 10)];
+    let commands = actions.map(|action| command(book.fresh_seed(), action));
+    let decided = carry_out(&mut db, &commands, book.now);
+    let Ok(Outcome::Ledger(ledger::Outcome::Reserved(made))) = &decided[1] else {
+        panic!("nothing was reserved: {decided:?}")
+    };
+    let reservation = made.transfer.id.to_string();
+    Credits { database, book, workspace, reservation }
+}
+
+impl Credits {
+    /// Reserves 20 credits and posts the reservation without locks. `meanwhile` runs after all was
+    /// read.
+    fn spend(&mut self, db: &mut Db, meanwhile: impl FnOnce()) -> Result<bool, StoreError> {
+        let actions = [reserve(&self.workspace, 20), post(&self.reservation, None)];
+        let commands = actions.map(|action| command(self.book.fresh_seed(), action));
+        let mut state = State::under(Default::default(), self.book.now);
+        let wanted = |state: &State, role| -> BTreeSet<Need> {
+            let wanted = needs(&commands, state).into_iter();
+            wanted.filter(|need| need.unlocked() == role).collect()
+        };
+        db.peek(wanted(&state, Unlocked::Constant), &mut state)?;
+        let rows = wanted(&state, Unlocked::Row);
+        let ids: BTreeSet<String> =
+            rows.iter().filter_map(Need::lock).map(|(_, id)| id.to_owned()).collect();
+        assert_eq!(ids.len(), 1, "both depend on the account");
+        let stamps = db.read_unlocked(LockClass::LedgerAccount, &ids, &mut state)?.unwrap();
+        db.peek(wanted(&state, Unlocked::Dependent), &mut state)?;
+        assert_eq!(needs(&commands, &state), []);
+        for command in &commands {
+            decide_one(&mut state, command, self.book.now).unwrap();
+        }
+        meanwhile();
+        db.save_unlocked(&state, self.book.now, stamps)
+    }
+}
+
+fn balances(db: &mut Db) -> Vec<String> {
+    texts(db, "SELECT available || ' and ' || reserved AS found FROM ledger_accounts")
+}
+
+#[test]
+fn credits_are_spent_without_locks_only_if_nobody_else_moved_the_account() {
+    let mut credits = credits();
+    let (mut db, mut other) = (credits.database.lane(), credits.database.lane());
+    for sql in [
+        "UPDATE ledger_accounts SET version = version + 1",
+        "UPDATE ledger_accounts SET version = version",
+        "UPDATE reservations SET version = 2",
+    ] {
+        let saved = credits.spend(&mut db, || execute(&mut other, sql));
+        assert!(matches!(saved.unwrap_err(), StoreError::Raced(_)), "{sql}");
+        assert_eq!(balances(&mut db), ["90 and 10"], "{sql}");
+        execute(&mut other, "UPDATE ledger_accounts SET version = 2");
+        execute(&mut other, "UPDATE reservations SET version = 1");
+    }
+    let account = format!("{}/credits", credits.workspace);
+    let saved = credits.spend(&mut db, || {
+        other.begin().unwrap();
+        other.outdate(LockClass::LedgerAccount, &[account].into()).unwrap();
+        other.commit().unwrap();
+    });
+    assert!(matches!(saved.unwrap_err(), StoreError::Raced(_)));
+    assert!(credits.spend(&mut db, || ()).unwrap());
+    assert_eq!(balances(&mut db), ["70 and 20"]);
+    assert_eq!(db.verify().unwrap(), []);
+}
+
+#[test]
+fn a_row_that_is_neither_read_without_locks_nor_depends_on_one_is_not_saved() {
+    let credits = credits();
+    let mut db = credits.database.lane();
+    let mut state = State::under(Default::default(), credits.book.now);
+    let account = format!("{}/credits", credits.workspace);
+    let stamps =
+        db.read_unlocked(LockClass::LedgerAccount, &[account].into(), &mut state).unwrap().unwrap();
+    let mut row = credits.book.world.workspaces[&credits.workspace].clone();
+    let workspaces = &mut state.billing_mut().workspaces;
+    workspaces.load(credits.workspace.clone(), Some(row.clone()));
+    row.record.name = "Another".to_owned();
+    workspaces.put(credits.workspace.clone(), row);
+    let saved = db.save_unlocked(&state, credits.book.now, stamps);
+    assert!(matches!(saved.unwrap_err(), StoreError::Raced(_)));
+    assert_eq!(texts(&mut db, "SELECT name AS found FROM workspaces"), ["Acme"]);
 }

@@ -34,7 +34,13 @@ impl Lane {
     /// Goes back to the schema before there were terms.
     fn downgrade(&mut self) {
         let backend = if self.db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres };
-        for later in ["20261130000130", "20261130000120", "20261130000110", "20261129000100"] {
+        for later in [
+            "20261130000140",
+            "20261130000130",
+            "20261130000120",
+            "20261130000110",
+            "20261129000100",
+        ] {
             let reverted =
                 on_backend!(&mut self.db, c => c.revert_last_migration(migrations(backend)));
             assert_eq!(reverted.unwrap().to_string(), later);
