@@ -135,12 +135,18 @@ impl Writes {
 
     /// All writes as one statement, which fails if one of them does not write all its rows.
     ///
-    /// `None` if one of them must keep its place.
-    pub(crate) fn into_one_statement(self) -> Option<Returning<BigInt>> {
+    /// `None` if one of them must keep its place. `settings` is what it makes its settings with, before
+    /// it writes.
+    pub(crate) fn into_one_statement(self, settings: Option<&str>) -> Option<Returning<BigInt>> {
         if self.writes.is_empty() || self.writes.iter().any(|write| write.in_order) {
             return None;
         }
         let (sql, expectations) = all_at_once(self.writes);
+        let sql = match settings {
+            // The parts of a union are read in their order, and each write when it is counted.
+            Some(made) => sql.text(format!(" SELECT length({made})::bigint UNION ALL")),
+            None => sql,
+        };
         let checks = expectations.into_iter().enumerate().fold(sql, |sql, (index, check)| {
             let (table, expected) = check;
             let union = if index == 0 { " SELECT" } else { " UNION ALL SELECT" };

@@ -56,6 +56,10 @@ const LANE_SETTINGS: [(&str, &str); 7] = [
     ("idle_in_transaction_session_timeout", "5s"),
 ];
 
+/// Those settings of the lane that a statement can make itself, behind a pool: they count while it waits
+/// for a row and when it commits. Its plan is made before.
+const IN_STATEMENT: [&str; 2] = ["synchronous_commit", "lock_timeout"];
+
 /// The setting by which a session knows that its options arrived. Nothing else reads it.
 const NAME: &str = "ifmatch.session";
 
@@ -381,6 +385,15 @@ impl PostgresDb {
     /// Whether a pool is in between, so that no setting of a session may be made.
     pub(crate) fn is_pooled(&self) -> bool {
         self.is_pooled
+    }
+
+    /// What a statement of its own selects first, so that it has the lane's settings. `None` if its
+    /// session has them.
+    pub(crate) fn settings_to_make(&self) -> Option<String> {
+        let settings = settings(Use::Lane);
+        let made = settings.iter().filter(|(name, _)| IN_STATEMENT.contains(name));
+        let made = made.map(|(name, value)| format!("set_config('{name}', '{value}', true)"));
+        self.is_pooled.then(|| made.collect::<Vec<_>>().join(" || "))
     }
 
     /// Begins a transaction of the lane.

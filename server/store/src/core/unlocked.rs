@@ -81,11 +81,10 @@ impl Stamps {
 }
 
 impl Db {
-    /// Whether this connection can save without locks: not on SQLite, whose lock is the file's, nor
-    /// behind a pool, whose sessions lack the lane's settings.
+    /// Whether this connection can save without locks: not on SQLite, whose lock is the file's.
     pub fn can_save_unlocked(&self) -> bool {
-        let is_direct = matches!(self, Self::Postgres(db) if !db.is_pooled());
-        is_direct && !NEED_A_TRANSACTION.iter().any(|mutant| mutant.is_planted())
+        let has_row_locks = matches!(self, Self::Postgres(_));
+        has_row_locks && !NEED_A_TRANSACTION.iter().any(|mutant| mutant.is_planted())
     }
 
     /// Reads rows of one class for [`save_unlocked`](Self::save_unlocked).
@@ -127,7 +126,10 @@ impl Db {
         let mut writes = Writes::unlocked(stamps);
         add_all(state, now, &mut writes);
         let Self::Postgres(db) = self else { return Ok(false) };
-        let Some(statement) = writes.into_one_statement() else { return Ok(false) };
+        let settings = db.settings_to_make();
+        let Some(statement) = writes.into_one_statement(settings.as_deref()) else {
+            return Ok(false);
+        };
         statement.load::<i64>(db.connection())?;
         self.confirm_commit()?;
         Ok(true)
