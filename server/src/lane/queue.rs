@@ -20,7 +20,7 @@ const GATHERED: usize = 64;
 
 /// How often a lane gives way to threads that send commands before it takes a batch, at most.
 ///
-/// A batch of few commands holds up those that come a moment later. With 8 clients this makes 5 to 12
+/// A batch of few commands holds up those that come a moment later. With 8 clients this makes 7 to 11
 /// percent more updates a second (`docs/design.md`).
 const GIVEN_WAY_MAX: usize = 8;
 

@@ -8,7 +8,7 @@ use crate::{
         redacted,
         redactions::Sweep,
         save::Save,
-        unlocked::Unlocked,
+        unlocked::StampedTable,
         verify::{Check, Recheck},
     },
     entitlement, ledger, lock, provisioning,
@@ -109,11 +109,11 @@ pub(crate) const EVIDENCE: [fn(&State) -> Option<Evidence>; 4] =
     [entitlement::evidence, lock::evidence, ledger::evidence, provisioning::evidence];
 
 /// The table of a class of rows that can be read without locks. `None` if they must be locked.
-pub(crate) fn unlocked(class: LockClass) -> Option<Unlocked> {
+pub(crate) fn stamped_table(class: LockClass) -> Option<StampedTable> {
     if class == LockClass::LedgerAccount {
-        return Some(ledger::UNLOCKED);
+        return Some(ledger::STAMPED_TABLE);
     }
-    stored_kind!(class.kind()?, R => Unlocked::of::<R>())
+    stored_kind!(class.kind()?, R => StampedTable::of::<R>())
 }
 
 /// Runs generic code for a kind that is known only at run time.

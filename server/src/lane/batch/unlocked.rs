@@ -2,8 +2,8 @@
 //!
 //! Many commands depend on one row only: an update, a merge, a preview, a transfer of credits. They
 //! are decided from a row that was read without a lock, and saved by one statement that fails if the
-//! row has changed since. The batch is then run again with locks. That takes two round trips instead
-//! of four.
+//! row has changed since. The batch is then run again with locks. That saves two round trips: to begin
+//! and to commit.
 
 use super::{Decided, Ended, Job, Lane, Rows, Run};
 use crate::metrics;
@@ -164,5 +164,51 @@ impl Rows {
             rows.ids.insert(id.to_owned());
         }
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ifmatch_domain::{core, ledger};
+    use ifmatch_types::Kind;
+
+    fn account(id: &str) -> Need {
+        Need::Ledger(ledger::Need::Account(id.to_owned()))
+    }
+
+    fn object(id: &str) -> Need {
+        Need::Core(core::Need::Object(Kind::Subscription, id.to_owned()))
+    }
+
+    fn answer() -> Need {
+        Need::Core(core::Need::Answer("key_1".to_owned(), "k".to_owned()))
+    }
+
+    fn ids_of(wanted: &[Vec<Need>]) -> Option<Vec<String>> {
+        Rows::of(wanted).map(|rows| rows.ids.into_iter().collect())
+    }
+
+    #[test]
+    fn commands_with_one_row_each_of_one_class_need_no_locks() {
+        let two = [vec![account("b"), answer()], vec![account("a")], vec![account("b")]];
+        assert_eq!(ids_of(&two), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(ids_of(&[vec![object("a")]]), Some(vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn commands_that_need_more_are_run_with_locks() {
+        let clock = Need::Core(core::Need::Clock);
+        let balances = Need::Ledger(ledger::Need::Balances("w".to_owned()));
+        for wanted in [
+            vec![vec![account("a"), account("b")]],
+            vec![vec![account("a")], vec![object("a")]],
+            vec![vec![account("a"), clock]],
+            vec![vec![balances]],
+            vec![vec![account("a")], vec![answer()]],
+            vec![],
+        ] {
+            assert_eq!(ids_of(&wanted), None, "{wanted:?}");
+        }
     }
 }

@@ -57,7 +57,8 @@ const LANE_SETTINGS: [(&str, &str); 7] = [
 ];
 
 /// Those settings of the lane that a statement can make itself, behind a pool: they count while it waits
-/// for a row and when it commits. Its plan is made before.
+/// for a row and when it commits. Its plan is made before, and may lock rows in any order; a deadlock is
+/// run again.
 const IN_STATEMENT: [&str; 2] = ["synchronous_commit", "lock_timeout"];
 
 /// The setting by which a session knows that its options arrived. Nothing else reads it.

@@ -1,4 +1,4 @@
-//! Batches without locks, on PostgreSQL: two round trips instead of four.
+//! Batches without locks, on PostgreSQL: two round trips fewer.
 //!
 //! Objects are read without a lock, each with its stamp. One statement then saves the whole batch and
 //! commits itself. It fails, and writes nothing, if a row is no longer the one that was read. This is
@@ -30,7 +30,7 @@ const NEED_A_TRANSACTION: [Mutant; 3] =
 
 /// A table whose rows can be read without locks.
 #[derive(Clone, Copy)]
-pub(crate) struct Unlocked {
+pub(crate) struct StampedTable {
     /// Its name.
     pub(crate) table: &'static str,
     /// Tables whose rows change only together with one of these. Their own guards tell each change.
@@ -42,7 +42,7 @@ pub(crate) struct Unlocked {
 /// Stamps by the ids of rows.
 pub(crate) type ById = HashMap<String, i64>;
 
-impl Unlocked {
+impl StampedTable {
     /// The table of a kind of object. `None` if its changes wait at a turnstile.
     pub(crate) fn of<R: StoredObject>() -> Option<Self>
     where
@@ -58,7 +58,7 @@ impl Unlocked {
 /// A stamp is the transaction that wrote the row (`xmin`; PostgreSQL 18, section 5.6). The version is
 /// not enough: some columns change without it.
 pub struct Stamps {
-    rows: Unlocked,
+    rows: StampedTable,
     by_id: ById,
 }
 
@@ -73,8 +73,8 @@ impl Stamps {
 
     /// Whether rows of a table are only saved if they have their stamps.
     ///
-    /// A row of another table that is neither a dependent of these was not locked at all. It has no
-    /// stamp, and fails the save.
+    /// Nothing guards a row of a third table, unless it is a dependent. It has no stamp, and fails the
+    /// save.
     pub(crate) fn are_required_of(&self, table: &str) -> bool {
         !self.rows.dependents.contains(&table)
     }
@@ -100,7 +100,7 @@ impl Db {
         ids: &BTreeSet<String>,
         state: &mut State,
     ) -> Result<Option<Stamps>, StoreError> {
-        let (Self::Postgres(db), Some(rows)) = (self, systems::unlocked(class)) else {
+        let (Self::Postgres(db), Some(rows)) = (self, systems::stamped_table(class)) else {
             return Ok(None);
         };
         db.learn_standbys()?;
@@ -142,7 +142,7 @@ impl Db {
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn outdate(&mut self, class: LockClass, ids: &BTreeSet<String>) -> Result<(), StoreError> {
-        let Some(Unlocked { table, .. }) = systems::unlocked(class) else { return Ok(()) };
+        let Some(StampedTable { table, .. }) = systems::stamped_table(class) else { return Ok(()) };
         let sql = Sql::new(format!("UPDATE {table} SET version = version WHERE id = ANY("))
             .array(Column::Text(ids.iter().cloned().collect()))
             .text(")");

@@ -11,7 +11,7 @@ use crate::{
         select::{Each, Lock, load_all, select_by, select_ordered},
         sql::Cell,
         table::{keys, load_rows, put_rows},
-        unlocked::{ById, Unlocked, read_stamped},
+        unlocked::{ById, StampedTable, read_stamped},
     },
     schema::{LedgerAccountRow, ReservationRow, StoredRow},
 };
@@ -24,7 +24,7 @@ use ifmatch_domain::{
 use std::{collections::BTreeSet, mem::take};
 
 /// Accounts. Reservations change only together with theirs, and each only once.
-pub(crate) const UNLOCKED: Unlocked = Unlocked {
+pub(crate) const STAMPED_TABLE: StampedTable = StampedTable {
     table: LedgerAccountRow::TABLE,
     dependents: &[ReservationRow::TABLE],
     read: read_accounts,

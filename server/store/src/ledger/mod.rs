@@ -7,6 +7,6 @@ mod rows;
 mod save;
 
 pub(crate) use checks::CHECKS;
-pub(crate) use load::{UNLOCKED, Wanted};
+pub(crate) use load::{STAMPED_TABLE, Wanted};
 pub use reads::{BalanceQuery, OpenReservations, ReservationQuery, TransferQuery};
 pub(crate) use save::{SAVES, evidence};
