@@ -19,7 +19,7 @@ use ifmatch_domain::{
     Action, Command, Outcome, Rejection,
     core::{self, Actor, Guard, Meta},
 };
-use ifmatch_store::{Db, PoolError, StoreError, Use, sqlite_version};
+use ifmatch_store::{Db, PoolError, StoreError, TextOrder, Use, sqlite_version};
 use ifmatch_types::{Source, Timestamp};
 use std::{
     io::{ErrorKind, Write},
@@ -248,6 +248,21 @@ pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
                     )),
                 )?,
                 Err(error) => tell("messages", Err(error.to_string()))?,
+            }
+            match db.text_order() {
+                Ok(None) => {}
+                Ok(Some(TextOrder { recorded, installed })) if recorded == installed => {
+                    tell("text order", Ok(format!("version {installed} of its library")))?
+                }
+                Ok(Some(TextOrder { recorded, installed })) => tell(
+                    "text order",
+                    Err(format!(
+                        "its library was version {recorded} when the indexes were made, and is {installed} \
+                         now, so rows may not be found and unique values may repeat; stop the servers, \
+                         run REINDEX DATABASE, then ALTER DATABASE ... REFRESH COLLATION VERSION"
+                    )),
+                )?,
+                Err(error) => tell("text order", Err(error.to_string()))?,
             }
             let before = Timestamp::now().as_micros();
             let skew = db.clock().map(|clock| clock.as_micros().abs_diff(before));

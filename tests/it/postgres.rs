@@ -144,6 +144,27 @@ fn a_cluster_that_distributes_rows_is_refused() {
 }
 
 #[test]
+fn doctor_tells_when_the_rules_of_text_have_changed_under_the_indexes() {
+    block_on(async {
+        let cluster = Cluster::shared();
+        let database = Arc::new(Database::create_in(cluster.clone()));
+        let env = [("IFMATCH_DATABASE_URL", database.url())];
+        run_to_end(&database, &["migrate"], &env).await.succeeded();
+        let name = database.name();
+        let tells = "SELECT count(*) FROM pg_attribute WHERE attname = 'datcollversion'";
+        if cluster.ask(name, tells) == "0" {
+            run_to_end(&database, &["doctor"], &env).await.succeeded();
+            return;
+        }
+        let healthy = run_to_end(&database, &["doctor"], &env).await.succeeded();
+        assert!(healthy.output().contains("text order"), "{}", healthy.output());
+        let outdate = "UPDATE pg_database SET datcollversion = '0' WHERE datname = ";
+        cluster.execute("postgres", &format!("{outdate}'{name}'"));
+        run_to_end(&database, &["doctor"], &env).await.refused_naming("REFRESH COLLATION VERSION");
+    });
+}
+
+#[test]
 fn a_server_stops_in_time_although_its_database_does_not_answer() {
     block_on(async {
         let cluster = Cluster::create();

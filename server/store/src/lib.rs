@@ -21,7 +21,7 @@ pub use crate::access::ApiKeyTally;
 pub use crate::billing::DueSubscription;
 pub use crate::core::{
     db::{Db, Use},
-    engine::PoolError,
+    engine::{PoolError, TextOrder},
     error::{Cause, StoreError},
     event_log::EventLog,
     evidence::Evidence,

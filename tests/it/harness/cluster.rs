@@ -47,10 +47,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster that the tests of this process share.
+    /// The cluster that the tests of this process share. It orders text as most managed databases
+    /// do, by the rules of a language, where PostgreSQL can (from 15 on). The others order by bytes.
     pub fn shared() -> Arc<Self> {
         static SHARED: OnceLock<Arc<Cluster>> = OnceLock::new();
-        SHARED.get_or_init(Self::create).clone()
+        let create = || Self::start_new(Vec::new(), |cluster| cluster.init(cluster.language()));
+        SHARED.get_or_init(create).clone()
     }
 
     /// A cluster for one test, which may stop or crash it.
@@ -61,7 +63,7 @@ impl Cluster {
     /// A cluster with additional settings, each as `name=value`.
     pub fn create_with(settings: &[&str]) -> Arc<Self> {
         let settings = settings.iter().map(|setting| format!("-c{setting}")).collect();
-        Self::start_new(settings, Self::init)
+        Self::start_new(settings, |cluster| cluster.init(&[]))
     }
 
     /// A hot standby of this cluster, which follows it until it is promoted.
@@ -250,10 +252,18 @@ impl Cluster {
         assert!(self.try_start(), "PostgreSQL does not start again: {}", self.log());
     }
 
-    fn init(&self) {
+    /// The options of `initdb` for a cluster that orders text by the rules of a language.
+    fn language(&self) -> &'static [&'static str] {
+        let help = self.client("initdb").arg("--help").output().expect("initdb can be run");
+        let known = String::from_utf8_lossy(&help.stdout).contains("--icu-locale");
+        if known { &["--locale-provider=icu", "--icu-locale=en-US"] } else { &[] }
+    }
+
+    fn init(&self, order: &[&str]) {
         let output = self
             .client("initdb")
             .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"])
+            .args(order)
             .args(["--no-sync", "-D"])
             .arg(self.dir.join("data"))
             .output()

@@ -8,12 +8,14 @@ use super::{
 };
 use diesel::{
     RunQueryDsl,
-    sql_types::{BigInt, Bool, Text},
+    sql_types::{BigInt, Bool, Nullable, Text},
 };
 use std::{sync::mpsc, time::Duration};
 
 /// The oldest PostgreSQL that is tested, as it numbers itself.
 const OLDEST: i64 = 130_000;
+/// The first PostgreSQL that keeps the version of a database's text order.
+const TELLS_TEXT_ORDER: i64 = 150_000;
 /// How long a pool may take for one more connection.
 const POOL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -67,8 +69,7 @@ impl Db {
         if facts.refusal().is_some_and(|_| !facts.version.starts_with("PostgreSQL")) {
             return Ok(facts.refusal());
         }
-        let number = Sql::new("SELECT current_setting('server_version_num')::bigint");
-        facts.number = number.returning::<BigInt>().get_result(connection)?;
+        facts.number = db.version_number()?;
         db.learn_standbys()?;
         let connection = db.connection();
         let citus = Sql::new("SELECT to_regclass('pg_dist_partition') IS NOT NULL");
@@ -78,6 +79,36 @@ impl Db {
             facts.elsewhere = tables(ELSEWHERE).get_result(connection)?;
         }
         Ok(facts.refusal())
+    }
+}
+
+/// Versions of the library by whose rules a database orders text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TextOrder {
+    /// The one that its indexes were made with.
+    pub recorded: String,
+    /// The one that is installed.
+    pub installed: String,
+}
+
+impl Db {
+    /// By which library's rules this database orders text.
+    ///
+    /// `None` if it orders by bytes or does not tell: SQLite, and PostgreSQL before 15.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn text_order(&mut self) -> Result<Option<TextOrder>, StoreError> {
+        let Self::Postgres(db) = self else { return Ok(None) };
+        if db.version_number()? < TELLS_TEXT_ORDER {
+            return Ok(None);
+        }
+        let versions = "SELECT datcollversion, pg_database_collation_actual_version(oid) \
+             FROM pg_database WHERE datname = current_database()";
+        let versions = Sql::new(versions).returning::<(Nullable<Text>, Nullable<Text>)>();
+        let (recorded, installed): (Option<String>, _) = versions.get_result(db.connection())?;
+        Ok(recorded.zip(installed).map(|(recorded, installed)| TextOrder { recorded, installed }))
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
 use diesel::{
     Connection, PgConnection, RunQueryDsl,
     connection::SimpleConnection,
-    sql_types::{Nullable, Text},
+    sql_types::{BigInt, Nullable, Text},
 };
 use std::{
     fmt::Write,
@@ -408,6 +408,12 @@ impl PostgresDb {
     pub(crate) fn text(&mut self, setting: &str) -> Result<Option<String>, StoreError> {
         let sql = Sql::new("SELECT current_setting(").bind(setting).text(", true)");
         Ok(sql.returning::<Nullable<Text>>().get_result(self.connection())?)
+    }
+
+    /// Its version, as it numbers itself: 150018 is 15.18.
+    pub(crate) fn version_number(&mut self) -> Result<i64, StoreError> {
+        let sql = Sql::new("SELECT current_setting('server_version_num')::bigint");
+        Ok(sql.returning::<BigInt>().get_result(self.connection())?)
     }
 }
 
