@@ -7,7 +7,7 @@ use crate::harness::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -26,6 +26,7 @@ both_databases![
     a_workspace_with_credits_is_not_deleted,
     kills_lose_no_acknowledged_transfer_and_apply_none_twice,
     verify_adds_every_account_up_again,
+    a_repeat_gets_its_answer_whatever_is_left,
     the_age_of_a_pending_reservation_is_measured,
 ];
 postgres_only![several_servers_spend_an_account_to_exactly_zero];
@@ -196,6 +197,39 @@ async fn a_reservation_is_resolved_once_and_a_repeat_gets_the_first_result(serve
         assert_eq!(refused["amount"], by["amount"]);
     }
     assert_eq!(credits(&api, &workspace).await, (93, 0));
+    verify(&server).await;
+}
+
+async fn a_repeat_gets_its_answer_whatever_is_left(server: Server) {
+    let api = server.api();
+    let workspace = rich(&api, 100).await;
+    let path = format!("{workspace}/credits");
+    let adjustments = format!("{path}/adjustments");
+    let adjust = || api.post(&adjustments, &json!({"amount": -40, "reason": "r"})).key("adjust");
+    // Each of these would be refused if it were carried out again, because nothing is left.
+    let taken = adjust().await.ok(201);
+    let reserved = reserve(&api, &workspace, 60).key("reserve").await.ok(201);
+    let posted = post(&api, &reserved, &json!({"amount": 60})).key("post").await.ok(200);
+    for _ in 0..2 {
+        assert_eq!(adjust().await.ok(201), taken);
+        assert_eq!(reserve(&api, &workspace, 60).key("reserve").await.ok(201), reserved);
+        let repeated = post(&api, &reserved, &json!({"amount": 60})).key("post").await;
+        assert_eq!(repeated.ok(200), posted);
+        reserve(&api, &workspace, 61).key("reserve").await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    }
+    assert_eq!(credits(&api, &workspace).await, (0, 0));
+    // A repeat and other requests, all at once: the repeat alone is told the earlier answer.
+    top_up(&api, &workspace, 30).await;
+    for round in 0..5 {
+        let answers = together(12, |n| {
+            let (api, workspace, key) =
+                (api.clone(), workspace.clone(), format!("{round}-{}", n % 6));
+            async move { reserve(&api, &workspace, 1).key(&key).await.ok(201) }
+        });
+        let made: HashSet<String> = answers.await.iter().map(id).map(str::to_owned).collect();
+        assert_eq!(made.len(), 6, "one for each key");
+    }
+    assert_eq!(credits(&api, &workspace).await, (0, 30));
     verify(&server).await;
 }
 

@@ -48,8 +48,11 @@ pub enum Unlocked {
     Constant,
     /// The row that the command depends on.
     Row,
-    /// It changes only together with that row, or takes a unique key. Read after the row.
+    /// It changes only together with that row. Read after the row.
     Dependent,
+    /// A unique key. Saving takes it, and fails if it was taken before. It is looked up only if the
+    /// batch does not save it.
+    Key,
 }
 
 /// The order in which needs are loaded while row locks are still to be taken.
@@ -132,7 +135,7 @@ impl SystemNeed for Need {
     fn unlocked(&self) -> Unlocked {
         match self {
             Self::Object(..) => Unlocked::Row,
-            Self::Answer(..) => Unlocked::Dependent,
+            Self::Answer(..) => Unlocked::Key,
             Self::Reference(..) | Self::History(..) | Self::InUse(..) => Unlocked::Refused,
             Self::Owner(..) | Self::Clock => Unlocked::Refused,
         }

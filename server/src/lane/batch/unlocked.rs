@@ -7,7 +7,11 @@
 
 use super::{Decided, Ended, Job, Lane, Rows, Run};
 use crate::metrics;
-use ifmatch_domain::{Need, State, core::Unlocked, needs};
+use ifmatch_domain::{
+    Need, State,
+    core::{self, Unlocked},
+    needs,
+};
 use ifmatch_store::{Db, Stamps, StoreError};
 use ifmatch_types::Timestamp;
 use std::{collections::BTreeSet, iter, time::Instant};
@@ -16,7 +20,7 @@ use std::{collections::BTreeSet, iter, time::Instant};
 ///
 /// Another process works on the same objects. Waiting for its locks is cheaper than deciding twice.
 const LOCKED_AFTER_A_RACE: u32 = 100;
-/// Batches that are run with locks after one needed more than its rows.
+/// Batches that are run with locks after one needed more than its rows, or repeated a request.
 const LOCKED_AFTER_A_NEED: u32 = 8;
 
 /// How many of the next batches are run with locks without trying it otherwise.
@@ -37,6 +41,8 @@ struct Read {
     state: State,
     rows: Rows,
     stamps: Stamps,
+    /// Idempotency-Keys that are taken to be new, without having looked.
+    keys: BTreeSet<Need>,
 }
 
 impl Lane {
@@ -54,7 +60,7 @@ impl Lane {
             Ok(read) => read?,
             Err(error) => return self.prefer_locks(&error),
         };
-        let Read { mut state, rows, stamps } = read;
+        let Read { mut state, rows, stamps, keys } = read;
         let now = Timestamp::now();
         let mut keeps_unguarded = false;
         let mut decide = |job: &Job| {
@@ -65,13 +71,18 @@ impl Lane {
             decided
         };
         let decided: Decided = batch.iter().map(&mut decide).collect();
-        if !state.is_changed() {
-            return Some(Ended::Decided(decided));
-        }
         // An answer that tells of no change is kept, too. Nothing would guard it: its row may be
         // changed, or even redacted, before the answer is stored.
-        if keeps_unguarded {
+        if keeps_unguarded && state.is_changed() {
             return None;
+        }
+        match self.was_used(keys, &state) {
+            Ok(false) => {}
+            Ok(true) => return None,
+            Err(error) => return self.prefer_locks(&error),
+        }
+        if !state.is_changed() {
+            return Some(Ended::Decided(decided));
         }
         let saved = self.connection().and_then(|db| db.save_unlocked(&state, now, stamps));
         match saved {
@@ -108,14 +119,20 @@ impl Lane {
         // No command joins now: it may know of a write that came after this read, and nothing guards
         // an answer that tells of no change.
         //
-        // Kept answers are read after the rows. A repeat then finds either its answer, or a row that
-        // is older than its first effect, and the answer's key is taken when it is saved.
+        let mut keys = BTreeSet::new();
         for _ in 0..3 {
             let wanted = needs(batch.iter().map(|job| &job.command), &state);
             if wanted.is_empty() {
-                return Ok(Some(Read { state, rows, stamps }));
+                return Ok(Some(Read { state, rows, stamps, keys }));
             }
-            let wanted = self.recall(wanted.into_iter().collect(), &mut state);
+            let mut wanted = self.recall(wanted.into_iter().collect(), &mut state);
+            for key in wanted.extract_if(.., |need| need.unlocked() == Unlocked::Key) {
+                take_as_new(&key, &mut state);
+                keys.insert(key);
+            }
+            if wanted.is_empty() {
+                continue;
+            }
             if wanted.iter().any(|need| need.unlocked() != Unlocked::Dependent) {
                 break;
             }
@@ -125,11 +142,26 @@ impl Lane {
         Ok(None)
     }
 
+    /// Whether one of these keys was used before that the batch does not save, and so does not take.
+    ///
+    /// They are looked up after the rows were read. A repeat that was decided without its first answer
+    /// has either read a row that is older than its first effect, or finds that answer here.
+    fn was_used(&mut self, mut keys: BTreeSet<Need>, state: &State) -> Result<bool, StoreError> {
+        keys.retain(|key| !is_used(key, state));
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let mut found = State::under(self.settings, Timestamp::now());
+        self.connection()?.peek(keys.iter().cloned(), &mut found)?;
+        Ok(keys.iter().any(|key| is_used(key, &found)))
+    }
+
     /// Has this batch and the next ones run with locks.
     fn prefer_locks(&mut self, error: &StoreError) -> Option<Ended> {
         if error.is_transient() {
             metrics::batch_rerun("unlocked");
-            self.caution = Caution(LOCKED_AFTER_A_RACE);
+            let repeats = error.is_repeat();
+            self.caution = Caution(if repeats { LOCKED_AFTER_A_NEED } else { LOCKED_AFTER_A_RACE });
         }
         if !error.spares_connection() {
             self.db = None;
@@ -143,8 +175,30 @@ fn wanted_by_each(batch: &[Job], state: &State) -> Vec<Vec<Need>> {
     batch.iter().map(|job| needs(iter::once(&job.command), state)).collect()
 }
 
+/// Whether a need is no row of its own: it changes only with the row, or is taken by the save.
+fn follows(need: &Need) -> bool {
+    matches!(need.unlocked(), Unlocked::Dependent | Unlocked::Key)
+}
+
 fn is_constant(need: &&Need) -> bool {
     need.unlocked() == Unlocked::Constant
+}
+
+/// Takes an Idempotency-Key as unused.
+fn take_as_new(key: &Need, state: &mut State) {
+    if let Need::Core(core::Need::Answer(owner, key)) = key {
+        state.answers.load((owner.clone(), key.clone()), None);
+    }
+}
+
+/// Whether there is an answer for an Idempotency-Key.
+fn is_used(key: &Need, state: &State) -> bool {
+    match key {
+        Need::Core(core::Need::Answer(owner, key)) => {
+            state.answers.get(&(owner.clone(), key.clone())).is_some()
+        }
+        _ => false,
+    }
 }
 
 impl Rows {
@@ -154,7 +208,7 @@ impl Rows {
     fn of(wanted: &[Vec<Need>]) -> Option<Self> {
         let mut rows: Option<Self> = None;
         for needs in wanted {
-            let mut others = needs.iter().filter(|need| need.unlocked() != Unlocked::Dependent);
+            let mut others = needs.iter().filter(|need| !follows(need));
             let (Some(row), None) = (others.next(), others.next()) else { return None };
             let (class, id) = row.lock().filter(|_| row.unlocked() == Unlocked::Row)?;
             let rows = rows.get_or_insert_with(|| Self { class, ids: BTreeSet::new() });
@@ -170,7 +224,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ifmatch_domain::{core, ledger};
+    use ifmatch_domain::ledger;
     use ifmatch_types::Kind;
 
     fn account(id: &str) -> Need {

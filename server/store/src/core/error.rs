@@ -3,6 +3,9 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use std::{error::Error, fmt};
 
+/// The name of the unique key of kept answers on PostgreSQL.
+const ANSWERS_KEY: &str = "answers_pkey";
+
 /// The error that caused a [`StoreError`].
 pub type Cause = Box<dyn Error + Send + Sync>;
 
@@ -51,6 +54,17 @@ impl StoreError {
     /// Whether running the same batch again may help.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Raced(_) | Self::LostGuard { .. })
+    }
+
+    /// Whether an Idempotency-Key had been used before.
+    pub fn is_repeat(&self) -> bool {
+        let Self::Raced(cause) = self else { return false };
+        let Some(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, information)) =
+            cause.downcast_ref()
+        else {
+            return false;
+        };
+        information.constraint_name() == Some(ANSWERS_KEY)
     }
 
     /// Whether the connection was lost. A commit that ends so may have taken place.

@@ -124,6 +124,7 @@ fn an_unlocked_batch_writes_nothing_if_a_row_changed_since_it_was_read() {
         let saved = save_after(&mut db, &book, (&ids, commands), |_| execute(&mut other, &sql));
         let error = saved.unwrap_err();
         assert!(matches!(error, StoreError::Raced(_)), "{sql}: {error:?}");
+        assert_eq!(error.is_repeat(), sql == answer, "{sql}");
         assert!(error.spares_connection());
         assert_eq!(quantities(&mut db), ["1", "1", "1"], "{sql}");
         let back = "UPDATE subscriptions SET version = 1, had_draft = false";
