@@ -282,11 +282,19 @@ fn a_server_on_a_standby_reads_and_writes_once_that_is_promoted() {
         refuses_writes(&two, &path, 2).await;
         let held = json!({"ttl_ms": 1_000});
         two.post("/v1/locks/job/acquire", &held).await.problem(503, "TRY_AGAIN");
+        // Behind the primary, nothing is decided: not even what locks no row and is refused.
+        standby.execute("postgres", "SELECT pg_wal_replay_pause()");
+        rename(&one, &path, 2).await;
+        let none = "/v1/workspaces/wsp_00000000000000000000000000000000";
+        two.patch(none, &json!({"name": "y"})).if_match(3).await.problem(503, "TRY_AGAIN");
+        let body = json!({"name": "y"});
+        two.patch(&path, &body).if_match(3).await.problem(503, "TRY_AGAIN");
+        standby.execute("postgres", "SELECT pg_wal_replay_resume()");
         first.stop().await;
         primary.crash();
         standby.promote();
         until_ready(&two).await;
-        assert_eq!(rename(&two, &path, 2).await, 3);
+        assert_eq!(rename(&two, &path, 3).await, 4);
     });
 }
 

@@ -65,7 +65,7 @@ fn writes_behind_a_pool_keep_their_settings_and_leave_none_behind() {
         // The plan of a statement that commits itself is made before its settings.
         assert_eq!(
             cluster.ask(&name, noted),
-            "enable_seqscan=off enable_seqscan=on lock_timeout=2000 plan_cache_mode=auto \
+            "enable_seqscan=off enable_seqscan=on lock_timeout=20 lock_timeout=2000 plan_cache_mode=auto \
              plan_cache_mode=force_generic_plan synchronous_commit=on"
         );
         let settings = "SELECT current_setting('synchronous_commit'), \

@@ -3,7 +3,7 @@
 use super::{
     LockName, LockRecord, Need, Outcome, OwnerSecret, Rejection,
     owner::digest,
-    record::{after_ms, change, ms_between, next_fence},
+    record::{after_ms, change, ms_between, next_fence, stamp},
     state::want_lock,
 };
 use crate::core::{self, Context, Errors, Wants, alive};
@@ -104,7 +104,7 @@ impl AcquireLock {
             previous_digest: before.map(|lock| lock.owner_digest),
             previous_end,
             cooldown_until: None,
-            changed_by: ctx.ids.fresh(""),
+            changed_by: stamp(ctx),
         };
         ctx.state.lock_mut().locks.put(self.id.clone(), lock.clone());
         let had_expired = previous_end == Some(super::LockEnd::Expired);

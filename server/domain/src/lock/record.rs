@@ -65,7 +65,7 @@ pub struct LockRecord {
     pub previous_end: Option<LockEnd>,
     /// Until when nobody can acquire the lock.
     pub cooldown_until: Option<Timestamp>,
-    /// A text that only the command that made this version stores.
+    /// A text that only one run of the command that made this version stores.
     pub changed_by: String,
 }
 
@@ -167,6 +167,12 @@ impl LockRecord {
     }
 }
 
+/// What a version of a lock is made by. Another run of the same command has the same ids, but decides
+/// at another instant.
+pub(super) fn stamp(ctx: &mut Context<'_>) -> String {
+    format!("{}@{}", ctx.ids.fresh(""), ctx.now.as_micros())
+}
+
 /// Changes a lock, in its next version.
 pub(super) fn change(
     lock: &LockRecord,
@@ -176,7 +182,7 @@ pub(super) fn change(
     let mut next = lock.clone();
     change(&mut next);
     next.version = lock.version.saturating_add(1);
-    next.changed_by = ctx.ids.fresh("");
+    next.changed_by = stamp(ctx);
     ctx.state.lock_mut().locks.put(next.id.clone(), next.clone());
     next
 }

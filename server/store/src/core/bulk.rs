@@ -137,21 +137,17 @@ impl Writes {
     ///
     /// `None` if one of them must keep its place. `settings` is what it makes its settings with, before
     /// it writes.
-    pub(crate) fn into_one_statement(self, settings: Option<&str>) -> Option<Returning<BigInt>> {
+    pub(crate) fn into_one_statement(self, settings: &str) -> Option<Returning<BigInt>> {
         if self.writes.is_empty() || self.writes.iter().any(|write| write.in_order) {
             return None;
         }
         let (sql, expectations) = all_at_once(self.writes);
-        let sql = match settings {
-            // The parts of a union are read in their order, and each write when it is counted.
-            Some(made) => sql.text(format!(" SELECT length({made})::bigint UNION ALL")),
-            None => sql,
-        };
+        // The parts of a union are read in their order, and each write when it is counted.
+        let sql = sql.text(format!(" SELECT length({settings})::bigint"));
         let checks = expectations.into_iter().enumerate().fold(sql, |sql, (index, check)| {
             let (table, expected) = check;
-            let union = if index == 0 { " SELECT" } else { " UNION ALL SELECT" };
             let expected = i64::try_from(expected).unwrap_or(i64::MAX);
-            sql.text(format!("{union} CASE WHEN count(*) = ")).bind(expected).text(format!(
+            sql.text(" UNION ALL SELECT CASE WHEN count(*) = ").bind(expected).text(format!(
                 " THEN count(*)::text ELSE 'a row of {table} {LOST}' END::bigint FROM w{index}"
             ))
         });

@@ -6,7 +6,9 @@ use diesel::{RunQueryDsl, sql_types::Text};
 use ifmatch_domain::State;
 use ifmatch_types::{Timestamp, Version};
 
-/// A row that only this batch stores. If it exists, the batch was committed.
+/// A row that only one run of a batch stores. If it exists, that run was committed.
+///
+/// Another run of the same batch may have decided otherwise. Nothing that both store is evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// A version made by one request.
@@ -26,9 +28,11 @@ pub enum Evidence {
         table: &'static str,
         /// The row.
         id: String,
+        /// When the batch was decided. Each run of the same command makes the same id.
+        at: Timestamp,
     },
-    /// Versions of rows that hold a stamp of the command that made them. One of them is enough:
-    /// other writers may have changed the others since.
+    /// Versions of rows that hold a stamp of the run that made them. One of them is enough: other
+    /// writers may have changed the others since.
     Changes {
         /// The table.
         table: &'static str,
@@ -57,8 +61,10 @@ impl Evidence {
             at: event.entry.at,
             request_id: event.entry.request_id.clone(),
         });
-        let audit =
-            || state.audits.last().map(|audit| Self::Row { table: "audits", id: audit.id.clone() });
+        let audit = || {
+            let audit = state.audits.last()?;
+            Some(Self::Row { table: "audits", id: audit.id.clone(), at: audit.at })
+        };
         let answer = || {
             state.new_answers().next().map(|((scope, key), answer)| Self::Answer {
                 scope: scope.clone(),
@@ -89,9 +95,12 @@ impl Db {
                     .bind(at.as_micros());
                 vec![(sql, request_id)]
             }
-            Evidence::Row { table, id } => {
-                let sql = Sql::new(format!("SELECT id FROM {table} WHERE id = "));
-                vec![(sql.bind(id.as_str()), id)]
+            Evidence::Row { table, id, at } => {
+                let sql = Sql::new(format!("SELECT id FROM {table} WHERE id = "))
+                    .bind(id.as_str())
+                    .text(" AND at = ")
+                    .bind(at.as_micros());
+                vec![(sql, id)]
             }
             Evidence::Changes { table, stamps } => {
                 let select = || Sql::new(format!("SELECT changed_by FROM {table} WHERE id = "));

@@ -56,10 +56,20 @@ const LANE_SETTINGS: [(&str, &str); 7] = [
     ("idle_in_transaction_session_timeout", "5s"),
 ];
 
-/// Those settings of the lane that a statement can make itself, behind a pool: they count while it waits
-/// for a row and when it commits. Its plan is made before, and may lock rows in any order; a deadlock is
-/// run again.
-const IN_STATEMENT: [&str; 2] = ["synchronous_commit", "lock_timeout"];
+/// The settings that a statement makes itself that saves a batch without locks. They count while it waits
+/// for a row and when it commits. Behind a pool, its plan is made before, and may lock rows in any order.
+///
+/// It hardly waits. A row that another writer has is lost to it, mostly, and readers of events wait
+/// with it: it counts as their writer from its beginning.
+const UNLOCKED_SETTINGS: [(&str, &str); 2] =
+    [("synchronous_commit", "on"), ("lock_timeout", "20ms")];
+
+/// What a statement selects first that saves a batch without locks, to make its settings.
+pub(crate) fn unlocked_settings() -> String {
+    let made =
+        UNLOCKED_SETTINGS.map(|(name, value)| format!("set_config('{name}', '{value}', true)"));
+    made.join(" || ")
+}
 
 /// The setting by which a session knows that its options arrived. Nothing else reads it.
 const NAME: &str = "ifmatch.session";
@@ -388,18 +398,9 @@ impl PostgresDb {
         self.is_pooled
     }
 
-    /// What a statement of its own selects first, so that it has the lane's settings. `None` if its
-    /// session has them.
-    pub(crate) fn settings_to_make(&self) -> Option<String> {
-        let settings = settings(Use::Lane);
-        let made = settings.iter().filter(|(name, _)| IN_STATEMENT.contains(name));
-        let made = made.map(|(name, value)| format!("set_config('{name}', '{value}', true)"));
-        self.is_pooled.then(|| made.collect::<Vec<_>>().join(" || "))
-    }
-
     /// Begins a transaction of the lane.
     pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
-        self.learn_standbys()?;
+        self.refuse_standby()?;
         self.note_statement();
         Ok(self.connection.batch_execute(&self.begin)?)
     }

@@ -20,11 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What a connection knows about synchronous standbys.
+/// What a connection knows about synchronous standbys, and whether its server is a standby itself.
 #[derive(Debug, Default)]
 pub(super) struct Standbys {
     asked_at: Option<Instant>,
     are_configured: bool,
+    is_one: bool,
 }
 
 impl PostgresDb {
@@ -35,7 +36,10 @@ impl PostgresDb {
         if self.standbys.asked_at.is_some_and(|asked| asked.elapsed() < ASKED_EVERY) {
             return Ok(());
         }
-        let names = self.text("synchronous_standby_names")?.unwrap_or_default();
+        let asked = "SELECT current_setting('synchronous_standby_names'), pg_is_in_recovery()";
+        let asked = Sql::new(asked).returning::<(Text, Bool)>();
+        let (names, is_one): (String, bool) = asked.get_result(self.connection())?;
+        self.standbys.is_one = is_one;
         self.standbys.are_configured = !names.trim().is_empty();
         if self.standbys.are_configured {
             let sees = Sql::new("SELECT pg_has_role('pg_read_all_stats', 'USAGE')");
@@ -46,6 +50,16 @@ impl PostgresDb {
             }
         }
         self.standbys.asked_at = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Refuses to decide anything on a standby: it may lag behind, and what is decided there without a
+    /// lock would be answered from the past.
+    pub(super) fn refuse_standby(&mut self) -> Result<(), StoreError> {
+        self.learn_standbys()?;
+        if self.standbys.is_one {
+            return Err(StoreError::Impaired("this is a standby, which takes no writes".into()));
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::{
     db::Db,
     error::StoreError,
     object::{RowOf, StoredObject, put_objects},
-    postgres::PostgresDb,
+    postgres::{PostgresDb, unlocked_settings},
     record::Record,
     save::add_all,
     select::Lock,
@@ -103,7 +103,7 @@ impl Db {
         let (Self::Postgres(db), Some(rows)) = (self, systems::stamped_table(class)) else {
             return Ok(None);
         };
-        db.learn_standbys()?;
+        db.refuse_standby()?;
         let by_id = (rows.read)(db, ids, state)?;
         Ok(Some(Stamps { rows, by_id }))
     }
@@ -126,8 +126,7 @@ impl Db {
         let mut writes = Writes::unlocked(stamps);
         add_all(state, now, &mut writes);
         let Self::Postgres(db) = self else { return Ok(false) };
-        let settings = db.settings_to_make();
-        let Some(statement) = writes.into_one_statement(settings.as_deref()) else {
+        let Some(statement) = writes.into_one_statement(&unlocked_settings()) else {
             return Ok(false);
         };
         statement.load::<i64>(db.connection())?;

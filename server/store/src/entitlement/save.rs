@@ -41,5 +41,5 @@ fn log(state: &State, writes: &mut Writes) {
 /// The last new line of an entitlement log. Only its own batch writes it.
 pub(crate) fn evidence(state: &State) -> Option<Evidence> {
     let line = state.entitlement().log.last()?;
-    Some(Evidence::Row { table: "entitlement_log", id: line.entry.id.clone() })
+    Some(Evidence::Row { table: "entitlement_log", id: line.entry.id.clone(), at: line.entry.at })
 }

@@ -24,6 +24,6 @@ fn reservations(state: &State, writes: &mut Writes) {
 
 /// A new transfer. Only its own batch writes it.
 pub(crate) fn evidence(state: &State) -> Option<Evidence> {
-    let (id, _) = state.ledger().transfers.new_rows().next()?;
-    Some(Evidence::Row { table: "transfers", id: id.clone() })
+    let (id, new) = state.ledger().transfers.new_rows().next()?;
+    Some(Evidence::Row { table: "transfers", id: id.clone(), at: new.transfer.at })
 }

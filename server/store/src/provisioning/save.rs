@@ -26,6 +26,6 @@ fn entries(state: &State, writes: &mut Writes) {
 
 /// A new entry of a timeline. Only its own batch writes it.
 pub(crate) fn evidence(state: &State) -> Option<Evidence> {
-    let (id, _) = state.provisioning().entries.new_rows().next()?;
-    Some(Evidence::Row { table: "server_entries", id: id.clone() })
+    let (id, new) = state.provisioning().entries.new_rows().next()?;
+    Some(Evidence::Row { table: "server_entries", id: id.clone(), at: new.entry.at })
 }

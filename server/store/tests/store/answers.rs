@@ -10,10 +10,10 @@ use crate::{
     world::decide_one,
 };
 use ifmatch_domain::{
-    Action,
+    Action, Command,
     core::{self, KeptAnswer, RecordDenied},
 };
-use ifmatch_store::{Evidence, PRUNED_AT_ONCE};
+use ifmatch_store::{Db, Evidence, PRUNED_AT_ONCE};
 use ifmatch_types::{Kind, Timestamp};
 use serde_json::json;
 
@@ -82,15 +82,26 @@ fn a_commit_whose_answer_was_lost_is_found(database: &Database) {
     let transfer = command(book.fresh_seed(), reserve(&id, 1));
     for command in [event, audit, kept, lock, transfer] {
         let batch = [command];
-        db.begin().unwrap();
-        let mut state = load(&mut db, &batch);
-        decide_one(&mut state, &batch[0], book.now).unwrap();
-        let evidence = Evidence::of(&state, book.now).expect("it changes something");
-        db.rollback().unwrap();
+        // Two runs of one command. The first one is lost, the second one is committed.
+        let lost = evidence_of(&mut db, &batch, book.now);
+        let later = Timestamp::from_micros(book.now.as_micros() + 1).unwrap();
+        let evidence = evidence_of(&mut db, &batch, later);
         assert!(!db.was_committed(&evidence).unwrap(), "{evidence:?}");
-        carry_out(&mut db, &batch, book.now).remove(0).unwrap();
+        carry_out(&mut db, &batch, later).remove(0).unwrap();
         assert!(db.was_committed(&evidence).unwrap(), "{evidence:?}");
+        assert!(!db.was_committed(&lost).unwrap(), "{lost:?}");
     }
+}
+
+/// What a run of a batch would leave. It is not committed.
+fn evidence_of(db: &mut Db, batch: &[Command], now: Timestamp) -> Evidence {
+    db.begin().unwrap();
+    let mut state = load(db, batch);
+    for command in batch {
+        decide_one(&mut state, command, now).unwrap();
+    }
+    db.rollback().unwrap();
+    Evidence::of(&state, now).expect("it changes something")
 }
 
 /// Another process may change one of a batch's locks before the lane asks.
@@ -98,13 +109,7 @@ fn a_lock_that_was_changed_since_does_not_hide_a_commit(database: &Database) {
     let mut db = database.lane();
     let mut book = Book::default();
     let batch = ["a", "b"].map(|key| command(book.fresh_seed(), acquire(None, key)));
-    db.begin().unwrap();
-    let mut state = load(&mut db, &batch);
-    for command in &batch {
-        decide_one(&mut state, command, book.now).unwrap();
-    }
-    let evidence = Evidence::of(&state, book.now).expect("it changes something");
-    db.rollback().unwrap();
+    let evidence = evidence_of(&mut db, &batch, book.now);
     carry_out(&mut db, &batch, book.now);
     let later = Timestamp::from_micros(book.now.as_micros() + 86_400_000_000).unwrap();
     for key in ["a", "b"] {
