@@ -126,6 +126,11 @@ pub fn prepare(config: &Config, connections: usize) -> Result<Db, CommandError> 
         }
         return Ok(db);
     }
+    open_current(config, connections)
+}
+
+/// Opens a database that exists, and requires that its schema is up to date.
+fn open_current(config: &Config, connections: usize) -> Result<Db, CommandError> {
     let mut db = open(config)?;
     config.database_url.check_pool(connections)?;
     match db.pending_migrations()?.as_slice() {
@@ -140,7 +145,8 @@ pub fn prepare(config: &Config, connections: usize) -> Result<Db, CommandError> 
 /// Refuses a database that cannot be worked with.
 ///
 /// A SQLite version may corrupt it. A PostgreSQL with another encoding cannot store every text, and
-/// some databases that look like PostgreSQL skip events.
+/// some databases that look like PostgreSQL skip events. A newer program may store what this one does
+/// not read.
 fn check(mut db: Db) -> Result<Db, CommandError> {
     if sqlite_version() < SQLITE_OLDEST {
         return Err(CommandError::Setting(format!(
@@ -150,6 +156,12 @@ fn check(mut db: Db) -> Result<Db, CommandError> {
     }
     if let Some(why) = db.refusal()? {
         return Err(CommandError::Setting(format!("database_url: {why}")));
+    }
+    if let Some(version) = db.unknown_migration()? {
+        return Err(CommandError::Setting(format!(
+            "database_url: a newer ifmatch-server has migrated this database (to {version}); use that \
+             version, or restore the backup from before the upgrade"
+        )));
     }
     match db.encoding()? {
         Some(encoding) if encoding != "UTF8" => Err(CommandError::Setting(format!(

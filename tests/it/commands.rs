@@ -163,6 +163,49 @@ fn the_doctor_names_what_is_wrong() {
     });
 }
 
+/// A newer program has migrated the database. What it stores may be read wrongly here.
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        block_on(async {
+            let database = Database::create(backend);
+            command(&database, &["migrate"]).await.succeeded();
+            database.execute(
+                "INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')",
+            );
+            for args in [
+                &["serve", "--listen", "127.0.0.1:0"][..],
+                &["serve", "--no-migrate", "--listen", "127.0.0.1:0"],
+                &["migrate"],
+                &["doctor"],
+                &["verify"],
+                &["restored"],
+                &["keys", "list"],
+                &["keys", "create", "--name", "x", "--role", "viewer"],
+            ] {
+                command(&database, args).await.refused_naming("20990101000000");
+            }
+        });
+    }
+}
+
+#[test]
+fn commands_about_existing_keys_make_no_database() {
+    block_on(async {
+        let database = Database::create(Backend::Sqlite);
+        let key = "key_00000000000000000000000000000000";
+        for args in [&["keys", "list"][..], &["keys", "rotate", key], &["keys", "revoke", key]] {
+            command(&database, args).await.refused_naming("test.db");
+            assert_eq!(database.stored_bytes(), b"", "{args:?}");
+        }
+        let create = ["keys", "create", "--name", "first", "--role", "admin"];
+        let made = command(&database, &create).await.succeeded();
+        assert!(made.output().contains("made a new database"), "{}", made.output());
+        let made = command(&database, &["keys", "create", "--name", "b", "--role", "viewer"]).await;
+        assert!(!made.succeeded().output().contains("made a new database"));
+    });
+}
+
 #[test]
 fn a_key_made_before_the_first_start_is_the_only_one() {
     block_on(async {

@@ -2,7 +2,7 @@
 //!
 //! It works while servers run.
 
-use super::{COMMAND_CONNECTIONS, CommandError, prepare, say, submit, write_line};
+use super::{COMMAND_CONNECTIONS, CommandError, open_current, prepare, say, submit, write_line};
 use crate::{
     config::{Config, KeysTask},
     key,
@@ -18,7 +18,18 @@ use std::{process::ExitCode, time::Duration};
 
 /// `keys create|list|rotate|revoke`
 pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError> {
-    let mut db = prepare(config, COMMAND_CONNECTIONS)?;
+    let mut db = match action {
+        KeysTask::Create { .. } => {
+            let is_new = config.database_url.is_missing_file();
+            let db = prepare(config, COMMAND_CONNECTIONS)?;
+            if is_new {
+                eprintln!("made a new database, {:?}", config.database_url);
+            }
+            db
+        }
+        // These are about keys that exist. They neither make a database nor migrate one.
+        _ => open_current(config, COMMAND_CONNECTIONS)?,
+    };
     match action {
         KeysTask::Create { name, role, workspace, acting_for, expires_in } => {
             let wanted = WantedKey { workspace, acting_for, expires_in };
@@ -28,7 +39,11 @@ pub fn keys(config: &Config, action: KeysTask) -> Result<ExitCode, CommandError>
             write_line(secret.expose_secret())?;
         }
         KeysTask::List => {
-            for stored in db.api_keys()? {
+            let keys = db.api_keys()?;
+            if keys.is_empty() {
+                eprintln!("there are no keys in {:?}", config.database_url);
+            }
+            for stored in keys {
                 let key = stored.key;
                 let state = match (key.revoked_at, key.expires_at) {
                     (Some(at), _) => format!("revoked {at}"),

@@ -87,7 +87,7 @@ settings! {
             log_format, "text or json";
         /// The log filter, such as info or info,ifmatch_server=debug
         log_level: String = "info", "IFMATCH_LOG", Open,
-            log_filter, "a log filter such as info or info,ifmatch_server=debug";
+            log_filter, "a log filter: error, warn, info, debug, trace or off, with targets such as info,ifmatch_server=debug";
         /// Whether a trusted proxy in front of the server serves TLS
         behind_proxy: bool = "false", "IFMATCH_BEHIND_PROXY", Switch,
             parsed, "true or false";

@@ -188,6 +188,11 @@ fn a_bad_value_is_named_by_where_it_was_said() {
         sentence("", &["IFMATCH_LISTEN=x"], ""),
         "IFMATCH_LISTEN: `x` is not an address such as 127.0.0.1:8080"
     );
+    // It would be taken for the name of a target, and nothing would be logged.
+    for silent in ["warning", "verbose", "hyper", "warning,hyper=off"] {
+        let text = sentence(&format!("--log-level {silent}"), &[], "");
+        assert!(text.contains(&format!("`{silent}` is not a log filter")), "{text}");
+    }
     assert_eq!(sentence("--lanes 0", &[], ""), "--lanes: `0` is not a whole number from 1 to 64");
     assert_eq!(
         sentence("--config app.toml", &[], "log_format = 7"),

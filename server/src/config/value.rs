@@ -3,6 +3,7 @@
 use crate::log::LogFormat;
 use secrecy::{ExposeSecret, SecretString};
 use std::{path::PathBuf, str::FromStr};
+use tracing_subscriber::filter::LevelFilter;
 
 /// A value that the type itself can parse.
 pub fn parsed<T: FromStr>(text: &str) -> Option<T> {
@@ -29,8 +30,13 @@ pub fn log_format(text: &str) -> Option<LogFormat> {
 }
 
 /// A filter that `tracing` understands.
+///
+/// It takes any other word than a level for a target, and then logs nothing: `warning`, for example.
 pub fn log_filter(text: &str) -> Option<String> {
-    let readable = tracing_subscriber::EnvFilter::try_new(text).is_ok();
+    let is_plain = |one: &&str| !one.contains(['=', '[']);
+    let mut words = text.split(',').map(str::trim).filter(is_plain);
+    let readable = words.all(|word| word.parse::<LevelFilter>().is_ok())
+        && tracing_subscriber::EnvFilter::try_new(text).is_ok();
     (readable && !text.is_empty()).then(|| text.to_owned())
 }
 

@@ -59,33 +59,53 @@ impl Db {
 
     /// The names of migrations that this program has and the database does not.
     ///
-    /// It only reads. Diesel's own list would create its table first.
-    ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn pending_migrations(&mut self) -> Result<Vec<String>, StoreError> {
-        let (exists, pending) = match self {
-            Self::Sqlite(_) => (
-                "SELECT count(*) FROM sqlite_master WHERE name = '__diesel_schema_migrations'",
-                all_of::<diesel::sqlite::Sqlite>(&SQLITE),
-            ),
-            Self::Postgres(_) => (
-                "SELECT count(to_regclass('__diesel_schema_migrations'))",
-                all_of::<diesel::pg::Pg>(&POSTGRES),
-            ),
+        let run = self.run_migrations()?;
+        let mut pending = self.known_migrations()?;
+        pending.retain(|(version, _)| !run.contains(version));
+        Ok(pending.into_iter().map(|(_, name)| name).collect())
+    }
+
+    /// The newest migration of the database that this program does not have. A newer program has run it.
+    ///
+    /// # Errors
+    ///
+    /// Technical ones only; see [`StoreError`].
+    pub fn unknown_migration(&mut self) -> Result<Option<String>, StoreError> {
+        let known = self.known_migrations()?;
+        let is_known = |run: &String| known.iter().any(|(version, _)| version == run);
+        Ok(self.run_migrations()?.into_iter().rev().find(|run| !is_known(run)))
+    }
+
+    /// The versions and names of this program's migrations.
+    fn known_migrations(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let known = match self {
+            Self::Sqlite(_) => all_of::<diesel::sqlite::Sqlite>(&SQLITE),
+            Self::Postgres(_) => all_of::<diesel::pg::Pg>(&POSTGRES),
         };
-        let mut pending = pending.map_err(StoreError::Unforeseen)?;
+        known.map_err(StoreError::Unforeseen)
+    }
+
+    /// The versions of the migrations that have run. It only reads: Diesel's own list would create its
+    /// table first.
+    fn run_migrations(&mut self) -> Result<BTreeSet<String>, StoreError> {
+        let exists = match self {
+            Self::Sqlite(_) => {
+                "SELECT count(*) FROM sqlite_master WHERE name = '__diesel_schema_migrations'"
+            }
+            Self::Postgres(_) => "SELECT count(to_regclass('__diesel_schema_migrations'))",
+        };
         let exists = Sql::new(exists).returning::<BigInt>();
         let exists: i64 = on_backend!(self, c => exists.get_result(c))?;
-        if exists > 0 {
-            let run = Sql::new("SELECT version FROM __diesel_schema_migrations");
-            let run = run.returning::<Text>();
-            let run: Vec<String> = on_backend!(self, c => run.load(c))?;
-            let run: BTreeSet<String> = run.into_iter().collect();
-            pending.retain(|(version, _)| !run.contains(version));
+        if exists == 0 {
+            return Ok(BTreeSet::new());
         }
-        Ok(pending.into_iter().map(|(_, name)| name).collect())
+        let run = Sql::new("SELECT version FROM __diesel_schema_migrations").returning::<Text>();
+        let run: Vec<String> = on_backend!(self, c => run.load(c))?;
+        Ok(run.into_iter().collect())
     }
 
     /// The time on the database's clock. On SQLite it is the process's own clock.

@@ -1,7 +1,7 @@
 //! Database URLs. They never show a password.
 
 use super::{file::SqliteFile, postgres::PostgresTarget};
-use std::{fmt, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
@@ -73,6 +73,11 @@ impl DatabaseUrl {
     /// Whether a pool was found between this program and the database. Known after a connection.
     pub fn is_pooled(&self) -> bool {
         matches!(self, Self::Postgres(target) if target.is_pooled())
+    }
+
+    /// Whether it names a file that is not there.
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Sqlite(file) if !Path::new(file.path()).exists())
     }
 
     /// Checks what would only fail at the first connection, with a worse message.
