@@ -2,8 +2,8 @@
 //! whether a write commits.
 
 use crate::harness::{
-    Answer, Api, Call, Server, Socket, both_databases, day, eventually, id, postgres_only, unique,
-    version,
+    Answer, Api, Call, Server, Socket, both_databases, day, eventually, id, postgres_only,
+    together, unique, version,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ both_databases![
     a_forced_release_is_for_admins_and_on_record,
     wrong_names_and_times_are_told_by_field_and_change_nothing,
     each_workspace_has_locks_of_its_own,
+    a_deleted_workspace_has_no_locks,
     locks_are_listed_page_by_page_and_by_filter,
     a_write_of_any_kind_needs_the_fence_that_it_names,
     a_repeat_of_a_fenced_write_is_answered_although_the_lock_is_gone,
@@ -31,6 +32,7 @@ both_databases![
 postgres_only![
     a_waiter_gets_a_lock_that_another_server_released,
     a_token_of_one_server_is_good_at_another,
+    sends_of_one_acquisition_to_two_servers_get_one_grant,
 ];
 
 /// A request for a lock, and what it says beside its TTL.
@@ -334,6 +336,39 @@ async fn wrong_names_and_times_are_told_by_field_and_change_nothing(server: Serv
     acquire(&api, "k", &json!({})).await.ok(201);
     acquire(&api, "f:k", &json!({})).await.ok(201);
     api.get("/v1/locks/k?scope=function&function=f").await.ok(200);
+}
+
+async fn a_deleted_workspace_has_no_locks(server: Server) {
+    let api = server.api();
+    let workspace = api.make_workspace(json!({})).await;
+    let space = json!({"workspace_id": id(&workspace)});
+    let old = acquire(&api, "old", &space).await.ok(201);
+    let held = acquire(&api, "held", &space).await.ok(201);
+    let release = |key: &str, grant: &Value| {
+        let body = json!({"owner": grant["owner"], "workspace_id": id(&workspace)});
+        api.post(&format!("/v1/locks/{key}/release"), &body)
+    };
+    release("old", &old).await.ok(200);
+    api.delete(&format!("/v1/workspaces/{}", id(&workspace))).if_match(1).await.ok(200);
+    for key in ["old", "held", "new"] {
+        acquire(&api, key, &space).await.problem(410, "DELETED");
+    }
+    release("held", &held).await.ok(200);
+}
+
+/// The lock has no row yet, so that none of the two can wait for the other one at it.
+async fn sends_of_one_acquisition_to_two_servers_get_one_grant(server: Server) {
+    let second = server.sibling().await;
+    let apis = [server.api(), second.api()];
+    for round in 0..60 {
+        let grants = together(4, |n| {
+            let (api, key) = (apis[n % 2].clone(), format!("new-{round}"));
+            async move { acquire(&api, &key, &json!({})).key(&key).await.ok(201) }
+        });
+        let grants = grants.await;
+        let owner = |grant: &Value| (grant["owner"].clone(), grant["fence"].clone());
+        assert!(grants.iter().all(|grant| owner(grant) == owner(&grants[0])), "{grants:?}");
+    }
 }
 
 async fn each_workspace_has_locks_of_its_own(server: Server) {

@@ -308,6 +308,9 @@ impl Lane {
         }
         let now = state.clock.unwrap_or_else(Timestamp::now);
         let decided: Decided = batch.iter().map(|job| self.decide(job, &mut state, now)).collect();
+        if state.is_torn {
+            return Err(StoreError::Raced("a row was made between two reads".into()).into());
+        }
         if !state.is_changed() && !was_outdated {
             self.end_unchanged();
             return Ok(Ended::Decided(decided));

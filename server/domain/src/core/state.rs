@@ -38,6 +38,11 @@ pub struct State {
     pub opened_at: Option<Timestamp>,
     /// The time that deadlines are compared with, if a command of this batch requested it.
     pub clock: Option<Timestamp>,
+    /// Whether two loaded rows cannot be true at one time. The batch must be loaded again.
+    ///
+    /// A row that is missing cannot be locked. Another process may have made it, together with a row
+    /// that was loaded later.
+    pub is_torn: bool,
     /// Objects that are locked only as references.
     shared: HashMap<Kind, HashSet<String>>,
     systems: Vec<(TypeId, Box<dyn Tables>)>,
@@ -99,6 +104,7 @@ impl State {
             histories: HashMap::default(),
             opened_at: None,
             clock: None,
+            is_torn: false,
             shared: HashMap::default(),
             systems: systems.into_iter().map(typed).collect(),
         }

@@ -66,12 +66,7 @@ impl AcquireLock {
 
     pub(crate) fn wants(&self, wants: &mut Wants<'_, '_, Need>) {
         want_lock(&self.id, wants);
-        // Whether the workspace exists is asked once, when the lock's row is made.
-        let locks = &wants.state.lock().locks;
-        if let Some(workspace_id) = &self.name.workspace_id
-            && locks.is_loaded(&self.id)
-            && locks.get(&self.id).is_none()
-        {
+        if let Some(workspace_id) = &self.name.workspace_id {
             wants.reference(Kind::Workspace, workspace_id.as_str());
         }
     }
@@ -79,13 +74,12 @@ impl AcquireLock {
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         self.name.see(ctx)?;
         let now = ctx.now;
+        if let Some(workspace_id) = &self.name.workspace_id {
+            alive::<Workspace>(workspace_id.as_str(), ctx.state)?;
+        }
         let before = ctx.state.lock().locks.get(&self.id).cloned();
-        match (&before, &self.name.workspace_id) {
-            (Some(lock), _) => refuse_held(lock, now)?,
-            (None, Some(workspace_id)) => {
-                alive::<Workspace>(workspace_id.as_str(), ctx.state).map(|_| ())?;
-            }
-            (None, None) => {}
+        if let Some(lock) = &before {
+            refuse_held(lock, now)?;
         }
         let fence = next_fence(before.as_ref().map_or(0, |lock| lock.fence), now)?;
         let owner = self.secret.token(&self.id, fence, &self.salt);
@@ -117,13 +111,17 @@ impl AcquireLock {
     /// the first request's client turns out to be gone.
     pub(crate) fn repeat(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let now = ctx.now;
-        let held = ctx.state.lock().locks.get(&self.id).filter(|lock| lock.is_held(now));
+        let found = ctx.state.lock().locks.get(&self.id);
+        // The answer was stored together with the row, and the row is kept for longer.
+        let is_torn = found.is_none();
+        let held = found.filter(|lock| lock.is_held(now));
         // Only this request's own grant has a token that this request can derive.
         let own = held.and_then(|lock| {
             let owner = self.secret.token(&self.id, lock.fence, &self.salt);
             (lock.owner_digest == digest(owner.expose())).then_some((lock, owner))
         });
         let Some((lock, owner)) = own else {
+            ctx.state.is_torn |= is_torn;
             return Err(Rejection::Lost(self.name.clone()));
         };
         let lock = change(&lock.clone(), ctx, |_| {});
