@@ -1,4 +1,5 @@
 # A configuration of Varnish. The public URL is http://127.0.0.1:8000/api.
+# Start the server with --behind-proxy --public-url http://127.0.0.1:8000/api
 vcl 4.1;
 
 backend ifmatch {

@@ -130,7 +130,7 @@ settings! {
     }
     maybe {
         /// Maximum requests per second and key, with bursts of twice that; 0 is no limit
-        /// [default: 0 on loopback, 500 elsewhere]
+        /// [default: 0 on loopback without behind_proxy, otherwise 500]
         rate_limit: u32, "IFMATCH_RATE_LIMIT", Open,
             |text| between(text, 0, 1_000_000), "a whole number from 0 to 1000000";
         /// Maximum number of open connections of clients
