@@ -37,6 +37,9 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(1);
 /// Connections of a subcommand at a time: its own, and one of a lane.
 const COMMAND_CONNECTIONS: usize = 2;
 
+/// What to do about a database whose migrations have not all run.
+const NOT_CURRENT: &str = "the schema is not current; run `ifmatch-server migrate`";
+
 /// Why a subcommand failed. The text is for the person at the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
@@ -60,6 +63,13 @@ pub enum CommandError {
         /// What the system said.
         cause: std::io::Error,
     },
+}
+
+impl CommandError {
+    /// The exit code: 2 for a wrong setting, as when the process reads its settings.
+    pub fn exit_code(&self) -> ExitCode {
+        if matches!(self, Self::Setting(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
+    }
 }
 
 /// The configuration of the lanes.
@@ -214,6 +224,17 @@ fn submit(config: &Config, action: Action) -> Result<Outcome, CommandError> {
         Refusal::Rejected(Rejection::Core(core::Rejection::NotFound { what, id })) => {
             CommandError::Refused(format!("there is no {what} {id}"))
         }
+        Refusal::Rejected(Rejection::Core(core::Rejection::AlreadyExists {
+            existing_id, ..
+        })) => CommandError::Refused(format!(
+            "{existing_id} already has this name; choose another name or revoke that key"
+        )),
+        Refusal::Rejected(Rejection::Core(core::Rejection::InvalidTransition {
+            from: "rotated",
+            ..
+        })) => CommandError::Refused(
+            "the key was already replaced; rotate the key that replaced it".to_owned(),
+        ),
         refusal => CommandError::Refused(problem::HttpProblem::from(refusal).to_string()),
     })
 }
@@ -246,7 +267,7 @@ pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
                 "migrations",
                 pending.and_then(|pending| match pending.as_slice() {
                     [] => Ok("all have run".to_owned()),
-                    names => Err(format!("run `ifmatch-server migrate` for {}", names.join(", "))),
+                    _ => Err(NOT_CURRENT.to_owned()),
                 }),
             )?;
             match db.messages_locale() {
@@ -295,7 +316,11 @@ pub fn doctor(config: &Config) -> Result<ExitCode, CommandError> {
 
 /// `verify`
 pub fn verify(config: &Config) -> Result<ExitCode, CommandError> {
-    let broken = open(config)?.verify()?;
+    let mut db = open(config)?;
+    if !db.pending_migrations()?.is_empty() {
+        return Err(CommandError::Refused(NOT_CURRENT.to_owned()));
+    }
+    let broken = db.verify()?;
     if broken.is_empty() {
         say("every stored invariant holds")?;
         return Ok(ExitCode::SUCCESS);

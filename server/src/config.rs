@@ -214,6 +214,9 @@ pub fn read<A: Into<OsString> + Clone>(
         Some(_) => Task::from_arg_matches(&matches)?,
         None => Task::Serve,
     };
+    if action.is_paper() {
+        return Ok((action, Config::from_said(&Said::default())?.check()?));
+    }
     let flag = |name: &str| matches.try_get_one::<String>(name).ok().flatten().cloned();
     let mut environment: BTreeMap<String, String> =
         environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();

@@ -18,4 +18,4 @@ mod wire;
 mod tests;
 
 pub use client::Panel;
-pub use config::PanelConfig;
+pub use config::{PanelConfig, PanelError};

@@ -24,7 +24,7 @@ use crate::{
     lane::{Lanes, Refusal},
     listener::{self, Door, Listening, Places},
     metrics::Metrics,
-    panel::{Panel, PanelConfig},
+    panel::{Panel, PanelConfig, PanelError},
     reads::Reads,
     routes, streams,
     tail::Tail,
@@ -37,7 +37,7 @@ use ifmatch_types::{ApiKeyId, Role};
 use sd_notify::NotifyState;
 use secrecy::ExposeSecret;
 use std::{
-    io::Write,
+    io::{ErrorKind, Write},
     net::TcpListener,
     sync::{
         Arc,
@@ -67,6 +67,7 @@ const STOP_TIMEOUT_S: u64 = 27;
 
 /// Serves until it is told to stop.
 pub fn serve(config: &Config) -> Result<(), CommandError> {
+    let panel = panel(config)?;
     let lanes = config.lanes().saturating_add(usize::from(config.has_background_lane()));
     commands::prepare(config, lanes.saturating_add(Reads::MAX_CONNECTIONS))?;
     let io = |what: &str| {
@@ -102,7 +103,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
             streams: Arc::default(),
         });
         make_first_keys(config, &app).await?;
-        listen(config, app).await
+        listen(config, app, panel).await
     });
     for thread in lane_threads {
         // Every accepted write has been answered. A lane that panicked has logged it.
@@ -195,7 +196,11 @@ async fn add_key(
     }
 }
 
-async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError> {
+async fn listen(
+    config: &Config,
+    app: web::Data<App>,
+    panel: Option<Panel>,
+) -> Result<(), CommandError> {
     let limiter = web::Data::new(Limiter::new(config.requests_per_s()));
     let trusted_proxies = web::Data::new(config.trusted_proxies());
     let listening = Listening {
@@ -226,9 +231,14 @@ async fn listen(config: &Config, app: web::Data<App>) -> Result<(), CommandError
             .default_service(web::to(no_such_path))
             .wrap(from_fn(frame))
     };
-    let panel = panel(config)?;
     let refused = |cause| CommandError::Io { what: format!("listen: {}", config.listen), cause };
-    let port = TcpListener::bind(config.listen).map_err(refused)?;
+    let port = TcpListener::bind(config.listen).map_err(|cause| match cause.kind() {
+        ErrorKind::AddrInUse => CommandError::Refused(format!(
+            "listen: {}: {cause}; stop that program or choose another --listen",
+            config.listen
+        )),
+        _ => refused(cause),
+    })?;
     let address = port.local_addr().map_err(refused)?;
     let tls = match config.tls() {
         Some((cert, key)) => Some(
@@ -325,7 +335,10 @@ fn panel(config: &Config) -> Result<Option<Panel>, CommandError> {
     let url = url.parse().map_err(|error| wrong(&error))?;
     let timeout = Duration::from_millis(config.panel_timeout_ms);
     let config = PanelConfig { kind, url, key: key.clone(), timeout };
-    Panel::new(config).map(Some).map_err(|error| wrong(&error))
+    Panel::new(config).map(Some).map_err(|error| match error {
+        PanelError::Path => CommandError::Setting(format!("panel_url: {error}")),
+        error => wrong(&error),
+    })
 }
 
 /// Does periodic work: refreshes the API keys, and puts recorded times into their buckets.

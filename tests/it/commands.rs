@@ -40,6 +40,7 @@ async fn keys_are_made_listed_and_revoked_on_the_command_line(server: Server) {
     let keys = server.api().list("/v1/api-keys").await;
     let made = keys.iter().find(|key| key["name"] == "from-the-shell").unwrap();
     assert!(listed.stdout.contains(id(made)), "{}", listed.stdout);
+    command(database, &args).await.refused_naming(&format!("{} already has this name", id(made)));
     command(database, &["keys", "revoke", id(made)]).await.succeeded();
     eventually("the running server refuses the key", async || {
         (api.get("/v1/plans").await.status == 401).then_some(())
@@ -92,7 +93,7 @@ async fn a_key_is_replaced_on_the_command_line(server: Server) {
     assert_eq!(audit[0]["actor"], "cli");
 
     let again = command(database, &rotate[..3]).await;
-    again.refused_naming("INVALID_STATE_TRANSITION");
+    again.refused_naming("already replaced");
     let long = ["keys", "rotate", id(new), "--overlap", "31days"];
     command(database, &long).await.refused_naming("overlap");
     let unknown = format!("key_{}", "0".repeat(32));
@@ -160,6 +161,20 @@ fn the_doctor_names_what_is_wrong() {
         let database = Database::create(Backend::Sqlite);
         let away = [("IFMATCH_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")];
         run_to_end(&database, &["doctor"], &away).await.refused_naming("database");
+        let refused = run_to_end(&database, &["verify"], &away).await.refused_naming("refused");
+        assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+    });
+}
+
+#[test]
+fn the_manual_page_is_whole_and_printed_with_a_wrong_setting() {
+    block_on(async {
+        let database = Database::create(Backend::Sqlite);
+        let page = run_to_end(&database, &["man"], &[("IFMATCH_FOO", "1")]).await.succeeded();
+        assert!(!page.stdout.contains("(1)"), "it refers to no other page: {}", page.stdout);
+        for told in ["keys rotate", "\\-\\-overlap", "IFMATCH_DATABASE_URL", "IFMATCH_ADMIN_KEY"] {
+            assert!(page.stdout.contains(told), "{told} is not in {}", page.stdout);
+        }
     });
 }
 

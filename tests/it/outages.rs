@@ -236,7 +236,10 @@ fn a_server_that_may_not_migrate_needs_a_current_schema() {
                 fs::write(database.url().strip_prefix("sqlite://").unwrap(), "").unwrap();
             }
             run_to_end(&database, &serve, &env).await.refused_naming("ifmatch-server migrate");
-            run_to_end(&database, &["doctor"], &env).await.refused_naming("migrate");
+            for command in ["doctor", "verify"] {
+                let refused = run_to_end(&database, &[command], &env).await;
+                refused.refused_naming("run `ifmatch-server migrate`");
+            }
             assert!(!String::from_utf8_lossy(&database.stored_bytes()).contains("diesel"));
             run_to_end(&database, &["migrate"], &env).await.succeeded();
             let server = Server::start_with(Arc::new(database), no_migrate()).await;

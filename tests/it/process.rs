@@ -206,6 +206,9 @@ fn wrong_settings_are_named_at_start() {
         start(&["--rate-limit", "many"], &[]).await.refused_naming("rate");
         start(&[], &[("IFMATCH_RATE_LIMIT", "-1")]).await.refused_naming("rate");
         start(&["--config", "no-such.toml"], &[]).await.refused_naming("no-such.toml");
+        let panel = [("IFMATCH_PANEL_URL", "http://127.0.0.1/api"), ("IFMATCH_PANEL_KEY", "key")];
+        let refused = start(&[], &panel).await.refused_naming("panel_url: leave out /api");
+        assert_eq!(refused.code, Some(2), "systemd does not start it again");
     });
 }
 
@@ -225,6 +228,9 @@ fn a_database_that_cannot_be_opened_is_named() {
     block_on(async {
         let nowhere = "sqlite:///no/such/directory/test.db";
         start(&["--database-url", nowhere], &[]).await.refused_naming("database");
+        let database = Database::create(Backend::Sqlite);
+        let directory = format!("sqlite://{}", database.dir().display());
+        start(&["--database-url", &directory], &[]).await.refused_naming("is a directory");
     });
 }
 
@@ -264,7 +270,8 @@ fn a_port_in_use_is_named() {
     block_on(async {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
-        start(&["--listen", &address], &[]).await.refused_naming(&address);
+        let refused = start(&["--listen", &address], &[]).await.refused_naming(&address);
+        refused.refused_naming("choose another --listen");
     });
 }
 

@@ -108,7 +108,8 @@ settings! {
             |text| between(text, 1, 86_400), "a whole number of seconds from 1 to 86400";
         /// Days after which a replaced version of an object is pruned, at least 3; 0 is never
         history_days: u64 = "0", "IFMATCH_HISTORY_DAYS", Open,
-            |text| between(text, 0, 36_500), "a whole number of days from 0 to 36500";
+            |text| between(text, 0, 0).or_else(|| between(text, 3, 36_500)),
+            "0, or a whole number of days from 3 to 36500";
         /// Time between two billing runs that the server makes by itself, in milliseconds; 0 is never
         billing_interval_ms: u64 = "0", "IFMATCH_BILLING_INTERVAL_MS", Open,
             |text| between(text, 0, 86_400_000), "a whole number of milliseconds from 0 to 86400000";

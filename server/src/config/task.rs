@@ -34,6 +34,14 @@ pub enum Task {
     Restored,
 }
 
+impl Task {
+    /// Whether it only prints what is the same with all settings. It reads none of them, so that a
+    /// wrong one is no reason to fail.
+    pub fn is_paper(&self) -> bool {
+        matches!(self, Self::Settings | Self::Man | Self::Completions { .. })
+    }
+}
+
 /// What to do with API keys.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum KeysTask {

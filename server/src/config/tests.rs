@@ -206,10 +206,12 @@ fn a_bad_value_is_named_by_where_it_was_said() {
         ("IFMATCH_RATE_LIMIT=-1", "IFMATCH_RATE_LIMIT: `-1` is not"),
         ("IFMATCH_BEHIND_PROXY=yes", "IFMATCH_BEHIND_PROXY: `yes` is not true or false"),
         ("IFMATCH_SETTLE_MS=0", "IFMATCH_SETTLE_MS: `0` is not"),
+        ("IFMATCH_HISTORY_DAYS=2", "IFMATCH_HISTORY_DAYS: `2` is not 0, or a whole number of days"),
     ] {
         let text = sentence("", &[env], "");
         assert!(text.starts_with(start), "{text}");
     }
+    assert_eq!(config("--history-days 3", &[], "").history_days, 3);
 }
 
 #[test]
@@ -220,6 +222,13 @@ fn unknown_names_are_errors() {
     assert_eq!(text, "app.toml: `listn` is not a setting");
     let text = sentence("--config app.toml", &[], "[listen]\nport = 1");
     assert!(text.starts_with("app.toml: `listen` is not an address"), "{text}");
+}
+
+#[test]
+fn what_is_the_same_with_all_settings_is_printed_with_a_wrong_one() {
+    for args in ["settings", "man", "completions bash"] {
+        assert!(try_read(args, &["IFMATCH_LISTN=127.0.0.1:1"], "").is_ok(), "{args}");
+    }
 }
 
 #[test]

@@ -53,6 +53,9 @@ pub(super) struct Lane {
     seams: Seams,
     db: Option<Db>,
     was_connected: bool,
+    /// Whether the connection was made again, and nothing was committed over it yet. A database that
+    /// can be reached may still be full.
+    is_untried: bool,
     pruned_at: Instant,
     /// The state of the last batch. It is freed only after the batch's commands were answered.
     spent: Option<State>,
@@ -146,6 +149,7 @@ impl Lane {
             seams: config.seams,
             db: None,
             was_connected: false,
+            is_untried: false,
             pruned_at: Instant::now(),
             spent: None,
             recent: Recent::default(),
@@ -224,7 +228,7 @@ impl Lane {
         if failure.concerns_all() {
             self.outage.begin();
         }
-        answer_all(batch, failure);
+        answer_all(batch, failure, &self.url);
     }
 
     /// Runs a batch until it is committed, cannot succeed, or has used up its reruns or its time.
@@ -366,6 +370,9 @@ impl Lane {
     /// Tells the rest of the process about a commit.
     fn note_commit(&mut self, state: State, commands: usize, started_at: Instant) {
         self.outage.end();
+        if std::mem::take(&mut self.is_untried) {
+            tracing::info!(lane = self.number, "the database is back");
+        }
         metrics::batch_committed(commands, started_at.elapsed());
         (self.seams.committed)(&state);
         self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
@@ -447,7 +454,7 @@ impl Lane {
             self.recent.clear();
             if self.was_connected {
                 metrics::reconnected();
-                tracing::info!(lane = self.number, "the database is back");
+                self.is_untried = true;
             }
             self.was_connected = true;
         }
@@ -557,11 +564,12 @@ fn answer(batch: Vec<Job>, mut decided: Decided, seams: Seams) {
     }
 }
 
-fn answer_all(batch: Vec<Job>, failure: &Failure) {
+fn answer_all(batch: Vec<Job>, failure: &Failure, url: &DatabaseUrl) {
     for job in batch {
         let refusal = job.context.within(|| match failure {
             Failure::Store(error) if error.is_outage() || error.is_transient() => {
-                tracing::warn!(%failure, "nothing was written");
+                // Its file or host tells which disk is full. It shows no password.
+                tracing::warn!(%failure, database = ?url, "nothing was written");
                 Refusal::TryAgain
             }
             Failure::Store(_) | Failure::Unknown => {

@@ -37,7 +37,7 @@ pub enum PanelError {
     #[error("the panel's URL has a query or a fragment")]
     Query,
     /// The URL leads into the panel's API.
-    #[error("the panel's URL ends in /api or a path below it, which is added to it")]
+    #[error("leave out /api; the server adds it")]
     Path,
     /// The key is empty.
     #[error("the panel's key is empty")]

@@ -75,7 +75,7 @@ impl Db {
     /// # Errors
     ///
     /// [`StoreError::Gone`] if the database cannot be reached. [`StoreError::Impaired`] if there is
-    /// no SQLite file, or another one than this process opened first.
+    /// no SQLite file, or none that can be opened, or another one than this process opened first.
     pub fn connect(url: &DatabaseUrl, purpose: Use) -> Result<Self, StoreError> {
         match url {
             DatabaseUrl::Sqlite(file) => Ok(Self::Sqlite(open_sqlite(file)?)),
@@ -237,7 +237,8 @@ impl Db {
 /// Opens a SQLite file that exists, and makes sure that it is the one that was opened.
 fn open_sqlite(file: &SqliteFile) -> Result<SqliteDb, StoreError> {
     let before = file.identity()?;
-    let mut connection = SqliteConnection::establish(&file.uri())?;
+    let connection = SqliteConnection::establish(&file.uri());
+    let mut connection = connection.map_err(|error| file.unopened(&error))?;
     prepare_sqlite(&mut connection)?;
     SqliteDb::new(connection, file, before)
 }

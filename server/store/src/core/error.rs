@@ -13,7 +13,7 @@ pub type Cause = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached, or the connection was lost.
-    #[error("the database cannot be reached: {}", Chain(&**.0))]
+    #[error("the database cannot be reached: {}", OneLine(&**.0))]
     Gone(#[source] Cause),
     /// The database answers, but does not work: it is read-only, full, or out of time.
     ///
@@ -86,7 +86,7 @@ impl StoreError {
     }
 }
 
-/// Shows an error with all its causes on one line.
+/// Shows an error with all its causes.
 ///
 /// A log that does not print sources still has all of them.
 struct Chain<'a>(&'a (dyn Error + 'static));
@@ -106,6 +106,17 @@ impl fmt::Display for Chain<'_> {
             next = error.source();
         }
         Ok(())
+    }
+}
+
+/// Shows an error with all its causes on one line, also if a text has several, as libpq's have.
+struct OneLine<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = Chain(self.0).to_string();
+        let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+        f.write_str(&lines.collect::<Vec<_>>().join("; "))
     }
 }
 

@@ -4,7 +4,7 @@
 //! process ends. So the open file is compared with the one at its path before each commit.
 
 use super::error::StoreError;
-use diesel::SqliteConnection;
+use diesel::{ConnectionError, SqliteConnection};
 use std::{
     fs, io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -102,6 +102,17 @@ impl SqliteFile {
 
     fn impaired(&self, what: &str, error: &io::Error) -> StoreError {
         StoreError::Impaired(format!("{} {what}: {error}", self.path).into())
+    }
+
+    /// The error of a file that SQLite cannot open. SQLite says neither which nor why.
+    pub(crate) fn unopened(&self, error: &ConnectionError) -> StoreError {
+        let path = &self.path;
+        let text = if Path::new(path).is_dir() {
+            format!("{path} is a directory; name a file in it")
+        } else {
+            format!("{path} cannot be opened: {error}; may this user read and write it?")
+        };
+        StoreError::Impaired(text.into())
     }
 
     fn replaced(&self) -> StoreError {
