@@ -152,9 +152,13 @@ async fn an_integer_may_be_written_with_a_point(server: Server) {
             (&json!(quantity), &json!(now + 1))
         );
     }
-    for (value, named) in
-        [("5.5", "integer"), ("1e30", "integer"), ("-1", "1"), ("\"5\"", "integer")]
-    {
+    for (value, named) in [
+        ("5.5", "integer"),
+        ("1e30", "integer"),
+        ("-1", "1"),
+        ("\"5\"", "integer"),
+        ("4.99999999999999999999", "rounded"),
+    ] {
         let text = format!(r#"{{"version": 4, "quantity": {value}}}"#);
         let refused = send(&text).await.invalid("/quantity");
         let message = refused["errors"][0]["message"].as_str().unwrap().to_owned();

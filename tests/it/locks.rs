@@ -327,6 +327,10 @@ async fn wrong_names_and_times_are_told_by_field_and_change_nothing(server: Serv
     acquire(&api, "job", &json!({"workspace_id": missing})).await.problem(404, "NOT_FOUND");
     let plan = missing.replace("wsp_", "pln_");
     acquire(&api, "job", &json!({"workspace_id": plan})).await.problem(400, "WRONG_ID_TYPE");
+    for path in ["/v1/locks", "/v1/locks/job"] {
+        let space = format!("{path}?workspace_id={missing}");
+        api.get(&space).await.problem(404, "NOT_FOUND");
+    }
     assert_eq!(api.list("/v1/locks").await, Vec::<Value>::new(), "a refusal stores nothing");
     // The longest key, and both ends of the times.
     acquire(&api, &long[1..], &json!({"ttl_ms": 86_400_000})).await.ok(201);

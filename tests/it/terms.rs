@@ -145,6 +145,9 @@ async fn a_preview_says_what_the_next_runs_make(server: Server) {
     let unknown = json!({"subscription_id": "sub_01a22935ebfe70ebae68b10c9dff74ca"});
     let unknown = api.post("/v1/billing-runs/preview", &unknown).await;
     unknown.invalid("/subscription_id");
+    let plan = json!({"subscription_id": "pln_01a22935ebfe70ebae68b10c9dff74ca"});
+    let plan = api.post("/v1/billing-runs/preview", &plan).await;
+    plan.problem(400, "WRONG_ID_TYPE");
 }
 
 async fn a_credit_goes_onto_the_balance_and_later_invoices_take_from_it(server: Server) {

@@ -134,7 +134,8 @@ fn runs() -> Vec<Endpoint> {
                 .operation_id("preview_billing")
                 .summary("Tell which invoices billing runs would make, also in the future")
                 .optional_body::<NewBillingPreview>()
-                .answers::<BillingPreview>(200),
+                .answers::<BillingPreview>(200)
+                .problems(&[Code::WrongIdType]),
             get("/v1/subscriptions/{id}/periods", runs::periods)
                 .viewer()
                 .scoped()

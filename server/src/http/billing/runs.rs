@@ -20,7 +20,7 @@ use ifmatch_domain::{
 };
 use ifmatch_store::DueSubscription;
 use ifmatch_types::{
-    BillingPeriod, BillingPreview, BillingRun, Kind, Timestamp, TimestampError, pointer,
+    BillingPeriod, BillingPreview, BillingRun, Code, Kind, Timestamp, TimestampError, pointer,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -112,7 +112,10 @@ pub async fn preview(app: web::Data<App>, mut mutation: Mutation) -> HttpResult 
     };
     refuse_rest(&body)?;
     let (subscription_ids, remaining) = match subscription_id {
-        Some(id) => (vec![known(&app, id).await?], 0),
+        Some(id) => {
+            refuse_other_type(&id)?;
+            (vec![known(&app, id).await?], 0)
+        }
         None => due(&app, as_of).await?,
     };
     let preview = PreviewBilling { subscription_ids, as_of };
@@ -176,6 +179,16 @@ pub async fn periods(
     });
     let page = page.await?.map_err(|rejection| HttpProblem::from(Rejection::Billing(rejection)))?;
     Ok(page.answer(|last| cursor(&last.start)))
+}
+
+/// Refuses the id of another kind of object in the body.
+fn refuse_other_type(id: &str) -> Result<(), HttpProblem> {
+    match check_id(Kind::Subscription, id) {
+        Err(problem) if problem.code() == Code::WrongIdType => {
+            Err(problem.with("path", "/subscription_id"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `POST /v1/subscriptions/{id}/settle`

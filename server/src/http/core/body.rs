@@ -32,6 +32,8 @@ pub struct BodyRead;
 #[derive(Debug)]
 pub struct Body {
     json: Option<Value>,
+    /// Where it has a number that was rounded to an integer.
+    rounded: Option<String>,
     size: usize,
 }
 
@@ -51,13 +53,13 @@ impl Body {
         request.extensions_mut().insert(BodyRead);
         let size = bytes.len();
         if bytes.is_empty() && !needs_body(request) {
-            return Ok(Self { json: None, size });
+            return Ok(Self { json: None, rounded: None, size });
         }
         if !bytes.is_empty() {
             refuse_content_type(request)?;
         }
         match json::parse(&bytes) {
-            Ok(json) => Ok(Self { json: Some(json), size }),
+            Ok(json) => Ok(Self { json: Some(json), rounded: json::rounded(&bytes), size }),
             Err(error) if error.is_data() => {
                 Err(HttpProblem::new(Code::MalformedRequest, error.to_string()))
             }
@@ -76,6 +78,10 @@ impl Body {
     pub fn object(&mut self) -> Result<Map<String, Value>, HttpProblem> {
         let Some(value) = &mut self.json else { return Ok(Map::new()) };
         refuse_unstorable(value, Place::Root)?;
+        if let Some(place) = &self.rounded {
+            let message = "has more digits than a number can have here; no value is rounded";
+            return Err(HttpProblem::invalid(place, message));
+        }
         match value.take() {
             Value::Object(object) => Ok(object),
             _ => Err(HttpProblem::invalid("", "the body must be a JSON object")),

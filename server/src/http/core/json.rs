@@ -21,6 +21,92 @@ pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
+/// The JSON Pointer of the first number in a JSON text that has a fraction and would be read as an integer,
+/// because a double does not hold all its digits: `99.99999999999999999999` as 100.
+///
+/// `text` has been read by [`parse`].
+pub fn rounded(text: &[u8]) -> Option<String> {
+    let may_have_one =
+        |pair: &[u8]| matches!(pair, [digit, b'.' | b'e' | b'E'] if digit.is_ascii_digit());
+    if !text.windows(2).any(may_have_one) {
+        return None;
+    }
+    let mut rest = text;
+    // The place of what comes next: an item's index, or a member's name, which ends with its colon.
+    let mut path: Vec<Step> = Vec::new();
+    while let Some((first, after)) = rest.split_first() {
+        let length = match first {
+            b'"' => end_of_string(after).saturating_add(1),
+            b'-' | b'0'..=b'9' => {
+                rest.iter().take_while(|byte| b"+-.eE0123456789".contains(byte)).count()
+            }
+            _ => 1,
+        };
+        let (token, next) = rest.split_at_checked(length)?;
+        match (first, path.last_mut()) {
+            (b'{', _) => path.push(Step::Member(String::new())),
+            (b'[', _) => path.push(Step::Item(0)),
+            (b'}' | b']', _) => drop(path.pop()),
+            (b',', Some(Step::Item(index))) => *index = index.saturating_add(1),
+            (b'"', Some(Step::Member(name))) if is_before_colon(next) => {
+                *name = serde_json::from_slice(token).ok()?;
+            }
+            (b'-' | b'0'..=b'9', _) if is_rounded(token) => {
+                let pointer = |to: String, step: &Step| match step {
+                    Step::Member(name) => pointer::member(&to, name),
+                    Step::Item(index) => format!("{to}/{index}"),
+                };
+                return Some(path.iter().fold(String::new(), pointer));
+            }
+            _ => {}
+        }
+        rest = next;
+    }
+    None
+}
+
+/// A step from a JSON value to one in it.
+enum Step {
+    Member(String),
+    Item(usize),
+}
+
+/// The length of a JSON string behind its first quote, with its last one.
+fn end_of_string(text: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let ends = |byte: &u8| {
+        let ends = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        ends
+    };
+    text.iter().position(ends).map_or(text.len(), |last| last.saturating_add(1))
+}
+
+fn is_before_colon(text: &[u8]) -> bool {
+    text.trim_ascii_start().starts_with(b":")
+}
+
+/// Whether a JSON number has a fraction that a double does not.
+fn is_rounded(number: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(number);
+    let reads_as_integer = text.parse::<f64>().is_ok_and(|read| read.fract() == 0.0);
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let written = format!("{whole}{fraction}");
+    let significant = written.trim_matches(['-', '0']);
+    if significant.is_empty() {
+        return false;
+    }
+    // Digits behind the point that are not zero, once the exponent has moved it.
+    let zeros = written.len().saturating_sub(written.trim_end_matches('0').len());
+    let behind = i64::try_from(fraction.len()).ok().zip(i64::try_from(zeros).ok());
+    let is_small = exponent.starts_with('-');
+    let moved: i64 = exponent.parse().unwrap_or(if is_small { i64::MIN } else { i64::MAX });
+    let has_fraction = behind
+        .is_some_and(|(behind, zeros)| behind.saturating_sub(zeros).saturating_sub(moved) > 0);
+    reads_as_integer && has_fraction
+}
+
 /// A place in a JSON text. It becomes a JSON Pointer only when an error names it.
 #[derive(Clone, Copy)]
 pub enum Place<'p> {
@@ -133,6 +219,46 @@ mod tests {
             ("1e30", json!(1e30)),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap(), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fraction_that_a_double_does_not_hold_is_found() {
+        for text in [
+            "99.99999999999999999999",
+            "4503599627370497.25",
+            "9007199254740990.5",
+            "1.00000000000000001",
+            "1e-400",
+            "-1e-99999999999999999999",
+            "10000000000000000000000001e-1",
+            "0.99999999999999999999",
+        ] {
+            let body =
+                format!(r#"{{"a": [0, 5.0, {{"b/\"c": "}} 1e-400", "d": {text}}}], "e": 1}}"#);
+            assert!(parse(body.as_bytes()).is_ok(), "{body}");
+            assert_eq!(rounded(body.as_bytes()).as_deref(), Some("/a/2/d"), "{body}");
+            assert_eq!(rounded(text.as_bytes()).as_deref(), Some(""), "{text}");
+        }
+        for text in [
+            "5",
+            "5.0",
+            "5e0",
+            "-50e-1",
+            "-0.0",
+            "0e-5",
+            "5.50",
+            "1e30",
+            "1.5e1",
+            "150e-2",
+            "1.5e400",
+            "9007199254740991.000000000000000000000000",
+            "0.1",
+            "1000000e-6",
+            r#""1e-400""#,
+            r#"{"1e-400": 1.0}"#,
+        ] {
+            assert_eq!(rounded(text.as_bytes()), None, "{text}");
         }
     }
 

@@ -106,6 +106,7 @@ pub async fn get(app: web::Data<App>, key: web::Path<String>, request: HttpReque
     let function = params.text("function");
     let space = named_space(&caller.actor, &mut params)?;
     params.end()?;
+    require_space(&app, space.as_ref()).await?;
     let name = LockName::new(space, scope, function, &key).map_err(refused)?;
     let id = name.id();
     let waiters = app.locks.room.waiters_of(&id);
@@ -119,8 +120,9 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> HttpResult {
     let caller = Caller::of(&request)?;
     let mut params = Params::of(&request)?;
     let limit = params.limit()?;
+    let space = named_space(&caller.actor, &mut params)?;
     let query = LockQuery {
-        space: named_space(&caller.actor, &mut params)?.map(|id| id.to_string()),
+        space: space.as_ref().map(ToString::to_string),
         scope: read_scope(&mut params)?,
         function: params.text("function"),
         locked: params.parsed("locked", "true or false")?,
@@ -128,6 +130,7 @@ pub async fn list(app: web::Data<App>, request: HttpRequest) -> HttpResult {
         limit,
     };
     params.end()?;
+    require_space(&app, space.as_ref()).await?;
     let shared = app.clone();
     let page = app.reads.run(move |db| {
         PageText::read(limit, |last: Option<&Lock>, rows| {
@@ -208,6 +211,15 @@ fn asked_workspace(params: &mut Params) -> Option<WorkspaceId> {
 /// Takes `?workspace_id=`: the space of the lock.
 fn named_space(actor: &Actor, params: &mut Params) -> Result<Option<WorkspaceId>, HttpProblem> {
     space(actor, asked_workspace(params), "?workspace_id")
+}
+
+/// Refuses the space of a workspace that never was. A deleted one may still have locks that are held.
+async fn require_space(app: &App, space: Option<&WorkspaceId>) -> Result<(), HttpProblem> {
+    let Some(id) = space else { return Ok(()) };
+    match app.reads.find(Kind::Workspace, id.as_str()).await? {
+        Some(_) => Ok(()),
+        None => Err(refused(core::Rejection::not_found(Kind::Workspace, id.as_str()))),
+    }
 }
 
 /// The space of a lock: that of a scoped key's workspace, else the one that is named.
