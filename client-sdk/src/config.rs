@@ -224,7 +224,7 @@ impl ClientBuilder {
 }
 
 /// Whether requests to this URL stay on this host.
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     match address.parse::<IpAddr>() {

@@ -1,6 +1,6 @@
 //! One exchange with the server: a request out, an answer or a failure back, nothing retried.
 
-use crate::{Error, request::Request};
+use crate::{Error, config::is_loopback, request::Request};
 use futures::{FutureExt, future::BoxFuture};
 use reqwest::{
     Url,
@@ -60,6 +60,10 @@ impl Http {
         if base.scheme() == "http" {
             // reqwest 0.13 asks for the machine's certificates even if no TLS is spoken.
             builder = builder.tls_certs_only([]);
+            if is_loopback(&base) {
+                // A proxy of the environment would get the key, and is on another host.
+                builder = builder.no_proxy();
+            }
         }
         let client = builder.build().map_err(|error| Error::Setup(chain(&error)))?;
         Ok(Self { client, base, authorization })

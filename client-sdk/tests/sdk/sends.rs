@@ -3,15 +3,19 @@
 use crate::fake::{Fake, Fault, KEY, id, problem};
 use ifmatch::{Error, OutcomeUnknown, SendBudget, Subscription};
 use serde_json::json;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    env,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use wiremock::ResponseTemplate;
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_again_and_never_reapplied() {
@@ -172,4 +176,30 @@ async fn a_key_of_the_callers_own_is_sent_and_a_user_is_named() {
     assert_eq!(patch.key.as_deref(), Some("job-1"));
     assert_eq!(patch.headers.get("x-on-behalf-of").map(String::as_str), Some("ann"));
     assert_eq!(patch.headers.get("authorization"), Some(&format!("Bearer {KEY}")));
+}
+
+/// The name of the variable that tells the child process where the server is.
+const SERVER: &str = "IFMATCH_TEST_SERVER";
+
+/// Only a child process can be given another environment.
+#[tokio::test]
+async fn a_proxy_of_the_environment_does_not_get_a_key_that_stays_on_this_host() {
+    if let Ok(server) = env::var(SERVER) {
+        let billing = ifmatch::Client::builder(server).key(KEY).build().expect("a client");
+        billing.subscriptions().get(&id()).await.expect("the server's answer");
+        return;
+    }
+    let fake = Fake::start().await;
+    let proxy = MockServer::start().await;
+    Mock::given(any()).respond_with(ResponseTemplate::new(403)).mount(&proxy).await;
+    let mut child = Command::new(env::current_exe().expect("this test"));
+    child.arg("a_proxy_of_the_environment_does_not_get_a_key_that_stays_on_this_host");
+    child.env(SERVER, fake.url()).env_remove("NO_PROXY").env_remove("no_proxy");
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        child.env(name, proxy.uri());
+    }
+    let output = child.output().expect("it runs");
+    assert_eq!(proxy.received_requests().await.map(|seen| seen.len()), Some(0));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(fake.methods(), ["GET"]);
 }
