@@ -170,6 +170,10 @@ impl Request {
     }
 
     pub(crate) fn url(&self, base: &Url) -> Result<Url, Error> {
+        // A URL drops tabs and line ends. The rest would be another id, or a dot segment.
+        if self.segments.iter().any(|one| one.chars().any(char::is_control)) {
+            return Err(Error::Unsendable("a part of the path holds a control character".into()));
+        }
         // A dot segment would be taken as a step in the path, even if it is escaped.
         if let Some(dots) = self.segments.iter().find(|one| matches!(one.as_str(), "" | "." | ".."))
         {
@@ -254,6 +258,16 @@ mod tests {
             assert!(matches!(url, Err(Error::Unsendable(_))), "{url:?}");
         }
         assert!(Request::new(Verb::Get, &["features", "..."]).url(&base).is_ok());
+    }
+
+    /// A URL drops tabs and line ends, which would make another id of it.
+    #[test]
+    fn control_characters_are_in_no_id() {
+        let base = Url::parse("http://billing.test").expect("a URL");
+        for id in [".\t.", "\nwsp_x", "wsp_x\r", "\t", "wsp\0x", "wsp\u{85}x"] {
+            let url = Request::new(Verb::Delete, &["workspaces", id]).url(&base);
+            assert!(matches!(url, Err(Error::Unsendable(_))), "{url:?}");
+        }
     }
 
     #[test]
