@@ -310,6 +310,8 @@ fn read(answer: Answer) -> Told {
     };
     let resend = match problem.retry.action {
         RetryAction::Resend => true,
+        // The body came too slowly. The key was not looked at, so this says nothing of it either.
+        _ if problem.code == Code::RequestTimeout => true,
         RetryAction::Reapply | RetryAction::None => false,
         // Only the status tells whether the request itself was refused.
         RetryAction::Unknown(_) => matches!(status, 408 | 429 | 500..=599),
@@ -320,7 +322,10 @@ fn read(answer: Answer) -> Told {
     Told::Again(Trouble {
         cause: problem.detail.clone(),
         wait: asked.max(Duration::from_millis(problem.retry.after_ms)),
-        maybe_applied: !matches!(problem.code, Code::TryAgain | Code::RateLimited),
+        maybe_applied: !matches!(
+            problem.code,
+            Code::TryAgain | Code::RateLimited | Code::RequestTimeout
+        ),
         problem: Some(Box::new(problem)),
     })
 }

@@ -71,3 +71,29 @@ async fn a_bare_conflict_caused_by_the_own_lost_send_is_a_success() {
     assert_eq!((sub.version(), sub.quantity), (2, 6), "what this edit made, not what came later");
     assert_eq!(script.verbs().iter().filter(|verb| **verb == Verb::Patch).count(), 2);
 }
+
+fn too_slow() -> ScriptStep {
+    problem(408, "REQUEST_TIMEOUT", "none", 0, json!({}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_took_too_long_is_sent_again() {
+    let (billing, script) =
+        client(vec![ok(subscription(1, 5)), too_slow(), too_slow(), ok(subscription(2, 6))]);
+    billing.subscriptions().update(&id(), |s| s.quantity += 1).await.expect("applied");
+    let key = |index| script.at(index).1.idempotency_key;
+    assert!(key(1).is_some() && key(1) == key(2) && key(2) == key(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_took_too_long_settles_no_earlier_send_and_leaves_none_in_doubt() {
+    let mut steps = vec![ScriptStep::Broken];
+    steps.extend((0..200).map(|_| too_slow()));
+    let (billing, _) = client(steps);
+    let error = billing.run_billing(crate::Timestamp::now()).await.expect_err("no answer");
+    assert!(matches!(error, Error::OutcomeUnknown(_)), "{error}");
+
+    let (billing, _) = client((0..200).map(|_| too_slow()).collect());
+    let error = billing.run_billing(crate::Timestamp::now()).await.expect_err("no answer");
+    assert!(error.is_retryable() && !error.maybe_applied(), "{error}");
+}
