@@ -67,6 +67,12 @@ pub(crate) fn fresh_key() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
+/// An idempotency key as the server reads it: without the spaces and the quotes around it.
+fn unquoted(key: &str) -> &str {
+    let key = key.trim();
+    key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(key)
+}
+
 impl Request {
     pub(crate) fn new(verb: Verb, segments: &[&str]) -> Self {
         Self {
@@ -128,7 +134,7 @@ impl Request {
 
     /// The digest by which the history knows a write with this key: SHA-256 in hexadecimal digits.
     pub(crate) fn key_digest(&self) -> Option<String> {
-        let key = self.idempotency_key.as_ref()?;
+        let key = unquoted(self.idempotency_key.as_ref()?);
         Some(Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 

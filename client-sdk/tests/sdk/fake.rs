@@ -183,7 +183,7 @@ impl Seen {
         Self {
             method: request.method.to_string(),
             target: format!("{}{query}", request.url.path()),
-            key: headers.get("idempotency-key").cloned(),
+            key: headers.get("idempotency-key").map(|key| unquoted(key).to_owned()),
             headers,
             body: serde_json::from_slice(&request.body).unwrap_or_default(),
             bytes: request.body.clone(),
@@ -324,6 +324,12 @@ impl State {
             "expected_version": named, "current_version": self.version(), "current": self.object,
             "changes": changes, "attempted": attempted, "merge": merge})
     }
+}
+
+/// A key as the server reads it: without the spaces and the quotes around it.
+fn unquoted(key: &str) -> &str {
+    let key = key.trim();
+    key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(key)
 }
 
 /// SHA-256 in hexadecimal digits.

@@ -23,6 +23,18 @@ async fn an_edit_that_was_delivered_and_contradicted_on_its_way_back_is_made_onc
 }
 
 #[tokio::test]
+async fn an_edit_is_known_by_its_key_also_if_the_key_is_quoted_or_padded() {
+    for key in ["\"job-1\"", " job-1 ", " \"job-1\"\t", "\"job-1"] {
+        let fake = Fake::start().await;
+        fake.fault(Fault::Replace(bare(409)));
+        let subs = fake.client().subscriptions();
+        let update = subs.update(&id(), |s| s.quantity += 5).idempotency_key(key);
+        let sub = update.await.expect("applied");
+        assert_eq!((sub.quantity, sub.replayed(), fake.applied()), (10, true, 1), "{key:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_deletion_that_was_delivered_and_contradicted_is_done() {
     for status in [409, 410, 412] {
         let fake = Fake::start().await;
