@@ -40,7 +40,7 @@ pub fn read<'de, D: Deserializer<'de>, T: Known>(deserializer: D) -> Result<T, D
 
 #[cfg(test)]
 mod tests {
-    use crate::{Package, PackageFields, PlanFields, PlanStatus};
+    use crate::{Package, PackageFields, PlanFields, PlanStatus, Product, ProductFields};
     use serde_json::json;
 
     #[test]
@@ -72,5 +72,34 @@ mod tests {
         assert_eq!(package.status.name(), "frozen");
         let request = json!({"code": "p", "grants": [{"feature": "f", "grant": "half"}]});
         assert!(serde_json::from_value::<PackageFields>(request).is_err());
+    }
+
+    #[test]
+    fn the_parts_of_a_product_are_read_leniently_in_an_answer_and_strictly_in_a_request() {
+        let product = |part: &str| {
+            let mut product = json!({"name": "Small", "price_credits": 5, "egg": 1,
+                "docker_image": "i", "startup": "s", "environment": {},
+                "limits": {"memory": 1024, "disk": 4096},
+                "feature_limits": {"backups": 2}, "deploy": {"locations": [1]},
+                "max_per_workspace": null, "status": "active"});
+            product[part]["added_later"] = json!(1);
+            product
+        };
+        for part in ["limits", "feature_limits", "deploy"] {
+            let fields = serde_json::from_value::<ProductFields>(product(part));
+            let message = fields.unwrap_err().to_string();
+            assert!(message.starts_with("unknown field `added_later`"), "{message}");
+            let mut answer = product(part);
+            for (name, value) in [("id", "prd_1"), ("updated_by", "a")] {
+                answer[name] = json!(value);
+            }
+            answer["version"] = json!(1);
+            for name in ["created_at", "updated_at"] {
+                answer[name] = json!("2026-11-22T01:06:00.000000Z");
+            }
+            let read: Product = serde_json::from_value(answer).unwrap();
+            assert_eq!((read.limits.disk, read.limits.io, read.limits.swap), (4096, 500, 0));
+            assert_eq!((read.feature_limits.backups, read.deploy.locations), (2, vec![1]));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Products and servers: what can be provisioned, and how far a server has come on the panel.
 
 use crate::{ProductId, ServerId, Timestamp, TransferId, Version, WorkspaceId, known};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 names! {
@@ -212,10 +213,13 @@ wire! {
         /// The variables of the egg.
         pub environment: Environment,
         /// The server's limits.
+        #[serde(deserialize_with = "ShownLimits::deserialize")]
         pub limits: ServerLimits,
         /// How many of the panel's other things it may have.
+        #[serde(deserialize_with = "ShownFeatureLimits::deserialize")]
         pub feature_limits: FeatureLimits,
         /// Where the panel may put it.
+        #[serde(deserialize_with = "ShownDeploy::deserialize")]
         pub deploy: Deploy,
         /// How many servers of it one workspace may have at a time; `null` for no limit.
         pub max_per_workspace: Option<i64>,
@@ -389,4 +393,44 @@ impl NewResolution {
     pub fn fail(reason: impl Into<String>) -> Self {
         Self { verdict: Resolve::Fail, remote_id: None, reason: reason.into() }
     }
+}
+
+/// The limits of an answer. A newer server may show more there than a request may say.
+#[derive(Deserialize)]
+#[serde(remote = "ServerLimits")]
+struct ShownLimits {
+    memory: i64,
+    #[serde(default)]
+    swap: i64,
+    disk: i64,
+    #[serde(default = "disk_io")]
+    io: i64,
+    #[serde(default)]
+    cpu: i64,
+}
+
+/// As [`ShownLimits`].
+#[derive(Deserialize)]
+#[serde(remote = "FeatureLimits")]
+struct ShownFeatureLimits {
+    #[serde(default)]
+    databases: i64,
+    #[serde(default)]
+    allocations: i64,
+    #[serde(default)]
+    backups: i64,
+}
+
+/// As [`ShownLimits`].
+#[derive(Deserialize)]
+#[serde(remote = "Deploy")]
+struct ShownDeploy {
+    #[serde(default)]
+    locations: Vec<i64>,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    dedicated_ip: bool,
+    #[serde(default)]
+    port_range: Vec<String>,
 }
