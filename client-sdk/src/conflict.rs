@@ -208,8 +208,11 @@ impl Conflict<Value> {
         Ok(())
     }
 
-    /// The same conflict with another, absolute edit of the same base.
-    pub(crate) fn with_local(mut self, local: Value) -> Self {
+    /// The same conflict after the decision to write this object: an edit of the remote state.
+    pub(crate) fn decided(mut self, local: Value) -> Self {
+        self.base = self.remote.clone();
+        self.base_version = self.remote_version;
+        self.changes.clear();
         self.attempted = merge::diff(&self.base, &local);
         self.local = local;
         self.is_relative = false;

@@ -8,14 +8,16 @@
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Decision<T> {
-    /// Run the edit again on the current object. An open conflict has no closure any more: it
-    /// writes the attempted values on top of the current object, even over other changes.
+    /// Run the edit again on the current object. After a [`Send`](Self::Send) and in an open
+    /// conflict there is no closure any more: the attempted values are written on top of the current
+    /// object, even over other changes.
     Reapply,
     /// Write the attempted paths on top of the current object if others did not change them;
     /// otherwise park. Nothing is written if the object has the values already, unless the edit was
     /// computed from the current object ([`Conflict::is_relative`](crate::Conflict::is_relative)).
     Merge,
-    /// Write this object in place of the current one.
+    /// Write this object in place of the current one. It is parked if a callback made it and it
+    /// cannot be written.
     Send(T),
     /// Give the edit up and take the current object.
     TakeRemote,

@@ -94,7 +94,8 @@ pub enum Error {
         .0.kind.name(), .0.resource_id, .0.remote_version, .0.base_version
     )]
     Conflict(Box<Conflict<Value>>),
-    /// The edit met a conflict that only a person can decide. It waits in the conflict store.
+    /// The edit met a conflict that only a person can decide, or what was decided in a callback
+    /// cannot be written. It waits in the conflict store.
     #[error("the edit waits in the conflict store as {0}")]
     Unresolved(ConflictId),
     /// The conflict store is full. The edit is in here.

@@ -48,7 +48,8 @@ use std::{future::Future, ops::ControlFlow};
 ///
 /// [`Error::Unresolved`] when the edit was parked; [`Error::Conflict`] when the policy's callback
 /// gave it up; else what `fetch`, `apply` or `send` failed with. Once there has been a conflict,
-/// running out of time parks the edit too.
+/// running out of time parks the edit too. An object that the callback made
+/// ([`Decision::Send`]) is parked also if it is refused, because only the loop has it.
 pub async fn with_conflict_resolution<'a, T, Fetch, Fetching, Apply, Write, Writing>(
     policy: Policy<'a, T>,
     mut fetch: Fetch,
@@ -66,7 +67,8 @@ where
     let deadline = Deadline::after(policy.deadline);
     let is_relative = policy.is_relative();
     let backoff = Backoff::new();
-    let mut course = Course { policy, deadline, backoff, number: 0, met: None, is_relative };
+    let (number, met, is_decided) = (0, None, false);
+    let mut course = Course { policy, deadline, backoff, number, met, is_relative, is_decided };
     let base = in_time(deadline, fetch()).await?;
     let mut step = Step::Reapply { base };
     loop {
@@ -125,6 +127,8 @@ struct Course<'a, T> {
     met: Option<Conflict<Value>>,
     /// Whether the edit is computed from the current object.
     is_relative: bool,
+    /// Whether the edit is an object that the callback made. Only the loop has it.
+    is_decided: bool,
 }
 
 impl<T: Resource> Course<'_, T> {
@@ -163,7 +167,7 @@ impl<T: Resource> Course<'_, T> {
         })
     }
 
-    /// The conflict in an error, or the error. If time is up, parks the earlier conflict.
+    /// The conflict in an error, or the error that ends the loop.
     async fn conflict(
         &mut self,
         attempt: &Attempt<T>,
@@ -178,14 +182,10 @@ impl<T: Resource> Course<'_, T> {
                     Some(report) if report.resource.id == edit.id => {
                         Conflict::reported(&edit, report)?
                     }
-                    _ => return Err(Error::Refused(problem)),
+                    _ => return Err(self.end(Error::Refused(problem)).await),
                 }
             }
-            Error::Unavailable(unavailable) => match self.met.take() {
-                Some(met) => return Err(self.park(met).await),
-                None => return Err(Error::Unavailable(unavailable)),
-            },
-            other => return Err(other),
+            other => return Err(self.end(other).await),
         };
         conflict.attempts = self.number + 1;
         conflict.is_relative = self.is_relative;
@@ -225,8 +225,7 @@ impl<T: Resource> Course<'_, T> {
                 self.met = Some(conflict.clone());
                 Ok(conflict)
             }
-            Err(Error::Unavailable(_)) => Err(self.park(conflict).await),
-            Err(error) => Err(error),
+            Err(error) => Err(self.end(error).await),
         }
     }
 
@@ -256,27 +255,57 @@ impl<T: Resource> Course<'_, T> {
             }
             Decision::Send(edited) => {
                 // From here on, this is the edit that must not get lost.
-                let met = conflict.with_local(to_json(&edited)?);
+                let met = conflict.decided(to_json(&edited)?);
                 if exhausted {
                     return Err(self.park(met).await);
                 }
                 self.met = Some(met);
-                self.is_relative = false;
+                (self.is_relative, self.is_decided) = (false, true);
                 Step::Write { base: remote, edited, force: None }
             }
             _ if exhausted => return Err(self.park(conflict).await),
+            Decision::Reapply if self.is_decided => self.merged(&conflict, remote, None).await?,
             Decision::Reapply => Step::Reapply { base: remote },
-            Decision::Force { reason } => Step::Write {
-                edited: decode(conflict.merged())?,
-                base: remote,
-                force: Some(reason),
-            },
+            Decision::Force { reason } => self.merged(&conflict, remote, Some(reason)).await?,
             Decision::Merge if verdict == Verdict::Clean => {
-                Step::Write { edited: decode(conflict.merged())?, base: remote, force: None }
+                self.merged(&conflict, remote, None).await?
             }
             Decision::Merge | Decision::Park => return Err(self.park(conflict).await),
         };
         Ok(ControlFlow::Continue(step))
+    }
+
+    /// The step that writes what the edit attempted on top of the remote state.
+    async fn merged(
+        &mut self,
+        conflict: &Conflict<Value>,
+        base: Versioned<T>,
+        force: Option<String>,
+    ) -> Result<Step<T>, Error> {
+        match serde_json::from_value(conflict.merged()) {
+            Ok(edited) => Ok(Step::Write { base, edited, force }),
+            Err(error) => Err(self.end(Error::Decode(error)).await),
+        }
+    }
+
+    /// The error that ends the loop. The edit is parked instead if time ran out after a conflict, or
+    /// if only the loop has the edit and the error does not hold it.
+    async fn end(&mut self, error: Error) -> Error {
+        let is_parked = match &error {
+            Error::Unavailable(_) => true,
+            // It may be applied, and is in the error.
+            Error::OutcomeUnknown(_) => false,
+            // A parked edit is written without the fence.
+            Error::FencedOff { .. } => false,
+            _ => self.is_decided,
+        };
+        match self.met.take() {
+            Some(met) if is_parked => {
+                tracing::warn!(kind = T::KIND.name(), id = met.resource_id, %error, "not written");
+                self.park(met).await
+            }
+            _ => error,
+        }
     }
 
     async fn park(&mut self, conflict: Conflict<Value>) -> Error {
@@ -301,8 +330,4 @@ async fn in_time<O>(
             problem: None,
         })))
     })
-}
-
-fn decode<T: Resource>(object: Value) -> Result<T, Error> {
-    serde_json::from_value(object).map_err(Error::Decode)
 }

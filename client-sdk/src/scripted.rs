@@ -389,6 +389,23 @@ async fn a_callback_that_outlives_the_deadline_leaves_the_edit_in_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_callback_made_is_kept_if_the_object_is_gone_at_the_next_look() {
+    let (billing, _) = client(vec![
+        ok(subscription(1, 5)),
+        conflict(1, 2, 6),
+        conflict(2, 3, 7),
+        problem(410, "DELETED", "none", 0, json!({})),
+    ]);
+    let update = billing.subscriptions().update(&id(), |s| s.quantity += 1);
+    let asked = update
+        .on_conflict(|c| async move { Decision::Send(Subscription { quantity: 50, ..c.remote }) });
+    let error = asked.await.expect_err("deleted");
+    let Error::Unresolved(id) = error else { unreachable!("{error}") };
+    let parked = billing.conflicts().get(&id).expect("parked");
+    assert_eq!(parked.conflict.local.get("quantity"), Some(&json!(50)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn running_out_of_time_after_a_conflict_parks_the_edit() {
     let mut steps = vec![ok(subscription(1, 5)), conflict(1, 2, 6)];
     steps.extend((0..200).map(|_| ScriptStep::NotConnected));

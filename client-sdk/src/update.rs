@@ -164,8 +164,9 @@ impl<'a, T: Resource> Update<'a, T> {
     /// Applies only if the grant of this lock is the current one at the write's own commit.
     ///
     /// If the guard knows already that the lock is lost, the edit is not sent. Either way the call
-    /// fails with [`Error::FencedOff`]: no conflict is resolved any more, and nothing is parked. An
-    /// edit that is parked for another reason is resolved without the fence.
+    /// fails with [`Error::FencedOff`]: no conflict is resolved any more, and nothing is parked, not
+    /// even what a callback made. An edit that is parked for another reason is resolved without the
+    /// fence.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, id: ifmatch::InvoiceId, lock: ifmatch::LockGuard)

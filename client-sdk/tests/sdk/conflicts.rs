@@ -120,6 +120,61 @@ async fn the_callback_sees_base_local_and_remote_and_its_decision_is_done() {
 }
 
 #[tokio::test]
+async fn what_a_callback_made_is_kept_if_it_cannot_be_written() {
+    let refusals = [
+        (3, problem(422, "VALIDATION_FAILED", json!({}))),
+        (3, problem(410, "DELETED", json!({}))),
+        (3, ResponseTemplate::new(403).set_body_string("<html>no</html>")),
+        // No attempt is left for it.
+        (0, ResponseTemplate::new(500)),
+    ];
+    for (attempts_max, refusal) in refusals {
+        let fake = Fake::start().await;
+        let billing = fake.client();
+        fake.fault(Fault::Rival(json!({"quantity": 100})));
+        let subs = billing.subscriptions();
+        let update = subs.update(&id(), |s| s.quantity += 5).attempts_max(attempts_max);
+        let update = update.on_conflict(|c| async move {
+            // It is what the object was at first.
+            Decision::Send(ifmatch::Subscription { quantity: 5, ..c.remote })
+        });
+        if attempts_max > 0 {
+            fake.fault(Fault::Intercept(refusal));
+        }
+        let error = update.await.expect_err("parked");
+        let Error::Unresolved(id) = error else { unreachable!("{error}") };
+        let parked = billing.conflicts().get(&id).expect("parked");
+        let quantity = |side: &Value| side.get("quantity").and_then(Value::as_i64);
+        assert_eq!(quantity(&parked.conflict.local), Some(5));
+        parked.resolve(Decision::Reapply).await.expect("written");
+        assert_eq!((fake.field("quantity"), fake.applied()), (json!(5), 1));
+    }
+}
+
+#[tokio::test]
+async fn a_later_reapply_starts_from_what_a_callback_made() {
+    let fake = Fake::start().await;
+    fake.fault(Fault::Rival(json!({"quantity": 100})));
+    fake.fault(Fault::Rival(json!({"plan_id": "pln_b"})));
+    let subs = fake.client().subscriptions();
+    let mut asked = 0;
+    let update = subs.update(&id(), |s| s.quantity += 5).on_conflict(|c| {
+        asked += 1;
+        let decision = match asked {
+            1 => {
+                let notes = "agreed with both".to_owned();
+                Decision::Send(ifmatch::Subscription { quantity: 50, notes, ..c.remote })
+            }
+            _ => Decision::Reapply,
+        };
+        async { decision }
+    });
+    let sub = update.await.expect("ok");
+    assert_eq!((sub.quantity, sub.plan_id.as_str()), (50, "pln_b"));
+    assert_eq!((sub.notes.as_str(), asked), ("agreed with both", 2));
+}
+
+#[tokio::test]
 async fn take_remote_writes_nothing_and_abort_hands_the_edit_back() {
     let fake = Fake::start().await;
     let subs = fake.client().subscriptions();
