@@ -90,6 +90,7 @@ impl Events {
     }
 
     /// How long the server may wait for a change. At most 45 s, and at most half the send timeout.
+    /// It comes on top of the client's deadline.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -161,7 +162,7 @@ impl Events {
         if !self.wait.is_zero() {
             request = request.query("wait_ms", self.wait.as_millis());
         }
-        let deadline = Deadline::after(self.client.deadline());
+        let deadline = Deadline::after(self.wait.saturating_add(self.client.deadline()));
         self.client.call(request, deadline).await?.decode()
     }
 }

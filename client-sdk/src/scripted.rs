@@ -9,7 +9,7 @@ use crate::{
     wire::{Answer, Wire, WireError},
     with_conflict_resolution,
 };
-use futures::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use std::{
@@ -28,6 +28,12 @@ mod servers;
 mod turns;
 
 const ID: &str = "sub_0193f0c0a1b27c3d8e4f5a6b7c8d9e0f";
+
+const SETTINGS: Settings = Settings {
+    send_timeout: Duration::from_secs(10),
+    deadline: Duration::from_secs(30),
+    attempts_max: 3,
+};
 
 enum ScriptStep {
     Answer(u16, Vec<(&'static str, String)>, Value),
@@ -104,6 +110,20 @@ fn client_at(
     budget: SendBudget,
     steps: Vec<ScriptStep>,
 ) -> (Client, Arc<Script>) {
+    client_set(clock, budget, SETTINGS, steps)
+}
+
+/// A client with settings of its own.
+fn client_of(settings: Settings, steps: Vec<ScriptStep>) -> (Client, Arc<Script>) {
+    client_set(Arc::new(crate::locks::SystemClock), SendBudget::default(), settings, steps)
+}
+
+fn client_set(
+    clock: Arc<dyn crate::locks::Clock>,
+    budget: SendBudget,
+    settings: Settings,
+    steps: Vec<ScriptStep>,
+) -> (Client, Arc<Script>) {
     let script = Arc::new(Script { steps: Mutex::new(steps.into()), ..Script::default() });
     let shared = Shared {
         sender: crate::request::KeyMark::of("scripted"),
@@ -111,11 +131,7 @@ fn client_at(
         failed_releases: Default::default(),
         wire: Box::new(Scripted(script.clone(), Instant::now())),
         bucket: Bucket::new(budget),
-        settings: Settings {
-            send_timeout: Duration::from_secs(10),
-            deadline: Duration::from_secs(30),
-            attempts_max: 3,
-        },
+        settings,
         store: Arc::new(OpenConflicts::load(None, 10).expect("an empty store")),
     };
     (Client::new(shared, None), script)
@@ -414,4 +430,20 @@ async fn running_out_of_time_after_a_conflict_parks_the_edit() {
     let error = update.deadline(secs(5)).await.expect_err("no server answers");
     assert!(matches!(error, Error::Unresolved(_)), "{error}");
     assert_eq!(billing.conflicts().list().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_waits_longer_than_the_clients_deadline() {
+    let page = |items: Value| ok(json!({"items": items, "next_cursor": "4"}));
+    let event = json!({"seq": 4, "type": "subscription.updated",
+        "resource": {"type": "subscription", "id": ID}, "version": 1,
+        "at": "2026-11-22T01:06:00Z", "by": {"actor": "me", "on_behalf_of": null,
+        "source": "api", "forced": false}, "kind": "updated", "changes": [], "request_id": "r",
+        "state": subscription(1, 5)});
+    let late = |step| ScriptStep::After(secs(5), Box::new(step));
+    let settings = Settings { deadline: secs(2), ..SETTINGS };
+    let steps = vec![late(page(json!([]))), late(page(json!([event])))];
+    let (billing, script) = client_of(settings, steps);
+    let next = billing.events(3).stream().next().await.expect("no end").expect("an event");
+    assert_eq!((next.seq, script.sent().len()), (4, 2));
 }
