@@ -61,8 +61,9 @@ impl ConflictStore {
 
     /// Streams the conflicts that are open now and then new ones, without end.
     ///
-    /// A conflict that opens again because the object moved comes again. Nothing is queued: a slow
-    /// subscriber gets each conflict in its latest form, and none that is resolved by then.
+    /// A conflict that opens again because the object moved comes again, after those that never
+    /// came. Nothing is queued: a slow subscriber gets each conflict in its latest form, and none
+    /// that is resolved by then.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
@@ -73,8 +74,8 @@ impl ConflictStore {
     /// # Ok(()) }
     /// ```
     pub fn subscribe(&self) -> ConflictStream {
-        let watcher =
-            Watcher { changes: self.open().watch(), store: self.clone(), seen: HashMap::new() };
+        let (changes, store) = (self.open().watch(), self.clone());
+        let watcher = Watcher { store, changes, seen: HashMap::new(), deliveries: 0 };
         let conflicts = stream::unfold(watcher, |mut watcher| async {
             let next = watcher.next().await?;
             Some((next, watcher))
@@ -122,11 +123,18 @@ impl Stream for ConflictStream {
     }
 }
 
-/// One subscriber, with the revisions it has seen.
+/// One subscriber, with what it has seen.
 struct Watcher {
     store: ConflictStore,
     changes: watch::Receiver<u64>,
-    seen: HashMap<ConflictId, u32>,
+    seen: HashMap<ConflictId, Seen>,
+    deliveries: u64,
+}
+
+/// The last delivery of a conflict: its number, and the revision that was delivered.
+struct Seen {
+    delivery: u64,
+    revision: u32,
 }
 
 impl Watcher {
@@ -136,9 +144,16 @@ impl Watcher {
             self.changes.mark_unchanged();
             let open = self.store.open().list();
             self.seen.retain(|id, _| open.iter().any(|one| one.id == *id));
-            let news = open.into_iter().find(|one| self.seen.get(&one.id) != Some(&one.revision));
+            let seen = |one: &OpenConflict| self.seen.get(&one.id);
+            // Those that never came first, so that one that opens again and again starves no other.
+            let news = open
+                .into_iter()
+                .filter(|one| seen(one).is_none_or(|seen| seen.revision != one.revision))
+                .min_by_key(|one| seen(one).map(|seen| seen.delivery));
             if let Some(news) = news {
-                self.seen.insert(news.id.clone(), news.revision);
+                self.deliveries += 1;
+                let seen = Seen { delivery: self.deliveries, revision: news.revision };
+                self.seen.insert(news.id.clone(), seen);
                 return Some(self.store.parked(news));
             }
             self.changes.changed().await.ok()?;

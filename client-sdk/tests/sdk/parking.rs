@@ -61,6 +61,25 @@ async fn a_subscriber_gets_what_is_open_and_then_what_comes() {
 }
 
 #[tokio::test]
+async fn a_conflict_that_opens_again_keeps_no_other_from_a_subscriber() {
+    let fake = Fake::start().await;
+    let billing = fake.client();
+    let (first, second) = (park(&fake, &billing).await, park(&fake, &billing).await);
+    let third = park(&fake, &billing).await;
+    let mut parked = billing.conflicts().subscribe();
+    let mut came = Vec::new();
+    for _ in 0..6 {
+        let next = parked.next().await.expect("open");
+        came.push(next.id.clone());
+        // Others write the object before each decision, so it opens again.
+        fake.rival(json!({"quantity": 200 + came.len()}));
+        next.resolve(Decision::Reapply).await.expect_err("moved");
+    }
+    let once = [first, second, third];
+    assert_eq!(came, [once.clone(), once].concat());
+}
+
+#[tokio::test]
 async fn decisions_about_open_conflicts_are_conditional_writes() {
     let decisions: [(Decision<Value>, i64); 3] = [
         (Decision::Reapply, 10),
