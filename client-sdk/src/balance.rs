@@ -33,7 +33,8 @@ impl Client {
     }
 
     /// Tells which invoices billing runs would make until this instant, which may be later than
-    /// now. Nothing is written.
+    /// now; with `None` now. Nothing is written. One send may take until the
+    /// [`deadline`](Call::deadline).
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client, next_month: ifmatch::Timestamp)
@@ -47,9 +48,10 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Refused`] if the caller may not make billing runs.
-    pub fn preview_billing(&self, as_of: Timestamp) -> Call<BillingPreview> {
+    pub fn preview_billing(&self, as_of: impl Into<Option<Timestamp>>) -> Call<BillingPreview> {
+        let as_of: Option<Timestamp> = as_of.into();
         let body = json!({ "as_of": as_of });
-        Call::post(self, &["billing-runs", "preview"], &body, Reply::decode)
+        Call::post(self, &["billing-runs", "preview"], &body, Reply::decode).long()
     }
 }
 
@@ -80,7 +82,7 @@ impl Collection<Subscription> {
     }
 
     /// Tells which invoices billing runs would make for a subscription until this instant, at most
-    /// 24. Nothing is written.
+    /// 24; with `None` until now. Nothing is written.
     ///
     /// ```
     /// # async fn example(
@@ -96,7 +98,12 @@ impl Collection<Subscription> {
     /// # Errors
     ///
     /// [`Error::Refused`] if there is no such subscription.
-    pub fn preview_invoices(&self, id: &SubscriptionId, as_of: Timestamp) -> Call<BillingPreview> {
+    pub fn preview_invoices(
+        &self,
+        id: &SubscriptionId,
+        as_of: impl Into<Option<Timestamp>>,
+    ) -> Call<BillingPreview> {
+        let as_of: Option<Timestamp> = as_of.into();
         let body = json!({ "as_of": as_of, "subscription_id": id });
         Call::post(self.client(), &["billing-runs", "preview"], &body, Reply::decode)
     }

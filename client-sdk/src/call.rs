@@ -40,6 +40,8 @@ pub struct Call<O> {
     /// How long the server is asked to wait before it answers.
     wait: Duration,
     deadline: Duration,
+    /// Whether one send may take until the deadline.
+    is_long: bool,
     read: Read<O>,
 }
 
@@ -93,12 +95,18 @@ impl<O: 'static> Call<O> {
     ) -> Self {
         let request = client.signed(Request::new(verb, segments).key(None));
         let (wait, deadline) = (Duration::ZERO, client.deadline());
-        Self { client: client.clone(), request, body, wait, deadline, read }
+        Self { client: client.clone(), request, body, wait, deadline, is_long: false, read }
     }
 
     /// Asks the server to wait for this long before it answers.
     pub(crate) fn waiting(mut self, wait: Duration) -> Self {
         self.wait = wait.min(WAIT_MAX);
+        self
+    }
+
+    /// Lets one send take until the deadline. A repeat would begin the same work beside it.
+    pub(crate) fn long(mut self) -> Self {
+        self.is_long = true;
         self
     }
 
@@ -122,7 +130,7 @@ impl<O: 'static> Call<O> {
     /// # async fn example(billing: ifmatch::Client, inv: ifmatch::InvoiceId)
     /// # -> Result<(), ifmatch::Error> {
     /// let run = billing
-    ///     .run_billing(ifmatch::Timestamp::now())
+    ///     .run_billing(None)
     ///     .idempotency_key("2026-11-22")
     ///     .await?;
     /// # Ok(()) }
@@ -153,7 +161,7 @@ impl<O: 'static> Call<O> {
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
     /// use std::time::Duration;
-    /// billing.run_billing(ifmatch::Timestamp::now()).deadline(Duration::from_secs(60)).await?;
+    /// billing.run_billing(None).deadline(Duration::from_secs(60)).await?;
     /// # Ok(()) }
     /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -173,7 +181,12 @@ impl<O: 'static> IntoFuture for Call<O> {
                 None => self.request,
             };
             let deadline = Deadline::after(self.wait.saturating_add(self.deadline));
-            let mut sending = Sending::new(request, deadline).asking_to_wait(self.wait);
+            let sending = Sending::new(request, deadline);
+            let mut sending = if self.is_long {
+                sending.waiting(self.deadline)
+            } else {
+                sending.asking_to_wait(self.wait)
+            };
             let answer = match self.client.send(&mut sending).await {
                 Ok(reply) => Ok(reply),
                 Err(error) => Err(sending.settle(error)),

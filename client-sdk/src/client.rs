@@ -261,14 +261,16 @@ impl Client {
         ConflictStore::new(self)
     }
 
-    /// Bills everything that is due at this instant. No period is billed twice, even if runs race.
+    /// Bills everything that is due at this instant, or with `None` now by the server's clock. An
+    /// instant later than that is refused. No period is billed twice, even if runs race.
     ///
-    /// A busy database may cut a run short. The run then keeps what it made and says how many
+    /// One send may take until the [`deadline`](Call::deadline), because a repeat would run beside
+    /// it. A busy database may cut a run short. The run then keeps what it made and says how many
     /// subscriptions are still due.
     ///
     /// ```
     /// # async fn example(billing: ifmatch::Client) -> Result<(), ifmatch::Error> {
-    /// let run = billing.run_billing(ifmatch::Timestamp::now()).await?;
+    /// let run = billing.run_billing(None).await?;
     /// println!("{} invoices made", run.made);
     /// if run.remaining > 0 { println!("{} are still due: run again", run.remaining); }
     /// # Ok(()) }
@@ -278,8 +280,10 @@ impl Client {
     ///
     /// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) if no answer came: part of the run
     /// may be done. It is safe to repeat.
-    pub fn run_billing(&self, as_of: Timestamp) -> Call<BillingRun> {
-        Call::post(self, &["billing-runs"], &serde_json::json!({ "as_of": as_of }), Reply::decode)
+    pub fn run_billing(&self, as_of: impl Into<Option<Timestamp>>) -> Call<BillingRun> {
+        let as_of: Option<Timestamp> = as_of.into();
+        let body = serde_json::json!({ "as_of": as_of });
+        Call::post(self, &["billing-runs"], &body, Reply::decode).long()
     }
 
     /// Adds the user that this client acts for and the mark of its API key.

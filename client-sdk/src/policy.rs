@@ -226,7 +226,7 @@ impl<T: Resource> Attempt<T> {
     /// ```
     /// # async fn example(billing: ifmatch::Client, attempt: ifmatch::Attempt<ifmatch::Plan>)
     /// # -> Result<(), ifmatch::Error> {
-    /// let run = billing.run_billing(ifmatch::Timestamp::now()).deadline(attempt.time_left());
+    /// let run = billing.run_billing(None).deadline(attempt.time_left());
     /// # Ok(()) }
     /// ```
     pub fn time_left(&self) -> Duration {

@@ -317,7 +317,7 @@ async fn a_deadline_ends_silence_and_says_what_is_known() {
     assert!(began.elapsed() <= secs(30));
 
     let (billing, script) = client(silence());
-    let call = billing.run_billing(crate::Timestamp::now()).deadline(secs(15));
+    let call = billing.subscriptions().settle(&id(), 1).deadline(secs(15));
     let written = call.await.expect_err("silence");
     assert!(written.is_deadline() && written.maybe_applied(), "{written}");
     assert_eq!(script.sent().len(), 2);

@@ -18,6 +18,10 @@ fn invoice() -> Value {
         "created_at": NOON, "updated_at": NOON, "updated_by": "somebody"})
 }
 
+fn run() -> Value {
+    json!({"as_of": NOON, "made": 2, "skipped": 0, "failed": 0, "remaining": 0})
+}
+
 fn refusal(status: u16, code: &str) -> ScriptStep {
     problem(status, code, "none", 0, json!({}))
 }
@@ -142,4 +146,37 @@ async fn a_balance_that_would_fall_below_zero_is_a_refusal() {
     let error = balance.adjust("USD", -900, "a mistake").await.expect_err("too little");
     assert!(matches!(error, Error::Refused(_)), "{error}");
     assert_eq!((error.code(), script.sent().len()), (Some(Code::InsufficientBalance), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn billing_is_as_of_now_by_the_servers_clock_if_no_instant_is_named() {
+    let page = json!({"invoices": [], "remaining": 0});
+    let steps = vec![ok(run()), ok(run()), ok(page.clone()), ok(page)];
+    let (billing, script) = client(steps);
+    billing.run_billing(None).await.expect("a run");
+    billing.run_billing(noon()).await.expect("a run");
+    billing.preview_billing(None).await.expect("a preview");
+    billing.subscriptions().preview_invoices(&id(), None).await.expect("a preview");
+    let sent = [0, 1, 2, 3].map(|index| body(&script, index));
+    let expected = [
+        json!({"as_of": null}),
+        json!({"as_of": noon()}),
+        json!({"as_of": null}),
+        json!({"as_of": null, "subscription_id": ID}),
+    ];
+    assert_eq!(sent, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_billing_run_is_awaited_until_the_deadline_and_not_repeated() {
+    let late = |answer: Value| ScriptStep::After(secs(50), Box::new(ok(answer)));
+    let page = json!({"invoices": [], "remaining": 0});
+    let (billing, script) = client(vec![late(run()), late(page), ScriptStep::Silence]);
+    billing.run_billing(noon()).deadline(secs(60)).await.expect("a run");
+    billing.preview_billing(noon()).deadline(secs(60)).await.expect("a preview");
+    assert_eq!(script.sent().len(), 2, "nothing was sent twice");
+
+    let error = billing.run_billing(noon()).deadline(secs(20)).await.expect_err("silence");
+    assert!(error.is_deadline() && error.maybe_applied(), "{error}");
+    assert_eq!(script.sent().len(), 3);
 }
