@@ -58,17 +58,6 @@ impl Grant {
         self.say("release", self.client.deadline()).await.map(drop)
     }
 
-    /// Gives it back where no caller waits for the result.
-    async fn release_unseen(self: Arc<Self>) {
-        let Err(error) = self.release().await else { return };
-        let (lock, fence) = (&self.name, self.number);
-        if error.is_lock_lost() {
-            return tracing::debug!(%lock, fence, %error, "the lock was over before its release");
-        }
-        self.client.count_failed_release();
-        tracing::warn!(%lock, fence, %error, "not released; it will expire");
-    }
-
     async fn say(&self, what: &str, limit: Duration) -> Result<Reply, Error> {
         let mut body = Map::new();
         self.name.put(&mut body);
@@ -110,11 +99,42 @@ impl Drop for Owned {
         if !self.release_on_drop {
             return;
         }
-        match &self.runtime {
-            Some(runtime) => {
-                runtime.spawn(self.grant.clone().release_unseen());
+        let release = UnseenRelease { grant: self.grant.clone(), is_over: false };
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(release.run());
+        }
+    }
+}
+
+/// A release that no caller waits for. Dropped before the grant is over, it counts as failed: a
+/// runtime that ends drops its tasks without a word.
+struct UnseenRelease {
+    grant: Arc<Grant>,
+    is_over: bool,
+}
+
+impl UnseenRelease {
+    async fn run(mut self) {
+        let released = self.grant.release().await;
+        let (lock, fence) = (&self.grant.name, self.grant.number);
+        self.is_over = match released {
+            Ok(()) => true,
+            Err(error) if error.is_lock_lost() => {
+                tracing::debug!(%lock, fence, %error, "the lock was over before its release");
+                true
             }
-            None => self.grant.client.count_failed_release(),
+            Err(error) => {
+                tracing::warn!(%lock, fence, %error, "not released; it will expire");
+                false
+            }
+        };
+    }
+}
+
+impl Drop for UnseenRelease {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.grant.client.count_failed_release();
         }
     }
 }

@@ -261,6 +261,34 @@ async fn a_release_that_fails_in_the_background_is_counted() {
     assert_eq!(billing.locks().failed_releases(), 1, "what is over need not be released");
 }
 
+#[test]
+fn a_release_that_ends_with_its_runtime_is_counted() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().expect("a runtime")
+    };
+    let (first, second) = (runtime(), runtime());
+    let (billing, script, lock, other) = first.block_on(async {
+        let clock = TestClock::new();
+        let steps = vec![grant(7, 30_000), grant(8, 30_000), ScriptStep::Silence];
+        let (billing, script) = client_on(&clock, steps);
+        let lock = acquired(&billing).await;
+        let other = acquired(&billing).await;
+        (billing, script, lock, other)
+    });
+    // This release is on its way when its runtime ends.
+    first.block_on(async {
+        drop(lock);
+        settle().await;
+    });
+    assert_eq!((billing.locks().failed_releases(), verbs(&script).len()), (0, 3));
+    drop(first);
+    assert_eq!(billing.locks().failed_releases(), 1);
+    // And this one never begins.
+    second.block_on(async { drop(other) });
+    assert_eq!((billing.locks().failed_releases(), verbs(&script).len()), (2, 3));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_release_says_that_the_lock_was_lost_before() {
     let clock = TestClock::new();
