@@ -19,9 +19,9 @@ use std::{future::Future, ops::ControlFlow};
 ///
 /// `fetch` gets the object as it is, `apply` edits it, `send` writes the edit. When `send` fails
 /// with a conflict, the policy decides: by default the edit is applied again to the object as it is
-/// now and sent with a new key; the first time, and in this caller's turn, at once, with the state
-/// that came with the conflict, else after a random pause and a fresh `fetch`. An edit that changes
-/// nothing is not sent.
+/// now and sent with a new key. The first time it is sent at once, with the state that came with the
+/// conflict, and the second time too if the conflict came in this caller's turn; else after a random
+/// pause and a fresh `fetch`. An edit that changes nothing is not sent.
 ///
 /// [`update`](crate::Collection::update) and [`save`](crate::Collection::save) are made of this.
 ///

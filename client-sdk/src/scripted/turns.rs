@@ -43,6 +43,22 @@ async fn each_refusal_in_turn_is_followed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_third_refusal_is_followed_by_a_pause_also_in_turn() {
+    let (billing, script) = client(vec![
+        ok(subscription(1, 5)),
+        in_turn(1, 4, 6),
+        in_turn(4, 7, 7),
+        in_turn(7, 9, 8),
+        ok(subscription(9, 8)),
+        ok(subscription(10, 13)),
+    ]);
+    assert_eq!(add_five(&billing).await.expect("applied"), 10);
+    assert_eq!(script.at(3).0, Duration::ZERO);
+    assert_eq!(script.at(4).1.verb, Verb::Get);
+    assert!(script.at(4).0 > Duration::ZERO, "others do not wait for it any more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_out_of_turn_names_no_turn_afterwards() {
     let (billing, script) = client(vec![
         ok(subscription(1, 5)),
