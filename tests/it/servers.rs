@@ -478,13 +478,25 @@ async fn a_server_of_somebody_else_waits_for_an_admin(server: Server) {
 async fn an_admin_decides_what_the_panel_does_not_tell(server: Server) {
     let (panel, server) = with_panel(server, Kind::Pelican).await;
     let api = server.api();
-    let shop = Shop::open(&api, &panel, 10, 3).await;
+    let shop = Shop::open(&api, &panel, 13, 3).await;
+    let other = shop.buy(&api).await;
+    in_status(&api, &other, "active").await;
     panel.always(On::Create, Some(Trouble::LoseAnswer));
     panel.always(On::LookUp, Some(Trouble::Status(500, "HttpException")));
     let made = shop.buy(&api).await;
     in_status(&api, &made, "pending_reconciliation").await;
     let remote = panel.server(id(&made)).unwrap();
     let path = format!("/v1/servers/{}/resolve", id(&made));
+    let taken = panel.server(id(&other)).unwrap().id;
+    let refused = eventually("the version is met", async || {
+        let version = version(&now(&api, &made).await);
+        let body = json!({"verdict": "adopt", "remote_id": taken, "reason": "a typing error"});
+        let answer = api.post(&path, &body).if_match(version).await;
+        (answer.status != 409).then_some(answer)
+    })
+    .await;
+    let refused = refused.invalid("/remote_id");
+    assert!(refused.to_string().contains(id(&other)), "it names the one that has it: {refused}");
     let resolved = eventually("the version is met", async || {
         let version = version(&now(&api, &made).await);
         let body = json!({"verdict": "adopt", "remote_id": remote.id, "reason": "seen there"});

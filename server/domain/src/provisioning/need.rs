@@ -13,20 +13,23 @@ pub enum Need {
     /// How many servers of a product a workspace has, by workspace and product. The lock of the
     /// workspace's row protects it.
     Slots(String, String),
+    /// The servers that have this id on the panel, apart from those that failed or were deleted; not
+    /// locked.
+    Holders(i64),
 }
 
 impl SystemNeed for Need {
     fn lock(&self) -> Option<(LockClass, &str)> {
         match self {
             Self::Ledger(need) => need.lock(),
-            Self::Slots(..) => None,
+            Self::Slots(..) | Self::Holders(_) => None,
         }
     }
 
     fn turn(&self) -> Turn {
         match self {
             Self::Ledger(need) => need.turn(),
-            Self::Slots(..) => Turn::Facts,
+            Self::Slots(..) | Self::Holders(_) => Turn::Facts,
         }
     }
 }

@@ -34,6 +34,11 @@ impl ResolveServer {
         if let Some(named) = self.precondition.latest() {
             wants.history(Kind::Server, &self.server_id, named);
         }
+        if let Some(remote_id) = self.body.get("remote_id").and_then(Value::as_i64)
+            && !wants.state.provisioning().holders.contains_key(&remote_id)
+        {
+            wants.push(Need::Holders(remote_id));
+        }
     }
 
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
@@ -49,6 +54,7 @@ impl ResolveServer {
         let saga = found.record.saga();
         let ((saga, effects), verdict) = match (status, verdict, remote_id) {
             (Status::PendingReconciliation, Resolve::Adopt, Some(remote_id)) => {
+                self.refuse_that_of_another(remote_id, ctx)?;
                 (saga.keep(remote_id, ctx.now), ServerVerdict::Active)
             }
             (Status::PendingReconciliation, ..) => {
@@ -70,6 +76,24 @@ impl ResolveServer {
         note(&mut after, ServerStep::Resolved, told, ctx);
         self.audit(&found.record, reason, &after, ctx);
         Ok(core::Outcome::Object(change_internally(after, found.record, ctx)).into())
+    }
+
+    /// Refuses to give this server what another one has on the panel: it would be suspended and deleted
+    /// with this one.
+    ///
+    /// Nothing locks the other one. Two admins who give one id to two servers at the same moment are
+    /// not told; `verify` tells of it later.
+    fn refuse_that_of_another(
+        &self,
+        remote_id: i64,
+        ctx: &Context<'_>,
+    ) -> Result<(), core::Rejection> {
+        match ctx.state.provisioning().holder_beside(&self.server_id, remote_id) {
+            Some(holder) => {
+                Err(core::Rejection::invalid("/remote_id", format!("is the one of {holder}")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn audit(

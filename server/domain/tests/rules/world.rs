@@ -229,6 +229,14 @@ impl World {
                 let slots = self.slots.get(&key).cloned();
                 state.provisioning_mut().slots.load(key, slots);
             }
+            Need::Provisioning(provisioning::Need::Holders(remote_id)) => {
+                let servers = self.servers.values().map(|row| &row.record.server);
+                let holders = servers.filter(|server| {
+                    server.remote_id == Some(remote_id) && Slots::counts(server.status)
+                });
+                let holders = holders.map(|server| server.id.to_string()).collect();
+                state.provisioning_mut().holders.insert(remote_id, holders);
+            }
             Need::Access(access::Need::ApiKey(id)) => {
                 let key = self.api_keys.get(&id).cloned();
                 state.access_mut().api_keys.load(id, key);

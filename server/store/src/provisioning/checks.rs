@@ -40,6 +40,12 @@ pub(crate) const CHECKS: &[Check] = &[
          coalesce(s.lease_until, s.next_check_at, 0)",
     ),
     (
+        "no two servers are the same one on the panel",
+        "SELECT max(s.id) FROM servers AS s WHERE s.remote_uuid IS NOT NULL \
+         AND s.status <> 'failed' AND s.status <> 'deleted' GROUP BY s.remote_uuid \
+         HAVING count(*) > 1",
+    ),
+    (
         "a timeline has no gap",
         "SELECT s.id FROM servers AS s WHERE s.entries <> \
          (SELECT count(*) FROM server_entries AS e WHERE e.server_id = s.id) OR s.entries <> \

@@ -35,6 +35,7 @@ impl Lane {
     fn downgrade(&mut self) {
         let backend = if self.db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres };
         for later in [
+            "20261201000150",
             "20261130000140",
             "20261130000130",
             "20261130000120",
