@@ -128,9 +128,11 @@ pub fn furnish(db: &mut Db) -> Book {
     run(&mut book, void(&reservations[1]));
     run(&mut book, create(Kind::Product, crate::random::a_product(4, 0)));
     let product = book.world.products.keys().next().unwrap().clone();
-    let server = json!({"workspace_id": own, "product_id": product, "name": "Game",
-        "panel_user": 7});
-    run(&mut book, create(Kind::Server, server));
+    for name in ["Game", "Chat"] {
+        let server = json!({"workspace_id": own, "product_id": product, "name": name,
+            "panel_user": 7});
+        run(&mut book, create(Kind::Server, server));
+    }
     let server_id = book.world.servers.keys().next().unwrap().clone();
     for action in crate::random::call_of(&server_id) {
         run(&mut book, action);
@@ -216,6 +218,7 @@ fn corruptions() -> Vec<(String, &'static str)> {
         ("UPDATE reservations SET server_id = NULL".to_owned(), "a server is charged once"),
         ("UPDATE reservations SET server_id = 'srv_none' WHERE server_id IS NOT NULL".to_owned(), "a reservation of a server"),
         ("UPDATE servers SET next_check_at = NULL".to_owned(), "a server whose fate is open"),
+        ("UPDATE servers SET remote_uuid = 'one'".to_owned(), "no two servers are the same one"),
         ("UPDATE servers SET due_at = due_at + 1".to_owned(), "a server is looked at when"),
         ("DELETE FROM server_entries WHERE seq = 2".to_owned(), "a timeline has no gap"),
         ("UPDATE locks SET ttl_ms = 86400001".to_owned(), "a lock's grant is for at most a day"),
