@@ -34,7 +34,7 @@ pub fn log_format(text: &str) -> Option<LogFormat> {
 /// It takes any other word than a level for a target, and then logs nothing: `warning`, for example.
 pub fn log_filter(text: &str) -> Option<String> {
     let is_plain = |one: &&str| !one.contains(['=', '[']);
-    let mut words = text.split(',').map(str::trim).filter(is_plain);
+    let mut words = text.split(',').filter(is_plain);
     let readable = words.all(|word| word.parse::<LevelFilter>().is_ok())
         && tracing_subscriber::EnvFilter::try_new(text).is_ok();
     (readable && !text.is_empty()).then(|| text.to_owned())

@@ -66,7 +66,13 @@ impl AcquireLock {
 
     pub(crate) fn wants(&self, wants: &mut Wants<'_, '_, Need>) {
         want_lock(&self.id, wants);
-        if let Some(workspace_id) = &self.name.workspace_id {
+        // The workspace's row is locked once, when the lock's row is made. With each acquisition, it
+        // would starve all else that locks it.
+        let locks = &wants.state.lock().locks;
+        if let Some(workspace_id) = &self.name.workspace_id
+            && locks.is_loaded(&self.id)
+            && locks.get(&self.id).is_none()
+        {
             wants.reference(Kind::Workspace, workspace_id.as_str());
         }
     }
@@ -74,12 +80,13 @@ impl AcquireLock {
     pub(crate) fn decide(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         self.name.see(ctx)?;
         let now = ctx.now;
-        if let Some(workspace_id) = &self.name.workspace_id {
-            alive::<Workspace>(workspace_id.as_str(), ctx.state)?;
-        }
         let before = ctx.state.lock().locks.get(&self.id).cloned();
-        if let Some(lock) = &before {
-            refuse_held(lock, now)?;
+        match (&before, &self.name.workspace_id) {
+            (Some(lock), _) => refuse_held(lock, now)?,
+            (None, Some(workspace_id)) => {
+                alive::<Workspace>(workspace_id.as_str(), ctx.state).map(|_| ())?;
+            }
+            (None, None) => {}
         }
         let fence = next_fence(before.as_ref().map_or(0, |lock| lock.fence), now)?;
         let owner = self.secret.token(&self.id, fence, &self.salt);

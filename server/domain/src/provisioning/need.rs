@@ -13,8 +13,8 @@ pub enum Need {
     /// How many servers of a product a workspace has, by workspace and product. The lock of the
     /// workspace's row protects it.
     Slots(String, String),
-    /// The servers that have this id on the panel, apart from those that failed or were deleted; not
-    /// locked.
+    /// The servers that have this id on the panel and were not deleted; not locked. One that failed has
+    /// an id there while it is to be deleted.
     Holders(i64),
 }
 

@@ -81,8 +81,8 @@ impl ResolveServer {
     /// Refuses to give this server what another one has on the panel: it would be suspended and deleted
     /// with this one.
     ///
-    /// Nothing locks the other one. Two admins who give one id to two servers at the same moment are
-    /// not told; `verify` tells of it later.
+    /// Nothing locks the other one, and it may not know its id yet. Two admins who give one id to two
+    /// servers at the same moment are not told; `verify` tells of it later.
     fn refuse_that_of_another(
         &self,
         remote_id: i64,

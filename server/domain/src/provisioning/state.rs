@@ -2,7 +2,7 @@
 
 use super::{ServerRecord, Slots, StoredEntry};
 use crate::core::{self, Row, Table, tables};
-use ifmatch_types::{PanelKind, Product};
+use ifmatch_types::{PanelKind, Product, ServerStatus};
 use std::collections::{BTreeSet, HashMap};
 
 tables! {
@@ -34,7 +34,7 @@ impl State {
     pub(super) fn holder_beside(&self, id: &str, remote_id: i64) -> Option<String> {
         let holds = |row: &&Row<ServerRecord>| {
             let server = &row.record.server;
-            server.remote_id == Some(remote_id) && Slots::counts(server.status)
+            server.remote_id == Some(remote_id) && server.status != ServerStatus::Deleted
         };
         let in_batch =
             self.servers.iter().filter(holds).map(|row| row.record.server.id.to_string());

@@ -29,7 +29,7 @@ use ifmatch_domain::{
 };
 use ifmatch_types::{
     Bookable, BookingStatus, Entitlement, HoldStatus, Invoice, InvoiceStatus, Kind, Namespace,
-    PanelKind, Plan, Product, Timestamp, Version, Workspace,
+    PanelKind, Plan, Product, ServerStatus, Timestamp, Version, Workspace,
 };
 use serde_json::{Value, json};
 use std::{
@@ -232,7 +232,7 @@ impl World {
             Need::Provisioning(provisioning::Need::Holders(remote_id)) => {
                 let servers = self.servers.values().map(|row| &row.record.server);
                 let holders = servers.filter(|server| {
-                    server.remote_id == Some(remote_id) && Slots::counts(server.status)
+                    server.remote_id == Some(remote_id) && server.status != ServerStatus::Deleted
                 });
                 let holders = holders.map(|server| server.id.to_string()).collect();
                 state.provisioning_mut().holders.insert(remote_id, holders);

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     http::core::{
         caller::Caller,
-        objects::check_id,
+        objects::{check_id, living},
         page::PageText,
         problem::{HttpProblem, HttpResult},
         query::{Params, cursor},
@@ -37,6 +37,11 @@ pub async fn acquire(
     let (new, asked): (NewLock, _) = read(&mut mutation)?;
     let name =
         name(&mutation, (new.workspace_id.clone(), asked), new.scope, new.function.clone(), &key)?;
+    // Read without a lock: a deletion at the same moment comes after the grant.
+    if let Some(id) = &name.workspace_id {
+        let found = app.reads.find(Kind::Workspace, id.as_str()).await?;
+        living(Kind::Workspace, id.as_str(), found)?;
+    }
     let salt = match mutation.idempotency_key() {
         Some(key) => format!("{} {}", key.owner, key.key),
         None => random_digits().map_err(|error| {

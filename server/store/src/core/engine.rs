@@ -193,8 +193,8 @@ fn begun(url: &DatabaseUrl) -> Result<Db, PoolError> {
     // A transaction of a lane would be ended while it waits for the others.
     let mut db = Db::connect(url, Use::Read)?;
     let mixes_up = |error: StoreError| PoolError::MixesUp(error.to_string());
-    db.begin().map_err(mixes_up)?;
     if let Db::Postgres(postgres) = &mut db {
+        postgres.begin_anywhere().map_err(mixes_up)?;
         postgres.text("search_path").map_err(mixes_up)?;
     }
     Ok(db)

@@ -401,6 +401,11 @@ impl PostgresDb {
     /// Begins a transaction of the lane.
     pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
         self.refuse_standby()?;
+        self.begin_anywhere()
+    }
+
+    /// Begins a transaction that decides nothing, also on a standby.
+    pub(crate) fn begin_anywhere(&mut self) -> Result<(), StoreError> {
         self.note_statement();
         Ok(self.connection.batch_execute(&self.begin)?)
     }

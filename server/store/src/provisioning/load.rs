@@ -24,7 +24,7 @@ use std::{collections::BTreeSet, mem::take};
 /// The servers that have an id on the panel.
 const HOLDERS: Each<'_> = Each {
     texts: &["SELECT remote_id, id FROM servers WHERE remote_id = "],
-    tail: " AND status <> 'failed' AND status <> 'deleted'",
+    tail: " AND status <> 'deleted'",
 };
 
 /// The needs of this system.
