@@ -145,10 +145,7 @@ fn open_current(config: &Config, connections: usize) -> Result<Db, CommandError>
     config.database_url.check_pool(connections)?;
     match db.pending_migrations()?.as_slice() {
         [] => Ok(db),
-        names => Err(CommandError::Refused(format!(
-            "the schema is not current; run `ifmatch-server migrate` for {}",
-            names.join(", ")
-        ))),
+        names => Err(CommandError::Refused(format!("{NOT_CURRENT} for {}", names.join(", ")))),
     }
 }
 

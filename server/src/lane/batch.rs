@@ -56,6 +56,9 @@ pub(super) struct Lane {
     /// Whether the connection was made again, and nothing was committed over it yet. A database that
     /// can be reached may still be full.
     is_untried: bool,
+    /// Whether the batch was run again because it was torn. Whatever another process had made meanwhile
+    /// is visible to the second run, so what that finds is so.
+    was_torn: bool,
     pruned_at: Instant,
     /// The state of the last batch. It is freed only after the batch's commands were answered.
     spent: Option<State>,
@@ -150,6 +153,7 @@ impl Lane {
             db: None,
             was_connected: false,
             is_untried: false,
+            was_torn: false,
             pruned_at: Instant::now(),
             spent: None,
             recent: Recent::default(),
@@ -188,6 +192,7 @@ impl Lane {
             return;
         }
         let deadline = Instant::now() + PATIENCE;
+        self.was_torn = false;
         match self.run_until(&mut batch, false, deadline) {
             Ok(decided) => answer(batch, decided, self.seams),
             Err(failure) if batch.len() == 1 || failure.concerns_all() => {
@@ -312,7 +317,7 @@ impl Lane {
         }
         let now = state.clock.unwrap_or_else(Timestamp::now);
         let decided: Decided = batch.iter().map(|job| self.decide(job, &mut state, now)).collect();
-        if state.is_torn {
+        if state.is_torn && !std::mem::replace(&mut self.was_torn, true) {
             return Err(StoreError::Raced("a row was made between two reads".into()).into());
         }
         if !state.is_changed() && !was_outdated {

@@ -38,7 +38,7 @@ pub struct State {
     pub opened_at: Option<Timestamp>,
     /// The time that deadlines are compared with, if a command of this batch requested it.
     pub clock: Option<Timestamp>,
-    /// Whether two loaded rows cannot be true at one time. The batch must be loaded again.
+    /// Whether two loaded rows are hardly true at one time. The batch is loaded once more.
     ///
     /// A row that is missing cannot be locked. Another process may have made it, together with a row
     /// that was loaded later.

@@ -119,7 +119,7 @@ impl AcquireLock {
     pub(crate) fn repeat(&self, ctx: &mut Context<'_>) -> Result<Outcome, Rejection> {
         let now = ctx.now;
         let found = ctx.state.lock().locks.get(&self.id);
-        // The answer was stored together with the row, and the row is kept for longer.
+        // The answer was stored together with the row, which is mostly kept for longer.
         let is_torn = found.is_none();
         let held = found.filter(|lock| lock.is_held(now));
         // Only this request's own grant has a token that this request can derive.

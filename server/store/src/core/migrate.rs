@@ -69,15 +69,15 @@ impl Db {
         Ok(pending.into_iter().map(|(_, name)| name).collect())
     }
 
-    /// The newest migration of the database that this program does not have. A newer program has run it.
+    /// The newest migration of the database, if it is newer than all of this program's. A newer program has
+    /// run it.
     ///
     /// # Errors
     ///
     /// Technical ones only; see [`StoreError`].
     pub fn unknown_migration(&mut self) -> Result<Option<String>, StoreError> {
-        let known = self.known_migrations()?;
-        let is_known = |run: &String| known.iter().any(|(version, _)| version == run);
-        Ok(self.run_migrations()?.into_iter().rev().find(|run| !is_known(run)))
+        let newest = self.known_migrations()?.into_iter().map(|(version, _)| version).max();
+        Ok(self.run_migrations()?.pop_last().filter(|run| Some(run) > newest.as_ref()))
     }
 
     /// The versions and names of this program's migrations.
