@@ -277,6 +277,8 @@ fn a_server_on_a_standby_reads_and_writes_once_that_is_promoted() {
         let database = Arc::new(first.database().on_standby(standby.clone()));
         let second = Server::start_with(database, no_migrate()).await;
         let (one, two) = (first.api(), second.api());
+        let bought = json!({"amount": 5, "reason": "bought"});
+        one.post(&format!("{path}/credits/topups"), &bought).await.ok(201);
         rename(&one, &path, 1).await;
         eventually("the standby has followed", async || {
             (two.get(&path).await.ok(200)["version"] == 2).then_some(())
@@ -285,19 +287,22 @@ fn a_server_on_a_standby_reads_and_writes_once_that_is_promoted() {
         refuses_writes(&two, &path, 2).await;
         let held = json!({"ttl_ms": 1_000});
         two.post("/v1/locks/job/acquire", &held).await.problem(503, "TRY_AGAIN");
-        // Behind the primary, nothing is decided: not even what locks no row and is refused.
+        // Behind the primary, nothing is decided: also not what locks no row and would be refused.
         standby.execute("postgres", "SELECT pg_wal_replay_pause()");
-        rename(&one, &path, 2).await;
-        let none = "/v1/workspaces/wsp_00000000000000000000000000000000";
-        two.patch(none, &json!({"name": "y"})).if_match(3).await.problem(503, "TRY_AGAIN");
-        let body = json!({"name": "y"});
-        two.patch(&path, &body).if_match(3).await.problem(503, "TRY_AGAIN");
+        let credits = format!("{path}/credits");
+        let bought = json!({"amount": 900, "reason": "bought"});
+        one.post(&format!("{credits}/topups"), &bought).await.ok(201);
+        // It needs nothing but the answer to an earlier request, so that it reads without a lock.
+        let none = "/v1/reservations/trf_00000000000000000000000000000000/void";
+        two.post(none, &json!({})).key("none").await;
+        let reserve = two.post(&format!("{credits}/reservations"), &json!({"amount": 500}));
+        reserve.await.problem(503, "TRY_AGAIN");
         standby.execute("postgres", "SELECT pg_wal_replay_resume()");
         first.stop().await;
         primary.crash();
         standby.promote();
         until_ready(&two).await;
-        assert_eq!(rename(&two, &path, 3).await, 4);
+        assert_eq!(rename(&two, &path, 2).await, 3);
     });
 }
 
